@@ -1,0 +1,1 @@
+//! Real etcd clusters and real plugin processes under faults and load.

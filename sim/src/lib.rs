@@ -1,0 +1,1 @@
+//! Deterministic simulation of many nodes that allocate at once.

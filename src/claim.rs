@@ -1,0 +1,191 @@
+//! Who holds what: attachment, owner, claim, and what a request asks for.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::{Address, Interval, Name, Pool, Range, Refusal, Slot};
+
+/// CNI's key of what is added and deleted: a network, a container, and an interface of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attachment {
+    /// `name` of the network configuration.
+    pub network: Name,
+    /// `CNI_CONTAINERID`.
+    pub container: Name,
+    /// `CNI_IFNAME`; what it may be is checked where it is read.
+    pub interface: String,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of container {} in network {}",
+            self.interface, self.container, self.network
+        )
+    }
+}
+
+/// For whom an attachment was added: what a person needs to find it. No address depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The node's name; `None` when it is not known, and then GC never collects the claim.
+    pub node: Option<String>,
+    /// `K8S_POD_NAMESPACE`.
+    pub pod_namespace: Option<String>,
+    /// `K8S_POD_NAME`.
+    pub pod_name: Option<String>,
+    /// `K8S_POD_UID`.
+    pub pod_uid: Option<String>,
+    /// `CNI_NETNS`.
+    pub netns: Option<String>,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unknown = "(unknown)";
+        if let Some(pod) = &self.pod_name {
+            let namespace = self.pod_namespace.as_deref().unwrap_or(unknown);
+            write!(f, "pod {namespace}/{pod} ")?;
+        }
+        write!(f, "on node {}", self.node.as_deref().unwrap_or(unknown))
+    }
+}
+
+/// The queue of a range: its pool and its canonical CIDR, and nothing else, so that configs which
+/// differ in first, last, exclusions or gateway share it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId {
+    /// The pool.
+    pub pool: Pool,
+    /// The canonical CIDR.
+    pub cidr: IpNet,
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of pool {}", self.cidr, self.pool)
+    }
+}
+
+/// One address that an attachment holds, and the range it was taken from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The range's queue: its pool and CIDR.
+    pub range: QueueId,
+    /// The address.
+    pub address: Address,
+}
+
+impl Held {
+    /// The block the address is a bit of.
+    pub fn slot(&self) -> Slot {
+        Slot::of(&self.range.pool, self.address)
+    }
+
+    /// The address with the prefix length of its range, as a CNI result has it.
+    pub fn interface_address(&self) -> IpNet {
+        IpNet::new(IpAddr::from(self.address), self.range.cidr.prefix_len())
+            .expect("a CIDR's own prefix length fits its family")
+    }
+}
+
+/// The record that an attachment holds addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// What is held, in the order of the request's wants; never empty.
+    pub held: Vec<Held>,
+    /// For whom.
+    pub owner: Owner,
+    /// When, since the Unix epoch, by the clock of the node. Information only.
+    pub created: Duration,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for held in &self.held {
+            write!(f, "{} of range {}, ", held.address, held.range.cidr)?;
+        }
+        self.owner.fmt(f)
+    }
+}
+
+/// One address asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// The range's queue: its pool and CIDR.
+    pub range: QueueId,
+    /// Which address of it.
+    pub choice: Choice,
+}
+
+/// Which address of a range is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Choice {
+    /// The lowest free one of these intervals, searched in order.
+    Lowest(Vec<Interval>),
+    /// This one.
+    Exactly(Address),
+}
+
+impl Want {
+    /// The lowest free address of `range`.
+    pub fn lowest(range: &Range) -> Self {
+        let choice = Choice::Lowest(range.intervals().to_vec());
+        Self {
+            range: QueueId {
+                pool: range.pool().clone(),
+                cidr: range.cidr(),
+            },
+            choice,
+        }
+    }
+
+    /// `address` of `range`, if anybody may have it.
+    pub fn exactly(range: &Range, address: Address) -> Result<Self, Refusal> {
+        range.check_request(address)?;
+        let choice = Choice::Exactly(address);
+        Ok(Self {
+            range: QueueId {
+                pool: range.pool().clone(),
+                cidr: range.cidr(),
+            },
+            choice,
+        })
+    }
+
+    /// Whether `held` is an answer to this want.
+    pub fn is_met_by(&self, held: &Held) -> bool {
+        let chosen = match &self.choice {
+            Choice::Lowest(_) => true,
+            Choice::Exactly(address) => *address == held.address,
+        };
+        chosen && self.range == held.range
+    }
+}
+
+/// What ADD asks of the allocator: all of `wants`, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Who asks.
+    pub attachment: Attachment,
+    /// One address for each; never empty.
+    pub wants: Vec<Want>,
+    /// For whom.
+    pub owner: Owner,
+}
+
+impl Ask {
+    /// Whether `claim` is what this request asks for, so that a repeated ADD answers it again.
+    pub fn is_met_by(&self, claim: &Claim) -> bool {
+        self.wants.len() == claim.held.len()
+            && self
+                .wants
+                .iter()
+                .zip(&claim.held)
+                .all(|(want, held)| want.is_met_by(held))
+    }
+}

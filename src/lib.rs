@@ -1,0 +1,24 @@
+//! `whereabouts`: cluster-unique, lowest-free addresses for CNI, remembered in etcd.
+//!
+//! Data goes one way:
+//!
+//! ```text
+//! env, args, stdin          invocation
+//!        v
+//!     Request               request     parsed once, into types that cannot be wrong
+//!        v
+//!     Snapshot  <---------  store       one consistent read
+//!        v
+//!      Plan                 allocator   pure: what to write, and what must still hold
+//!        v
+//!   transaction --------->  store       done | conflict | unknown | unavailable
+//!        v
+//!    CNI JSON               answer
+//! ```
+
+pub mod address;
+pub mod claim;
+pub mod clock;
+pub mod limits;
+pub mod request;
+pub mod store;

@@ -1,0 +1,92 @@
+//! Every bound of the product, named, with the relations that must hold between them.
+
+/// Bytes of a network name or a container id. Container ids are 64 hexadecimal digits in practice.
+pub const NAME_BYTES: usize = 253;
+
+/// Bytes of an interface name: Linux' `IFNAMSIZ` less its terminating zero.
+pub const INTERFACE_BYTES: usize = 15;
+
+/// Bytes of stdin that are read.
+pub const STDIN_BYTES: usize = 4 << 20;
+
+/// Bytes of `CNI_ARGS` that are looked at.
+pub const CNI_ARGS_BYTES: usize = 64 << 10;
+
+/// Ranges, requested addresses and configured `addresses` of one attachment together: each is one
+/// address that is reserved in the one transaction.
+pub const WANTS: usize = 8;
+
+/// Exclusions of a range.
+pub const EXCLUSIONS: usize = 1024;
+
+/// Intervals of one range whose first blocks one read covers. Ranges that are split into more
+/// intervals cost another read for each further group, when the ones before are full.
+pub const INTERVALS_PER_READ: usize = 8;
+
+/// Open blocks after an interval's first that one read returns: what a batch may step through.
+pub const OPEN_BLOCKS_PER_READ: u32 = 4;
+
+/// Further reads that one decision may ask for before its operation ends as unavailable.
+pub const READS_PER_DECISION: usize = 4 * (EXCLUSIONS / INTERVALS_PER_READ + 1);
+
+/// Compares, and operations, that one etcd transaction may have (`--max-txn-ops`, default 128).
+pub const TRANSACTION_OPERATIONS: usize = 128;
+
+/// Tickets that a holder reads at once: more than a batch can serve.
+pub const TICKETS_PER_READ: u32 = 64;
+
+/// Optimistic commits of an uncontended operation before it queues.
+pub const OPTIMISTIC_TRIES: usize = 2;
+
+/// Batches a holder commits before it hands the lock to the next ticket.
+pub const BATCHES_PER_HOLD: usize = 16;
+
+/// Time to live asked for a ticket's lease, in seconds.
+pub const TICKET_TTL_S: i64 = 10;
+
+/// How long a waiter trusts its watch before it looks for itself, in milliseconds: bounds the
+/// delay after a holder has crashed and its lease is gone.
+pub const LOOK_AGAIN_MS: u64 = 2_000;
+
+/// How long a waiter whose ticket is gone waits for the claim's event that goes with it, before
+/// it reads the claim, in milliseconds.
+pub const EVENT_GRACE_MS: u64 = 20;
+
+/// Deadline of ADD when the config has no `timeout`, in milliseconds.
+pub const ADD_DEADLINE_MS: u64 = 60_000;
+
+/// Deadline of DEL, CHECK and GC when the config has no `timeout`, in milliseconds.
+pub const DEL_DEADLINE_MS: u64 = 30_000;
+
+/// Deadline of STATUS, in milliseconds: a runtime asks every few seconds and waits for it.
+pub const STATUS_DEADLINE_MS: u64 = 900;
+
+/// Part of a deadline that is kept for settling an unknown commit and for leaving the queue, in
+/// milliseconds (at most a quarter of the deadline).
+pub const SETTLE_MS: u64 = 5_000;
+
+/// Largest `timeout`, in seconds.
+pub const TIMEOUT_S: u64 = 3_600;
+
+/// First bound of one attempt at a request, in milliseconds; doubled after each that ran out.
+pub const ATTEMPT_MS: u64 = 1_000;
+
+/// Largest bound of one attempt at a request, in milliseconds.
+pub const LONGEST_ATTEMPT_MS: u64 = 8_000;
+
+/// First pause between two attempts, in milliseconds.
+pub const RETRY_MS: u64 = 10;
+
+/// Longest pause between two attempts, in milliseconds.
+pub const LONGEST_RETRY_MS: u64 = 1_000;
+
+/// After how long the first read is sent to the next endpoint as well, in milliseconds.
+pub const STAGGER_MS: u64 = 30;
+
+/// Claims that one page of a listing holds.
+pub const CLAIMS_PER_PAGE: u32 = 1_000;
+
+const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
+const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
+const _: () = assert!(ATTEMPT_MS <= LONGEST_ATTEMPT_MS && RETRY_MS <= LONGEST_RETRY_MS);
+const _: () = assert!(4 * INTERVALS_PER_READ + WANTS < TRANSACTION_OPERATIONS);

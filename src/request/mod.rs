@@ -1,0 +1,277 @@
+//! Requests: what an invocation asks for, in types that cannot be wrong.
+//!
+//! [`parse`] turns an [`Invocation`](crate::invocation::Invocation) into a [`Parsed`] once, at the
+//! edge. The JSON twins of the config stay private below this module; what leaves it is checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::{Address, Name};
+use crate::claim::{Ask, Attachment, QueueId, Want};
+
+/// All there is to know of an invocation.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What is asked for.
+    pub request: Request,
+    /// The version in which to answer.
+    pub version: CniVersion,
+    /// How to reach etcd.
+    pub access: Access,
+    /// Where and how much to log.
+    pub logging: Logging,
+    /// How long the verb may take.
+    pub deadline: Duration,
+    /// What was accepted, but a person should know of.
+    pub remarks: Vec<Remark>,
+}
+
+/// A verb with all it needs.
+#[derive(Debug)]
+pub enum Request {
+    /// Give addresses.
+    Add(AddRequest),
+    /// Take them back.
+    Del(DelRequest),
+    /// See that they are still held.
+    Check(CheckRequest),
+    /// Take back what this node holds without need.
+    Gc(GcRequest),
+    /// Tell whether ADD could be served.
+    Status(StatusRequest),
+}
+
+/// Give addresses.
+#[derive(Debug)]
+pub struct AddRequest {
+    /// What is asked of the allocator; `None` when the config allocates nothing and only adds
+    /// static addresses.
+    pub ask: Option<Ask>,
+    /// What else the answer says.
+    pub answer: AnswerParts,
+}
+
+/// What an ADD's answer says beside the allocated addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerParts {
+    /// For each want of the ask, in order, the gateway of its address.
+    pub gateways: Vec<Option<Address>>,
+    /// Addresses that are answered without being reserved, after the allocated ones.
+    pub statics: Vec<StaticAddress>,
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// DNS.
+    pub dns: Dns,
+}
+
+/// An address that a config or a request states, to be answered as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaticAddress {
+    /// The address with its prefix length; host bits count.
+    pub address: IpNet,
+    /// Its gateway.
+    pub gateway: Option<Address>,
+}
+
+/// A route as CNI 1.1.0 has it. Versions before 1.1.0 answer `dst` and `gw` alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination.
+    pub dst: IpNet,
+    /// The next hop.
+    pub gw: Option<Address>,
+    /// The MTU along the path.
+    pub mtu: Option<u32>,
+    /// The maximal segment size to advertise.
+    pub advmss: Option<u32>,
+    /// The priority, lower first.
+    pub priority: Option<u32>,
+    /// The routing table.
+    pub table: Option<u32>,
+    /// The scope, as in rtnetlink.
+    pub scope: Option<u8>,
+}
+
+/// DNS as CNI has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Servers.
+    pub nameservers: Vec<String>,
+    /// The local domain.
+    pub domain: Option<String>,
+    /// Search list.
+    pub search: Vec<String>,
+    /// Resolver options.
+    pub options: Vec<String>,
+}
+
+/// Take addresses back.
+#[derive(Debug)]
+pub struct DelRequest {
+    /// Whose.
+    pub attachment: Attachment,
+    /// The queues in which an ADD of the same attachment may still wait, as far as the config
+    /// says which.
+    pub queues: Vec<QueueId>,
+    /// What to answer when etcd cannot be reached.
+    pub when_unreachable: WhenUnreachable,
+}
+
+/// `del_when_unreachable`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenUnreachable {
+    /// Fail, so that the runtime tries again.
+    Error,
+    /// Succeed and log the attachment, for a cluster whose etcd is gone for good.
+    Succeed,
+}
+
+/// See that addresses are still held.
+#[derive(Debug)]
+pub struct CheckRequest {
+    /// Whose.
+    pub attachment: Attachment,
+    /// The addresses of `prevResult`, those of other plugins among them.
+    pub previous: Vec<IpNet>,
+    /// The addresses that the config itself states.
+    pub statics: Vec<IpNet>,
+}
+
+/// Take back what this node holds without need.
+#[derive(Debug)]
+pub struct GcRequest {
+    /// The network.
+    pub network: Name,
+    /// This node; `None` when its name is not known, and then nothing is collected.
+    pub node: Option<String>,
+    /// The attachments in use; `None` when the runtime gave no list, and then nothing is collected.
+    pub valid: Option<Vec<ValidAttachment>>,
+}
+
+/// An entry of `cni.dev/valid-attachments`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValidAttachment {
+    /// `containerID`.
+    pub container: String,
+    /// `ifname`.
+    pub interface: String,
+}
+
+/// Tell whether ADD could be served.
+#[derive(Debug)]
+pub struct StatusRequest {
+    /// What an ADD of this config would ask for.
+    pub wants: Vec<Want>,
+    /// What to answer when a range is full.
+    pub when_full: WhenFull,
+}
+
+/// `status_when_full`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Code 50, as the specification says.
+    Error,
+    /// Success with a log line: a runtime that hears an error reports its node as not ready.
+    Ok,
+}
+
+/// A version of the CNI specification that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CniVersion {
+    /// 0.1.0; also when the config has no version.
+    V0_1_0,
+    /// 0.2.0
+    V0_2_0,
+    /// 0.3.0
+    V0_3_0,
+    /// 0.3.1
+    V0_3_1,
+    /// 0.4.0, the first with CHECK.
+    V0_4_0,
+    /// 1.0.0
+    V1_0_0,
+    /// 1.1.0, the first with GC and STATUS.
+    V1_1_0,
+}
+
+/// How to reach etcd.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// URLs with scheme, host and port; at least one.
+    pub endpoints: Vec<String>,
+    /// `etcd_prefix`.
+    pub prefix: String,
+    /// User and password.
+    pub login: Option<(String, Secret)>,
+    /// PEM of the CA that the servers' certificates are checked against; `None` outside TLS.
+    pub tls: Option<Tls>,
+}
+
+/// What TLS needs, already read from its files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// `etcd_ca_cert_file`, PEM.
+    pub ca: Option<Vec<u8>>,
+    /// `etcd_cert_file` and `etcd_key_file`, PEM.
+    pub identity: Option<(Vec<u8>, Secret)>,
+}
+
+/// Text that no log and no error may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes `text` out of sight.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one place that must have it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `log_file` and `log_level`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// Where to; `None` logs nothing.
+    pub file: Option<PathBuf>,
+    /// How much.
+    pub level: LogLevel,
+}
+
+/// `log_level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing but panics (the ancestor's `panic`).
+    Panic,
+    /// Failures.
+    Error,
+    /// And what a person should look at.
+    Warn,
+    /// And what was done.
+    #[default]
+    Info,
+    /// And how.
+    Debug,
+    /// And every request.
+    Trace,
+}
+
+/// Something accepted that a person should know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// How urgent.
+    pub level: LogLevel,
+    /// What; never a secret.
+    pub text: String,
+}

@@ -1,0 +1,407 @@
+//! The keys of the store: what each means, how long it lives, and how it is written.
+//!
+//! Every part of a key is percent-encoded (RFC 3986, section 2.1), so that none contains `/`.
+//! Addresses are lower-case hexadecimal of fixed width, so that the order of keys is the order of
+//! addresses. What decodes also encodes to the same bytes.
+
+use std::borrow::Cow;
+
+use ipnet::IpNet;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+use super::{Order, Read};
+use crate::address::{Address, BlockId, Family, Name, Pool, Slot};
+use crate::claim::{Attachment, QueueId};
+
+/// What RFC 3986, section 2.3 calls unreserved is left as it is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A request that can wait in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QueuedVerb {
+    /// Wants addresses.
+    Add,
+    /// Gives them back.
+    Del,
+}
+
+impl QueuedVerb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+        }
+    }
+}
+
+/// The place of a request in the queue of a range. There is at most one for each attachment and
+/// verb, so that two processes of one attachment cannot both wait.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TicketId {
+    /// The range's queue.
+    pub queue: QueueId,
+    /// Who waits.
+    pub attachment: Attachment,
+    /// For what.
+    pub verb: QueuedVerb,
+}
+
+/// A key, by meaning.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// `open/<pool>/<family>/<block base>`: the bitmap of a block in which some range could still
+    /// be given a bit. Moves to `full/` when none is left, and is never deleted otherwise.
+    Open(Slot),
+    /// `full/<pool>/<family>/<block base>`: the bitmap of a block in which none is left. Moves to
+    /// `open/` when a bit is freed.
+    Full(Slot),
+    /// `claim/<network>/<container id>/<ifname>`: a [`crate::claim::Claim`]. Lives until DEL, GC or
+    /// release.
+    Claim(Attachment),
+    /// `lock/<pool>/<range id>/<network>/<container id>/<ifname>/<verb>`: a
+    /// [`super::record::Ticket`]. Lives as long as its lease at most.
+    Ticket(TicketId),
+}
+
+/// Why some bytes are not a key of ours.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key:?} is not a key of this version: {reason}")]
+pub struct KeyError {
+    /// The bytes, as text.
+    pub key: String,
+    /// What is wrong.
+    pub reason: &'static str,
+}
+
+/// Writes and reads keys below one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys below `prefix` (`etcd_prefix`), to which a `/` is added where it does not end in one.
+    pub fn new(prefix: &str) -> Self {
+        let slash = if prefix.ends_with('/') { "" } else { "/" };
+        Self {
+            prefix: format!("{prefix}{slash}"),
+        }
+    }
+
+    /// The bytes of `key`.
+    pub fn encode(&self, key: &Key) -> Vec<u8> {
+        let text = match key {
+            Key::Open(slot) => self.block("open", slot),
+            Key::Full(slot) => self.block("full", slot),
+            Key::Claim(attachment) => {
+                format!("{}claim/{}", self.prefix, encode_attachment(attachment))
+            }
+            Key::Ticket(TicketId {
+                queue,
+                attachment,
+                verb,
+            }) => format!(
+                "{}{}/{}",
+                self.queue_prefix(queue),
+                encode_attachment(attachment),
+                verb.as_str()
+            ),
+        };
+        text.into_bytes()
+    }
+
+    /// What `bytes` mean.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Key, KeyError> {
+        let fail = |reason| KeyError {
+            key: String::from_utf8_lossy(bytes).into_owned(),
+            reason,
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| fail("it is not UTF-8"))?;
+        let rest = text
+            .strip_prefix(&self.prefix)
+            .ok_or_else(|| fail("it has another prefix"))?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        let key = match parts.as_slice() {
+            ["open", pool, family, base] => {
+                Key::Open(decode_slot(pool, family, base).map_err(fail)?)
+            }
+            ["full", pool, family, base] => {
+                Key::Full(decode_slot(pool, family, base).map_err(fail)?)
+            }
+            ["claim", network, container, interface] => {
+                Key::Claim(decode_attachment(network, container, interface).map_err(fail)?)
+            }
+            ["lock", pool, range, network, container, interface, verb] => Key::Ticket(TicketId {
+                queue: QueueId {
+                    pool: decode_pool(pool).map_err(fail)?,
+                    cidr: decode_cidr(range).map_err(fail)?,
+                },
+                attachment: decode_attachment(network, container, interface).map_err(fail)?,
+                verb: match *verb {
+                    "ADD" => QueuedVerb::Add,
+                    "DEL" => QueuedVerb::Del,
+                    _ => return Err(fail("it has an unknown verb")),
+                },
+            }),
+            _ => return Err(fail("it has an unknown shape")),
+        };
+        if self.encode(&key) == bytes {
+            Ok(key)
+        } else {
+            Err(fail("it is not in canonical form"))
+        }
+    }
+
+    /// All keys of ours: from the first (included) until the second (excluded).
+    pub fn everything(&self) -> (Vec<u8>, Vec<u8>) {
+        below(self.prefix.clone())
+    }
+
+    /// All claims, or those of one network.
+    pub fn claims(&self, network: Option<&Name>) -> (Vec<u8>, Vec<u8>) {
+        below(match network {
+            Some(network) => format!("{}claim/{}/", self.prefix, encode(network.as_str())),
+            None => format!("{}claim/", self.prefix),
+        })
+    }
+
+    /// All tickets of a queue.
+    pub fn tickets(&self, queue: &QueueId) -> (Vec<u8>, Vec<u8>) {
+        below(self.queue_prefix(queue))
+    }
+
+    /// The open blocks of a pool from `from` to `through`, both included.
+    pub fn open_blocks(&self, from: &Slot, through: BlockId, limit: u32) -> Read {
+        let last = Slot {
+            pool: from.pool.clone(),
+            block: through,
+        };
+        let mut until = self.encode(&Key::Open(last));
+        until.push(0);
+        Read::Range {
+            from: self.encode(&Key::Open(from.clone())),
+            until,
+            order: Order::Key,
+            limit,
+        }
+    }
+
+    fn queue_prefix(&self, queue: &QueueId) -> String {
+        let pool = encode_pool(&queue.pool);
+        format!(
+            "{}lock/{pool}/{}/",
+            self.prefix,
+            encode(&queue.cidr.to_string())
+        )
+    }
+
+    fn block(&self, state: &str, slot: &Slot) -> String {
+        let base = slot.block.base();
+        let (pool, family) = (encode_pool(&slot.pool), base.family().digit());
+        let width = hex_digits(base.family());
+        format!(
+            "{}{state}/{pool}/{family}/{:0width$x}",
+            self.prefix,
+            base.number()
+        )
+    }
+}
+
+/// All keys that begin with `prefix`: from it until it with its last byte made one higher.
+fn below(prefix: String) -> (Vec<u8>, Vec<u8>) {
+    let from = prefix.into_bytes();
+    let mut until = from.clone();
+    let last = until.last_mut().expect("a prefix ends in a slash");
+    *last += 1;
+    (from, until)
+}
+
+fn hex_digits(family: Family) -> usize {
+    match family {
+        Family::V4 => 8,
+        Family::V6 => 32,
+    }
+}
+
+fn encode(part: &str) -> String {
+    percent_encode(part.as_bytes(), ENCODED).to_string()
+}
+
+fn decode(part: &str) -> Result<Cow<'_, str>, &'static str> {
+    percent_decode(part.as_bytes())
+        .decode_utf8()
+        .map_err(|_| "a part of it is not UTF-8")
+}
+
+/// `<name>@<cidr>`, each of which may be empty: `@` alone is the pool that all configs share.
+fn encode_pool(pool: &Pool) -> String {
+    let name = pool.name.as_deref().map(encode).unwrap_or_default();
+    let only = pool
+        .only
+        .map(|cidr| encode(&cidr.to_string()))
+        .unwrap_or_default();
+    format!("{name}@{only}")
+}
+
+fn decode_pool(part: &str) -> Result<Pool, &'static str> {
+    let (name, only) = part.split_once('@').ok_or("its pool has no '@'")?;
+    let name = if name.is_empty() {
+        None
+    } else {
+        Some(decode(name)?.into_owned())
+    };
+    let only = if only.is_empty() {
+        None
+    } else {
+        Some(decode_cidr(only)?)
+    };
+    Ok(Pool { name, only })
+}
+
+fn decode_cidr(part: &str) -> Result<IpNet, &'static str> {
+    decode(part)?.parse().map_err(|_| "its range is not a CIDR")
+}
+
+fn decode_slot(pool: &str, family: &str, base: &str) -> Result<Slot, &'static str> {
+    let family = match family {
+        "4" => Family::V4,
+        "6" => Family::V6,
+        _ => return Err("its family is neither 4 nor 6"),
+    };
+    let number = u128::from_str_radix(base, 16).map_err(|_| "its block is not hexadecimal")?;
+    let address = Address::new(family, number).ok_or("its block is outside the family")?;
+    Ok(Slot {
+        pool: decode_pool(pool)?,
+        block: BlockId::of(address),
+    })
+}
+
+fn encode_attachment(attachment: &Attachment) -> String {
+    let Attachment {
+        network,
+        container,
+        interface,
+    } = attachment;
+    format!(
+        "{}/{}/{}",
+        encode(network.as_str()),
+        encode(container.as_str()),
+        encode(interface)
+    )
+}
+
+fn decode_attachment(
+    network: &str,
+    container: &str,
+    interface: &str,
+) -> Result<Attachment, &'static str> {
+    let name = |part| Name::new(&decode(part)?).map_err(|_| "a part of it is not a CNI name");
+    let interface = decode(interface)?.into_owned();
+    Ok(Attachment {
+        network: name(network)?,
+        container: name(container)?,
+        interface,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(text: &str) -> Address {
+        text.parse::<std::net::IpAddr>().expect("an address").into()
+    }
+
+    fn attachment(interface: &str) -> Attachment {
+        Attachment {
+            network: Name::new("blue").expect("a name"),
+            container: Name::new("c1").expect("a name"),
+            interface: interface.to_owned(),
+        }
+    }
+
+    #[test]
+    fn keys_are_written_as_documented() {
+        let keys = Keys::new("/whereabouts/v1");
+        let cidr: IpNet = "192.168.2.224/28".parse().expect("a CIDR");
+        let named = Pool {
+            name: Some("a/b@c".to_owned()),
+            only: Some(cidr),
+        };
+        let cases = [
+            (
+                Key::Open(Slot::of(&Pool::default(), address("192.168.2.225"))),
+                "/whereabouts/v1/open/@/4/c0a80200",
+            ),
+            (
+                Key::Full(Slot::of(&named, address("fd00::1ff"))),
+                "/whereabouts/v1/full/a%2Fb%40c@192.168.2.224%2F28/6/fd000000000000000000000000000100",
+            ),
+            (
+                Key::Claim(attachment("eth0@1")),
+                "/whereabouts/v1/claim/blue/c1/eth0%401",
+            ),
+            (
+                Key::Ticket(TicketId {
+                    queue: QueueId {
+                        pool: Pool::default(),
+                        cidr,
+                    },
+                    attachment: attachment("eth0"),
+                    verb: QueuedVerb::Del,
+                }),
+                "/whereabouts/v1/lock/@/192.168.2.224%2F28/blue/c1/eth0/DEL",
+            ),
+        ];
+        for (key, text) in cases {
+            assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
+            assert_eq!(keys.decode(text.as_bytes()), Ok(key));
+        }
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        let keys = Keys::new("/p/");
+        for text in [
+            "",
+            "/q/claim/a/b/c",
+            "/p/claim/a/b",
+            "/p/claim/a/b/c/d",
+            "/p/claim/%61/b/c",
+            "/p/claim//b/c",
+            "/p/open/@/4/c0a80201",
+            "/p/open/@/4/C0A80200",
+            "/p/open/@/4/0c0a80200",
+            "/p/open/@/5/c0a80200",
+            "/p/open//4/c0a80200",
+            "/p/lock/@/10.0.0.0%2F8/a/b/c/GET",
+        ] {
+            assert!(keys.decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_back_and_keep_the_order_of_addresses(
+            a: u128, b: u128, v4: bool, name in proptest::option::of(".{1,20}"), interface in "[^/:]{1,15}",
+        ) {
+            let keys = Keys::new("/w/");
+            let pool = Pool { name, only: None };
+            let slot = |number: u128| if v4 {
+                Slot::of(&pool, Address::new(Family::V4, number >> 96).expect("32 bits"))
+            } else {
+                Slot::of(&pool, Address::new(Family::V6, number).expect("128 bits"))
+            };
+            let (x, y) = (Key::Open(slot(a)), Key::Open(slot(b)));
+            prop_assert_eq!(slot(a).cmp(&slot(b)), keys.encode(&x).cmp(&keys.encode(&y)));
+            prop_assert_eq!(keys.decode(&keys.encode(&x)), Ok(x));
+            let claim = Key::Claim(attachment(&interface));
+            prop_assert_eq!(keys.decode(&keys.encode(&claim)), Ok(claim));
+        }
+    }
+}
