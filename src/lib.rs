@@ -17,8 +17,17 @@
 //! ```
 
 pub mod address;
+pub mod allocator;
+pub mod audit;
 pub mod claim;
 pub mod clock;
+pub mod commands;
+pub mod draft;
+pub mod error;
 pub mod limits;
+pub mod operation;
+pub mod queue;
 pub mod request;
+pub mod session;
+pub mod snapshot;
 pub mod store;

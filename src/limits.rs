@@ -35,6 +35,18 @@ pub const TRANSACTION_OPERATIONS: usize = 128;
 /// Tickets that a holder reads at once: more than a batch can serve.
 pub const TICKETS_PER_READ: u32 = 64;
 
+/// Operations of the smallest batch: one demand for an address of every want, with its ticket.
+pub const LEAST_BATCH_OPERATIONS: usize = 16;
+
+/// Questions about blocks that a batch asks for the next one.
+pub const QUERIES_PER_BATCH: usize = 24;
+
+/// Room in a batch for tickets that a served DEL takes along.
+pub const CANCELLED_PER_BATCH: usize = 4;
+
+/// Times that DEL looks again because its attachment has changed under it.
+pub const DEL_ROUNDS: usize = 16;
+
 /// Optimistic commits of an uncontended operation before it queues.
 pub const OPTIMISTIC_TRIES: usize = 2;
 

@@ -29,6 +29,14 @@ impl BlockId {
         self.family
     }
 
+    /// The first block of the same family.
+    pub fn first_of_family(self) -> Self {
+        Self {
+            family: self.family,
+            number: 0,
+        }
+    }
+
     /// The lowest address of the block.
     pub fn base(self) -> Address {
         self.address(0)
@@ -49,13 +57,14 @@ impl BlockId {
             .expect("a block lies inside its family")
     }
 
-    /// The bits of this block that lie in `interval`, or `None` when none does.
+    /// The bits of this block that lie in `interval` and may be given, or `None` when none may:
+    /// bit 0 of an IPv4 block ends in `.0`.
     pub fn window(self, interval: Interval) -> Option<Window> {
         let whole = Interval::new(self.address(0), self.address(u8::MAX)).expect("0 is below 255");
-        whole.overlaps(interval).then(|| Window {
-            first: bit_of(interval.first().max(whole.first())),
-            last: bit_of(interval.last().min(whole.last())),
-        })
+        let lowest = u8::from(self.base().ends_in_zero());
+        let first = bit_of(interval.first().max(whole.first())).max(lowest);
+        let last = bit_of(interval.last().min(whole.last()));
+        (whole.overlaps(interval) && first <= last).then_some(Window { first, last })
     }
 }
 

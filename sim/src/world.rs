@@ -1,0 +1,192 @@
+//! The scheduler: one thread, virtual time, and every choice drawn from one seed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures::task::{ArcWake, waker};
+use whereabouts::clock::{Chance, Clock};
+
+/// A running process of the simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskId(u64);
+
+/// The scheduler and its clock. Clones are the same world.
+#[derive(Clone)]
+pub struct World(Rc<Inner>);
+
+struct Inner {
+    chance: Chance,
+    /// What virtual instants are measured from; only differences of instants are ever used.
+    origin: Instant,
+    now: Cell<Duration>,
+    next_id: Cell<u64>,
+    tasks: RefCell<BTreeMap<TaskId, Pin<Box<dyn Future<Output = ()>>>>>,
+    timers: RefCell<BTreeMap<(Duration, u64), Waker>>,
+    ready: Arc<Mutex<BTreeSet<TaskId>>>,
+}
+
+struct TaskWaker {
+    id: TaskId,
+    ready: Arc<Mutex<BTreeSet<TaskId>>>,
+}
+
+impl ArcWake for TaskWaker {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(this.id);
+    }
+}
+
+/// What one step of the world did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A process ran until it waited.
+    Ran(TaskId),
+    /// Nothing could run, so time went on by this much.
+    Waited(Duration),
+    /// Nothing is left that could ever run.
+    Idle,
+}
+
+impl World {
+    /// The world that `seed` determines.
+    pub fn new(seed: u64) -> Self {
+        Self(Rc::new(Inner {
+            chance: Chance::new(seed),
+            origin: Instant::now(),
+            now: Cell::new(Duration::ZERO),
+            next_id: Cell::new(0),
+            tasks: RefCell::default(),
+            timers: RefCell::default(),
+            ready: Arc::default(),
+        }))
+    }
+
+    /// The source of all chance.
+    pub fn chance(&self) -> &Chance {
+        &self.0.chance
+    }
+
+    /// Virtual time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.0.now.get()
+    }
+
+    /// Starts a process.
+    pub fn spawn(&self, process: impl Future<Output = ()> + 'static) -> TaskId {
+        let id = TaskId(self.0.next_id.get());
+        self.0.next_id.set(id.0 + 1);
+        self.0.tasks.borrow_mut().insert(id, Box::pin(process));
+        self.ready().insert(id);
+        id
+    }
+
+    /// Ends a process where it stands. What it has sent is still on its way.
+    pub fn kill(&self, id: TaskId) {
+        let process = self.0.tasks.borrow_mut().remove(&id);
+        drop(process);
+    }
+
+    /// Whether a process has neither ended nor been killed.
+    pub fn is_alive(&self, id: TaskId) -> bool {
+        self.0.tasks.borrow().contains_key(&id)
+    }
+
+    /// Ends after `pause`.
+    pub async fn sleep(&self, pause: Duration) {
+        let until = self.elapsed() + pause;
+        self.sleep_until_elapsed(until).await;
+    }
+
+    /// Lets one process run, or time pass.
+    pub fn step(&self) -> Step {
+        let chosen = {
+            let mut ready = self.ready();
+            let index = self.chance().below(ready.len() as u64);
+            let chosen = ready
+                .iter()
+                .nth(usize::try_from(index).expect("a small number"))
+                .copied();
+            chosen.inspect(|id| {
+                ready.remove(id);
+            })
+        };
+        let Some(id) = chosen else { return self.wait() };
+        let process = self.0.tasks.borrow_mut().remove(&id);
+        if let Some(mut process) = process {
+            let waker = waker(Arc::new(TaskWaker {
+                id,
+                ready: self.0.ready.clone(),
+            }));
+            if process
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+            {
+                self.0.tasks.borrow_mut().insert(id, process);
+            }
+        }
+        Step::Ran(id)
+    }
+
+    fn wait(&self) -> Step {
+        let Some(((at, _), waker)) = self.0.timers.borrow_mut().pop_first() else {
+            return Step::Idle;
+        };
+        let before = self.0.now.replace(at.max(self.elapsed()));
+        waker.wake();
+        Step::Waited(self.elapsed() - before)
+    }
+
+    async fn sleep_until_elapsed(&self, until: Duration) {
+        poll_fn(|context| {
+            if self.elapsed() >= until {
+                return Poll::Ready(());
+            }
+            let number = self.0.next_id.get();
+            self.0.next_id.set(number + 1);
+            self.0
+                .timers
+                .borrow_mut()
+                .insert((until, number), context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn ready(&self) -> std::sync::MutexGuard<'_, BTreeSet<TaskId>> {
+        self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Instant {
+        self.0.origin + self.elapsed()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        Duration::from_secs(1_800_000_000) + self.elapsed()
+    }
+
+    async fn sleep_until(&self, instant: Instant) {
+        self.sleep_until_elapsed(instant.duration_since(self.0.origin))
+            .await;
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("elapsed", &self.elapsed())
+            .finish_non_exhaustive()
+    }
+}

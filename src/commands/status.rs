@@ -1,0 +1,38 @@
+//! STATUS: whether an ADD could be served now.
+
+use tracing::warn;
+
+use crate::allocator;
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::request::{StatusRequest, WhenFull};
+use crate::session::Session;
+use crate::store::Store;
+use crate::store::record::Shortage;
+
+/// Asks any member once, which may answer with what it knew a moment ago: no lock, no quorum. That
+/// is enough to tell a node that works from one that does not, every few seconds on every node.
+pub async fn status<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    request: &StatusRequest,
+) -> Result<(), Error> {
+    let queries: Vec<_> = allocator::block_queries(&request.wants)
+        .into_iter()
+        .collect();
+    let snapshot = session
+        .stale_snapshot(&queries)
+        .await
+        .map_err(Error::NotReady)?;
+    // Where one request cannot tell, the first intervals are full, not the range.
+    match allocator::shortage(&snapshot, &request.wants) {
+        Some(Shortage::Exhausted(range)) => match request.when_full {
+            WhenFull::Error => Err(Error::Full(range)),
+            WhenFull::Ok => {
+                warn!(%range, "the range is full");
+                Ok(())
+            }
+        },
+        // A requested address is a pod's matter, not the node's.
+        Some(Shortage::Taken(_)) | None => Ok(()),
+    }
+}

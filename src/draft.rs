@@ -1,0 +1,116 @@
+//! A transaction in the making: conditions, writes and reads by meaning instead of by bytes.
+
+use crate::claim::QueueId;
+use crate::snapshot::Query;
+use crate::store::keys::{Key, Keys};
+use crate::store::{Compare, LeaseId, Revision, Txn, Write};
+
+/// A transaction in the making.
+#[derive(Clone, Debug)]
+pub struct Draft<'k> {
+    keys: &'k Keys,
+    txn: Txn,
+    then: Vec<Query>,
+    otherwise: Vec<Query>,
+}
+
+impl<'k> Draft<'k> {
+    /// A transaction that does nothing yet.
+    pub fn new(keys: &'k Keys) -> Self {
+        Self {
+            keys,
+            txn: Txn::default(),
+            then: Vec::new(),
+            otherwise: Vec::new(),
+        }
+    }
+
+    /// If `key` does not exist.
+    pub fn absent(&mut self, key: &Key) -> &mut Self {
+        self.compare(Compare::Absent(self.keys.encode(key)))
+    }
+
+    /// If `key` has not been written, touched or deleted since `revision`.
+    pub fn modified(&mut self, key: &Key, revision: Revision) -> &mut Self {
+        self.compare(Compare::Modified(self.keys.encode(key), revision))
+    }
+
+    /// If nobody waits in `queue`.
+    pub fn nobody_in(&mut self, queue: &QueueId) -> &mut Self {
+        let (from, until) = self.keys.tickets(queue);
+        self.compare(Compare::NoneIn(from, until))
+    }
+
+    /// If nobody but the ticket `key` waits in `queue`.
+    pub fn nobody_else_in(&mut self, queue: &QueueId, key: &[u8]) -> &mut Self {
+        let (from, until) = self.keys.tickets(queue);
+        let mut after = key.to_vec();
+        after.push(0);
+        self.compare(Compare::NoneIn(from, key.to_vec()))
+            .compare(Compare::NoneIn(after, until))
+    }
+
+    /// If `compare`.
+    pub fn compare(&mut self, compare: Compare) -> &mut Self {
+        self.txn.compares.push(compare);
+        self
+    }
+
+    /// Sets the value of `key`, without a lease.
+    pub fn put(&mut self, key: &Key, value: Vec<u8>) -> &mut Self {
+        self.put_leased(key, value, 0)
+    }
+
+    /// Sets the value of `key`, bound to `lease`.
+    pub fn put_leased(&mut self, key: &Key, value: Vec<u8>, lease: LeaseId) -> &mut Self {
+        self.write(Write::Put {
+            key: self.keys.encode(key),
+            value,
+            lease,
+        })
+    }
+
+    /// Writes `key` as it is, so that its revision changes.
+    pub fn touch(&mut self, key: &Key) -> &mut Self {
+        self.write(Write::Touch(self.keys.encode(key)))
+    }
+
+    /// Deletes `key`.
+    pub fn delete(&mut self, key: &Key) -> &mut Self {
+        self.write(Write::Delete(self.keys.encode(key)))
+    }
+
+    /// Puts `key` if neither it nor `unless` exists.
+    pub fn ensure(&mut self, key: &Key, unless: &Key, value: Vec<u8>) -> &mut Self {
+        let (key, unless) = (self.keys.encode(key), self.keys.encode(unless));
+        self.write(Write::Ensure { key, unless, value })
+    }
+
+    /// Writes `write`.
+    pub fn write(&mut self, write: Write) -> &mut Self {
+        self.txn.writes.push(write);
+        self
+    }
+
+    /// Reads these after the writes, and the same if a condition does not hold.
+    pub fn read_anyway(&mut self, queries: impl IntoIterator<Item = Query>) -> &mut Self {
+        let queries: Vec<Query> = queries.into_iter().collect();
+        self.read_otherwise(queries.clone());
+        self.then.extend(queries);
+        self
+    }
+
+    /// Reads these instead of writing, if a condition does not hold.
+    pub fn read_otherwise(&mut self, queries: impl IntoIterator<Item = Query>) -> &mut Self {
+        self.otherwise.extend(queries);
+        self
+    }
+
+    /// The transaction, with the questions its two ends answer.
+    pub(crate) fn finish(mut self) -> (Txn, Vec<Query>, Vec<Query>) {
+        let reads = |queries: &[Query]| queries.iter().map(|query| query.read(self.keys)).collect();
+        self.txn.then = reads(&self.then);
+        self.txn.otherwise = reads(&self.otherwise);
+        (self.txn, self.then, self.otherwise)
+    }
+}

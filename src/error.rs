@@ -1,0 +1,128 @@
+//! Every error of a verb, and its code in CNI's terms.
+//!
+//! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
+//! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
+
+use crate::address::Address;
+use crate::claim::{Attachment, Claim, Held, QueueId};
+use crate::session::Failure;
+use crate::store::Unavailable;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot serve, or cannot be used.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// No address of a range is free.
+    #[error("range {range} is full: all of its {size} addresses are taken")]
+    Exhausted {
+        /// The range.
+        range: QueueId,
+        /// How many addresses the config may give of it.
+        size: u128,
+    },
+    /// A requested address is held by another attachment.
+    #[error("address {} of range {} is taken by {}", held.address, held.range, owner_text(owner.as_deref()))]
+    Taken {
+        /// The address.
+        held: Held,
+        /// Who holds it; `None` when the owner left meanwhile.
+        owner: Option<Box<(Attachment, Claim)>>,
+    },
+    /// The attachment was added before, with another config.
+    #[error("{attachment} was added before with other ranges and holds {claim}; DEL it first")]
+    HoldsOther {
+        /// The attachment.
+        attachment: Attachment,
+        /// What it holds.
+        claim: Box<Claim>,
+    },
+    /// The claim was made anew while DEL was at it.
+    #[error("{attachment} was added again while it was being deleted")]
+    AddedAgain {
+        /// The attachment.
+        attachment: Attachment,
+    },
+    /// CHECK found no claim.
+    #[error("{attachment} holds no address")]
+    NoClaim {
+        /// The attachment.
+        attachment: Attachment,
+    },
+    /// CHECK found an address that the previous result does not have.
+    #[error("{attachment} holds {address}, which prevResult does not have")]
+    NotInPrevious {
+        /// The attachment.
+        attachment: Attachment,
+        /// The address.
+        address: Address,
+    },
+    /// CHECK found a static address that the previous result does not have.
+    #[error("the configured address {0} is not in prevResult")]
+    StaticNotInPrevious(ipnet::IpNet),
+    /// CHECK found a claimed address that is not marked as taken.
+    #[error("{address} of {attachment} is not marked as taken in etcd")]
+    NotMarked {
+        /// The attachment.
+        attachment: Attachment,
+        /// The address.
+        address: Address,
+    },
+    /// GC could not collect everything.
+    #[error("{failed} of {found} claims could not be collected, the first because {first}")]
+    NotAllCollected {
+        /// Claims that should go.
+        found: usize,
+        /// Claims that stayed.
+        failed: usize,
+        /// Why the first stayed.
+        first: Box<Error>,
+    },
+    /// STATUS found a range full.
+    #[error("no address can be given: range {0} is full")]
+    Full(QueueId),
+    /// STATUS could not reach etcd.
+    #[error("no address can be given: {0}")]
+    NotReady(Failure),
+}
+
+fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
+    match owner {
+        Some((attachment, claim)) => format!("{attachment}, {}", claim.owner),
+        None => "an attachment that is gone by now; try again".to_owned(),
+    }
+}
+
+impl Error {
+    /// The code of the CNI error.
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::Failure(Failure::Unavailable(reason)) => unavailable_code(reason),
+            Self::Failure(Failure::Unsettled(_) | Failure::OtherCluster { .. }) => 11,
+            Self::Full(_) | Self::NotReady(_) => 50,
+            Self::Exhausted { .. } => 101,
+            Self::Taken { .. } => 102,
+            Self::HoldsOther { .. } => 103,
+            Self::Failure(Failure::Corrupt(_)) => 104,
+            Self::NoClaim { .. }
+            | Self::NotInPrevious { .. }
+            | Self::StaticNotInPrevious(_)
+            | Self::NotMarked { .. } => 106,
+            Self::NotAllCollected { .. } => 107,
+            Self::AddedAgain { .. } => 11,
+        }
+    }
+}
+
+fn unavailable_code(reason: &Unavailable) -> u32 {
+    match reason {
+        Unavailable::Later(_)
+        | Unavailable::LeaseNotFound
+        | Unavailable::KeyNotFound
+        | Unavailable::Compacted
+        | Unavailable::NoSpace => 11,
+        Unavailable::Denied(_) => 105,
+        Unavailable::TooManyOperations | Unavailable::TooLarge => 108,
+    }
+}

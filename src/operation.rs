@@ -1,0 +1,117 @@
+//! The way of one demand: read, decide, commit, settle; and through the queue when others are at it.
+//!
+//! Without contention this is one read and one transaction, which is the lock: taken and released
+//! in one instant. Contention shows as a queue that is not empty or as a refused commit; then the
+//! demand goes to [`queue`](crate::queue). Why a demand is made is not known here.
+
+use std::collections::BTreeSet;
+
+use tracing::debug;
+
+use crate::allocator::{Budget, Demand, Plan, Verdict, decide};
+use crate::claim::QueueId;
+use crate::clock::Clock;
+use crate::limits;
+use crate::queue;
+use crate::session::{Commit, Failure, Session};
+use crate::snapshot::{Query, Snapshot};
+use crate::store::{Store, Unavailable};
+
+/// Carries out `demand`.
+pub async fn perform<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    demand: &Demand,
+) -> Result<Verdict, Failure> {
+    let queues = demand.queues();
+    let queries = queries(demand, &queues);
+    let mut snapshot = session.snapshot(&queries).await?;
+    for _ in 0..limits::OPTIMISTIC_TRIES {
+        if busy_queue(&snapshot, &queues).is_some() {
+            break;
+        }
+        let budget = Budget {
+            compares: limits::TRANSACTION_OPERATIONS - queues.len(),
+            operations: limits::TRANSACTION_OPERATIONS,
+        };
+        let plan = decide_fully(session, &mut snapshot, &queries, demand, budget).await?;
+        if plan.writes_nothing() {
+            return Ok(only_verdict(plan));
+        }
+        let mut draft = session.draft();
+        for queue in &queues {
+            draft.nobody_in(queue);
+        }
+        plan.write(&mut draft, session.clock().since_epoch());
+        draft.read_otherwise(queries.iter().cloned());
+        snapshot = match session.commit(draft).await? {
+            Commit::Done(_) => return Ok(only_verdict(plan)),
+            Commit::DoneUnread(corrupt) => unreachable!("nothing was read after: {corrupt}"),
+            Commit::Conflict(snapshot) => snapshot,
+            Commit::Unknown(reason) => {
+                debug!(reason, "the commit is fenced off");
+                let mut fence = session.draft();
+                plan.write_fence(&mut fence);
+                fence.read_anyway(queries.iter().cloned());
+                session.settle(&fence).await?
+            }
+        };
+    }
+    let first = queues
+        .iter()
+        .next()
+        .expect("a demand is about at least one address");
+    let queue = busy_queue(&snapshot, &queues).unwrap_or(first);
+    queue::line_up(session, demand, queue).await
+}
+
+fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
+    let claim = Query::Claim(demand.attachment().clone());
+    let oldest = |queue: &QueueId| Query::Tickets {
+        queue: queue.clone(),
+        limit: 1,
+    };
+    let mut queries = vec![claim];
+    queries.extend(queues.iter().map(oldest));
+    queries.extend(demand.block_queries());
+    queries
+}
+
+fn busy_queue<'q>(snapshot: &Snapshot, queues: &'q BTreeSet<QueueId>) -> Option<&'q QueueId> {
+    queues.iter().find(|queue| {
+        snapshot
+            .queue(queue)
+            .is_ok_and(|tickets| !tickets.is_empty())
+    })
+}
+
+/// Decides `demand`, reading as much more as that takes, at the revision of the snapshot. If that
+/// revision has been compacted, begins anew.
+async fn decide_fully<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    snapshot: &mut Snapshot,
+    queries: &[Query],
+    demand: &Demand,
+    budget: Budget,
+) -> Result<Plan, Failure> {
+    for _ in 0..limits::READS_PER_DECISION {
+        let plan = decide(snapshot, std::slice::from_ref(demand), budget);
+        if !plan.verdicts.is_empty() {
+            return Ok(plan);
+        }
+        match session.extend(snapshot, &plan.missing).await {
+            Err(Failure::Unavailable(Unavailable::Compacted)) => {
+                *snapshot = session.snapshot(queries).await?;
+            }
+            other => other?,
+        }
+    }
+    let reason = format!("not decided after {} reads", limits::READS_PER_DECISION);
+    Err(Unavailable::Later(reason).into())
+}
+
+fn only_verdict(plan: Plan) -> Verdict {
+    plan.verdicts
+        .into_iter()
+        .next()
+        .expect("a full decision has a verdict")
+}

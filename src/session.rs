@@ -1,0 +1,342 @@
+//! One operation's access to the store: a bound around every call, retries of what may be retried,
+//! and the settling of what is unknown.
+//!
+//! A session knows when its operation must end. It repeats reads and leases until then; a commit is
+//! repeated only when it was surely not written. It knows nothing of addresses.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use backoff::backoff::Backoff;
+use backoff::exponential::ExponentialBackoff;
+use tracing::debug;
+
+use crate::clock::{Chance, Clock, within};
+use crate::draft::Draft;
+use crate::limits;
+use crate::snapshot::{Corrupt, Query, Snapshot};
+use crate::store::keys::Keys;
+use crate::store::{At, CommitError, Lease, LeaseId, Outcome, Store, Unavailable, View};
+
+/// Why an operation cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The store did not do what it must, and trying again in time did not help.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A stored value cannot be used.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The cluster that answers is not the one that answered before.
+    #[error(
+        "etcd was replaced or restored meanwhile: cluster {now:x} answers, before it was {before:x}"
+    )]
+    OtherCluster {
+        /// The id of the cluster at first.
+        before: u64,
+        /// Its id now.
+        now: u64,
+    },
+    /// Whether a commit was written could not be found out in time.
+    #[error("whether the last commit was written is unknown: {0}")]
+    Unsettled(String),
+}
+
+/// How a commit ended; that it was surely not written is a [`Failure`].
+#[derive(Debug)]
+pub enum Commit {
+    /// Written, and what was read after the writes.
+    Done(Snapshot),
+    /// Written, but what was read after the writes cannot be used.
+    DoneUnread(Corrupt),
+    /// Not written, because of what this snapshot shows.
+    Conflict(Snapshot),
+    /// Perhaps written, now or later.
+    Unknown(String),
+}
+
+/// One operation's access to the store.
+#[derive(Debug)]
+pub struct Session<'a, S, C> {
+    store: &'a S,
+    clock: &'a C,
+    chance: &'a Chance,
+    keys: &'a Keys,
+    until: Instant,
+    end: Instant,
+    cluster: Cell<Option<u64>>,
+    attempt: Cell<Duration>,
+}
+
+impl<'a, S: Store, C: Clock> Session<'a, S, C> {
+    /// A session of an operation that may take `deadline` from now. Part of that is kept for
+    /// settling: see [`Session::settling`].
+    pub fn new(
+        store: &'a S,
+        clock: &'a C,
+        chance: &'a Chance,
+        keys: &'a Keys,
+        deadline: Duration,
+    ) -> Self {
+        let now = clock.now();
+        let kept = Duration::from_millis(limits::SETTLE_MS).min(deadline / 4);
+        Self {
+            store,
+            clock,
+            chance,
+            keys,
+            until: now + deadline - kept,
+            end: now + deadline,
+            cluster: Cell::new(None),
+            attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
+        }
+    }
+
+    /// The same session with the time that was kept for leaving in good order.
+    pub fn settling(&self) -> Self {
+        Self {
+            store: self.store,
+            clock: self.clock,
+            chance: self.chance,
+            keys: self.keys,
+            until: self.end,
+            end: self.end,
+            cluster: self.cluster.clone(),
+            attempt: self.attempt.clone(),
+        }
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &'a C {
+        self.clock
+    }
+
+    /// The source of chance.
+    pub fn chance(&self) -> &'a Chance {
+        self.chance
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &'a Keys {
+        self.keys
+    }
+
+    /// When the operation must begin to leave.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// An empty transaction.
+    pub fn draft(&self) -> Draft<'a> {
+        Draft::new(self.keys)
+    }
+
+    /// Reads at one moment between now and the answer.
+    pub async fn snapshot(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
+        let view = self.view(queries, At::Now).await?;
+        Ok(Snapshot::new(self.keys, queries, view)?)
+    }
+
+    /// Reads at any moment, as the member that answers knows it.
+    pub async fn stale_snapshot(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
+        let view = self.view(queries, At::Whenever).await?;
+        Ok(Snapshot::new(self.keys, queries, view)?)
+    }
+
+    /// Reads more at the revision of `snapshot`: a later one would not fit together with it.
+    pub async fn extend(&self, snapshot: &mut Snapshot, queries: &[Query]) -> Result<(), Failure> {
+        let view = self
+            .view(queries, At::Revision(snapshot.revision()))
+            .await?;
+        Ok(snapshot.extend(self.keys, queries, view)?)
+    }
+
+    async fn view(&self, queries: &[Query], at: At) -> Result<View, Failure> {
+        let reads: Vec<_> = queries.iter().map(|query| query.read(self.keys)).collect();
+        let view = self.repeat(|| self.store.read(&reads, at)).await?;
+        self.check_cluster(view.cluster)?;
+        Ok(view)
+    }
+
+    /// Commits a transaction.
+    pub async fn commit(&self, draft: Draft<'_>) -> Result<Commit, Failure> {
+        let (txn, then, otherwise) = draft.finish();
+        let mut pauses = self.pauses();
+        loop {
+            let outcome = within(self.clock, self.attempt_end(), self.store.commit(&txn)).await;
+            let outcome = outcome.unwrap_or_else(|| {
+                self.lengthen_attempts();
+                Err(CommitError::Unknown("no reply in time".to_owned()))
+            });
+            return match outcome {
+                Ok(Outcome::Done(view)) => {
+                    self.check_cluster(view.cluster)?;
+                    Ok(match Snapshot::new(self.keys, &then, view) {
+                        Ok(snapshot) => Commit::Done(snapshot),
+                        Err(corrupt) => Commit::DoneUnread(corrupt),
+                    })
+                }
+                Ok(Outcome::Conflict(view)) => {
+                    self.check_cluster(view.cluster)?;
+                    Ok(Commit::Conflict(Snapshot::new(
+                        self.keys, &otherwise, view,
+                    )?))
+                }
+                Err(CommitError::Unknown(reason)) => Ok(Commit::Unknown(reason)),
+                Err(CommitError::Unavailable(Unavailable::Later(reason))) => {
+                    self.pause(&mut pauses, &reason).await?;
+                    continue;
+                }
+                Err(CommitError::Unavailable(reason)) => Err(reason.into()),
+            };
+        }
+    }
+
+    /// Commits a fence: a transaction that makes one with an unknown outcome impossible, or fails
+    /// because that one, or another, came first. Either way nothing is unknown afterwards, and the
+    /// snapshot of `fence`'s reads tells what is.
+    pub async fn settle(&self, fence: &Draft<'_>) -> Result<Snapshot, Failure> {
+        let session = self.settling();
+        let mut pauses = session.pauses();
+        loop {
+            match session.commit(fence.clone()).await? {
+                Commit::Done(snapshot) | Commit::Conflict(snapshot) => return Ok(snapshot),
+                Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
+                Commit::Unknown(reason) => {
+                    let out_of_time = |_| Failure::Unsettled(reason.clone());
+                    session
+                        .pause(&mut pauses, &reason)
+                        .await
+                        .map_err(out_of_time)?;
+                }
+            }
+        }
+    }
+
+    /// Grants a lease for a ticket.
+    pub async fn grant(&self) -> Result<Lease, Failure> {
+        self.repeat(|| self.store.grant(limits::TICKET_TTL_S)).await
+    }
+
+    /// Lets a lease live on, in one try: its owner tries again in time.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        let late = || Err(Unavailable::Later("no reply in time".to_owned()));
+        let alive = self.store.keep_alive(lease);
+        within(self.clock, self.attempt_end(), alive)
+            .await
+            .unwrap_or_else(late)
+    }
+
+    /// Ends a lease, in one try: if that fails, it ends by itself.
+    pub async fn revoke(&self, lease: LeaseId) {
+        let revoked = within(self.clock, self.attempt_end(), self.store.revoke(lease)).await;
+        match revoked {
+            Some(Ok(()) | Err(Unavailable::LeaseNotFound)) => {}
+            Some(Err(error)) => debug!(lease, %error, "a lease is left to its end"),
+            None => debug!(lease, "a lease is left to its end"),
+        }
+    }
+
+    /// Watches `keys` from now on.
+    pub async fn watch(&self, keys: &[Vec<u8>]) -> Result<S::Watch, Failure> {
+        self.repeat(|| self.store.watch(keys)).await
+    }
+
+    /// Pauses between two tries of something that failed with `reason`, or ends the operation when
+    /// its time is over.
+    pub async fn pause(&self, pauses: &mut Pauses, reason: &str) -> Result<(), Failure> {
+        let pause = self.chance.jitter(pauses.next());
+        let resume = self.clock.now() + pause;
+        if resume >= self.until {
+            let reason = format!("gave up after {} tries: {reason}", pauses.tries);
+            return Err(Unavailable::Later(reason).into());
+        }
+        debug!(tries = pauses.tries, reason, "to be tried again");
+        self.clock.sleep_until(resume).await;
+        Ok(())
+    }
+
+    /// Growing pauses, from the start.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::new(self.clock)
+    }
+
+    async fn repeat<T, F>(&self, call: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Unavailable>>,
+    {
+        let mut pauses = self.pauses();
+        loop {
+            let reason = match within(self.clock, self.attempt_end(), call()).await {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(Unavailable::Later(reason))) => reason,
+                Some(Err(reason)) => return Err(reason.into()),
+                None => {
+                    self.lengthen_attempts();
+                    "no reply in time".to_owned()
+                }
+            };
+            self.pause(&mut pauses, &reason).await?;
+        }
+    }
+
+    fn attempt_end(&self) -> Instant {
+        (self.clock.now() + self.attempt.get()).min(self.until)
+    }
+
+    /// After a reply that did not come: a busy server must not be asked ever faster.
+    fn lengthen_attempts(&self) {
+        let longest = Duration::from_millis(limits::LONGEST_ATTEMPT_MS);
+        self.attempt.set((self.attempt.get() * 2).min(longest));
+    }
+
+    fn check_cluster(&self, now: u64) -> Result<(), Failure> {
+        match self.cluster.replace(Some(now)) {
+            Some(before) if before != now => Err(Failure::OtherCluster { before, now }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The growing pauses of one sequence of tries: `backoff`'s policy on the given clock, without a
+/// randomisation of its own.
+#[derive(Debug)]
+pub struct Pauses {
+    policy: ExponentialBackoff<Standstill>,
+    tries: u32,
+}
+
+/// The clock `backoff` wants: it stands still, as the end of all tries is the session's to tell.
+#[derive(Debug)]
+struct Standstill(Instant);
+
+impl backoff::Clock for Standstill {
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+impl Pauses {
+    fn new<C: Clock>(clock: &C) -> Self {
+        let first = Duration::from_millis(limits::RETRY_MS);
+        let start_time = clock.now();
+        let policy = ExponentialBackoff {
+            current_interval: first,
+            initial_interval: first,
+            randomization_factor: 0.0,
+            multiplier: 2.0,
+            max_interval: Duration::from_millis(limits::LONGEST_RETRY_MS),
+            start_time,
+            max_elapsed_time: None,
+            clock: Standstill(start_time),
+        };
+        Self { policy, tries: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        self.tries += 1;
+        self.policy
+            .next_backoff()
+            .expect("a policy without an end always has a next pause")
+    }
+}

@@ -1,0 +1,437 @@
+//! What was read of the store at one revision, decoded, with what is known to be absent.
+//!
+//! A [`Query`] says what to read; a [`Snapshot`] holds the answers and tells three things apart:
+//! what is there, what is not, and what was not asked. It decodes and checks, and decides nothing.
+
+use std::collections::BTreeMap;
+
+use crate::address::{Bitmap, BlockId, Name, Slot};
+use crate::claim::{Attachment, Claim, QueueId};
+use crate::limits;
+use crate::store::keys::{Key, Keys, TicketId};
+use crate::store::record::{self, RecordError, Ticket};
+use crate::store::{Entry, LeaseId, Order, Read, Revision, View};
+
+/// One question, by meaning. Order and equality let questions be collected without repetition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Query {
+    /// The claim of an attachment.
+    Claim(Attachment),
+    /// A page of the claims of one network or of all, in key order, beginning after `after`.
+    Claims {
+        /// The network; `None` is every network.
+        network: Option<Name>,
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
+    /// One ticket.
+    Ticket(TicketId),
+    /// The oldest tickets of a queue.
+    Tickets {
+        /// The queue.
+        queue: QueueId,
+        /// At most so many.
+        limit: u32,
+    },
+    /// The `full/` key of a block.
+    Full(Slot),
+    /// The first `open/` keys of the blocks from `from` to `through`, both included.
+    Open {
+        /// The first block.
+        from: Slot,
+        /// The last block.
+        through: BlockId,
+        /// At most so many.
+        limit: u32,
+    },
+}
+
+impl Query {
+    /// Both keys of one block.
+    pub fn block(slot: &Slot) -> [Self; 2] {
+        let open = Self::Open {
+            from: slot.clone(),
+            through: slot.block,
+            limit: 1,
+        };
+        [open, Self::Full(slot.clone())]
+    }
+
+    /// The question in the store's terms.
+    pub fn read(&self, keys: &Keys) -> Read {
+        match self {
+            Self::Claim(attachment) => Read::Key(keys.encode(&Key::Claim(attachment.clone()))),
+            Self::Claims { network, after } => {
+                let (first, until) = keys.claims(network.as_ref());
+                let from = after.clone().map_or(first, |mut key| {
+                    key.push(0);
+                    key
+                });
+                Read::Range {
+                    from,
+                    until,
+                    order: Order::Key,
+                    limit: limits::CLAIMS_PER_PAGE,
+                }
+            }
+            Self::Ticket(id) => Read::Key(keys.encode(&Key::Ticket(id.clone()))),
+            Self::Tickets { queue, limit } => {
+                let (from, until) = keys.tickets(queue);
+                Read::Range {
+                    from,
+                    until,
+                    order: Order::Created,
+                    limit: *limit,
+                }
+            }
+            Self::Full(slot) => Read::Key(keys.encode(&Key::Full(slot.clone()))),
+            Self::Open {
+                from,
+                through,
+                limit,
+            } => keys.open_blocks(from, *through, *limit),
+        }
+    }
+}
+
+/// A decoded value and what etcd knows of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// The value.
+    pub value: T,
+    /// The revision at which the key came into being.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+    /// Its lease, or 0.
+    pub lease: LeaseId,
+}
+
+/// A ticket as it stands in a queue. One that a newer version wrote may be unreadable; its place in
+/// the queue counts all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// The key, which can be touched even when it cannot be read.
+    pub key: Vec<u8>,
+    /// The revision that gives the place in the queue.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+    /// Its lease.
+    pub lease: LeaseId,
+    /// What it says.
+    pub request: Result<(TicketId, Ticket), Corrupt>,
+}
+
+/// A key or a value in the store that this version cannot read. It is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of {key} cannot be used: {reason}")]
+pub struct Corrupt {
+    /// The key.
+    pub key: String,
+    /// What is wrong with it or with its value.
+    pub reason: String,
+}
+
+impl Corrupt {
+    fn new(key: &[u8], reason: impl ToString) -> Self {
+        Self {
+            key: String::from_utf8_lossy(key).into_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A claim as a listing finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Whose it is and what it says.
+    pub claim: Result<(Attachment, Stored<Claim>), Corrupt>,
+}
+
+/// The state of a block, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockState {
+    /// Neither key exists: no address of it was ever given.
+    Absent,
+    /// Some range could be given a bit of it.
+    Open(Bitmap, Revision),
+    /// No bit of it is left.
+    Full(Bitmap, Revision),
+}
+
+/// Something was not asked, so nothing is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRead;
+
+/// The answers to some queries at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    revision: Revision,
+    claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
+    listed: Vec<Listed>,
+    tickets: BTreeMap<TicketId, Option<Stored<Result<Ticket, Corrupt>>>>,
+    queues: BTreeMap<QueueId, Vec<Queued>>,
+    full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
+    open: BTreeMap<Slot, Stored<Bitmap>>,
+    /// Where every open block is known: from a slot through a block of the same pool and family.
+    spans: BTreeMap<Slot, BlockId>,
+}
+
+impl Snapshot {
+    /// Decodes the answers to `queries`, which `view` holds in their order.
+    pub fn new(keys: &Keys, queries: &[Query], view: View) -> Result<Self, Corrupt> {
+        let mut snapshot = Self {
+            revision: view.revision,
+            ..Self::default()
+        };
+        snapshot.extend(keys, queries, view)?;
+        Ok(snapshot)
+    }
+
+    /// Adds the answers to further `queries`, read at this snapshot's own revision.
+    pub fn extend(&mut self, keys: &Keys, queries: &[Query], view: View) -> Result<(), Corrupt> {
+        assert_eq!(
+            queries.len(),
+            view.answers.len(),
+            "a store answers every question"
+        );
+        for (query, entries) in queries.iter().zip(view.answers) {
+            self.absorb(keys, query, entries)?;
+        }
+        let both = self
+            .open
+            .keys()
+            .find(|slot| matches!(self.full.get(*slot), Some(Some(_))));
+        match both {
+            Some(slot) => {
+                let key = keys.encode(&Key::Full(slot.clone()));
+                Err(Corrupt::new(&key, "the block is open too"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The revision at which all of it was true.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The claim of `attachment`.
+    pub fn claim(&self, attachment: &Attachment) -> Result<Option<&Stored<Claim>>, NotRead> {
+        self.claims
+            .get(attachment)
+            .map(Option::as_ref)
+            .ok_or(NotRead)
+    }
+
+    /// The claims of the pages that were read.
+    pub fn listed(&self) -> &[Listed] {
+        &self.listed
+    }
+
+    /// One ticket.
+    pub fn ticket(
+        &self,
+        id: &TicketId,
+    ) -> Result<Option<&Stored<Result<Ticket, Corrupt>>>, NotRead> {
+        self.tickets.get(id).map(Option::as_ref).ok_or(NotRead)
+    }
+
+    /// The oldest tickets of `queue`, oldest first.
+    pub fn queue(&self, queue: &QueueId) -> Result<&[Queued], NotRead> {
+        self.queues.get(queue).map(Vec::as_slice).ok_or(NotRead)
+    }
+
+    /// The state of a block.
+    pub fn block(&self, slot: &Slot) -> Result<BlockState, NotRead> {
+        if let Some(open) = self.open.get(slot) {
+            return Ok(BlockState::Open(open.value, open.modified));
+        }
+        match (self.full.get(slot), self.known_open_through(slot)) {
+            (Some(Some(full)), _) => Ok(BlockState::Full(full.value, full.modified)),
+            (Some(None), Some(_)) => Ok(BlockState::Absent),
+            (Some(None) | None, _) => Err(NotRead),
+        }
+    }
+
+    /// The first open block from `from` to `through`, both included.
+    pub fn first_open(&self, from: &Slot, through: BlockId) -> Result<Option<BlockId>, NotRead> {
+        let mut at = from.clone();
+        loop {
+            let known = self.known_open_through(&at).ok_or(NotRead)?.min(through);
+            let end = Slot {
+                pool: at.pool.clone(),
+                block: known,
+            };
+            if let Some((found, _)) = self.open.range(at.clone()..=end).next() {
+                return Ok(Some(found.block));
+            }
+            match known.successor() {
+                Some(next) if next <= through => at.block = next,
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+
+    /// The last block up to which, from `slot` on, every open block is known.
+    fn known_open_through(&self, slot: &Slot) -> Option<BlockId> {
+        let of_family = Slot {
+            pool: slot.pool.clone(),
+            block: slot.block.first_of_family(),
+        };
+        let begun = self.spans.range(of_family..=slot.clone());
+        begun
+            .map(|(_, through)| *through)
+            .filter(|through| *through >= slot.block)
+            .max()
+    }
+
+    fn absorb(&mut self, keys: &Keys, query: &Query, entries: Vec<Entry>) -> Result<(), Corrupt> {
+        match query {
+            Query::Claim(attachment) => {
+                let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
+                self.claims.insert(attachment.clone(), claim.transpose()?);
+            }
+            Query::Claims { .. } => {
+                self.listed
+                    .extend(entries.into_iter().map(|entry| listed(keys, entry)));
+            }
+            Query::Ticket(id) => {
+                let ticket = only(entries).map(|entry| Stored {
+                    value: read_value(&entry, record::decode_ticket),
+                    created: entry.created,
+                    modified: entry.modified,
+                    lease: entry.lease,
+                });
+                self.tickets.insert(id.clone(), ticket);
+            }
+            Query::Tickets { queue, .. } => {
+                let queued = entries
+                    .into_iter()
+                    .map(|entry| queued(keys, entry))
+                    .collect();
+                self.queues.insert(queue.clone(), queued);
+            }
+            Query::Full(slot) => {
+                let full = only(entries).map(|entry| read_block(&entry, slot, Fill::Full));
+                self.full.insert(slot.clone(), full.transpose()?);
+            }
+            Query::Open {
+                from,
+                through,
+                limit,
+            } => {
+                let cut = entries.len() >= usize::try_from(*limit).unwrap_or(usize::MAX);
+                let mut known_through = *through;
+                for entry in entries {
+                    let slot = match keys.decode(&entry.key) {
+                        Ok(Key::Open(slot)) => slot,
+                        Ok(_) => return Err(Corrupt::new(&entry.key, "it is not an open block")),
+                        Err(error) => return Err(Corrupt::new(&entry.key, error)),
+                    };
+                    if cut {
+                        known_through = slot.block;
+                    }
+                    let block = read_block(&entry, &slot, Fill::Open)?;
+                    self.open.insert(slot, block);
+                }
+                let span = self.spans.entry(from.clone()).or_insert(known_through);
+                *span = (*span).max(known_through);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of its two keys a block has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    Open,
+    Full,
+}
+
+fn only(entries: Vec<Entry>) -> Option<Entry> {
+    assert!(entries.len() <= 1, "one key has one entry");
+    entries.into_iter().next()
+}
+
+fn read_value<T>(
+    entry: &Entry,
+    decode: impl Fn(&[u8]) -> Result<T, RecordError>,
+) -> Result<T, Corrupt> {
+    decode(&entry.value).map_err(|error| Corrupt::new(&entry.key, error))
+}
+
+fn stored<T>(
+    entry: &Entry,
+    decode: impl Fn(&[u8]) -> Result<T, RecordError>,
+) -> Result<Stored<T>, Corrupt> {
+    let value = read_value(entry, decode)?;
+    let Entry {
+        created,
+        modified,
+        lease,
+        ..
+    } = *entry;
+    Ok(Stored {
+        value,
+        created,
+        modified,
+        lease,
+    })
+}
+
+fn read_block(entry: &Entry, slot: &Slot, fill: Fill) -> Result<Stored<Bitmap>, Corrupt> {
+    let block = stored(entry, record::decode_block)?;
+    let is_full = block.value.is_full(slot.block.family());
+    if slot.block.address(0).ends_in_zero() && block.value.is_set(0) {
+        return Err(Corrupt::new(
+            &entry.key,
+            "an address that ends in .0 is marked as taken",
+        ));
+    }
+    match fill {
+        Fill::Open if is_full => Err(Corrupt::new(&entry.key, "it is open and has no free bit")),
+        Fill::Full if !is_full => Err(Corrupt::new(&entry.key, "it is full and has a free bit")),
+        Fill::Open | Fill::Full => Ok(block),
+    }
+}
+
+fn listed(keys: &Keys, entry: Entry) -> Listed {
+    let claim = match keys.decode(&entry.key) {
+        Ok(Key::Claim(attachment)) => {
+            stored(&entry, record::decode_claim).map(|claim| (attachment, claim))
+        }
+        Ok(_) => Err(Corrupt::new(&entry.key, "it is not a claim")),
+        Err(error) => Err(Corrupt::new(&entry.key, error)),
+    };
+    Listed {
+        key: entry.key,
+        claim,
+    }
+}
+
+fn queued(keys: &Keys, entry: Entry) -> Queued {
+    let request = match keys.decode(&entry.key) {
+        Ok(Key::Ticket(id)) => read_value(&entry, record::decode_ticket).map(|ticket| (id, ticket)),
+        Ok(_) => Err(Corrupt::new(&entry.key, "it is not a ticket")),
+        Err(error) => Err(Corrupt::new(&entry.key, error)),
+    };
+    let Entry {
+        key,
+        created,
+        modified,
+        lease,
+        ..
+    } = entry;
+    Queued {
+        key,
+        created,
+        modified,
+        lease,
+        request,
+    }
+}
