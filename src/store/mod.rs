@@ -10,6 +10,7 @@ pub mod etcd;
 pub mod keys;
 pub mod memory;
 pub mod record;
+mod well_formed;
 
 use std::time::Duration;
 
@@ -195,6 +196,9 @@ pub enum Unavailable {
     /// Credentials or certificates were refused; trying again does not help.
     #[error("etcd refuses access: {0}")]
     Denied(String),
+    /// The request is one that no etcd takes: a key written twice, a revision in the future.
+    #[error("etcd refuses the request: {0}")]
+    Refused(String),
 }
 
 /// A lease as the server granted it.
@@ -218,6 +222,24 @@ pub enum Event {
         /// When.
         revision: Revision,
     },
+}
+
+impl Event {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Deleted { key, .. } => key,
+        }
+    }
+
+    /// The revision at which it happened.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.modified,
+            Self::Deleted { revision, .. } => *revision,
+        }
+    }
 }
 
 /// A watch has ended and will tell no more; what happened in between must be read.

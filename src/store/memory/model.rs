@@ -1,0 +1,326 @@
+//! The state of one etcd cluster, as far as [`Store`](crate::store::Store) reaches, changed by one
+//! request at a time.
+//!
+//! Synchronous and without a clock: time passes when [`State::advance`] says so, and leases whose
+//! time is up end when [`State::expire`] is called, which is as late as the caller likes, as in
+//! etcd. It knows no faults, no watchers and no limits in bytes. Checked against etcd 3.4.23 by
+//! the conformance suite and a differential test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::transaction;
+use crate::limits;
+use crate::store::{
+    At, Compare, Entry, Event, Lease, LeaseId, Order, Outcome, Read, Revision, Txn, Unavailable,
+    View, well_formed,
+};
+
+/// What an administrator decides for a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// `--max-txn-ops`.
+    pub operations: usize,
+    /// The least time to live of a lease, in seconds: one and a half election timeouts, rounded
+    /// up.
+    pub least_ttl_s: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cluster: 1,
+            operations: limits::TRANSACTION_OPERATIONS,
+            least_ttl_s: 2,
+        }
+    }
+}
+
+/// A cluster's keys, their past since the last compaction, and its leases.
+#[derive(Clone, Debug)]
+pub struct State {
+    options: Options,
+    revision: Revision,
+    compacted: Revision,
+    pub(super) live: BTreeMap<Vec<u8>, Entry>,
+    /// All that happened since the compaction, in order.
+    log: Vec<Change>,
+    now: Duration,
+    leases: BTreeMap<LeaseId, Held>,
+    last_lease: LeaseId,
+}
+
+/// One key's part in a revision.
+#[derive(Clone, Debug)]
+struct Change {
+    event: Event,
+    before: Option<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    ttl: Duration,
+    ends: Duration,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl State {
+    /// A new cluster; like etcd's, its revision is 1.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            revision: 1,
+            compacted: 0,
+            live: BTreeMap::new(),
+            log: Vec::new(),
+            now: Duration::ZERO,
+            leases: BTreeMap::new(),
+            // Far from any revision, so that one cannot pass for the other.
+            last_lease: 0x1ea5_e000_0000,
+        }
+    }
+
+    /// The revision of the last transaction that wrote.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// All keys, in order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.live.values()
+    }
+
+    /// The leases that have not ended.
+    pub fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.leases.keys().copied()
+    }
+
+    /// [`Store::read`](crate::store::Store::read).
+    pub fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
+        well_formed::assert_read(reads, at);
+        if reads.len() > self.options.operations {
+            return Err(Unavailable::TooManyOperations);
+        }
+        match at {
+            At::Now | At::Whenever => Ok(self.view(reads)),
+            At::Revision(revision) if revision > self.revision => Err(Unavailable::Refused(
+                format!("revision {revision} is in the future"),
+            )),
+            At::Revision(revision) if revision < self.compacted => Err(Unavailable::Compacted),
+            At::Revision(revision) => Ok(self.view_of(reads, &self.past(revision))),
+        }
+    }
+
+    /// [`Store::commit`](crate::store::Store::commit): every error says that nothing was written.
+    pub fn commit(&mut self, txn: &Txn) -> Result<Outcome, Unavailable> {
+        well_formed::assert_txn(txn);
+        transaction::check_operations(txn, self.options.operations)?;
+        transaction::check_keys_differ(&txn.writes)?;
+        if !txn.compares.iter().all(|compare| self.holds(compare)) {
+            return Ok(Outcome::Conflict(self.view(&txn.otherwise)));
+        }
+        let writes = transaction::resolve(self, &txn.writes)?;
+        self.write(writes);
+        Ok(Outcome::Done(self.view(&txn.then)))
+    }
+
+    /// [`Store::grant`](crate::store::Store::grant).
+    pub fn grant(&mut self, ttl_s: i64) -> Lease {
+        let granted_s = ttl_s.max(self.options.least_ttl_s);
+        let ttl = Duration::from_secs(u64::try_from(granted_s).expect("the least is positive"));
+        self.last_lease += 1;
+        let held = Held {
+            ttl,
+            ends: self.now + ttl,
+        };
+        self.leases.insert(self.last_lease, held);
+        Lease {
+            id: self.last_lease,
+            ttl,
+        }
+    }
+
+    /// [`Store::keep_alive`](crate::store::Store::keep_alive): like etcd's, it does not save a
+    /// lease whose time is up.
+    pub fn keep_alive(&mut self, lease: LeaseId) -> Result<(), Unavailable> {
+        match self.leases.get_mut(&lease) {
+            Some(held) if held.ends > self.now => {
+                held.ends = self.now + held.ttl;
+                Ok(())
+            }
+            Some(_) | None => Err(Unavailable::LeaseNotFound),
+        }
+    }
+
+    /// [`Store::revoke`](crate::store::Store::revoke): all its keys go in one revision.
+    pub fn revoke(&mut self, lease: LeaseId) -> Result<(), Unavailable> {
+        self.leases
+            .remove(&lease)
+            .ok_or(Unavailable::LeaseNotFound)?;
+        let keys = self.entries().filter(|entry| entry.lease == lease);
+        let deletions = keys.map(|entry| (entry.key.clone(), None)).collect();
+        self.write(deletions);
+        Ok(())
+    }
+
+    /// Whether a key may be bound to `lease`.
+    pub(super) fn is_granted(&self, lease: LeaseId) -> bool {
+        self.leases.contains_key(&lease)
+    }
+
+    /// Lets time pass. No lease ends by it alone.
+    pub fn advance(&mut self, by: Duration) {
+        self.now += by;
+    }
+
+    /// Ends the leases whose time is up, each in a revision of its own, and tells which.
+    pub fn expire(&mut self) -> Vec<LeaseId> {
+        let up = self.leases.iter().filter(|(_, held)| held.ends <= self.now);
+        let ended: Vec<LeaseId> = up.map(|(lease, _)| *lease).collect();
+        for lease in &ended {
+            self.revoke(*lease).expect("it was just found");
+        }
+        ended
+    }
+
+    /// Forgets what was before `revision`.
+    pub fn compact(&mut self, revision: Revision) -> Result<(), Unavailable> {
+        if revision > self.revision {
+            let text = format!("revision {revision} is in the future");
+            return Err(Unavailable::Refused(text));
+        }
+        if revision <= self.compacted {
+            return Err(Unavailable::Compacted);
+        }
+        self.compacted = revision;
+        self.log.retain(|change| change.event.revision() > revision);
+        Ok(())
+    }
+
+    /// What happened to `keys` after `revision`, in order.
+    pub fn events_after(
+        &self,
+        revision: Revision,
+        keys: &BTreeSet<Vec<u8>>,
+    ) -> Result<Vec<Event>, Unavailable> {
+        if revision < self.compacted {
+            return Err(Unavailable::Compacted);
+        }
+        let events = self.changes_after(revision).iter();
+        let events = events.map(|change| &change.event);
+        Ok(events
+            .filter(|event| keys.contains(event.key()))
+            .cloned()
+            .collect())
+    }
+
+    /// Applies writes (a new value and lease, or a deletion) in one revision, if any changes
+    /// anything.
+    fn write(&mut self, writes: Vec<transaction::Resolved>) {
+        let revision = self.revision + 1;
+        for (key, new) in writes {
+            let before = self.live.remove(&key);
+            let event = match new {
+                None if before.is_none() => continue,
+                None => Event::Deleted { key, revision },
+                Some((value, lease)) => {
+                    let entry = Entry {
+                        key,
+                        value,
+                        created: before.as_ref().map_or(revision, |old| old.created),
+                        modified: revision,
+                        lease,
+                    };
+                    self.live.insert(entry.key.clone(), entry.clone());
+                    Event::Put(entry)
+                }
+            };
+            self.log.push(Change { event, before });
+            self.revision = revision;
+        }
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        let entry = |key: &Vec<u8>| self.live.get(key);
+        match compare {
+            Compare::Absent(key) => entry(key).is_none(),
+            Compare::NoneIn(from, until) => within(&self.live, from, until).next().is_none(),
+            Compare::Modified(key, revision) => entry(key).is_some_and(|e| e.modified == *revision),
+            Compare::Created(key, revision) => entry(key).is_some_and(|e| e.created == *revision),
+            Compare::Leased(key, lease) => entry(key).is_some_and(|e| e.lease == *lease),
+        }
+    }
+
+    fn view(&self, reads: &[Read]) -> View {
+        self.view_of(reads, &self.live)
+    }
+
+    fn view_of(&self, reads: &[Read], keys: &BTreeMap<Vec<u8>, Entry>) -> View {
+        View {
+            revision: self.revision,
+            cluster: self.options.cluster,
+            answers: reads.iter().map(|read| answer(read, keys)).collect(),
+        }
+    }
+
+    /// The keys as they were at `revision`: those of now, with all later changes undone.
+    fn past(&self, revision: Revision) -> BTreeMap<Vec<u8>, Entry> {
+        let mut keys = self.live.clone();
+        for change in self.changes_after(revision).iter().rev() {
+            match &change.before {
+                Some(entry) => keys.insert(entry.key.clone(), entry.clone()),
+                None => keys.remove(change.event.key()),
+            };
+        }
+        keys
+    }
+
+    fn changes_after(&self, revision: Revision) -> &[Change] {
+        let start = self
+            .log
+            .partition_point(|change| change.event.revision() <= revision);
+        &self.log[start..]
+    }
+}
+
+fn answer(read: &Read, keys: &BTreeMap<Vec<u8>, Entry>) -> Vec<Entry> {
+    match read {
+        Read::Key(key) => keys.get(key).cloned().into_iter().collect(),
+        Read::Range {
+            from,
+            until,
+            order,
+            limit,
+        } => {
+            let limit = usize::try_from(*limit).expect("usize has 32 bits or more");
+            let found = within(keys, from, until);
+            match order {
+                Order::Key => found.take(limit).cloned().collect(),
+                Order::Created => {
+                    let mut found: Vec<&Entry> = found.collect();
+                    found.sort_by_key(|entry| entry.created);
+                    found.into_iter().take(limit).cloned().collect()
+                }
+            }
+        }
+    }
+}
+
+/// The entries from `from` until `until`: none, as in etcd, when these are in the wrong order.
+fn within<'a>(
+    keys: &'a BTreeMap<Vec<u8>, Entry>,
+    from: &[u8],
+    until: &'a [u8],
+) -> impl Iterator<Item = &'a Entry> {
+    keys.range::<[u8], _>((Bound::Included(from), Bound::Unbounded))
+        .take_while(move |(key, _)| key.as_slice() < until)
+        .map(|(_, entry)| entry)
+}

@@ -1,0 +1,101 @@
+//! What etcd demands of a transaction, in etcd's order: size, distinct keys, then, of the writes
+//! that its compares let through, keys and leases that exist.
+//!
+//! It decides on a [`State`] and changes nothing. The rules are those of etcd 3.4
+//! (`api/v3rpc/key.go`: `checkTxnRequest`, `checkIntervals`; `apply.go`: `checkRequestPut`).
+
+use std::collections::BTreeSet;
+
+use super::model::State;
+use crate::store::{LeaseId, Txn, Unavailable, Write};
+
+/// The compares that [`Write::Ensure`] has as a nested transaction.
+const ENSURE_COMPARES: usize = 2;
+
+/// A key's new value and lease, or `None` for its deletion.
+pub(super) type Resolved = (Vec<u8>, Option<(Vec<u8>, LeaseId)>);
+
+/// Refuses a transaction of which one of its three lists is longer than `most`; a nested
+/// transaction may be as long as the longest list of the outer one leaves.
+pub(super) fn check_operations(txn: &Txn, most: usize) -> Result<(), Unavailable> {
+    let outer = txn
+        .compares
+        .len()
+        .max(txn.writes.len() + txn.then.len())
+        .max(txn.otherwise.len());
+    let nested = txn
+        .writes
+        .iter()
+        .any(|write| matches!(write, Write::Ensure { .. }));
+    let all = if nested {
+        outer + ENSURE_COMPARES
+    } else {
+        outer
+    };
+    if all > most {
+        return Err(Unavailable::TooManyOperations);
+    }
+    Ok(())
+}
+
+/// Refuses to set a key twice, or to set it and delete it. To delete it twice is to delete it once.
+pub(super) fn check_keys_differ(writes: &[Write]) -> Result<(), Unavailable> {
+    let mut set = BTreeSet::new();
+    let mut deleted = BTreeSet::new();
+    for write in writes {
+        let fresh = match write {
+            Write::Put { key, .. }
+            | Write::Rewrite { key, .. }
+            | Write::Touch(key)
+            | Write::Ensure { key, .. } => set.insert(key),
+            Write::Delete(key) => {
+                deleted.insert(key);
+                true
+            }
+        };
+        if !fresh {
+            return Err(twice());
+        }
+    }
+    if set.is_disjoint(&deleted) {
+        Ok(())
+    } else {
+        Err(twice())
+    }
+}
+
+fn twice() -> Unavailable {
+    Unavailable::Refused("duplicate key given in txn request".to_owned())
+}
+
+/// What the writes come to, all judged by the state before any of them; so an
+/// [`Write::Ensure`] does not see what else its transaction writes.
+pub(super) fn resolve(state: &State, writes: &[Write]) -> Result<Vec<Resolved>, Unavailable> {
+    let mut resolved = Vec::with_capacity(writes.len());
+    for write in writes {
+        resolved.push(match write {
+            Write::Put { key, value, lease } => {
+                if *lease != 0 && !state.is_granted(*lease) {
+                    return Err(Unavailable::LeaseNotFound);
+                }
+                (key.clone(), Some((value.clone(), *lease)))
+            }
+            Write::Rewrite { key, value } => {
+                let old = state.live.get(key).ok_or(Unavailable::KeyNotFound)?;
+                (key.clone(), Some((value.clone(), old.lease)))
+            }
+            Write::Touch(key) => {
+                let old = state.live.get(key).ok_or(Unavailable::KeyNotFound)?;
+                (key.clone(), Some((old.value.clone(), old.lease)))
+            }
+            Write::Delete(key) => (key.clone(), None),
+            Write::Ensure { key, unless, value } => {
+                if state.live.contains_key(key) || state.live.contains_key(unless) {
+                    continue;
+                }
+                (key.clone(), Some((value.clone(), 0)))
+            }
+        });
+    }
+    Ok(resolved)
+}

@@ -1,0 +1,77 @@
+//! What only a bug can ask of a store, asserted by every store before it acts.
+//!
+//! Each of these means something else to etcd than it says here: revision or lease 0 is "the key
+//! is missing", no upper bound is "this key alone", limit 0 is "all".
+
+use super::{At, Compare, Read, Txn, Write};
+
+/// Panics when a read is not one that means what it says.
+pub(super) fn assert_read(reads: &[Read], at: At) {
+    assert!(!reads.is_empty(), "a read asks something");
+    assert!(
+        !matches!(at, At::Revision(..=0)),
+        "a revision is positive: {at:?}"
+    );
+    assert_reads(reads);
+}
+
+/// Panics when a transaction is not one that means what it says.
+pub(super) fn assert_txn(txn: &Txn) {
+    txn.compares.iter().for_each(assert_compare);
+    txn.writes.iter().for_each(assert_write);
+    assert_reads(&txn.then);
+    assert_reads(&txn.otherwise);
+}
+
+fn assert_reads(reads: &[Read]) {
+    for read in reads {
+        match read {
+            Read::Key(key) => assert_key(key),
+            Read::Range {
+                from,
+                until,
+                order: _,
+                limit,
+            } => {
+                assert_key(from);
+                assert_key(until);
+                assert!(*limit > 0, "a range is read up to a limit");
+            }
+        }
+    }
+}
+
+fn assert_compare(compare: &Compare) {
+    match compare {
+        Compare::Absent(key) => assert_key(key),
+        Compare::NoneIn(from, until) => {
+            assert_key(from);
+            assert_key(until);
+        }
+        Compare::Modified(key, revision) | Compare::Created(key, revision) => {
+            assert_key(key);
+            assert!(*revision > 0, "an existing key has a positive revision");
+        }
+        Compare::Leased(key, lease) => {
+            assert_key(key);
+            assert!(*lease != 0, "a lease's id is not 0");
+        }
+    }
+}
+
+fn assert_write(write: &Write) {
+    match write {
+        Write::Put { key, .. }
+        | Write::Rewrite { key, .. }
+        | Write::Touch(key)
+        | Write::Delete(key) => assert_key(key),
+        Write::Ensure { key, unless, .. } => {
+            assert_key(key);
+            assert_key(unless);
+        }
+    }
+}
+
+fn assert_key(key: &[u8]) {
+    assert!(!key.is_empty(), "a key has at least one byte");
+}
