@@ -123,6 +123,6 @@ fn unavailable_code(reason: &Unavailable) -> u32 {
         | Unavailable::Compacted
         | Unavailable::NoSpace => 11,
         Unavailable::Denied(_) => 105,
-        Unavailable::TooManyOperations | Unavailable::TooLarge => 108,
+        Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => 108,
     }
 }
