@@ -18,7 +18,7 @@ pub use model::{Options, State};
 
 use super::{
     At, CommitError, Entry, Event, Lease, LeaseId, Outcome, Read, Revision, Store, Txn,
-    Unavailable, View, Watch, WatchEnded,
+    Unavailable, View, Watch, WatchEnded, well_formed,
 };
 
 /// A store in memory. Its clones are one store, seen by several users.
@@ -120,6 +120,7 @@ impl Store for MemoryStore {
     }
 
     async fn watch(&self, keys: &[Vec<u8>]) -> Result<MemoryWatch, Unavailable> {
+        well_formed::assert_keys(keys);
         let mut shared = self.0.borrow_mut();
         shared.watches += 1;
         Ok(MemoryWatch {

@@ -23,6 +23,14 @@ pub(super) fn assert_txn(txn: &Txn) {
     assert_reads(&txn.otherwise);
 }
 
+/// Panics when there are no keys to watch.
+pub(super) fn assert_keys(keys: &[Vec<u8>]) {
+    assert!(!keys.is_empty(), "a watch is on some key");
+    for key in keys {
+        assert_key(key);
+    }
+}
+
 fn assert_reads(reads: &[Read]) {
     for read in reads {
         match read {

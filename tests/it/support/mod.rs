@@ -1,0 +1,63 @@
+//! What the tests stand on: real etcd clusters, and a runtime with a bound on everything.
+
+pub(crate) mod certificates;
+pub(crate) mod etcd;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+/// Longest time that anything may take before its test fails.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Runs a test's future on a runtime like the plugin's, for a bounded time.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    runtime.block_on(async {
+        tokio::time::timeout(BOUND, future)
+            .await
+            .expect("the test ends within its bound")
+    })
+}
+
+/// Polls until `probe` has something, for a bounded time.
+pub(crate) fn poll<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + BOUND;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < end, "timed out: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A port of the loopback interface that nobody listened on a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// An endpoint that accepts connections and never answers, while this is kept.
+pub(crate) struct HangingEndpoint(TcpListener);
+
+impl HangingEndpoint {
+    /// Listens; the kernel accepts.
+    pub(crate) fn start() -> Self {
+        Self(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"))
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        let address = self.0.local_addr().expect("it is bound");
+        format!("http://{address}")
+    }
+}
+
+/// The URL of an endpoint that refuses connections.
+pub(crate) fn dead_endpoint() -> String {
+    format!("http://127.0.0.1:{}", free_port())
+}
