@@ -76,7 +76,7 @@ build() {
     mkdir "$work/bin"
     (cd "$top" && cargo build --release --locked --bin whereabouts --bin whereaboutsctl \
         --message-format json-render-diagnostics) |
-        jq -r '.executable // empty' | xargs -d '\n' install -t "$work/bin"
+        jq -r '.executable // empty' | xargs -r -d '\n' install -t "$work/bin"
 }
 
 make_network() {
@@ -274,15 +274,21 @@ clean_up() {
     {
         jobs -p | xargs -r kill -9
         wait
-        for name in "${namespaces[@]}"; do
-            ip netns pids "$name" | xargs -r kill -9
-        done
     } 2>/dev/null || true
     for name in "${namespaces[@]}"; do
+        kill_all_inside "$name"
         ip netns delete "$name"
     done
     rm -rf "$work"
     exit "$status"
+}
+
+kill_all_inside() { # NAMESPACE: again and again, as one may have started another meanwhile
+    local pids
+    while mapfile -t pids < <(ip netns pids "$1") && ((${#pids[@]})); do
+        kill -9 "${pids[@]}" 2>/dev/null || true
+        sleep 0.1
+    done
 }
 
 show_plugin_logs() {
