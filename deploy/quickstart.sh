@@ -1,0 +1,310 @@
+#!/usr/bin/env bash
+# Shows whereabouts at work on one machine: three nodes, a three-member etcd, real CNI plugins.
+#
+#   deploy/quickstart.sh        as root, on Debian with a Rust toolchain
+#
+#   network: a bridge
+#     |-- etcd    three members, 10.88.0.11 to .13
+#     |-- node1   10.88.0.1, its bridge cni0 -- pods
+#     |-- node2   10.88.0.2, its bridge cni0 -- pods
+#     `-- node3   10.88.0.3, its bridge cni0 -- pods
+#
+# The network, etcd, each node and each pod have a network namespace made for this run: nothing of the
+# machine's own network changes. Whatever was started is stopped and removed at the end, also after a
+# failure or Ctrl-C. Ends with 0 only if all of it was seen to hold.
+set -euo pipefail
+export PATH="$PATH:/usr/sbin:/sbin"
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cni_plugins=/usr/lib/cni
+run=whereabouts-$$
+nodes=(node1 node2 node3)
+endpoints=10.88.0.11:2379,10.88.0.12:2379,10.88.0.13:2379
+
+work=           # a folder for the data, logs and results of this run
+etcd_pids=()    # by member: 1, 2, 3
+attached=()     # the pods that have addresses now
+
+main() {
+    ((EUID == 0)) || fail "run this as root: it makes network namespaces."
+    command -v cargo >/dev/null ||
+        fail "no cargo in PATH. With a Rust toolchain of your own: sudo env PATH=\"\$PATH\" $0"
+    [[ -d /proc/sys/net/ipv6 ]] || fail "this kernel has no IPv6, which the dual-stack pods need."
+
+    step "Installing what is missing, building the plugin and whereaboutsctl"
+    "$top/deploy/install-packages.sh"
+    work=$(mktemp -d)
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    build
+
+    step "Making three nodes on one network, and etcd with three members"
+    make_network
+    start_etcd
+
+    step "Attaching four pods on each node, all twelve at once"
+    local node first=() more=()
+    for node in "${nodes[@]}"; do
+        first+=("$node"-pod{1,2,3,4})
+        more+=("$node"-pod{5,6})
+    done
+    attach_pods "${first[@]}"
+    show_pods
+    check_addresses
+    check_store
+    ping_across_nodes
+
+    step "Deleting node1's pods, killing etcd's leader (kill -9), attaching two more pods on each node at once"
+    detach_pods node1-pod{1,2,3,4}
+    kill_etcd_leader
+    attach_pods "${more[@]}"
+    show_pods
+    check_addresses
+    check_store
+    ping_across_nodes
+
+    step "Deleting all pods"
+    detach_pods "${attached[@]}"
+    check_store
+
+    step "Shown: unique, lowest-free addresses over three nodes, with one etcd member lost; nothing left behind."
+}
+
+build() {
+    mkdir "$work/bin"
+    (cd "$top" && cargo build --release --locked --bin whereabouts --bin whereaboutsctl \
+        --message-format json-render-diagnostics) |
+        jq -r '.executable // empty' | xargs -r -d '\n' install -t "$work/bin"
+}
+
+make_network() {
+    ip netns add "$run-network" ||
+        fail "cannot make a network namespace: this needs a machine, or a privileged container."
+    ip -n "$run-network" link add bridge type bridge
+    ip -n "$run-network" link set bridge up
+
+    local number node
+    connect_to_network etcd
+    for number in 1 2 3; do
+        ip -n "$run-etcd" address add "10.88.0.1$number/24" dev eth0
+        node=node$number
+        connect_to_network "$node"
+        ip -n "$run-$node" link add cni0 type bridge
+        ip -n "$run-$node" link set eth0 master cni0
+        ip -n "$run-$node" link set cni0 up
+        ip -n "$run-$node" address add "10.88.0.$number/24" dev cni0
+        write_network_config "$node" >"$work/$node.json"
+    done
+}
+
+connect_to_network() { # NAME: makes that namespace, with an eth0 that leads to the bridge
+    ip netns add "$run-$1"
+    ip -n "$run-$1" link set lo up
+    ip -n "$run-$1" link add eth0 type veth peer name "$1" netns "$run-network"
+    ip -n "$run-$1" link set eth0 up
+    ip -n "$run-network" link set "$1" master bridge up
+}
+
+write_network_config() { # NODE
+    cat <<CONFIG
+{
+  "cniVersion": "1.0.0",
+  "name": "quickstart",
+  "type": "bridge",
+  "bridge": "cni0",
+  "ipam": {
+    "type": "whereabouts",
+    "etcd_host": "$endpoints",
+    "ipRanges": [{ "range": "10.66.0.0/24" }, { "range": "fd00:66::/112" }],
+    "node_name": "$1",
+    "log_file": "$work/$1.log",
+    "log_level": "info"
+  }
+}
+CONFIG
+}
+
+start_etcd() {
+    local member address cluster=
+    for member in 1 2 3; do
+        cluster+=${cluster:+,}etcd$member=http://10.88.0.1$member:2380
+    done
+    for member in 1 2 3; do
+        address=10.88.0.1$member
+        ip netns exec "$run-etcd" etcd --name "etcd$member" --data-dir "$work/etcd$member" \
+            --listen-client-urls "http://$address:2379" --advertise-client-urls "http://$address:2379" \
+            --listen-peer-urls "http://$address:2380" --initial-advertise-peer-urls "http://$address:2380" \
+            --initial-cluster "$cluster" --initial-cluster-token "$run" \
+            >"$work/etcd$member.log" 2>&1 </dev/null &
+        etcd_pids[member]=$!
+    done
+    local give_up=$((SECONDS + 30))
+    until etcdctl_on_node1 endpoint health >/dev/null 2>&1; do
+        ((SECONDS < give_up)) || fail "etcd is not healthy after 30 s:" "$(tail -n 10 "$work"/etcd?.log)"
+        sleep 0.2
+    done
+}
+
+etcdctl_on_node1() {
+    inside node1 etcdctl --endpoints "$endpoints" "$@"
+}
+
+kill_etcd_leader() {
+    local leader
+    leader=$(etcdctl_on_node1 endpoint status --write-out json |
+        jq -r '.[] | select(.Status.leader == .Status.header.member_id).Endpoint')
+    local member=${leader%:*}
+    member=${member#10.88.0.1}
+    kill -9 "${etcd_pids[member]}"
+    wait "${etcd_pids[member]}" 2>/dev/null || true
+    echo "  killed etcd$member, at $leader"
+}
+
+attach_pods() { # POD...: a namespace for each, then ADD for all at once
+    local pod
+    for pod in "$@"; do
+        ip netns add "$run-$pod"
+    done
+    call_cni_for_all ADD "$@"
+    attached+=("$@")
+}
+
+detach_pods() { # POD...: DEL for all at once, then their namespaces go
+    local pod gone=" $* " left=()
+    call_cni_for_all DEL "$@"
+    for pod in "$@"; do
+        ip netns delete "$run-$pod"
+    done
+    for pod in "${attached[@]}"; do
+        [[ $gone == *" $pod "* ]] || left+=("$pod")
+    done
+    attached=("${left[@]}")
+}
+
+call_cni_for_all() { # VERB POD...
+    local verb=$1 pod begin
+    shift
+    local -A calls=()
+    begin=$(date +%s%N)
+    for pod in "$@"; do
+        call_cni "$verb" "$pod" >"$work/$pod.$verb" 2>"$work/$pod.stderr" </dev/null &
+        calls[$pod]=$!
+    done
+    for pod in "$@"; do
+        wait "${calls[$pod]}" || fail "$verb of $pod failed: $(cat "$work/$pod.$verb" "$work/$pod.stderr")"
+    done
+    echo "  $verb: $# pods in $((($(date +%s%N) - begin) / 1000000)) ms"
+}
+
+call_cni() { # VERB POD: what a container runtime does, on the pod's node
+    local verb=$1 pod=$2 node=${2%%-*} previous=/dev/null
+    [[ $verb == ADD ]] || previous=$work/$pod.ADD
+    jq --slurpfile previous "$previous" '. + ($previous | map({prevResult: .}) | add // {})' "$work/$node.json" |
+        inside "$node" env CNI_COMMAND="$verb" CNI_CONTAINERID="$run-$pod" CNI_IFNAME=eth0 \
+            CNI_NETNS="/var/run/netns/$run-$pod" CNI_PATH="$work/bin:$cni_plugins" \
+            CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
+            timeout 90 "$cni_plugins/bridge"
+}
+
+show_pods() {
+    local pod
+    printf '  %-6s %-11s %-12s %s\n' node pod IPv4 IPv6
+    for pod in "${attached[@]}"; do
+        printf '  %-6s %-11s %-12s %s\n' "${pod%%-*}" "$pod" "$(address_of "$pod" .)" "$(address_of "$pod" :)"
+    done | sort -V -k 3
+}
+
+address_of() { # POD, and what tells its family: . or :
+    jq -r --arg mark "$2" '.ips[].address | select(contains($mark)) | split("/")[0]' "$work/$1.ADD"
+}
+
+check_addresses() { # the pods hold the lowest addresses of both ranges, each once
+    local number pod expected held
+    expected=$(for ((number = 1; number <= ${#attached[@]}; number++)); do
+        printf '10.66.0.%d\nfd00:66::%x\n' "$number" "$number"
+    done | sort)
+    held=$(for pod in "${attached[@]}"; do
+        address_of "$pod" .
+        address_of "$pod" :
+    done | sort)
+    [[ $held == "$expected" ]] ||
+        fail "not the lowest addresses, each once:" "$(diff <(echo "$expected") <(echo "$held"))"
+    echo "  each address is held once, and they are the lowest ones"
+}
+
+check_store() { # etcd holds a claim and two addresses for each pod that is attached, and nothing else
+    local check=("$work/bin/whereaboutsctl" check --etcd-host "$endpoints") found
+    found=$(inside node1 "${check[@]}" -o json) || fail "whereaboutsctl check is not content: $found"
+    inside node1 "${check[@]}" | sed 's/^/  /'
+    jq -e --argjson pods "${#attached[@]}" '.claims == $pods and .addresses == 2 * $pods
+        and .set_bits == 2 * $pods and .tickets == 0 and .findings == []' <<<"$found" >/dev/null ||
+        fail "etcd should hold ${#attached[@]} claims, 2 addresses for each, no ticket; it holds: $found"
+}
+
+ping_across_nodes() { # once between any two pods of different nodes, over both families
+    # The one attached later pings. Others may still know its address as that of a deleted pod: they
+    # learn better when it first speaks to them, as anywhere where addresses are given again.
+    local from to mark earlier=() count=0
+    for from in "${attached[@]}"; do
+        for to in "${earlier[@]}"; do
+            [[ ${from%%-*} != "${to%%-*}" ]] || continue
+            for mark in . :; do
+                inside "$from" ping -q -c 1 -w 5 "$(address_of "$to" "$mark")" >/dev/null ||
+                    fail "$from cannot ping $to at $(address_of "$to" "$mark")."
+                count=$((count + 1))
+            done
+        done
+        earlier+=("$from")
+    done
+    echo "  $count pings between pods of different nodes, IPv4 and IPv6, were answered"
+}
+
+inside() { # NAME COMMAND...: in that network namespace of this run
+    ip netns exec "$run-$1" "${@:2}"
+}
+
+clean_up() {
+    local status=$?
+    trap '' HUP INT TERM
+    ((status == 0)) || show_plugin_logs
+    local namespaces name
+    mapfile -t namespaces < <(ip netns list | awk -v run="$run-" 'index($1, run) == 1 { print $1 }')
+    {
+        jobs -p | xargs -r kill -9
+        wait
+    } 2>/dev/null || true
+    for name in "${namespaces[@]}"; do
+        kill_all_inside "$name"
+        ip netns delete "$name"
+    done
+    rm -rf "$work"
+    exit "$status"
+}
+
+kill_all_inside() { # NAMESPACE: again and again, as one may have started another meanwhile
+    local pids
+    while mapfile -t pids < <(ip netns pids "$1") && ((${#pids[@]})); do
+        kill -9 "${pids[@]}" 2>/dev/null || true
+        sleep 0.1
+    done
+}
+
+show_plugin_logs() {
+    local log
+    for log in "$work"/node?.log; do
+        [[ ! -s $log ]] || { echo "--- ${log##*/}, its end:" && tail -n 15 "$log"; } >&2
+    done
+}
+
+step() {
+    printf '\n%s\n' "$*"
+}
+
+fail() {
+    printf 'quickstart: %s\n' "$*" >&2
+    exit 1
+}
+
+main
