@@ -17,8 +17,10 @@
 //! ```
 
 pub mod address;
+pub mod answer;
 pub mod claim;
 pub mod clock;
+pub mod invocation;
 pub mod limits;
 pub mod request;
 pub mod store;
