@@ -17,13 +17,17 @@
 //! ```
 
 pub mod address;
+
+pub mod address;
 pub mod allocator;
+pub mod answer;
 pub mod audit;
 pub mod claim;
 pub mod clock;
 pub mod commands;
 pub mod draft;
 pub mod error;
+pub mod invocation;
 pub mod limits;
 pub mod operation;
 pub mod queue;

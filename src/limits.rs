@@ -9,6 +9,18 @@ pub const INTERFACE_BYTES: usize = 15;
 /// Bytes of stdin that are read.
 pub const STDIN_BYTES: usize = 4 << 20;
 
+/// Bytes of a file that a config points at: a flat file, a certificate, a password.
+pub const FILE_BYTES: usize = 1 << 20;
+
+/// Bytes of a path: Linux' `PATH_MAX`.
+pub const PATH_BYTES: usize = 4096;
+
+/// Characters of a value that an error or a log line shows.
+pub const SHOWN_CHARACTERS: usize = 100;
+
+/// Endpoints of etcd, of which each is a client.
+pub const ENDPOINTS: usize = 32;
+
 /// Bytes of `CNI_ARGS` that are looked at.
 pub const CNI_ARGS_BYTES: usize = 64 << 10;
 

@@ -1,7 +1,38 @@
 //! Requests: what an invocation asks for, in types that cannot be wrong.
 //!
-//! [`parse`] turns an [`Invocation`](crate::invocation::Invocation) into a [`Parsed`] once, at the
+//! [`parse`] turns an [`Invocation`](crate::invocation::Invocation) into an [`Outcome`] once, at the
 //! edge. The JSON twins of the config stay private below this module; what leaves it is checked.
+//!
+//! ```text
+//! variables  env, args                   stdin, flat file  json, flat_file, config
+//!        v                                       v
+//!    Attachment, Arguments            keys by module: access, ranges, static_parts,
+//!        |                            behaviour, identity, previous
+//!        +-----------------> plan <--------------+
+//!                              v
+//!                           Request
+//! ```
+
+mod access;
+mod args;
+mod behaviour;
+mod config;
+mod endpoint;
+mod env;
+mod error;
+mod file;
+mod findings;
+mod flat_file;
+mod identity;
+mod json;
+mod misspelt;
+mod notation;
+mod parse;
+mod plan;
+mod previous;
+mod ranges;
+mod static_parts;
+mod version;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +41,34 @@ use ipnet::IpNet;
 
 use crate::address::{Address, Name};
 use crate::claim::{Ask, Attachment, QueueId, Want};
+
+pub use error::{RequestError, Shown};
+pub use parse::parse;
+pub use version::CniVersion;
+
+/// What an invocation turned out to be.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is no `CNI_COMMAND`: a person called the program.
+    About,
+    /// VERSION, to be answered in this version. It needs neither config nor etcd.
+    Version(CniVersion),
+    /// A verb that works on a config.
+    Parsed(Box<Parsed>),
+}
+
+/// An invocation that is no request, and how to say so.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The version in which to answer: the config's, or the newest when it is not known.
+    pub version: CniVersion,
+    /// Where to log it, as far as the config could be read.
+    pub logging: Logging,
+    /// What was found before the error.
+    pub remarks: Vec<Remark>,
+    /// Why.
+    pub error: RequestError,
+}
 
 /// All there is to know of an invocation.
 #[derive(Debug)]
@@ -175,25 +234,6 @@ pub enum WhenFull {
     Error,
     /// Success with a log line: a runtime that hears an error reports its node as not ready.
     Ok,
-}
-
-/// A version of the CNI specification that is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CniVersion {
-    /// 0.1.0; also when the config has no version.
-    V0_1_0,
-    /// 0.2.0
-    V0_2_0,
-    /// 0.3.0
-    V0_3_0,
-    /// 0.3.1
-    V0_3_1,
-    /// 0.4.0, the first with CHECK.
-    V0_4_0,
-    /// 1.0.0
-    V1_0_0,
-    /// 1.1.0, the first with GC and STATUS.
-    V1_1_0,
 }
 
 /// How to reach etcd.

@@ -1,0 +1,252 @@
+//! The process as plain data: environment, program name and stdin, and the machine it runs on.
+//!
+//! This file is the only reader of the process. What any of it means is not known here: see
+//! [`crate::request`].
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::limits;
+
+/// Variables beside `CNI_*` that are kept: the trace that a runtime continues (W3C Trace Context
+/// and Baggage; libcni hands them on).
+const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
+
+/// One execution of the plugin, as data.
+#[derive(Debug)]
+pub struct Invocation {
+    /// `CNI_*` and the trace variables, as they were: not necessarily UTF-8.
+    pub variables: BTreeMap<String, OsString>,
+    /// The name the program was called by, without its directory.
+    pub program: String,
+    /// All of stdin; empty when there is no `CNI_COMMAND`, and then stdin was not read.
+    pub stdin: Result<Vec<u8>, StdinError>,
+}
+
+/// Why stdin was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StdinError {
+    /// More bytes than [`limits::STDIN_BYTES`].
+    #[error("it has more than {max} bytes", max = limits::STDIN_BYTES)]
+    TooLarge,
+    /// Reading failed.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+}
+
+impl Invocation {
+    /// Reads this process' environment, name and stdin.
+    pub fn capture() -> Self {
+        let variables: BTreeMap<String, OsString> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| is_kept(name))
+            .collect();
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or_default();
+        let mut invocation = Self {
+            variables,
+            program: program.to_string_lossy().into_owned(),
+            stdin: Ok(Vec::new()),
+        };
+        if invocation.variable("CNI_COMMAND").is_some() {
+            invocation.stdin = read_stdin(io::stdin().lock());
+        }
+        invocation
+    }
+
+    /// The value of a variable; one that is set but empty counts as not set.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        let value = self.variables.get(name)?;
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+fn is_kept(name: &str) -> bool {
+    name.starts_with("CNI_") || TRACE_VARIABLES.contains(&name)
+}
+
+fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, StdinError> {
+    match read_at_most(stdin, limits::STDIN_BYTES) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(StdinError::TooLarge),
+        Err(error) => Err(StdinError::Unreadable(error.kind())),
+    }
+}
+
+/// All of `source`, or `None` when it has more than `most` bytes.
+fn read_at_most(source: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    source.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= most).then_some(bytes))
+}
+
+/// What a config may point at on the machine the plugin runs on.
+pub trait Machine {
+    /// A regular file of at most [`limits::FILE_BYTES`]; symbolic links are followed.
+    fn read(&self, path: &Path) -> io::Result<File>;
+
+    /// The host's name, as its kernel has it.
+    fn host_name(&self) -> Option<String>;
+}
+
+/// A file that was read.
+#[derive(Clone)]
+pub struct File {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its Unix mode.
+    pub mode: u32,
+}
+
+/// The machine of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalMachine;
+
+impl Machine for LocalMachine {
+    fn read(&self, path: &Path) -> io::Result<File> {
+        // Asked before opening: opening a pipe that nobody writes to would wait for ever.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let file = fs::File::open(path)?;
+        let mode = file.metadata()?.mode();
+        match read_at_most(file, limits::FILE_BYTES)? {
+            Some(bytes) => Ok(File { bytes, mode }),
+            None => Err(io::Error::other(format!(
+                "it has more than {} bytes",
+                limits::FILE_BYTES
+            ))),
+        }
+    }
+
+    fn host_name(&self) -> Option<String> {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        Some(name.trim_end().to_owned())
+    }
+}
+
+/// A machine of a few files, for tests.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::{BTreeMap, File, Machine, Path, io};
+
+    /// Files by path, and a host's name.
+    #[derive(Default)]
+    pub(crate) struct FakeMachine {
+        pub(crate) files: BTreeMap<String, File>,
+        pub(crate) host: Option<String>,
+    }
+
+    impl FakeMachine {
+        /// With one more file.
+        pub(crate) fn with(mut self, path: &str, mode: u32, text: &str) -> Self {
+            let bytes = text.as_bytes().to_vec();
+            self.files.insert(path.to_owned(), File { bytes, mode });
+            self
+        }
+
+        /// With a host's name.
+        pub(crate) fn named(mut self, host: &str) -> Self {
+            self.host = Some(host.to_owned());
+            self
+        }
+    }
+
+    impl Machine for FakeMachine {
+        fn read(&self, path: &Path) -> io::Result<File> {
+            let file = path.to_str().and_then(|path| self.files.get(path));
+            file.cloned().ok_or(io::ErrorKind::NotFound.into())
+        }
+
+        fn host_name(&self) -> Option<String> {
+            self.host.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cni_and_trace_variables_are_kept() {
+        let kept = [
+            "CNI_COMMAND",
+            "CNI_ARGS",
+            "TRACEPARENT",
+            "TRACESTATE",
+            "BAGGAGE",
+        ];
+        assert!(kept.into_iter().all(is_kept));
+        let dropped = [
+            "PATH",
+            "HOME",
+            "ETCD_PASSWORD",
+            "cni_command",
+            "TRACEPARENTS",
+        ];
+        assert!(!dropped.into_iter().any(is_kept));
+    }
+
+    #[test]
+    fn a_variable_that_is_set_but_empty_counts_as_not_set() {
+        let invocation = Invocation {
+            variables: [("CNI_IFNAME", ""), ("CNI_NETNS", "x")]
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .into(),
+            program: String::new(),
+            stdin: Ok(Vec::new()),
+        };
+        assert_eq!(invocation.variable("CNI_IFNAME"), None);
+        assert_eq!(invocation.variable("CNI_PATH"), None);
+        assert_eq!(invocation.variable("CNI_NETNS"), Some("x".as_ref()));
+    }
+
+    #[test]
+    fn stdin_is_read_up_to_its_bound_and_no_further() {
+        let most = vec![b' '; limits::STDIN_BYTES];
+        assert_eq!(read_stdin(&*most).expect("at the bound").len(), most.len());
+        assert!(matches!(
+            read_stdin(io::repeat(b' ')),
+            Err(StdinError::TooLarge)
+        ));
+    }
+
+    #[test]
+    fn a_file_comes_with_its_mode_and_a_directory_is_none() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("secret");
+        fs::write(&path, "text").expect("a new file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a mode");
+        let file = LocalMachine.read(&path).expect("readable");
+        assert_eq!(
+            (file.bytes.as_slice(), file.mode & 0o777),
+            (&b"text"[..], 0o640)
+        );
+        assert!(LocalMachine.read(directory.path()).is_err());
+        let missing = LocalMachine.read(&directory.path().join("missing"));
+        assert_eq!(
+            missing.err().map(|error| error.kind()),
+            Some(io::ErrorKind::NotFound)
+        );
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_an_error() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("large");
+        fs::write(&path, vec![0; limits::FILE_BYTES + 1]).expect("a new file");
+        assert!(LocalMachine.read(&path).is_err());
+    }
+
+    #[test]
+    fn the_host_has_a_name_without_a_line_end() {
+        let name = LocalMachine.host_name().expect("the kernel knows one");
+        assert_eq!(name.trim(), name);
+    }
+}

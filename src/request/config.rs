@@ -1,0 +1,107 @@
+//! The network configuration: its keys, handed to those who read them.
+
+use std::path::PathBuf;
+
+use super::error::RequestError;
+use super::findings::Findings;
+use super::json::{Node, Object};
+use super::{LogLevel, access, behaviour, flat_file, plan, ranges, static_parts};
+use crate::address::Name;
+use crate::invocation::Machine;
+
+/// Keys of the ancestor that have no meaning here: locks, stores and jobs that this plugin has
+/// not.
+const MEANINGLESS: [&str; 7] = [
+    "kubernetes",
+    "leader_lease_duration",
+    "leader_renew_deadline",
+    "leader_retry_period",
+    "node_slice_size",
+    "reconciler_cron_expression",
+    "sleep_for_race",
+];
+
+/// A network configuration, its keys not yet looked at but for their names.
+pub(super) struct Config {
+    /// `name`
+    pub(super) network: Name,
+    /// `prevResult`
+    pub(super) previous: Option<Node>,
+    /// `cni.dev/valid-attachments`
+    pub(super) valid_attachments: Option<Node>,
+    /// Where to look for what lies beside the flat file.
+    pub(super) directories: Vec<PathBuf>,
+    /// `node_name`
+    pub(super) node_name: Option<Node>,
+    pub(super) access: access::Raw,
+    pub(super) behaviour: behaviour::Raw,
+    pub(super) ranges: ranges::Raw,
+    pub(super) requested: plan::Raw,
+    pub(super) static_parts: static_parts::Raw,
+}
+
+impl Config {
+    /// Takes the keys out of `config`, those of the flat file among them. Keys of `ipam` that are
+    /// none are found here; other keys of the config belong to other plugins. What the config says
+    /// of logging goes to `findings` at once, so that later errors can be logged.
+    pub(super) fn take(
+        mut config: Object,
+        machine: &dyn Machine,
+        findings: &mut Findings,
+    ) -> Result<Self, RequestError> {
+        let name = config.needed_text("name")?;
+        let network = Name::new(&name.text).map_err(|error| name.wrong(error))?;
+        let ipam = config
+            .take("ipam")
+            .ok_or_else(|| RequestError::MissingKey {
+                key: "ipam".to_owned(),
+                reason: "it says how to give addresses".to_owned(),
+            })?;
+        let mut ipam = ipam.object()?;
+        let directories = flat_file::merge(&mut ipam, machine, findings)?;
+        findings.logging = behaviour::logging(&mut ipam, findings)?;
+
+        let runtime = object_or_none(config.take("runtimeConfig"));
+        let mut runtime = findings.tolerate(runtime)?;
+        let args = object_or_none(config.take("args"));
+        let args = args.and_then(|mut args| object_or_none(args.take("cni")));
+        let mut args = findings.tolerate(args)?;
+        let taken = Self {
+            network,
+            previous: config.take("prevResult"),
+            valid_attachments: config.take("cni.dev/valid-attachments"),
+            directories,
+            node_name: ipam.take("node_name"),
+            access: access::Raw::take(&mut ipam),
+            behaviour: behaviour::Raw::take(&mut ipam),
+            ranges: ranges::Raw::take(&mut ipam, &mut runtime),
+            requested: plan::Raw::take(&mut args, &mut runtime),
+            static_parts: static_parts::Raw::take(&mut ipam, &mut runtime),
+        };
+        take_ancestors_keys(&mut ipam, findings)?;
+        ipam.finish(findings)?;
+        Ok(taken)
+    }
+}
+
+fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
+    Ok(node.map(Node::object).transpose()?.unwrap_or_default())
+}
+
+/// Takes keys out that say nothing: the type, which brought us here, and the ancestor's.
+fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
+    let kind = ipam.text("type").map(|_| ());
+    findings.tolerate(kind)?;
+    let store = ipam.text("datastore").and_then(|store| match store {
+        Some(text) if text.text != "etcd" => Err(text.wrong("is not supported; etcd is")),
+        Some(_) | None => Ok(()),
+    });
+    findings.tolerate(store)?;
+    for key in MEANINGLESS {
+        if let Some(node) = ipam.take(key) {
+            let text = format!("{} has no meaning here, ignored", node.key());
+            findings.remark(LogLevel::Debug, text);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! JSON as a tree whose values know the path of their key, and in which a repeated key shows.
+//!
+//! Values are taken out by key and type; an error names the path, the expected and the found type.
+//! Nothing here knows which keys there are: an [`Object`] learns them by being asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+use super::error::{RequestError, Shown};
+use super::findings::Findings;
+use super::{LogLevel, Secret, misspelt};
+
+/// A value. It may hold a secret: it is not `Debug`.
+enum Json {
+    Null,
+    Flag(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Json>),
+    Object(BTreeMap<String, Json>),
+    /// What stands under a key that stands twice in its object.
+    Repeated,
+}
+
+/// The object that `bytes` are; `origin` names them in errors, `prefix` begins its keys' paths.
+pub(super) fn object(bytes: &[u8], origin: &str, prefix: &str) -> Result<Object, RequestError> {
+    let value = serde_json::from_slice(bytes).map_err(|source| RequestError::Json {
+        origin: origin.to_owned(),
+        source,
+    })?;
+    match value {
+        Json::Object(members) => Ok(Object::new(prefix.to_owned(), members)),
+        other => Err(RequestError::NotAnObject {
+            origin: origin.to_owned(),
+            found: other.kind().to_owned(),
+        }),
+    }
+}
+
+/// An object whose members are taken out one by one. A member that is `null` is absent.
+#[derive(Default)]
+pub(super) struct Object {
+    /// What the paths of its keys begin with.
+    prefix: String,
+    members: BTreeMap<String, Node>,
+    asked: BTreeSet<&'static str>,
+}
+
+/// A value and the path of its key.
+pub(super) struct Node {
+    key: String,
+    value: Json,
+}
+
+/// A string and the path of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    /// The path of its key.
+    pub(super) key: String,
+    /// The string.
+    pub(super) text: String,
+}
+
+impl Object {
+    fn new(prefix: String, members: BTreeMap<String, Json>) -> Self {
+        let present = members
+            .into_iter()
+            .filter(|(_, value)| !matches!(value, Json::Null));
+        let member = |(name, value)| {
+            let key = format!("{prefix}{name}");
+            (name, Node { key, value })
+        };
+        Self {
+            members: present.map(member).collect(),
+            prefix,
+            asked: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the value of `key` out.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.asked.insert(key);
+        self.members.remove(key)
+    }
+
+    /// Takes the string of `key` out.
+    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<Text>, RequestError> {
+        self.take(key).map(Node::text).transpose()
+    }
+
+    /// Takes the string of `key` out, which must be there.
+    pub(super) fn needed_text(&mut self, key: &'static str) -> Result<Text, RequestError> {
+        self.text(key)?.ok_or_else(|| RequestError::MissingKey {
+            key: format!("{}{key}", self.prefix),
+            reason: "it is needed".to_owned(),
+        })
+    }
+
+    /// Whether there is a value at `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.members.contains_key(key)
+    }
+
+    /// Takes over the members of `other` that are not there already.
+    pub(super) fn fill_from(&mut self, other: Self) {
+        for (key, node) in other.members {
+            self.members.entry(key).or_insert(node);
+        }
+    }
+
+    /// Looks at the keys that nobody asked for: a misspelt one is an error, others a remark.
+    pub(super) fn finish(self, findings: &mut Findings) -> Result<(), RequestError> {
+        let mut unknown = Vec::new();
+        for (key, node) in &self.members {
+            match misspelt::nearest(key, &self.asked) {
+                Some(known) if known == key => {}
+                Some(known) => findings.tolerate(Err(RequestError::Misspelt {
+                    key: Shown::new(&node.key),
+                    known,
+                }))?,
+                None => unknown.push(node.key.as_str()),
+            }
+        }
+        if !unknown.is_empty() {
+            let text = format!("unknown, ignored: {}", Shown::new(&unknown.join(", ")));
+            findings.remark(LogLevel::Warn, text);
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The path of its key.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The string that it is.
+    pub(super) fn text(self) -> Result<Text, RequestError> {
+        match self.value {
+            Json::Text(text) => Ok(Text {
+                key: self.key,
+                text,
+            }),
+            _ => Err(self.is_not("a string")),
+        }
+    }
+
+    /// The secret string that it is. No error shows the value.
+    pub(super) fn secret(self) -> Result<Secret, RequestError> {
+        match self.value {
+            Json::Text(text) => Ok(Secret::new(text)),
+            Json::Repeated => Err(RequestError::RepeatedKey { key: self.key }),
+            other => Err(RequestError::WrongType {
+                key: self.key,
+                expected: "a string",
+                found: other.kind().to_owned(),
+            }),
+        }
+    }
+
+    /// The truth value that it is.
+    pub(super) fn flag(self) -> Result<bool, RequestError> {
+        match self.value {
+            Json::Flag(flag) => Ok(flag),
+            _ => Err(self.is_not("true or false")),
+        }
+    }
+
+    /// The whole number from `least` to `most` that it is.
+    pub(super) fn number(self, least: u64, most: u64) -> Result<u64, RequestError> {
+        let Json::Number(number) = &self.value else {
+            return Err(self.is_not("a number"));
+        };
+        match number
+            .as_u64()
+            .filter(|number| (least..=most).contains(number))
+        {
+            Some(number) => Ok(number),
+            None => Err(RequestError::Value {
+                value: Shown::new(&number.to_string()),
+                key: self.key,
+                reason: format!("is not a whole number from {least} to {most}"),
+            }),
+        }
+    }
+
+    /// The list that it is.
+    pub(super) fn list(self) -> Result<Vec<Node>, RequestError> {
+        match self.value {
+            Json::List(values) => Ok(elements(&self.key, values)),
+            _ => Err(self.is_not("a list")),
+        }
+    }
+
+    /// The list of strings that it is.
+    pub(super) fn texts(self) -> Result<Vec<Text>, RequestError> {
+        self.list()?.into_iter().map(Node::text).collect()
+    }
+
+    /// The string, or the list of strings, that it is.
+    pub(super) fn text_or_texts(self) -> Result<Vec<Text>, RequestError> {
+        match self.value {
+            Json::Text(_) => Ok(vec![self.text()?]),
+            Json::List(_) => self.texts(),
+            _ => Err(self.is_not("a string or a list of strings")),
+        }
+    }
+
+    /// The object, or the one object of the list, that it is.
+    pub(super) fn object_or_list_of_one(self) -> Result<Object, RequestError> {
+        let key = self.key.clone();
+        let Json::List(values) = self.value else {
+            return self.object();
+        };
+        match <[Node; 1]>::try_from(elements(&key, values)) {
+            Ok([only]) => only.object(),
+            Err(nodes) => Err(RequestError::WrongType {
+                key,
+                expected: "an object or a list of one object",
+                found: format!("a list of {}", nodes.len()),
+            }),
+        }
+    }
+
+    /// The object that it is.
+    pub(super) fn object(self) -> Result<Object, RequestError> {
+        match self.value {
+            Json::Object(members) => Ok(Object::new(format!("{}.", self.key), members)),
+            _ => Err(self.is_not("an object")),
+        }
+    }
+
+    fn is_not(self, expected: &'static str) -> RequestError {
+        let kind = self.value.kind();
+        let found = match &self.value {
+            Json::Repeated => return RequestError::RepeatedKey { key: self.key },
+            Json::Number(number) => format!("{kind} {number}"),
+            Json::Text(text) => format!("{kind} {}", Shown::new(text)),
+            Json::Flag(flag) => flag.to_string(),
+            Json::Null | Json::List(_) | Json::Object(_) => kind.to_owned(),
+        };
+        RequestError::WrongType {
+            key: self.key,
+            expected,
+            found,
+        }
+    }
+}
+
+impl Text {
+    /// The error that this value is `reason`, such as "is not an address".
+    pub(super) fn wrong(&self, reason: impl fmt::Display) -> RequestError {
+        RequestError::Value {
+            key: self.key.clone(),
+            value: Shown::new(&self.text),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+fn elements(key: &str, values: Vec<Json>) -> Vec<Node> {
+    let element = |(index, value)| Node {
+        key: format!("{key}[{index}]"),
+        value,
+    };
+    values.into_iter().enumerate().map(element).collect()
+}
+
+impl Json {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Flag(_) => "a truth value",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+            Self::Repeated => "a repeated key",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Json, E> {
+        Ok(Json::Flag(flag))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+        Ok(Json::Number(number.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
+        Ok(Json::Number(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+        Ok(Number::from_f64(number).map_or(Json::Null, Json::Number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Json::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some((key, value)) = object.next_entry::<String, Json>()? {
+            members
+                .entry(key)
+                .and_modify(|first| *first = Json::Repeated)
+                .or_insert(value);
+        }
+        Ok(Json::Object(members))
+    }
+}

@@ -1,0 +1,103 @@
+//! Which known key an unknown one was probably meant to be.
+//!
+//! `rangeStart` where `range_start` was meant, silently ignored, has given away gateways.
+
+use std::collections::BTreeSet;
+
+/// Keys shorter than this are too near to each other for "one letter off" to mean anything.
+const SHORT: usize = 4;
+
+/// The known key that `key` is, or is a misspelling of: another case, `-` for `_`, camel case, or
+/// one letter added, left out, replaced or swapped with its neighbour.
+pub(super) fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {
+    let plain_key = plain(key);
+    let same = known.iter().find(|name| **name == key);
+    let respelt = || known.iter().find(|name| plain(name) == plain_key);
+    let one_off = || {
+        known
+            .iter()
+            .find(|name| is_one_off(&plain_key, &plain(name)))
+    };
+    same.or_else(respelt).or_else(one_off).copied()
+}
+
+/// The key without case and without what joins its words.
+fn plain(key: &str) -> Vec<char> {
+    let letters = key.chars().filter(|c| !matches!(c, '_' | '-'));
+    letters.map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn is_one_off(a: &[char], b: &[char]) -> bool {
+    if a.len().min(b.len()) < SHORT || a.len().abs_diff(b.len()) > 1 {
+        return false;
+    }
+    let begin = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[begin..], &b[begin..]);
+    match (a, b) {
+        ([_, rest @ ..], b) if a.len() > b.len() => rest == b,
+        (a, [_, rest @ ..]) if b.len() > a.len() => a == rest,
+        ([x, y, a @ ..], [v, w, b @ ..]) if x == w && y == v => a == b,
+        ([_, a @ ..], [_, b @ ..]) => a == b,
+        (_, _) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(key: &str, expected: Option<&str>) {
+        let known = BTreeSet::from([
+            "range",
+            "range_start",
+            "ipRanges",
+            "etcd_host",
+            "exclude",
+            "dns",
+            "gw",
+        ]);
+        assert_eq!(nearest(key, &known), expected, "{key}");
+    }
+
+    #[test]
+    fn a_known_key_is_itself() {
+        check("range", Some("range"));
+        check("gw", Some("gw"));
+    }
+
+    #[test]
+    fn case_hyphens_and_camel_case_are_seen_through() {
+        check("rangeStart", Some("range_start"));
+        check("range-start", Some("range_start"));
+        check("RANGE_START", Some("range_start"));
+        check("ip_ranges", Some("ipRanges"));
+        check("DNS", Some("dns"));
+    }
+
+    #[test]
+    fn one_letter_off_is_seen_through() {
+        check("ranges", Some("range"));
+        check("rnage", Some("range"));
+        check("rang", Some("range"));
+        check("ramge", Some("range"));
+        check("range_strat", Some("range_start"));
+        check("etcdhosts", Some("etcd_host"));
+        check("xexclude", Some("exclude"));
+    }
+
+    #[test]
+    fn other_words_and_short_ones_are_just_unknown() {
+        for key in [
+            "subnet",
+            "rng",
+            "dnss",
+            "gws",
+            "gv",
+            "",
+            "é",
+            "range_start_x",
+        ] {
+            check(key, None);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a runtime knows of earlier calls: `prevResult`, and the attachments that are in use.
+
+use ipnet::IpNet;
+
+use super::error::RequestError;
+use super::json::{Node, Object};
+use super::{ValidAttachment, notation};
+
+/// The addresses of a `prevResult` of any version.
+pub(super) fn addresses(result: Option<Node>) -> Result<Vec<IpNet>, RequestError> {
+    let result = result.ok_or_else(|| RequestError::MissingKey {
+        key: "prevResult".to_owned(),
+        reason: "CHECK compares with it".to_owned(),
+    })?;
+    let mut result = result.object()?;
+    let mut found = Vec::new();
+    for node in result
+        .take("ips")
+        .map(Node::list)
+        .transpose()?
+        .unwrap_or_default()
+    {
+        found.push(address(&mut node.object()?, "address")?);
+    }
+    // Before version 0.3.0 a result had one address of each family.
+    for node in [result.take("ip4"), result.take("ip6")]
+        .into_iter()
+        .flatten()
+    {
+        found.push(address(&mut node.object()?, "ip")?);
+    }
+    Ok(found)
+}
+
+fn address(object: &mut Object, key: &'static str) -> Result<IpNet, RequestError> {
+    let text = object.needed_text(key)?;
+    notation::cidr(&text.text).map_err(|error| text.wrong(error))
+}
+
+/// `cni.dev/valid-attachments`. An entry that cannot be read is an error whatever the verb
+/// tolerates: without it, GC would take a live attachment for a dead one.
+pub(super) fn valid_attachments(
+    list: Option<Node>,
+) -> Result<Option<Vec<ValidAttachment>>, RequestError> {
+    let entry = |node: Node| {
+        let mut object = node.object()?;
+        Ok(ValidAttachment {
+            container: object.needed_text("containerID")?.text,
+            interface: object.needed_text("ifname")?.text,
+        })
+    };
+    list.map(|list| list.list()?.into_iter().map(entry).collect())
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json;
+    use super::*;
+
+    fn members(text: &str) -> Object {
+        json::object(text.as_bytes(), "stdin", "").expect("an object")
+    }
+
+    fn check(config: &str, expected: Result<&str, &str>) {
+        let found = addresses(members(config).take("prevResult"));
+        let found = found.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        match (found, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found.join(" "), expected),
+            (Err(error), Err(part)) => {
+                assert_eq!(error.code(), 7);
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            (found, _) => panic!("{config}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn check_needs_a_prev_result() {
+        check("{}", Err("prevResult is missing"));
+        check(r#"{"prevResult": null}"#, Err("prevResult is missing"));
+        check(
+            r#"{"prevResult": []}"#,
+            Err("prevResult: expected an object, found a list"),
+        );
+    }
+
+    #[test]
+    fn prev_results_of_all_versions_are_read() {
+        check(r#"{"prevResult": {}}"#, Ok(""));
+        check(r#"{"prevResult": {"ips": null}}"#, Ok(""));
+        check(
+            r#"{"prevResult": {"ips": [{"version": "4", "address": "10.0.0.5/24"},
+                {"address": "fd00::5/64", "interface": 0}], "interfaces": []}}"#,
+            Ok("10.0.0.5/24 fd00::5/64"),
+        );
+        check(
+            r#"{"prevResult": {"ip4": {"ip": "10.0.0.5/24"}, "ip6": {"ip": "fd00::5/64"}}}"#,
+            Ok("10.0.0.5/24 fd00::5/64"),
+        );
+    }
+
+    #[test]
+    fn an_address_of_prev_result_that_is_none_names_its_key() {
+        let missing = "prevResult.ips[1].address is missing";
+        check(
+            r#"{"prevResult": {"ips": [{"address": "10.0.0.5/24"}, {}]}}"#,
+            Err(missing),
+        );
+        let no_length = "prevResult.ip4.ip: \"10.0.0.5\" has no prefix length";
+        check(
+            r#"{"prevResult": {"ip4": {"ip": "10.0.0.5"}}}"#,
+            Err(no_length),
+        );
+    }
+
+    fn check_valid(list: &str, expected: Result<Option<usize>, &str>) {
+        let mut config = members(&format!(r#"{{"list": {list}}}"#));
+        match (valid_attachments(config.take("list")), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found.map(|list| list.len()), expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (found, _) => panic!("{list}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn an_absent_list_of_valid_attachments_is_not_an_empty_one() {
+        check_valid("null", Ok(None));
+        check_valid("[]", Ok(Some(0)));
+        check_valid(r#"[{"containerID": "a", "ifname": "eth0"}]"#, Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_valid_attachment_that_cannot_be_read_is_never_tolerated() {
+        check_valid(
+            r#"[{"containerID": "a"}]"#,
+            Err("list[0].ifname is missing"),
+        );
+        check_valid(r#"["a"]"#, Err("list[0]: expected an object"));
+        check_valid("{}", Err("list: expected a list, found an object"));
+    }
+}
