@@ -5,12 +5,16 @@
 
 use crate::address::Address;
 use crate::claim::{Attachment, Claim, Held, QueueId};
+use crate::request::RequestError;
 use crate::session::Failure;
 use crate::store::Unavailable;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The invocation is no request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The store cannot serve, or cannot be used.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -82,6 +86,9 @@ pub enum Error {
     /// STATUS found a range full.
     #[error("no address can be given: range {0} is full")]
     Full(QueueId),
+    /// The process cannot wait for input and time.
+    #[error("the process cannot be set up: {0}")]
+    NoRuntime(std::io::ErrorKind),
     /// STATUS could not reach etcd.
     #[error("no address can be given: {0}")]
     NotReady(Failure),
@@ -97,32 +104,54 @@ fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
 impl Error {
     /// The code of the CNI error.
     pub fn code(&self) -> u32 {
+        self.kind().0
+    }
+
+    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    pub fn summary(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// It in full: `details` of a CNI error.
+    pub fn details(&self) -> String {
         match self {
-            Self::Failure(Failure::Unavailable(reason)) => unavailable_code(reason),
-            Self::Failure(Failure::Unsettled(_) | Failure::OtherCluster { .. }) => 11,
-            Self::Full(_) | Self::NotReady(_) => 50,
-            Self::Exhausted { .. } => 101,
-            Self::Taken { .. } => 102,
-            Self::HoldsOther { .. } => 103,
-            Self::Failure(Failure::Corrupt(_)) => 104,
+            Self::Request(error) => error.details(),
+            error => error.to_string(),
+        }
+    }
+
+    fn kind(&self) -> (u32, &'static str) {
+        match self {
+            Self::Request(error) => (error.code(), error.summary()),
+            Self::Failure(Failure::Unavailable(reason)) => unavailable_kind(reason),
+            Self::Failure(Failure::Unsettled(_) | Failure::OtherCluster { .. })
+            | Self::NoRuntime(_) => (11, "try again later"),
+            Self::AddedAgain { .. } => (11, "the attachment changes; try again later"),
+            Self::Full(_) => (50, "a range is full"),
+            Self::NotReady(_) => (50, "etcd is not available"),
+            Self::Exhausted { .. } => (101, "the range is full"),
+            Self::Taken { .. } => (102, "the requested address is taken"),
+            Self::HoldsOther { .. } => (103, "the attachment holds other addresses"),
+            Self::Failure(Failure::Corrupt(_)) => (104, "a value in etcd cannot be used"),
             Self::NoClaim { .. }
             | Self::NotInPrevious { .. }
             | Self::StaticNotInPrevious(_)
-            | Self::NotMarked { .. } => 106,
-            Self::NotAllCollected { .. } => 107,
-            Self::AddedAgain { .. } => 11,
+            | Self::NotMarked { .. } => (106, "the attachment is not as it was added"),
+            Self::NotAllCollected { .. } => (107, "not everything could be collected"),
         }
     }
 }
 
-fn unavailable_code(reason: &Unavailable) -> u32 {
+fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
     match reason {
         Unavailable::Later(_)
         | Unavailable::LeaseNotFound
         | Unavailable::KeyNotFound
         | Unavailable::Compacted
-        | Unavailable::NoSpace => 11,
-        Unavailable::Denied(_) => 105,
-        Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => 108,
+        | Unavailable::NoSpace => (11, "etcd is not available; try again later"),
+        Unavailable::Denied(_) => (105, "etcd refuses access"),
+        Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => {
+            (108, "etcd refuses the request")
+        }
     }
 }

@@ -17,8 +17,6 @@
 //! ```
 
 pub mod address;
-
-pub mod address;
 pub mod allocator;
 pub mod answer;
 pub mod audit;
@@ -30,8 +28,10 @@ pub mod error;
 pub mod invocation;
 pub mod limits;
 pub mod operation;
+pub mod plugin;
 pub mod queue;
 pub mod request;
 pub mod session;
 pub mod snapshot;
 pub mod store;
+pub mod telemetry;
