@@ -27,6 +27,7 @@ pub mod draft;
 pub mod error;
 pub mod invocation;
 pub mod limits;
+pub mod listing;
 pub mod operation;
 pub mod plugin;
 pub mod queue;

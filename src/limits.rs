@@ -107,6 +107,9 @@ pub const LONGEST_RETRY_MS: u64 = 1_000;
 /// After how long the first read is sent to the next endpoint as well, in milliseconds.
 pub const STAGGER_MS: u64 = 30;
 
+/// Entries of any kind that one page of a listing holds.
+pub const ENTRIES_PER_PAGE: u32 = 5_000;
+
 /// Claims that one page of a listing holds.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;
 

@@ -41,11 +41,19 @@ pub struct Answer {
 
 impl Answer {
     fn success(stdout: String) -> Self {
-        Self { stdout, stderr: String::new(), success: true }
+        Self {
+            stdout,
+            stderr: String::new(),
+            success: true,
+        }
     }
 
     fn failure(stdout: String) -> Self {
-        Self { stdout, stderr: String::new(), success: false }
+        Self {
+            stdout,
+            stderr: String::new(),
+            success: false,
+        }
     }
 
     /// Prints it.
@@ -56,7 +64,11 @@ impl Answer {
         if !self.stdout.is_empty() {
             println!("{}", self.stdout);
         }
-        if self.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.success {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -67,7 +79,10 @@ pub fn answer_panics() {
         let version = VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
         let details = panic.to_string();
         let message = "whereabouts has a bug; nothing is known to be wrong with the config";
-        println!("{}", answer::failure(version, PANIC_CODE, message, &details));
+        println!(
+            "{}",
+            answer::failure(version, PANIC_CODE, message, &details)
+        );
         std::process::exit(1);
     }));
 }
@@ -77,16 +92,31 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Ans
     match request::parse(invocation, machine) {
         Ok(Outcome::About) => {
             let stderr = answer::about(&invocation.program);
-            Answer { stderr, ..Answer::success(String::new()) }
+            Answer {
+                stderr,
+                ..Answer::success(String::new())
+            }
         }
         Ok(Outcome::Version(version)) => Answer::success(answer::versions(version)),
         Ok(Outcome::Parsed(parsed)) => {
-            let Parsed { version, logging, remarks, .. } = &*parsed;
+            let Parsed {
+                version,
+                logging,
+                remarks,
+                ..
+            } = &*parsed;
             logged(*version, logging, remarks, || carry_out(&parsed, seed))
         }
-        Err(Rejected { version, logging, remarks, error }) => {
-            logged(version, &logging, &remarks, || Err(Error::Request(error)))
-        }
+        Err(Rejected {
+            version,
+            logging,
+            remarks,
+            error,
+        }) => logged(version, &logging, &remarks, || {
+            let error = Error::Request(error);
+            log(&error);
+            Err(error)
+        }),
     }
 }
 
@@ -106,9 +136,8 @@ fn logged(
     let answer = match act() {
         Ok(stdout) => Answer::success(stdout),
         Err(error) => {
-            let (code, details) = (error.code(), error.details());
-            error!(code, "{details}");
-            Answer::failure(answer::failure(version, code, error.summary(), &details))
+            let (code, message, details) = (error.code(), error.summary(), error.details());
+            Answer::failure(answer::failure(version, code, message, &details))
         }
     };
     Answer { stderr, ..answer }
@@ -120,7 +149,10 @@ fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
     let span = match &parsed.request {
-        Request::Add(AddRequest { ask: Some(Ask { attachment, .. }), .. }) => {
+        Request::Add(AddRequest {
+            ask: Some(Ask { attachment, .. }),
+            ..
+        }) => {
             info_span!("ADD", %attachment)
         }
         Request::Add(AddRequest { ask: None, .. }) => info_span!("ADD"),
@@ -129,7 +161,20 @@ fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
         Request::Gc(GcRequest { network, .. }) => info_span!("GC", %network),
         Request::Status(_) => info_span!("STATUS"),
     };
-    runtime.block_on(serve(parsed, seed).instrument(span))
+    let result = runtime.block_on(serve(parsed, seed).instrument(span.clone()));
+    if let Err(error) = &result {
+        span.in_scope(|| log(error));
+    }
+    result
+}
+
+fn log(error: &Error) {
+    error!(
+        code = error.code(),
+        "{}: {}",
+        error.summary(),
+        error.details()
+    );
 }
 
 async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {
@@ -145,16 +190,18 @@ async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {
             };
             return Ok(answer::success(parsed.version, &held, answer));
         }
-        Request::Del(DelRequest { attachment, queues, when_unreachable }) => {
-            match commands::del(&session, attachment, queues).await {
-                Err(Error::Failure(Failure::Unavailable(Unavailable::Later(reason))))
-                    if *when_unreachable == WhenUnreachable::Succeed =>
-                {
-                    error!(%attachment, reason, "not deleted in etcd, answered as if it were");
-                }
-                result => result?,
+        Request::Del(DelRequest {
+            attachment,
+            queues,
+            when_unreachable,
+        }) => match commands::del(&session, attachment, queues).await {
+            Err(Error::Failure(Failure::Unavailable(Unavailable::Later(reason))))
+                if *when_unreachable == WhenUnreachable::Succeed =>
+            {
+                error!(%attachment, reason, "not deleted in etcd, answered as if it were");
             }
-        }
+            result => result?,
+        },
         Request::Check(check) => commands::check(&session, check).await?,
         Request::Gc(gc) => {
             let collected = commands::gc(&session, gc).await?;

@@ -21,8 +21,14 @@ pub const PANIC: &str = "whereabouts::panic";
 
 /// Logs from here on as `logging` says. `Err` tells why nothing is logged; then nothing is.
 pub fn start(logging: &Logging) -> io::Result<()> {
-    let Some(path) = &logging.file else { return Ok(()) };
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let Some(path) = &logging.file else {
+        return Ok(());
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
     let subscriber = tracing_subscriber::registry().with(layer(file, logging.level));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
 }
@@ -92,8 +98,10 @@ mod tests {
         };
         let check = |level, expected: &[&str]| {
             let text = logged(level, act);
-            let words: Vec<&str> =
-                text.lines().filter_map(|line| line.split_whitespace().last()).collect();
+            let words: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.split_whitespace().last())
+                .collect();
             assert_eq!(words, expected, "{level:?}");
         };
         check(LogLevel::Panic, &["four"]);
@@ -108,11 +116,20 @@ mod tests {
     fn a_new_log_file_is_its_owners_alone_and_one_that_cannot_be_opened_is_an_error() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("log");
-        let logging = Logging { file: Some(path.clone()), level: LogLevel::Info };
+        let logging = Logging {
+            file: Some(path.clone()),
+            level: LogLevel::Info,
+        };
         start(&logging).expect("the folder can be written to");
         let mode = std::fs::metadata(path).expect("the file is there").mode();
         assert_eq!(mode & 0o777, 0o600);
-        let nowhere = Logging { file: Some(folder.path().join("no/log")), ..logging };
-        assert_eq!(start(&nowhere).expect_err("no folder").kind(), io::ErrorKind::NotFound);
+        let nowhere = Logging {
+            file: Some(folder.path().join("no/log")),
+            ..logging
+        };
+        assert_eq!(
+            start(&nowhere).expect_err("no folder").kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -21,7 +21,7 @@ pub async fn add<S: Store, C: Clock>(
     let attachment = || ask.attachment.clone();
     match operation::perform(session, &Demand::Take(ask.clone())).await? {
         Verdict::Granted(held) | Verdict::Held(Claim { held, .. }) => {
-            info!(attachment = %ask.attachment, addresses = ?addresses(&held), "added");
+            info!(addresses = %addresses(&held), "added");
             Ok(held)
         }
         Verdict::HoldsOther(claim) => Err(Error::HoldsOther {
@@ -54,10 +54,12 @@ pub async fn add<S: Store, C: Clock>(
     }
 }
 
-fn addresses(held: &[Held]) -> Vec<String> {
-    held.iter()
+fn addresses(held: &[Held]) -> String {
+    let texts: Vec<String> = held
+        .iter()
         .map(|held| held.interface_address().to_string())
-        .collect()
+        .collect();
+    texts.join(", ")
 }
 
 fn size_of(ask: &Ask, range: &QueueId) -> u128 {

@@ -45,7 +45,7 @@ pub async fn del<S: Store, C: Clock>(
         }
         let claim = snapshot.claim(attachment).expect("the claim was read");
         let Some(claim) = claim else {
-            info!(%attachment, "nothing to delete");
+            info!("nothing to delete");
             return Ok(());
         };
         let (held, modified) = (claim.value.held.clone(), claim.modified);
@@ -56,7 +56,7 @@ pub async fn del<S: Store, C: Clock>(
         };
         match operation::perform(session, &release).await? {
             Verdict::Released | Verdict::NothingHeld => {
-                info!(%attachment, claim = %claim.value, "deleted");
+                info!(claim = %claim.value, "deleted");
                 return Ok(());
             }
             // A fence, or another ADD: look again.

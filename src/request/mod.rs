@@ -32,6 +32,7 @@ mod plan;
 mod previous;
 mod ranges;
 mod static_parts;
+mod tool;
 mod version;
 
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ use crate::claim::{Ask, Attachment, QueueId, Want};
 
 pub use error::{RequestError, Shown};
 pub use parse::parse;
+pub use tool::access_from;
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.
