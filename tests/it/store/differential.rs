@@ -16,8 +16,8 @@ use super::store;
 use crate::support::etcd::Cluster;
 use crate::support::{bounded, runtime};
 
-const CASES: u32 = 100;
-const STEPS: std::ops::Range<usize> = 1..24;
+const CASES: u32 = 150;
+const STEPS: std::ops::Range<usize> = 1..32;
 
 /// Keys whose events are compared.
 const WATCHED: &[&str] = KEYS.split_at(2).0;

@@ -49,14 +49,12 @@ impl<'a, S: Store> Side<'a, S> {
         format!("{}{name}", self.prefix).into_bytes()
     }
 
-    /// The youngest leases are meant most.
-    fn lease(&self, back: usize) -> LeaseId {
-        self.leases
-            .iter()
-            .rev()
-            .nth(back)
-            .copied()
-            .unwrap_or(NO_LEASE)
+    /// One of the leases granted, ended or not.
+    fn lease(&self, choice: usize) -> LeaseId {
+        match self.leases.len() {
+            0 => NO_LEASE,
+            count => self.leases[choice % count],
+        }
     }
 
     async fn entry(&self, key: usize) -> Option<Entry> {
@@ -94,8 +92,8 @@ impl<'a, S: Store> Side<'a, S> {
                 let created = self.entry(key).await.map(|entry| entry.created);
                 Compare::Created(self.key(KEYS[key]), positive(created, off))
             }
-            CompareStep::Leased(key, back) => {
-                Compare::Leased(self.key(KEYS[key]), self.lease(back))
+            CompareStep::Leased(key, lease) => {
+                Compare::Leased(self.key(KEYS[key]), self.lease(lease))
             }
         }
     }
@@ -106,7 +104,7 @@ impl<'a, S: Store> Side<'a, S> {
             WriteStep::Put(name, value, lease) => Write::Put {
                 key: key(name),
                 value: vec![value],
-                lease: lease.map_or(0, |back| self.lease(back)),
+                lease: lease.map_or(0, |lease| self.lease(lease)),
             },
             WriteStep::Rewrite(name, value) => Write::Rewrite {
                 key: key(name),
@@ -163,12 +161,12 @@ impl<'a, S: Store> Side<'a, S> {
                 self.leases.push(lease.id);
                 Answer::Lease(Ok(lease.ttl))
             }
-            Step::KeepAlive(back) => {
-                let kept = self.store.keep_alive(self.lease(*back)).await;
+            Step::KeepAlive(lease) => {
+                let kept = self.store.keep_alive(self.lease(*lease)).await;
                 Answer::Lease(kept.map(|()| Duration::ZERO).map_err(kind))
             }
-            Step::Revoke(back) => {
-                let revoked = self.store.revoke(self.lease(*back)).await;
+            Step::Revoke(lease) => {
+                let revoked = self.store.revoke(self.lease(*lease)).await;
                 Answer::Lease(revoked.map(|()| Duration::ZERO).map_err(kind))
             }
         }
