@@ -171,11 +171,23 @@ impl Endpoints {
     ) -> Result<T, Failure> {
         let url = &self.access.endpoints[index];
         let connected = self.clients[index].get_or_try_init(|| connect(&self.access, url));
-        match connected.await {
+        let result = match connected.await {
             Ok(client) => request(client.clone()).await,
             Err(error) => Err(error.into()),
-        }
-        .map_err(|failure| failure.at(url))
+        };
+        result.map_err(|failure| match failure {
+            // A server that misses a client certificate closes the connection, and whether it
+            // is heard to say why is a matter of luck (TLS 1.3).
+            Failure::Lost(reason) if self.may_lack_a_certificate(index) => Failure::Lost(format!(
+                "{url}: {reason} (does it ask for a client certificate?)"
+            )),
+            failure => failure.at(url),
+        })
+    }
+
+    fn may_lack_a_certificate(&self, index: usize) -> bool {
+        let tls = self.access.tls.as_ref();
+        tls.is_some_and(|tls| tls.identity.is_none()) && self.chosen.get() != Some(index)
     }
 
     fn dismiss(&self, index: usize) {

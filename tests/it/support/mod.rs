@@ -7,20 +7,30 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
 /// Longest time that anything may take before its test fails.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Runs a test's future on a runtime like the plugin's, for a bounded time.
-pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// A runtime like the plugin's.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a runtime starts");
-    runtime.block_on(async {
-        tokio::time::timeout(BOUND, future)
-            .await
-            .expect("the test ends within its bound")
-    })
+        .expect("a runtime starts")
+}
+
+/// What `future` gives, which must be within a bounded time.
+pub(crate) async fn bounded<T>(future: impl Future<Output = T>) -> T {
+    timeout(BOUND, future)
+        .await
+        .expect("it ends within its bound")
+}
+
+/// Runs a test's future on a runtime of its own, for a bounded time.
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    runtime().block_on(bounded(future))
 }
 
 /// Polls until `probe` has something, for a bounded time.

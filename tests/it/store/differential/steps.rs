@@ -1,0 +1,128 @@
+//! What is asked of the stores, at random. What a step refers to is chosen when it is taken, among
+//! what there is then, so that most steps mean something.
+
+use std::ops::Range;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use whereabouts::store::{Order, Revision};
+
+/// Keys that are written, and bounds of ranges around them.
+pub(super) const KEYS: [&str; 4] = ["b", "c", "d", "e"];
+pub(super) const BOUNDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Read(Vec<ReadStep>, AtStep),
+    Commit {
+        compares: Vec<CompareStep>,
+        writes: Vec<WriteStep>,
+        then: Vec<ReadStep>,
+        otherwise: Vec<ReadStep>,
+    },
+    Grant,
+    KeepAlive(usize),
+    Revoke(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum ReadStep {
+    Key(usize),
+    Range(usize, usize, Order, u32),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum AtStep {
+    Now,
+    /// So many revisions ago; -1 is the next one.
+    Ago(Revision),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum CompareStep {
+    Absent(usize),
+    NoneIn(usize, usize),
+    /// Of the key's own modification, off by so much.
+    Modified(usize, Revision),
+    /// Of the key's own creation, off by so much.
+    Created(usize, Revision),
+    Leased(usize, usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum WriteStep {
+    Put(usize, u8, Option<usize>),
+    Rewrite(usize, u8),
+    Touch(usize),
+    Delete(usize),
+    Ensure(usize, usize, u8),
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let at = prop_oneof![Just(AtStep::Now), (-1..6_i64).prop_map(AtStep::Ago)];
+    let commit = (
+        vec(compare(), 0..3),
+        vec(write(), 0..4),
+        vec(read(), 0..3),
+        vec(read(), 0..3),
+    );
+    prop_oneof![
+        3 => (vec(read(), 1..4), at).prop_map(|(reads, at)| Step::Read(reads, at)),
+        9 => commit.prop_map(|(compares, writes, then, otherwise)| Step::Commit {
+            compares,
+            writes,
+            then,
+            otherwise,
+        }),
+        2 => Just(Step::Grant),
+        1 => lease().prop_map(Step::KeepAlive),
+        1 => lease().prop_map(Step::Revoke),
+    ]
+}
+
+fn key() -> Range<usize> {
+    0..KEYS.len()
+}
+
+fn bound() -> Range<usize> {
+    0..BOUNDS.len()
+}
+
+fn lease() -> Range<usize> {
+    0..3
+}
+
+/// Mostly right.
+fn off() -> impl Strategy<Value = Revision> {
+    prop_oneof![4 => Just(0), 1 => -1..=1_i64]
+}
+
+fn read() -> impl Strategy<Value = ReadStep> {
+    let order = prop_oneof![Just(Order::Key), Just(Order::Created)];
+    prop_oneof![
+        key().prop_map(ReadStep::Key),
+        (bound(), bound(), order, 1..5_u32).prop_map(|(f, u, o, l)| ReadStep::Range(f, u, o, l)),
+    ]
+}
+
+fn compare() -> impl Strategy<Value = CompareStep> {
+    prop_oneof![
+        key().prop_map(CompareStep::Absent),
+        (bound(), bound()).prop_map(|(from, until)| CompareStep::NoneIn(from, until)),
+        (key(), off()).prop_map(|(key, off)| CompareStep::Modified(key, off)),
+        (key(), off()).prop_map(|(key, off)| CompareStep::Created(key, off)),
+        (key(), lease()).prop_map(|(key, lease)| CompareStep::Leased(key, lease)),
+    ]
+}
+
+fn write() -> impl Strategy<Value = WriteStep> {
+    let lease = || proptest::option::of(lease());
+    prop_oneof![
+        4 => (key(), any::<u8>(), lease()).prop_map(|(k, v, l)| WriteStep::Put(k, v, l)),
+        1 => (key(), any::<u8>()).prop_map(|(key, value)| WriteStep::Rewrite(key, value)),
+        1 => key().prop_map(WriteStep::Touch),
+        2 => key().prop_map(WriteStep::Delete),
+        2 => (key(), key(), any::<u8>()).prop_map(|(k, u, v)| WriteStep::Ensure(k, u, v)),
+    ]
+}
