@@ -120,3 +120,151 @@ fn choose<T: Copy>(node: Option<Node>, choices: &[(&str, T)]) -> Result<Option<T
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::sample::{Sample, assert_found};
+    use super::*;
+
+    fn with(verb: &str, ipam: Value) -> Sample {
+        let previous = json!({"prevResult": {}});
+        Sample::of(verb)
+            .ipam(json!({"range": "10.0.0.0/24"}))
+            .ipam(ipam)
+            .config(previous)
+    }
+
+    fn check_deadline(verb: &str, timeout: Value, expected: Result<&str, (u32, &str)>) {
+        let parsed = with(verb, json!({"timeout": timeout})).parsed();
+        assert_found(
+            parsed.map(|parsed| parsed.deadline.as_millis().to_string()),
+            expected,
+        );
+    }
+
+    #[test]
+    fn each_verb_has_its_deadline_and_timeout_changes_it() {
+        check_deadline("ADD", Value::Null, Ok("60000"));
+        check_deadline("ADD", json!(5), Ok("5000"));
+        check_deadline("ADD", json!(3600), Ok("3600000"));
+        for verb in ["DEL", "CHECK", "GC"] {
+            check_deadline(verb, Value::Null, Ok("30000"));
+            check_deadline(verb, json!(90), Ok("90000"));
+        }
+    }
+
+    #[test]
+    fn the_deadline_of_status_stays_below_a_second() {
+        check_deadline("STATUS", Value::Null, Ok("900"));
+        check_deadline("STATUS", json!(60), Ok("900"));
+    }
+
+    #[test]
+    fn a_timeout_that_is_none_is_code_7_but_del_lives_with_it() {
+        for timeout in [
+            json!(0),
+            json!(3601),
+            json!(1.5),
+            json!(-1),
+            json!("60"),
+            json!(1e99),
+        ] {
+            check_deadline("ADD", timeout.clone(), Err((7, "ipam.timeout: ")));
+            check_deadline("DEL", timeout, Ok("30000"));
+        }
+    }
+
+    fn check_logging(ipam: Value, expected: Result<&str, (u32, &str)>) {
+        let parsed = with("ADD", ipam).parsed();
+        let found = parsed.map(|parsed| {
+            let Logging { file, level } = parsed.logging;
+            format!("{level:?} {}", file.unwrap_or_default().display())
+        });
+        assert_found(found, expected);
+    }
+
+    #[test]
+    fn log_levels_are_the_ancestors_and_the_usual_ones() {
+        check_logging(json!({}), Ok("Info "));
+        let cases = [
+            ("debug", "Debug "),
+            ("error", "Error "),
+            ("panic", "Panic "),
+            ("trace", "Trace "),
+            ("info", "Info "),
+            ("warn", "Warn "),
+            ("WARNING", "Warn "),
+        ];
+        for (level, expected) in cases {
+            check_logging(json!({"log_level": level}), Ok(expected));
+        }
+        let expected = "ipam.log_level: \"verbose\" is none of panic, error, warn, warning, info";
+        check_logging(json!({"log_level": "verbose"}), Err((7, expected)));
+    }
+
+    #[test]
+    fn a_log_file_has_an_absolute_path() {
+        check_logging(json!({"log_file": "/tmp/w.log"}), Ok("Info /tmp/w.log"));
+        let expected = "ipam.log_file: \"w.log\" is not an absolute path";
+        check_logging(json!({"log_file": "w.log"}), Err((7, expected)));
+        check_logging(
+            json!({"log_file": "/a\nb"}),
+            Err((7, "has control characters")),
+        );
+        check_logging(
+            json!({"log_file": 5}),
+            Err((7, "ipam.log_file: expected a string")),
+        );
+    }
+
+    #[test]
+    fn del_lives_with_wrong_logging() {
+        let sample = with("DEL", json!({"log_file": "w.log", "log_level": "x"}));
+        assert_eq!(sample.parsed().expect("a DEL").logging, Logging::default());
+        assert!(
+            sample
+                .remarks()
+                .contains("Warn: ignored: ipam.log_level: \"x\" is none of")
+        );
+    }
+
+    #[test]
+    fn del_when_unreachable_is_error_unless_it_says_succeed() {
+        let of = |ipam| with("DEL", ipam).del().expect("a DEL").when_unreachable;
+        assert_eq!(of(json!({})), WhenUnreachable::Error);
+        assert_eq!(
+            of(json!({"del_when_unreachable": "error"})),
+            WhenUnreachable::Error
+        );
+        assert_eq!(
+            of(json!({"del_when_unreachable": "succeed"})),
+            WhenUnreachable::Succeed
+        );
+        assert_eq!(
+            of(json!({"del_when_unreachable": "x"})),
+            WhenUnreachable::Error
+        );
+        let add = with("ADD", json!({"del_when_unreachable": "x"}))
+            .add()
+            .expect_err("wrong");
+        assert!(add.to_string().contains("\"x\" is none of error, succeed"));
+    }
+
+    #[test]
+    fn status_when_full_is_error_unless_it_says_ok() {
+        let of = |ipam| with("STATUS", ipam).status().map(|status| status.when_full);
+        assert_eq!(of(json!({})).expect("a STATUS"), WhenFull::Error);
+        assert_eq!(
+            of(json!({"status_when_full": "ok"})).expect("a STATUS"),
+            WhenFull::Ok
+        );
+        assert_eq!(
+            of(json!({"status_when_full": false}))
+                .expect_err("wrong")
+                .code(),
+            7
+        );
+    }
+}

@@ -143,7 +143,7 @@ pub enum RequestError {
         value: Shown,
         /// Why.
         #[source]
-        source: RangeError,
+        source: Box<RangeError>,
     },
     /// Two ranges of one config have addresses in common.
     #[error(

@@ -95,7 +95,7 @@ mod tests {
             "gv",
             "",
             "é",
-            "range_start_x",
+            "range_starting",
         ] {
             check(key, None);
         }

@@ -31,7 +31,11 @@ mod parse;
 mod plan;
 mod previous;
 mod ranges;
+#[cfg(test)]
+mod sample;
 mod static_parts;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod version;
 
@@ -50,13 +54,14 @@ pub use version::CniVersion;
 
 /// What an invocation turned out to be.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Outcome {
     /// There is no `CNI_COMMAND`: a person called the program.
     About,
     /// VERSION, to be answered in this version. It needs neither config nor etcd.
     Version(CniVersion),
     /// A verb that works on a config.
-    Parsed(Box<Parsed>),
+    Verb(Parsed),
 }
 
 /// An invocation that is no request, and how to say so.
@@ -91,6 +96,7 @@ pub struct Parsed {
 
 /// A verb with all it needs.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Request {
     /// Give addresses.
     Add(AddRequest),

@@ -17,13 +17,15 @@ use crate::claim::{Ask, Choice, Owner};
 use crate::invocation::{Invocation, Machine};
 
 /// What `invocation` asks for. Files that its config points at are read from `machine`.
-pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, Rejected> {
+pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, Box<Rejected>> {
     let mut findings = Findings::new();
-    read(invocation, machine, &mut findings).map_err(|error| Rejected {
-        version: findings.version,
-        logging: findings.logging,
-        remarks: findings.remarks,
-        error,
+    read(invocation, machine, &mut findings).map_err(|error| {
+        Box::new(Rejected {
+            version: findings.version,
+            logging: findings.logging,
+            remarks: findings.remarks,
+            error,
+        })
     })
 }
 
@@ -56,7 +58,7 @@ fn read(
     };
     let config = Config::take(config, machine, findings)?;
     let parsed = parse_config(verb, config, invocation, machine, findings)?;
-    Ok(Outcome::Parsed(Box::new(parsed)))
+    Ok(Outcome::Verb(parsed))
 }
 
 fn parse_config(
