@@ -98,25 +98,23 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Ans
             }
         }
         Ok(Outcome::Version(version)) => Answer::success(answer::versions(version)),
-        Ok(Outcome::Parsed(parsed)) => {
-            let Parsed {
+        Ok(Outcome::Verb(parsed)) => {
+            let (version, logging, remarks) = (parsed.version, &parsed.logging, &parsed.remarks);
+            logged(version, logging, remarks, || carry_out(&parsed, seed))
+        }
+        Err(rejected) => {
+            let Rejected {
                 version,
                 logging,
                 remarks,
-                ..
-            } = &*parsed;
-            logged(*version, logging, remarks, || carry_out(&parsed, seed))
+                error,
+            } = *rejected;
+            logged(version, &logging, &remarks, || {
+                let error = Error::Request(error);
+                log(&error);
+                Err(error)
+            })
         }
-        Err(Rejected {
-            version,
-            logging,
-            remarks,
-            error,
-        }) => logged(version, &logging, &remarks, || {
-            let error = Error::Request(error);
-            log(&error);
-            Err(error)
-        }),
     }
 }
 
