@@ -13,10 +13,9 @@ use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptio
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
 use super::failure::{self, Failure};
-use crate::clock::Chance;
+use crate::clock::{Chance, Clock, SystemClock, within};
 use crate::limits::STAGGER_MS;
 use crate::request::Access;
 use crate::store::Unavailable;
@@ -96,9 +95,10 @@ impl Endpoints {
                     None => return Err(failed),
                 }
             } else {
-                match timeout(pause, asked.next()).await {
-                    Ok(Some(answer)) => answer,
-                    Ok(None) | Err(_) => continue,
+                let until = SystemClock.now() + pause;
+                match within(&SystemClock, until, asked.next()).await {
+                    Some(Some(answer)) => answer,
+                    Some(None) | None => continue,
                 }
             };
             match answer {
@@ -156,11 +156,11 @@ impl Endpoints {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
         }
-        self.first_to_answer(async |client: Client| {
+        let probe = async |client: Client| {
             client.kv_client().txn(etcd_client::Txn::new()).await?;
             Ok(())
-        })
-        .await?;
+        };
+        self.first_to_answer(probe).await?;
         Ok(self.chosen.get().expect("an endpoint has just answered"))
     }
 
@@ -170,9 +170,10 @@ impl Endpoints {
         request: &impl AsyncFn(Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let url = &self.access.endpoints[index];
-        let connected = self.clients[index].get_or_try_init(|| connect(&self.access, url));
-        let result = match connected.await {
-            Ok(client) => request(client.clone()).await,
+        // Both futures are large, and no caller is to carry them.
+        let connect = || Box::pin(connect(&self.access, url));
+        let result = match self.clients[index].get_or_try_init(connect).await {
+            Ok(client) => Box::pin(request(client.clone())).await,
             Err(error) => Err(error.into()),
         };
         result.map_err(|failure| match failure {

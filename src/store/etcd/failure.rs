@@ -192,3 +192,94 @@ fn join(outer: &str, inner: String) -> String {
         format!("{outer}: {inner}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a commit that ends with this status is to its caller.
+    fn commit(code: Code, message: &str) -> CommitError {
+        Failure::from(ClientError::GRpcStatus(Status::new(code, message))).of_commit()
+    }
+
+    #[test]
+    fn what_etcd_judges_is_certain() {
+        for (code, message, expected) in [
+            (
+                Code::NotFound,
+                "etcdserver: requested lease not found",
+                Unavailable::LeaseNotFound,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: key not found",
+                Unavailable::KeyNotFound,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: too many operations in txn request",
+                Unavailable::TooManyOperations,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: request is too large",
+                Unavailable::TooLarge,
+            ),
+            (
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+                Unavailable::Compacted,
+            ),
+            (
+                Code::PermissionDenied,
+                "etcdserver: permission denied",
+                Unavailable::Denied("etcdserver: permission denied".to_owned()),
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+                Unavailable::Later("etcdserver: too many requests".to_owned()),
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: no leader",
+                Unavailable::Later("etcdserver: no leader".to_owned()),
+            ),
+        ] {
+            assert_eq!(commit(code, message), CommitError::Unavailable(expected));
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_carried_out_is_unknown() {
+        for (code, message) in [
+            (Code::Cancelled, "operation was canceled"),
+            (Code::Unknown, "transport error"),
+            (Code::Unavailable, "etcdserver: leader changed"),
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (
+                Code::Unavailable,
+                "etcdserver: request timed out, possibly due to connection lost",
+            ),
+            (Code::Unavailable, "etcdserver: server stopped"),
+            (Code::Unavailable, "the connection was there, and broke"),
+            (Code::DeadlineExceeded, "context deadline exceeded"),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+            ),
+            (Code::Unknown, "raft proposal dropped"),
+            (Code::InvalidArgument, "what no etcd says today"),
+        ] {
+            let end = commit(code, message);
+            assert!(matches!(end, CommitError::Unknown(_)), "{message}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_says_each_thing_once() {
+        assert_eq!(join("a", "b".to_owned()), "a: b");
+        assert_eq!(join("a", "a: b".to_owned()), "a: b");
+        assert_eq!(join("transport error", "b".to_owned()), "b");
+    }
+}

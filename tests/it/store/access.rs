@@ -109,7 +109,7 @@ fn a_user_with_a_password_is_let_in_over_tls() {
 #[test]
 fn a_wrong_password_is_denied_quickly() {
     let denied = check(Transport::Plain, Users::Root, |access| {
-        login(access, "wrong")
+        login(access, "wrong");
     });
     assert_denied(denied, "authentication failed");
 }
@@ -123,7 +123,7 @@ fn a_missing_login_is_denied_quickly() {
 #[test]
 fn a_login_that_nobody_asks_for_does_no_harm() {
     let read = check(Transport::Plain, Users::Anybody, |access| {
-        login(access, PASSWORD)
+        login(access, PASSWORD);
     });
     assert_eq!(read, Ok(()));
 }

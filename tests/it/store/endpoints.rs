@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tokio::time::timeout;
 use whereabouts::request::Access;
 use whereabouts::store::etcd::EtcdStore;
@@ -53,6 +54,25 @@ fn all_endpoints_up_serve() {
             let outcome = quickly(store.commit(&put())).await;
             assert!(matches!(outcome, Ok(Outcome::Done(_))), "{outcome:?}");
         }
+    });
+}
+
+#[test]
+fn a_call_is_one_request() {
+    let cluster = Cluster::start(1);
+    let member = &cluster.members[0];
+    let transactions = || {
+        let name = "grpc_server_handled_total{grpc_code=\"OK\",grpc_method=\"Txn\",\
+                    grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}";
+        member.metric(name).expect("etcd counts them")
+    };
+    run(async {
+        let store = store(&cluster.access());
+        let before = transactions();
+        read(&store).await.expect("it reads");
+        assert_eq!(transactions(), before + 1);
+        store.commit(&put()).await.expect("it commits");
+        assert_eq!(transactions(), before + 2);
     });
 }
 
@@ -112,6 +132,20 @@ fn an_endpoint_that_dies_after_the_read_is_left() {
         let told = matches!(outcome, Ok(Outcome::Done(_)) | Err(CommitError::Unknown(_)));
         assert!(told, "{outcome:?}");
         assert_served(&store).await;
+    });
+}
+
+#[test]
+fn a_commit_whose_endpoint_dies_before_it_answers_is_unknown() {
+    served_by_follower(async |store, follower| {
+        follower.pause();
+        let commit = put();
+        let die = async { follower.kill() };
+        let (outcome, ()) = quickly(join(store.commit(&commit), die)).await;
+        assert!(
+            matches!(outcome, Err(CommitError::Unknown(_))),
+            "{outcome:?}"
+        );
     });
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod conformance;
 mod differential;
 mod endpoints;
+mod refusals;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::{At, Read, Store, Txn, Unavailable, View, Write};
 
 /// Much more than any call takes, and less than any timeout.
-const QUICK: Duration = Duration::from_secs(2);
+const QUICK: Duration = Duration::from_secs(5);
 
 /// A store that asks the first endpoint first.
 fn store(access: &Access) -> EtcdStore {

@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
     /// By whom.
     pub(crate) users: Users,
+    /// Further arguments of each member.
+    pub(crate) arguments: &'static [&'static str],
 }
 
 impl Default for Setup {
@@ -58,6 +60,7 @@ impl Default for Setup {
             members: 1,
             transport: Transport::Plain,
             users: Users::Anybody,
+            arguments: &[],
         }
     }
 }
@@ -192,8 +195,8 @@ impl Member {
     /// The value of one of its counters or gauges, by its name and labels as `/metrics` has them.
     pub(crate) fn metric(&self, name: &str) -> Option<u64> {
         let metrics = self.observe("/metrics")?;
-        let values = metrics.lines().filter_map(|line| line.strip_prefix(name));
-        values.filter_map(|value| value.trim().parse().ok()).next()
+        let mut values = metrics.lines().filter_map(|line| line.strip_prefix(name));
+        values.find_map(|value| value.trim().parse().ok())
     }
 
     fn is_healthy(&self) -> bool {
@@ -289,6 +292,7 @@ fn start_member(setup: Setup, folder: &Path, name: &str, peer: &str, peers: &str
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
+        .args(setup.arguments)
         .args(["--name", id, "--initial-cluster", peers])
         .arg("--data-dir")
         .arg(folder.join(name))
