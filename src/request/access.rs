@@ -129,7 +129,7 @@ fn url(item: &Text, tls_key: Option<&Text>) -> Result<(Scheme, String), RequestE
         (Some(Scheme::Http), Some(other)) => {
             return Err(item.wrong(format_args!("is not TLS, but {} is given", other.key)));
         }
-        (Some(Scheme::Http), None) | (None, None) => Scheme::Http,
+        (Some(Scheme::Http) | None, None) => Scheme::Http,
         (Some(Scheme::Https), _) | (None, Some(_)) => Scheme::Https,
     };
     Ok((
@@ -247,7 +247,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::sample::{Sample, assert_found};
-    use super::*;
 
     const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\n";
@@ -458,27 +457,27 @@ mod tests {
         check_remarks(key("/open-key"), expected);
     }
 
-    fn check_prefix(value: Value, expected: Result<&str, (u32, &str)>) {
+    fn check_prefix(value: &Value, expected: Result<&str, (u32, &str)>) {
         let parsed = sample(json!({"etcd_prefix": value})).parsed();
         assert_found(parsed.map(|parsed| parsed.access.prefix), expected);
     }
 
     #[test]
     fn a_prefix_begins_with_a_slash_and_is_more_than_that() {
-        check_prefix(Value::Null, Ok("/whereabouts/v1/"));
-        check_prefix(json!("/mine"), Ok("/mine"));
+        check_prefix(&Value::Null, Ok("/whereabouts/v1/"));
+        check_prefix(&json!("/mine"), Ok("/mine"));
         check_prefix(
-            json!("mine/"),
+            &json!("mine/"),
             Err((7, "ipam.etcd_prefix: \"mine/\" does not begin with")),
         );
         for all in ["/", "//"] {
-            check_prefix(json!(all), Err((7, "is all of etcd")));
+            check_prefix(&json!(all), Err((7, "is all of etcd")));
         }
         check_prefix(
-            json!(""),
+            &json!(""),
             Err((7, "ipam.etcd_prefix: \"\" does not begin with '/'")),
         );
-        check_prefix(json!("/a\u{0}"), Err((7, "has control characters")));
-        check_prefix(json!(1), Err((7, "ipam.etcd_prefix: expected a string")));
+        check_prefix(&json!("/a\u{0}"), Err((7, "has control characters")));
+        check_prefix(&json!(1), Err((7, "ipam.etcd_prefix: expected a string")));
     }
 }

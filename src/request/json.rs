@@ -145,7 +145,7 @@ impl Node {
                 key: self.key,
                 text,
             }),
-            _ => Err(self.is_not("a string")),
+            _ => Err(self.mismatch("a string")),
         }
     }
 
@@ -166,14 +166,14 @@ impl Node {
     pub(super) fn flag(self) -> Result<bool, RequestError> {
         match self.value {
             Json::Flag(flag) => Ok(flag),
-            _ => Err(self.is_not("true or false")),
+            _ => Err(self.mismatch("true or false")),
         }
     }
 
     /// The whole number from `least` to `most` that it is.
     pub(super) fn number(self, least: u64, most: u64) -> Result<u64, RequestError> {
         let Json::Number(number) = &self.value else {
-            return Err(self.is_not("a number"));
+            return Err(self.mismatch("a number"));
         };
         match number
             .as_u64()
@@ -192,7 +192,7 @@ impl Node {
     pub(super) fn list(self) -> Result<Vec<Node>, RequestError> {
         match self.value {
             Json::List(values) => Ok(elements(&self.key, values)),
-            _ => Err(self.is_not("a list")),
+            _ => Err(self.mismatch("a list")),
         }
     }
 
@@ -206,7 +206,7 @@ impl Node {
         match self.value {
             Json::Text(_) => Ok(vec![self.text()?]),
             Json::List(_) => self.texts(),
-            _ => Err(self.is_not("a string or a list of strings")),
+            _ => Err(self.mismatch("a string or a list of strings")),
         }
     }
 
@@ -230,11 +230,11 @@ impl Node {
     pub(super) fn object(self) -> Result<Object, RequestError> {
         match self.value {
             Json::Object(members) => Ok(Object::new(format!("{}.", self.key), members)),
-            _ => Err(self.is_not("an object")),
+            _ => Err(self.mismatch("an object")),
         }
     }
 
-    fn is_not(self, expected: &'static str) -> RequestError {
+    fn mismatch(self, expected: &'static str) -> RequestError {
         let kind = self.value.kind();
         let found = match &self.value {
             Json::Repeated => return RequestError::RepeatedKey { key: self.key },

@@ -89,11 +89,7 @@ fn parse_config(
         configured: parts.addresses,
         gateways: arguments.gateways,
     };
-    let node = (config.node_name, config.directories);
-    let node_name = |findings: &mut Findings| {
-        let (configured, directories) = node;
-        identity::node_name(configured, &directories, machine, findings)
-    };
+    let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
 
     let request = match verb {
         Verb::Add => {
@@ -101,7 +97,7 @@ fn parse_config(
             let plan = sources.plan(findings)?;
             plan.check_version(findings.version)?;
             let owner = Owner {
-                node: node_name(findings)?,
+                node,
                 pod_namespace: arguments.pod_namespace,
                 pod_name: arguments.pod_name,
                 pod_uid: arguments.pod_uid,
@@ -137,7 +133,7 @@ fn parse_config(
         }
         Verb::Gc => Request::Gc(GcRequest {
             network: config.network,
-            node: node_name(findings)?,
+            node,
             valid: previous::valid_attachments(config.valid_attachments)?,
         }),
         Verb::Status => {
