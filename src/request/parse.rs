@@ -9,6 +9,7 @@ use super::env::{self, Command, Verb};
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
 use super::plan::Sources;
+use super::ranges::SpokenFor;
 use super::{
     AddRequest, AnswerParts, CheckRequest, CniVersion, DelRequest, GcRequest, Outcome, Parsed,
     Rejected, Request, StatusRequest, identity, json, previous,
@@ -78,11 +79,18 @@ fn parse_config(
         .and_then(|text| Arguments::parse(text.unwrap_or_default()));
     let arguments = findings.tolerate(arguments)?;
     let parts = config.static_parts.read(findings)?;
-    let stated_gateways = parts.addresses.iter().filter_map(|stated| stated.gateway);
-    let gateways = stated_gateways
-        .chain(arguments.gateways.iter().copied())
-        .collect();
-    let ranges = config.ranges.read(gateways, findings)?;
+    let own_gateways = parts.addresses.iter().filter_map(|stated| stated.gateway);
+    let spoken_for = SpokenFor {
+        gateways: own_gateways
+            .chain(arguments.gateways.iter().copied())
+            .collect(),
+        addresses: parts
+            .addresses
+            .iter()
+            .map(|stated| stated.address)
+            .collect(),
+    };
+    let ranges = config.ranges.read(spoken_for, findings)?;
     let sources = Sources {
         ranges: &ranges.ranges,
         requested: config.requested.read(arguments.addresses, findings)?,
