@@ -16,8 +16,7 @@ use crate::limits;
 /// and Baggage; libcni hands them on).
 const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
 
-/// One execution of the plugin, as data.
-#[derive(Debug)]
+/// One execution of the plugin, as data. Stdin may hold a password: it is not `Debug`.
 pub struct Invocation {
     /// `CNI_*` and the trace variables, as they were: not necessarily UTF-8.
     pub variables: BTreeMap<String, OsString>,

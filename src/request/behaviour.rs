@@ -112,13 +112,11 @@ fn choose<T: Copy>(node: Option<Node>, choices: &[(&str, T)]) -> Result<Option<T
     let chosen = choices
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(&text.text));
-    match chosen {
-        Some((_, value)) => Ok(Some(*value)),
-        None => {
-            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            Err(text.wrong(format_args!("is none of {}", names.join(", "))))
-        }
+    if let Some((_, value)) = chosen {
+        return Ok(Some(*value));
     }
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    Err(text.wrong(format_args!("is none of {}", names.join(", "))))
 }
 
 #[cfg(test)]
@@ -136,7 +134,7 @@ mod tests {
             .config(previous)
     }
 
-    fn check_deadline(verb: &str, timeout: Value, expected: Result<&str, (u32, &str)>) {
+    fn check_deadline(verb: &str, timeout: &Value, expected: Result<&str, (u32, &str)>) {
         let parsed = with(verb, json!({"timeout": timeout})).parsed();
         assert_found(
             parsed.map(|parsed| parsed.deadline.as_millis().to_string()),
@@ -146,19 +144,19 @@ mod tests {
 
     #[test]
     fn each_verb_has_its_deadline_and_timeout_changes_it() {
-        check_deadline("ADD", Value::Null, Ok("60000"));
-        check_deadline("ADD", json!(5), Ok("5000"));
-        check_deadline("ADD", json!(3600), Ok("3600000"));
+        check_deadline("ADD", &Value::Null, Ok("60000"));
+        check_deadline("ADD", &json!(5), Ok("5000"));
+        check_deadline("ADD", &json!(3600), Ok("3600000"));
         for verb in ["DEL", "CHECK", "GC"] {
-            check_deadline(verb, Value::Null, Ok("30000"));
-            check_deadline(verb, json!(90), Ok("90000"));
+            check_deadline(verb, &Value::Null, Ok("30000"));
+            check_deadline(verb, &json!(90), Ok("90000"));
         }
     }
 
     #[test]
     fn the_deadline_of_status_stays_below_a_second() {
-        check_deadline("STATUS", Value::Null, Ok("900"));
-        check_deadline("STATUS", json!(60), Ok("900"));
+        check_deadline("STATUS", &Value::Null, Ok("900"));
+        check_deadline("STATUS", &json!(60), Ok("900"));
     }
 
     #[test]
@@ -171,8 +169,8 @@ mod tests {
             json!("60"),
             json!(1e99),
         ] {
-            check_deadline("ADD", timeout.clone(), Err((7, "ipam.timeout: ")));
-            check_deadline("DEL", timeout, Ok("30000"));
+            check_deadline("ADD", &timeout, Err((7, "ipam.timeout: ")));
+            check_deadline("DEL", &timeout, Ok("30000"));
         }
     }
 

@@ -1,4 +1,4 @@
-//! JSON as a tree whose values know the path of their key, and in which a repeated key shows.
+//! JSON objects whose values know the path of their key.
 //!
 //! Values are taken out by key and type; an error names the path, the expected and the found type.
 //! Nothing here knows which keys there are: an [`Object`] learns them by being asked.
@@ -6,24 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
-
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
+use super::tree::Json;
 use super::{LogLevel, Secret, misspelt};
-
-/// A value. It may hold a secret: it is not `Debug`.
-enum Json {
-    Null,
-    Flag(bool),
-    Number(Number),
-    Text(String),
-    List(Vec<Json>),
-    Object(BTreeMap<String, Json>),
-    /// What stands under a key that stands twice in its object.
-    Repeated,
-}
 
 /// The object that `bytes` are; `origin` names them in errors, `prefix` begins its keys' paths.
 pub(super) fn object(bytes: &[u8], origin: &str, prefix: &str) -> Result<Object, RequestError> {
@@ -145,7 +131,7 @@ impl Node {
                 key: self.key,
                 text,
             }),
-            _ => Err(self.is_not("a string")),
+            _ => Err(self.mismatch("a string")),
         }
     }
 
@@ -166,14 +152,14 @@ impl Node {
     pub(super) fn flag(self) -> Result<bool, RequestError> {
         match self.value {
             Json::Flag(flag) => Ok(flag),
-            _ => Err(self.is_not("true or false")),
+            _ => Err(self.mismatch("true or false")),
         }
     }
 
     /// The whole number from `least` to `most` that it is.
     pub(super) fn number(self, least: u64, most: u64) -> Result<u64, RequestError> {
         let Json::Number(number) = &self.value else {
-            return Err(self.is_not("a number"));
+            return Err(self.mismatch("a number"));
         };
         match number
             .as_u64()
@@ -192,7 +178,7 @@ impl Node {
     pub(super) fn list(self) -> Result<Vec<Node>, RequestError> {
         match self.value {
             Json::List(values) => Ok(elements(&self.key, values)),
-            _ => Err(self.is_not("a list")),
+            _ => Err(self.mismatch("a list")),
         }
     }
 
@@ -206,7 +192,7 @@ impl Node {
         match self.value {
             Json::Text(_) => Ok(vec![self.text()?]),
             Json::List(_) => self.texts(),
-            _ => Err(self.is_not("a string or a list of strings")),
+            _ => Err(self.mismatch("a string or a list of strings")),
         }
     }
 
@@ -230,11 +216,11 @@ impl Node {
     pub(super) fn object(self) -> Result<Object, RequestError> {
         match self.value {
             Json::Object(members) => Ok(Object::new(format!("{}.", self.key), members)),
-            _ => Err(self.is_not("an object")),
+            _ => Err(self.mismatch("an object")),
         }
     }
 
-    fn is_not(self, expected: &'static str) -> RequestError {
+    fn mismatch(self, expected: &'static str) -> RequestError {
         let kind = self.value.kind();
         let found = match &self.value {
             Json::Repeated => return RequestError::RepeatedKey { key: self.key },
@@ -268,77 +254,4 @@ fn elements(key: &str, values: Vec<Json>) -> Vec<Node> {
         value,
     };
     values.into_iter().enumerate().map(element).collect()
-}
-
-impl Json {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Flag(_) => "a truth value",
-            Self::Number(_) => "a number",
-            Self::Text(_) => "a string",
-            Self::List(_) => "a list",
-            Self::Object(_) => "an object",
-            Self::Repeated => "a repeated key",
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
-    }
-}
-
-struct AnyValue;
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Json, E> {
-        Ok(Json::Flag(flag))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Number(number.into()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Number(number.into()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
-        Ok(Number::from_f64(number).map_or(Json::Null, Json::Number))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Json::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some((key, value)) = object.next_entry::<String, Json>()? {
-            members
-                .entry(key)
-                .and_modify(|first| *first = Json::Repeated)
-                .or_insert(value);
-        }
-        Ok(Json::Object(members))
-    }
 }

@@ -27,19 +27,22 @@ fn plain(key: &str) -> Vec<char> {
     letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn is_one_off(a: &[char], b: &[char]) -> bool {
-    if a.len().min(b.len()) < SHORT || a.len().abs_diff(b.len()) > 1 {
+fn is_one_off(key: &[char], known: &[char]) -> bool {
+    if key.len().min(known.len()) < SHORT {
         return false;
     }
-    let begin = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[begin..], &b[begin..]);
-    match (a, b) {
-        ([_, rest @ ..], b) if a.len() > b.len() => rest == b,
-        (a, [_, rest @ ..]) if b.len() > a.len() => a == rest,
-        ([x, y, a @ ..], [v, w, b @ ..]) if x == w && y == v => a == b,
-        ([_, a @ ..], [_, b @ ..]) => a == b,
-        (_, _) => true,
-    }
+    let same = key.iter().zip(known).take_while(|(a, b)| a == b).count();
+    let (key, known) = (&key[same..], &known[same..]);
+    let (key_after, known_after) = (after_one(key), after_one(known));
+    let is_swapped = || match (key, known) {
+        ([a, b, key @ ..], [c, d, known @ ..]) => (a, b) == (d, c) && key == known,
+        (_, _) => false,
+    };
+    key_after == known || key == known_after || key_after == known_after || is_swapped()
+}
+
+fn after_one(letters: &[char]) -> &[char] {
+    letters.get(1..).unwrap_or_default()
 }
 
 #[cfg(test)]

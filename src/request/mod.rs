@@ -36,6 +36,7 @@ mod sample;
 mod static_parts;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod tool;
 mod version;
 

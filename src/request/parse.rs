@@ -9,6 +9,7 @@ use super::env::{self, Command, Verb};
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
 use super::plan::Sources;
+use super::ranges::SpokenFor;
 use super::{
     AddRequest, AnswerParts, CheckRequest, CniVersion, DelRequest, GcRequest, Outcome, Parsed,
     Rejected, Request, StatusRequest, identity, json, previous,
@@ -78,22 +79,25 @@ fn parse_config(
         .and_then(|text| Arguments::parse(text.unwrap_or_default()));
     let arguments = findings.tolerate(arguments)?;
     let parts = config.static_parts.read(findings)?;
-    let stated_gateways = parts.addresses.iter().filter_map(|stated| stated.gateway);
-    let gateways = stated_gateways
-        .chain(arguments.gateways.iter().copied())
-        .collect();
-    let ranges = config.ranges.read(gateways, findings)?;
+    let own_gateways = parts.addresses.iter().filter_map(|stated| stated.gateway);
+    let spoken_for = SpokenFor {
+        gateways: own_gateways
+            .chain(arguments.gateways.iter().copied())
+            .collect(),
+        addresses: parts
+            .addresses
+            .iter()
+            .map(|stated| stated.address)
+            .collect(),
+    };
+    let ranges = config.ranges.read(spoken_for, findings)?;
     let sources = Sources {
         ranges: &ranges.ranges,
         requested: config.requested.read(arguments.addresses, findings)?,
         configured: parts.addresses,
         gateways: arguments.gateways,
     };
-    let node = (config.node_name, config.directories);
-    let node_name = |findings: &mut Findings| {
-        let (configured, directories) = node;
-        identity::node_name(configured, &directories, machine, findings)
-    };
+    let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
 
     let request = match verb {
         Verb::Add => {
@@ -101,7 +105,7 @@ fn parse_config(
             let plan = sources.plan(findings)?;
             plan.check_version(findings.version)?;
             let owner = Owner {
-                node: node_name(findings)?,
+                node,
                 pod_namespace: arguments.pod_namespace,
                 pod_name: arguments.pod_name,
                 pod_uid: arguments.pod_uid,
@@ -137,7 +141,7 @@ fn parse_config(
         }
         Verb::Gc => Request::Gc(GcRequest {
             network: config.network,
-            node: node_name(findings)?,
+            node,
             valid: previous::valid_attachments(config.valid_attachments)?,
         }),
         Verb::Status => {

@@ -167,7 +167,7 @@ mod tests {
     use super::super::sample::{Sample, assert_found};
     use super::*;
 
-    fn check(ipam: Value, runtime: Value, expected: Result<&str, (u32, &str)>) {
+    fn check(ipam: Value, runtime: &Value, expected: Result<&str, (u32, &str)>) {
         let sample = Sample::of("ADD")
             .ipam(json!({"range": "10.0.0.0/24"}))
             .ipam(ipam)
@@ -199,7 +199,7 @@ mod tests {
             "table": 4_294_967_295_u32, "scope": 255});
         check(
             json!({"routes": [plain, full]}),
-            Value::Null,
+            &Value::Null,
             Ok("0.0.0.0/0 10.0.0.1 [None, None, None, None] None; \
                 fd01::/64 - [Some(1400), Some(1360), Some(10), Some(4294967295)] Some(255) |    "),
         );
@@ -240,7 +240,7 @@ mod tests {
             ),
         ];
         for (route, expected) in cases {
-            check(with(route), Value::Null, Err((7, expected)));
+            check(with(route), &Value::Null, Err((7, expected)));
         }
     }
 
@@ -250,11 +250,11 @@ mod tests {
             "search": ["a", "b"], "options": ["ndots:2"]}});
         check(
             ipam.clone(),
-            Value::Null,
+            &Value::Null,
             Ok(" | example 10.0.0.2 a,b ndots:2"),
         );
         let runtime = json!({"dns": {"servers": ["10.0.0.3"], "searches": [], "options": null}});
-        check(ipam, runtime, Ok(" | example 10.0.0.3 a,b ndots:2"));
+        check(ipam, &runtime, Ok(" | example 10.0.0.3 a,b ndots:2"));
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
             ),
         ];
         for (ipam, expected) in cases {
-            check(ipam, Value::Null, Err((7, expected)));
+            check(ipam, &Value::Null, Err((7, expected)));
         }
     }
 }

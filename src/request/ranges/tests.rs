@@ -1,0 +1,296 @@
+//! Requirements on ranges, pools and gateways, each through a whole invocation.
+
+use serde_json::{Value, json};
+
+use super::super::sample::{Sample, assert_found, show};
+use super::*;
+
+fn check(ipam: Value, expected: Result<&str, (u32, &str)>) {
+    let add = Sample::of("ADD").ipam(ipam).add();
+    let found = add.map(|add| show(&add.ask.expect("there is a range").wants));
+    assert_found(found, expected);
+}
+
+#[test]
+fn a_range_is_a_cidr_whose_host_bits_do_not_matter() {
+    let expected = "192.168.2.224/28 192.168.2.225-192.168.2.238";
+    check(json!({"range": "192.168.2.225/28"}), Ok(expected));
+    check(json!({"range": "00192.00168.2.0225/28"}), Ok(expected));
+    check(
+        json!({"range": "fd00::7/126"}),
+        Ok("fd00::4/126 fd00::5-fd00::7"),
+    );
+}
+
+#[test]
+fn first_and_last_are_part_of_the_range_or_keys_but_not_both() {
+    let expected = "10.0.0.0/24 10.0.0.5-10.0.0.9";
+    check(json!({"range": "10.0.0.5-10.0.0.9/24"}), Ok(expected));
+    let keys = json!({"range": "10.0.0.0/24", "range_start": "10.0.0.05",
+        "range_end": "10.0.0.9"});
+    check(keys, Ok(expected));
+    let first = json!({"range": "10.0.0.0/24", "range_start": "10.0.0.250"});
+    check(first, Ok("10.0.0.0/24 10.0.0.250-10.0.0.254"));
+    let both = json!({"range": "10.0.0.5-10.0.0.9/24", "range_end": "10.0.0.9"});
+    check(both, Err((7, "ipam.range_end and ipam.range")));
+}
+
+#[test]
+fn a_range_without_length_or_of_length_33_or_129_is_code_7() {
+    check(
+        json!({"range": "10.0.0.0"}),
+        Err((7, "ipam.range: \"10.0.0.0\" has no prefix")),
+    );
+    check(
+        json!({"range": "10.0.0.0/33"}),
+        Err((7, "ipam.range: \"10.0.0.0/33\"")),
+    );
+    check(
+        json!({"range": "fd00::/129"}),
+        Err((7, "ipam.range: \"fd00::/129\"")),
+    );
+    check(
+        json!({"range": ""}),
+        Err((7, "ipam.range: \"\" is not an address")),
+    );
+}
+
+#[test]
+fn a_range_of_length_0_is_the_whole_family() {
+    check(
+        json!({"range": "10.0.0.0/0"}),
+        Ok("0.0.0.0/0 0.0.0.1-255.255.255.254"),
+    );
+}
+
+#[test]
+fn last_before_first_and_first_or_last_outside_are_code_7() {
+    let with = |first: &str, last: &str| json!({"range": "10.0.0.0/24", "range_start": first, "range_end": last});
+    check(
+        with("10.0.0.9", "10.0.0.8"),
+        Err((7, "10.0.0.8 is before the first, 10.0.0.9")),
+    );
+    check(
+        with("10.0.1.1", "10.0.0.8"),
+        Err((7, "first address 10.0.1.1 is outside")),
+    );
+    check(
+        with("10.0.0.1", "10.0.1.8"),
+        Err((7, "last address 10.0.1.8 is outside")),
+    );
+    check(
+        with("fd00::1", "10.0.0.8"),
+        Err((7, "first address fd00::1 is outside")),
+    );
+    let backwards = json!({"range": "10.0.0.9-10.0.0.8/24"});
+    check(
+        backwards,
+        Err((
+            7,
+            "ipam.range: \"10.0.0.9-10.0.0.8/24\" is no range: the last",
+        )),
+    );
+}
+
+#[test]
+fn exclusions_are_cidrs_addresses_or_first_to_last() {
+    let exclude = ["10.0.0.8/29", "10.0.0.20", "10.0.0.30-10.0.0.255"];
+    check(
+        json!({"range": "10.0.0.0/24", "exclude": exclude}),
+        Ok("10.0.0.0/24 10.0.0.1-10.0.0.7 10.0.0.16-10.0.0.19 10.0.0.21-10.0.0.29"),
+    );
+}
+
+#[test]
+fn an_exclusion_outside_or_larger_than_the_range_or_of_the_other_family_is_code_7() {
+    let with = |exclusion: &str| json!({"range": "10.0.0.0/24", "exclude": [exclusion]});
+    check(
+        with("10.0.1.0/24"),
+        Err((7, "10.0.1.0-10.0.1.255 is outside 10.0.0.0/24")),
+    );
+    check(
+        with("10.0.0.0/16"),
+        Err((7, "10.0.0.0/24 has no address left")),
+    );
+    check(with("fd00::/64"), Err((7, "is outside 10.0.0.0/24")));
+    check(
+        with("x"),
+        Err((7, "ipam.exclude[0]: \"x\" is not an address")),
+    );
+}
+
+#[test]
+fn range_comes_before_ip_ranges_and_those_before_the_runtimes() {
+    let sample = Sample::of("ADD")
+        .ipam(json!({"range": "10.0.2.0/24", "ipRanges": [
+            {"range": "10.0.1.0/24", "range_start": "10.0.1.9", "exclude": ["10.0.1.10"]},
+            {"range": "fd00::/64", "range_end": "fd00::5"},
+        ]}))
+        .config(json!({"runtimeConfig": {"ipRanges": [
+            [{"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.3", "rangeEnd": "10.0.0.4"}],
+            {"range": "10.0.3.0/30"},
+        ]}}));
+    let found = sample
+        .add()
+        .map(|add| show(&add.ask.expect("ranges").wants));
+    let expected = "10.0.2.0/24 10.0.2.1-10.0.2.254; \
+        10.0.1.0/24 10.0.1.9-10.0.1.9 10.0.1.11-10.0.1.254; \
+        fd00::/64 fd00::1-fd00::5; 10.0.0.0/24 10.0.0.3-10.0.0.4; \
+        10.0.3.0/30 10.0.3.1-10.0.3.2";
+    assert_found(found, Ok(expected));
+}
+
+#[test]
+fn an_entry_of_ip_ranges_needs_a_range_and_knows_its_keys() {
+    check(
+        json!({"ipRanges": [{}]}),
+        Err((7, "ipam.ipRanges[0].range is missing")),
+    );
+    check(
+        json!({"ipRanges": ["10.0.0.0/24"]}),
+        Err((7, "ipam.ipRanges[0]: expected an obj")),
+    );
+    check(
+        json!({"ipRanges": {}}),
+        Err((7, "ipam.ipRanges: expected a list")),
+    );
+    let misspelt = json!({"ipRanges": [{"range": "10.0.0.0/24", "rangeStart": "10.0.0.5"}]});
+    let expected = "\"ipam.ipRanges[0].rangeStart\" is unknown; is range_start meant?";
+    check(misspelt, Err((7, expected)));
+    let two = json!({"ipRanges": [[{"range": "10.0.0.0/24"}, {"range": "10.0.1.0/24"}]]});
+    check(
+        two,
+        Err((
+            7,
+            "ipam.ipRanges[0]: expected an object or a list of one object, found",
+        )),
+    );
+}
+
+#[test]
+fn bounds_without_a_range_are_code_7() {
+    let with = |key: &str, value: Value| json!({"addresses": [], key: value});
+    let missing = "ipam.range is missing: ipam.range_start is about it";
+    check(with("range_start", json!("10.0.0.5")), Err((7, missing)));
+    check(
+        with("exclude", json!(["10.0.0.5"])),
+        Err((7, "ipam.exclude is about it")),
+    );
+}
+
+#[test]
+fn overlapping_ranges_of_one_config_are_code_7_and_both_are_named() {
+    let ranges = |overlapping: bool| {
+        json!({"range": "10.0.0.0/16", "ipRanges": [{"range": "10.0.9.0/24"}],
+            "enable_overlapping_ranges": overlapping})
+    };
+    let expected = "ipam.range (10.0.0.0/16) and ipam.ipRanges[0].range (10.0.9.0/24) overlap";
+    check(ranges(true), Err((7, expected)));
+    check(ranges(false), Err((7, expected)));
+}
+
+#[test]
+fn ranges_whose_windows_do_not_overlap_may_share_a_cidr() {
+    check(
+        json!({"ipRanges": [{"range": "10.0.0.8-10.0.0.9/24"},
+            {"range": "10.0.0.0/28", "exclude": ["10.0.0.8-10.0.0.9"]}]}),
+        Ok("10.0.0.0/24 10.0.0.8-10.0.0.9; \
+            10.0.0.0/28 10.0.0.1-10.0.0.7 10.0.0.10-10.0.0.14"),
+    );
+}
+
+#[test]
+fn more_ranges_than_wants_are_code_7() {
+    let range = |index: usize| json!({"range": format!("10.0.{index}.0/24")});
+    let ranges: Vec<Value> = (0..=limits::WANTS).map(range).collect();
+    check(
+        json!({"ipRanges": ranges}),
+        Err((7, "ipam.ipRanges: 9 are too many")),
+    );
+}
+
+fn check_pool(ipam: Value, expected: Result<&str, (u32, &str)>) {
+    let add = Sample::of("ADD")
+        .ipam(json!({"range": "10.0.0.7/24"}))
+        .ipam(ipam)
+        .add();
+    let found = add.map(|add| add.ask.expect("a range").wants[0].range.pool.to_string());
+    assert_found(found, expected);
+}
+
+#[test]
+fn the_pool_is_shared_unless_named_or_ranges_may_not_overlap() {
+    check_pool(json!({}), Ok("(shared)"));
+    check_pool(json!({"enable_overlapping_ranges": true}), Ok("(shared)"));
+    check_pool(json!({"network_name": "red"}), Ok("red"));
+    let alone = json!({"network_name": "red", "enable_overlapping_ranges": false});
+    check_pool(alone, Ok("red of 10.0.0.0/24 alone"));
+}
+
+#[test]
+fn a_network_name_that_is_empty_too_long_or_has_control_characters_is_code_7() {
+    check_pool(
+        json!({"network_name": ""}),
+        Err((7, "ipam.network_name: \"\" is empty")),
+    );
+    check_pool(
+        json!({"network_name": "a\u{1}"}),
+        Err((7, "has control characters")),
+    );
+    check_pool(
+        json!({"network_name": "a".repeat(254)}),
+        Err((7, "more than 253 bytes")),
+    );
+}
+
+/// The gateways of the wants, and the intervals, that a config leads to.
+fn check_gateways(ipam: Value, expected: Result<&str, (u32, &str)>) {
+    let add = Sample::of("ADD").ipam(ipam).add();
+    let found = add.map(|add| {
+        let gateways = add.answer.gateways.iter();
+        let gateways = gateways.map(|gateway| gateway.map_or("-".to_owned(), |g| g.to_string()));
+        let gateways: Vec<String> = gateways.collect();
+        format!(
+            "{}: {}",
+            gateways.join(" "),
+            show(&add.ask.expect("a range").wants)
+        )
+    });
+    assert_found(found, expected);
+}
+
+#[test]
+fn the_gateway_is_set_on_addresses_of_its_family_also_from_outside_the_range() {
+    check_gateways(
+        json!({"ipRanges": [{"range": "10.0.0.0/30"}, {"range": "fd00::/126"}],
+            "gateway": "192.168.2.1"}),
+        Ok("192.168.2.1 -: 10.0.0.0/30 10.0.0.1-10.0.0.2; fd00::/126 fd00::1-fd00::3"),
+    );
+}
+
+#[test]
+fn an_entry_of_ip_ranges_may_carry_its_own_gateway() {
+    check_gateways(
+        json!({"ipRanges": [{"range": "10.0.0.0/29", "gateway": "10.0.0.1"},
+            {"range": "fd00::/126", "gateway": "fd00::1"}], "gateway": "10.0.0.6"}),
+        Ok("10.0.0.1 fd00::1: 10.0.0.0/29 10.0.0.2-10.0.0.5; fd00::/126 fd00::2-fd00::3"),
+    );
+    let other = json!({"ipRanges": [{"range": "10.0.0.0/29", "gateway": "fd00::1"}]});
+    check_gateways(
+        other,
+        Err((7, "ipam.ipRanges[0].gateway: \"fd00::1\" is not of the fam")),
+    );
+}
+
+#[test]
+fn no_range_gives_the_gateway_of_another() {
+    check_gateways(
+        json!({"ipRanges": [{"range": "10.0.0.0/30", "gateway": "10.0.0.6"},
+            {"range": "10.0.0.4/30", "gateway": "10.0.0.1"}]}),
+        Ok("10.0.0.6 10.0.0.1: 10.0.0.0/30 10.0.0.2-10.0.0.2; 10.0.0.4/30 10.0.0.5-10.0.0.5"),
+    );
+    check_gateways(
+        json!({"range": "10.0.0.0/24", "gateway": "x"}),
+        Err((7, "ipam.gateway")),
+    );
+}
