@@ -18,6 +18,7 @@ needed=(
     iputils-ping:ping
     jq:jq
     libc6-dev:/usr/include/stdio.h
+    libprotobuf-dev:/usr/include/google/protobuf/descriptor.proto
     protobuf-compiler:protoc
     "$@"
 )

@@ -183,13 +183,21 @@ detach_pods() { # POD...: DEL for all at once, then their namespaces go
     attached=("${left[@]}")
 }
 
-call_cni_for_all() { # VERB POD...
+call_cni_for_all() { # VERB POD...: what a container runtime does, on each pod's node
     local verb=$1 pod begin
     shift
+    for pod in "$@"; do
+        write_cni_input "$verb" "$pod" >"$work/$pod.stdin"
+    done
     local -A calls=()
     begin=$(date +%s%N)
     for pod in "$@"; do
-        call_cni "$verb" "$pod" >"$work/$pod.$verb" 2>"$work/$pod.stderr" </dev/null &
+        ip netns exec "$run-${pod%%-*}" env \
+            CNI_COMMAND="$verb" CNI_CONTAINERID="$run-$pod" CNI_NETNS="/var/run/netns/$run-$pod" \
+            CNI_IFNAME=eth0 CNI_PATH="$work/bin:$cni_plugins" \
+            CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
+            timeout 90 "$cni_plugins/bridge" \
+            <"$work/$pod.stdin" >"$work/$pod.$verb" 2>"$work/$pod.stderr" &
         calls[$pod]=$!
     done
     for pod in "$@"; do
@@ -198,14 +206,13 @@ call_cni_for_all() { # VERB POD...
     echo "  $verb: $# pods in $((($(date +%s%N) - begin) / 1000000)) ms"
 }
 
-call_cni() { # VERB POD: what a container runtime does, on the pod's node
-    local verb=$1 pod=$2 node=${2%%-*} previous=/dev/null
-    [[ $verb == ADD ]] || previous=$work/$pod.ADD
-    jq --slurpfile previous "$previous" '. + ($previous | map({prevResult: .}) | add // {})' "$work/$node.json" |
-        inside "$node" env CNI_COMMAND="$verb" CNI_CONTAINERID="$run-$pod" CNI_IFNAME=eth0 \
-            CNI_NETNS="/var/run/netns/$run-$pod" CNI_PATH="$work/bin:$cni_plugins" \
-            CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
-            timeout 90 "$cni_plugins/bridge"
+write_cni_input() { # VERB POD: the node's network config; for DEL with what ADD answered
+    local config=$work/${2%%-*}.json
+    if [[ $1 == ADD ]]; then
+        cat "$config"
+    else
+        jq --slurpfile added "$work/$2.ADD" '.prevResult = $added[0]' "$config"
+    fi
 }
 
 show_pods() {
@@ -268,13 +275,14 @@ inside() { # NAME COMMAND...: in that network namespace of this run
 clean_up() {
     local status=$?
     trap '' HUP INT TERM
+    set +e # whatever fails here, the rest is still to be done
     ((status == 0)) || show_plugin_logs
-    local namespaces name
+    local job namespaces name
     mapfile -t namespaces < <(ip netns list | awk -v run="$run-" 'index($1, run) == 1 { print $1 }')
-    {
-        jobs -p | xargs -r kill -9
-        wait
-    } 2>/dev/null || true
+    for job in $(jobs -p); do
+        kill -9 "$job"
+    done 2>/dev/null
+    wait 2>/dev/null
     for name in "${namespaces[@]}"; do
         kill_all_inside "$name"
         ip netns delete "$name"
@@ -283,10 +291,10 @@ clean_up() {
     exit "$status"
 }
 
-kill_all_inside() { # NAMESPACE: again and again, as one may have started another meanwhile
+kill_all_inside() { # NAMESPACE: the children of those jobs; again, as one may have started another
     local pids
     while mapfile -t pids < <(ip netns pids "$1") && ((${#pids[@]})); do
-        kill -9 "${pids[@]}" 2>/dev/null || true
+        kill -9 "${pids[@]}" 2>/dev/null
         sleep 0.1
     done
 }
