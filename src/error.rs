@@ -14,7 +14,7 @@ use crate::store::Unavailable;
 pub enum Error {
     /// The invocation is no request.
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(Box<RequestError>),
     /// The store cannot serve, or cannot be used.
     #[error(transparent)]
     Failure(#[from] Failure),
