@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use whereabouts_sim::history::History;
-use whereabouts_sim::planted::Bug;
+use whereabouts_sim::judge::Finding;
+use whereabouts_sim::planted::{Bug, first_found};
 use whereabouts_sim::run::{Verdict, knobs_of, run};
 use whereabouts_sim::shrink::shrink;
 use whereabouts_sim::totals::Totals;
@@ -62,13 +63,20 @@ enum Command {
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let (from, until) = text.split_once("..").ok_or("write it as 0..1000")?;
-    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|error| format!("{text:?}: {error}"))
+    };
     Ok(number(from)?..number(until)?)
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {
-    let found = Bug::ALL.iter().find(|bug| bug.to_string().eq_ignore_ascii_case(text));
-    found.copied().ok_or_else(|| format!("no such bug; there are {:?}", Bug::ALL))
+    let found = Bug::ALL
+        .iter()
+        .find(|bug| bug.to_string().eq_ignore_ascii_case(text));
+    found
+        .copied()
+        .ok_or_else(|| format!("no such bug; there are {:?}", Bug::ALL))
 }
 
 fn main() -> ExitCode {
@@ -77,7 +85,11 @@ fn main() -> ExitCode {
         Command::Replay { seed, trace, bug } => replay(seed, trace, bug),
         Command::Planted { seeds } => find_planted(seeds),
     };
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Histories after which a kind of fault or a step that was never struck is a finding.
@@ -109,43 +121,37 @@ fn run_many(seeds: Range<u64>, json: Option<&std::path::Path>) -> bool {
     failures.is_empty() && thorough
 }
 
+/// Seeds that one core takes at a time.
+const PORTION: u64 = 64;
+
 fn run_parallel(seeds: Range<u64>) -> (Totals, BTreeMap<u64, Verdict>) {
-    let next = AtomicU64::new(seeds.start);
-    let (sender, receiver) = mpsc::channel();
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    thread::scope(|scope| {
-        for _ in 0..cores {
-            let (next, sender, end) = (&next, sender.clone(), seeds.end);
-            scope.spawn(move || {
-                let mut totals = Totals::default();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        break;
-                    }
-                    let verdict = run(seed, &knobs_of(seed), None, &History::default());
-                    totals.add(&verdict.totals);
-                    if verdict.finding.is_some() {
-                        // The receiver outlives the threads.
-                        let _ = sender.send((Totals::default(), Some((seed, verdict))));
-                    }
-                }
-                let _ = sender.send((totals, None));
-            });
-        }
-        drop(sender);
-        let mut sum = Totals::default();
+    let portions = (seeds.end - seeds.start).div_ceil(PORTION);
+    let results = on_all_cores(usize::try_from(portions).expect("it fits"), |index| {
+        let from = seeds.start + index as u64 * PORTION;
+        let mut totals = Totals::default();
         let mut failures = BTreeMap::new();
-        for (totals, failure) in receiver {
-            sum.add(&totals);
-            failures.extend(failure);
+        for seed in from..(from + PORTION).min(seeds.end) {
+            let verdict = run(seed, &knobs_of(seed), None, &History::default());
+            totals.add(&verdict.totals);
+            if verdict.finding.is_some() {
+                failures.insert(seed, verdict);
+            }
         }
-        (sum, failures)
-    })
+        (totals, failures)
+    });
+    let mut sum = Totals::default();
+    let mut all_failures = BTreeMap::new();
+    for (totals, failures) in results {
+        sum.add(&totals);
+        all_failures.extend(failures);
+    }
+    (sum, all_failures)
 }
 
 fn report(seed: u64, verdict: &Verdict) {
-    let Some(finding) = &verdict.finding else { return };
+    let Some(finding) = &verdict.finding else {
+        return;
+    };
     println!("\nseed {seed}: {finding}");
     println!("  knobs: {}", verdict.knobs);
     let small = shrink(seed, &verdict.knobs, finding.promise);
@@ -154,7 +160,11 @@ fn report(seed: u64, verdict: &Verdict) {
 }
 
 fn replay(seed: u64, trace: bool, bug: Option<Bug>) -> bool {
-    let history = if trace { History::kept() } else { History::default() };
+    let history = if trace {
+        History::kept()
+    } else {
+        History::default()
+    };
     let verdict = run(seed, &knobs_of(seed), bug, &history);
     for line in history.lines() {
         println!("{line}");
@@ -169,18 +179,46 @@ fn replay(seed: u64, trace: bool, bug: Option<Bug>) -> bool {
 
 fn find_planted(seeds: u64) -> bool {
     println!("{:<24}{:>8}  {:<9}what", "bug", "seeds", "promise");
-    let found = Bug::ALL.iter().map(|bug| {
-        let first = whereabouts_sim::planted::first_found(*bug, seeds);
-        match &first {
-            Some((seed, finding)) => {
-                let count = seed + 1;
-                println!("{:<24}{count:>8}  {:<9}{}", bug.to_string(), finding.promise, finding.text);
+    let results = on_all_cores(Bug::ALL.len(), |index| first_found(Bug::ALL[index], seeds));
+    for (bug, first) in Bug::ALL.iter().zip(&results) {
+        let name = bug.to_string();
+        match first {
+            Some((seed, Finding { promise, text, .. })) => {
+                println!("{name:<24}{:>8}  {promise:<9}{text}", seed + 1);
             }
-            None => println!("{:<24}{:>8}  NOT FOUND: {}", bug.to_string(), "-", bug.description()),
+            None => println!("{name:<24}{:>8}  NOT FOUND: {}", "-", bug.description()),
         }
-        first.is_some()
+    }
+    results.iter().all(Option::is_some)
+}
+
+/// `work` on each of `count` pieces, in any order; the results in theirs.
+fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let results = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return;
+                    }
+                    let result = work(index);
+                    results
+                        .lock()
+                        .expect("no thread panics with it")
+                        .insert(index, result);
+                }
+            });
+        }
     });
-    found.fold(true, |all, one| all && one)
+    results
+        .into_inner()
+        .expect("no thread panics with it")
+        .into_values()
+        .collect()
 }
 
 fn to_json(totals: &Totals, failures: usize, took: f64) -> serde_json::Value {

@@ -60,11 +60,21 @@ pub struct Identity {
     pub step: Cell<Step>,
     /// Whether its runtime still waits for it.
     pub used: Cell<Used>,
+    /// Whether a fault has struck it.
+    pub is_struck: Cell<bool>,
+    /// Whether it has put a ticket, or tried to.
+    pub has_joined: Cell<bool>,
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, node, verb, attachment, .. } = self;
+        let Self {
+            id,
+            node,
+            verb,
+            attachment,
+            ..
+        } = self;
         write!(f, "n{} p{} {verb}", node.0, id.0)?;
         match attachment {
             Some(attachment) => write!(f, " {}", attachment.container),
@@ -141,6 +151,8 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
         attachment: attachment_of(&job),
         step: Cell::new(Step::Between),
         used: Cell::new(Used::ByRuntime),
+        is_struck: Cell::new(false),
+        has_joined: Cell::new(false),
     });
     let seen = seen(cluster, node, &job);
     cluster.judge().starts(identity.id, seen);
@@ -155,14 +167,21 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
             end.borrow_mut().come(Some(answer));
         })
     };
-    Process { identity, task, end }
+    Process {
+        identity,
+        task,
+        end,
+    }
 }
 
 /// Kills a process where it stands.
 pub fn kill(cluster: &Cluster, process: &Process) {
     if process.answer().is_none() {
         cluster.world().kill(process.task);
-        cluster.log(&*process.identity, format_args!("is killed in {}", process.identity.step.get()));
+        cluster.log(
+            &*process.identity,
+            format_args!("is killed in {}", process.identity.step.get()),
+        );
         cluster.count_end(process.identity.verb, End::Killed);
         cluster.judge().ends(process.identity.id);
         process.end.borrow_mut().come(None);
@@ -231,13 +250,18 @@ async fn execute(client: &Client, job: &Job) -> Answer {
         }
         Job::Check(check) => commands::check(&session, check).await.map(|()| Vec::new()),
         Job::Gc(gc) => commands::gc(&session, gc).await.map(|_| Vec::new()),
-        Job::Status(status) => commands::status(&session, status).await.map(|()| Vec::new()),
+        Job::Status(status) => commands::status(&session, status)
+            .await
+            .map(|()| Vec::new()),
     };
     let took = world.elapsed() - started;
     let identity = client.identity();
     let mut judge = cluster.judge();
     if took > deadline.max(Duration::from_secs(1)) + cluster.paused(identity.id) {
-        judge.accuse(10, format!("{identity} took {took:?}, its deadline is {deadline:?}"));
+        judge.accuse(
+            10,
+            format!("{identity} took {took:?}, its deadline is {deadline:?}"),
+        );
     }
     let (answer, end) = match result {
         Ok(held) => {

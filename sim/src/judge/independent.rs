@@ -3,30 +3,37 @@
 use std::collections::BTreeMap;
 
 use whereabouts::address::Interval;
+use whereabouts::claim::QueueId;
 
-use super::Seen;
+use super::{Ledger, Seen};
 use crate::process::ProcessId;
 
 pub(super) fn check(
+    ledger: &Ledger,
     processes: &BTreeMap<ProcessId, Seen>,
     process: ProcessId,
 ) -> Result<(), String> {
-    let Some(seen) = processes.get(&process) else { return Ok(()) };
-    let meets = |other: &Seen| {
-        other.ranges.iter().any(|theirs| {
-            seen.ranges.iter().any(|ours| {
-                ours.pool == theirs.pool && blocks(ours.cidr).overlaps(blocks(theirs.cidr))
-            })
-        })
+    let Some(seen) = processes.get(&process) else {
+        return Ok(());
     };
+    let shares = |theirs: &QueueId| {
+        seen.ranges
+            .iter()
+            .any(|ours| ours.pool == theirs.pool && blocks(ours.cidr).overlaps(blocks(theirs.cidr)))
+    };
+    let meets = |other: &Seen| other.ranges.iter().any(shares);
     let at_once = |other: &Seen| other.ended.is_none_or(|ended| ended >= seen.started);
     let met = processes
         .iter()
         .any(|(id, other)| *id != process && at_once(other) && meets(other));
-    if met {
+    // A ticket may outlive its process by as long as its lease lives.
+    if met || ledger.tickets().any(|ticket| shares(&ticket.id.queue)) {
         return Ok(());
     }
-    Err(format!("{:?} of {:?} waits, and nobody shares a block with it", seen.verb, seen.attachment))
+    Err(format!(
+        "{:?} of {:?} waits, and nobody shares a block with it",
+        seen.verb, seen.attachment
+    ))
 }
 
 /// The addresses of all blocks that a range has a part of.
