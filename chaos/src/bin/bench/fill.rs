@@ -77,7 +77,7 @@ pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String>
         let cluster = Cluster::start(setting.members, setting.storage, &[]);
         let range = RangeUnderLoad::new(setting, family, &cluster);
         let of_range = runtime.block_on(range.measure_all(options))?;
-        complaints.extend(judge(&of_range));
+        complaints.extend(judge(&of_range, setting.members));
         rows.extend(of_range);
         let audit = runtime.block_on(range.audit())?;
         println!(

@@ -15,7 +15,10 @@ const DEL_REQUESTS: u64 = 3;
 const BYTES_GROWTH: f64 = 1.1;
 
 /// What is not as it must be in the rows of one range, which are in the order of their fill.
-pub(crate) fn judge(rows: &[Row]) -> Vec<String> {
+/// With more than one member, a read that is late is asked of another one too, so that how many
+/// requests there are depends on time.
+pub(crate) fn judge(rows: &[Row], members: usize) -> Vec<String> {
+    let judge_row = |row| judge_row(row, members);
     let mut complaints: Vec<String> = rows.iter().flat_map(judge_row).collect();
     for way in [Way::Client, Way::Process] {
         let of_way = |row: &&Row| row.way == way;
@@ -35,15 +38,15 @@ pub(crate) fn judge(rows: &[Row]) -> Vec<String> {
     complaints
 }
 
-fn judge_row(row: &Row) -> Vec<String> {
+fn judge_row(row: &Row, members: usize) -> Vec<String> {
     let mut complaints = Vec::new();
-    let mut check = |what: &str, cost: &Cost, requests: u64, commits: u64, at_most: Bound| {
+    let mut check = |what: &str, cost: &Cost, requests: u64, commits: u64, bound: Bound| {
         let (found, allowed) = (cost.spent.all_requests(), requests * cost.operations);
-        let is_right = match at_most {
+        let is_right = match bound {
             Bound::Exactly => found == allowed,
             Bound::AtMost => found <= allowed,
         };
-        if !is_right {
+        if members == 1 && !is_right {
             complaints.push(format!(
                 "{} at {} claims, {}: {what} has {} requests, not {requests}",
                 row.range,

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use whereabouts::address::Family;
 use whereabouts::allocator::{Budget, Demand, Plan, Verdict, decide};
 use whereabouts::audit::{Audit, audit};
-use whereabouts::claim::QueueId;
+use whereabouts::claim::{Ask, QueueId};
 use whereabouts::clock::{Chance, Clock, SystemClock};
 use whereabouts::commands;
 use whereabouts::limits;
@@ -28,6 +29,9 @@ const FIRST_MEASURED: u64 = 1 << 40;
 
 /// How long filling may take at most.
 const FILL_DEADLINE: Duration = Duration::from_hours(1);
+
+/// How often a listing is begun: on a busy machine a connection may be given up on the way.
+const LISTINGS: usize = 3;
 
 /// How many demands are offered to one decision: more than a transaction can hold.
 const OFFERED: u64 = limits::TRANSACTION_OPERATIONS as u64;
@@ -187,7 +191,7 @@ impl<'c> RangeUnderLoad<'c> {
                 Ok(held[0].interface_address().to_string())
             }
             Way::Process => {
-                let answer = self.plugin.execute("ADD", &ask.attachment, &ask.owner)?;
+                let answer = self.execute("ADD", ask).await?;
                 let answer: Value = serde_json::from_str(&answer).map_err(text)?;
                 let address = answer["ips"][0]["address"].as_str();
                 address
@@ -207,10 +211,7 @@ impl<'c> RangeUnderLoad<'c> {
                 let deleted = commands::del(&session, &ask.attachment, &queues).await;
                 deleted.map_err(text)
             }
-            Way::Process => {
-                let answer = self.plugin.execute("DEL", &ask.attachment, &ask.owner);
-                answer.map(drop)
-            }
+            Way::Process => self.execute("DEL", ask).await.map(drop),
         }
     }
 
@@ -235,8 +236,22 @@ impl<'c> RangeUnderLoad<'c> {
 
     /// All that is stored, checked.
     pub(crate) async fn audit(&self) -> Result<Audit, String> {
-        let listing = list(&self.store, &self.keys).await.map_err(text)?;
-        Ok(audit(&self.keys, &listing.entries))
+        let mut failure = String::new();
+        for _ in 0..LISTINGS {
+            match list(&self.store, &self.keys).await {
+                Ok(listing) => return Ok(audit(&self.keys, &listing.entries)),
+                Err(error) => failure = error.to_string(),
+            }
+            eprintln!("{}: listing again: {failure}", self.workload.cidr());
+        }
+        Err(failure)
+    }
+
+    /// Executes the plugin while the client's connection goes on.
+    async fn execute(&self, verb: &'static str, ask: Ask) -> Result<String, String> {
+        let plugin = self.plugin.clone();
+        let run = move || plugin.execute(verb, &ask.attachment, &ask.owner);
+        spawn_blocking(run).await.map_err(text)?
     }
 }
 
