@@ -47,6 +47,7 @@ pub(crate) enum Storage {
     /// In memory, where there is such a place: what is tested is not the disk.
     Memory,
     /// In the folder for temporary files.
+    #[allow(dead_code, reason = "only the load generator wants a disk")]
     Disk,
 }
 
