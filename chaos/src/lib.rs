@@ -1,1 +1,11 @@
 //! Real etcd clusters and real plugin processes under faults and load.
+//!
+//! In reading order: [`cluster`] starts etcd, [`counters`] says what was asked of it, [`plugin`]
+//! executes the plugin as a runtime does, and [`ending`] leaves nothing behind. The load generator
+//! (`bench`) stands on these.
+
+pub mod cluster;
+pub mod counters;
+pub mod ending;
+pub mod plugin;
+mod support;

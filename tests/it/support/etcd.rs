@@ -1,11 +1,12 @@
 //! Real etcd clusters on free loopback ports, with their data in a temporary folder. They end,
 //! whatever happens, when the test lets go of them.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
@@ -40,6 +41,16 @@ pub(crate) enum Users {
     Root,
 }
 
+/// Where the members' data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In memory, where there is such a place: what is tested is not the disk.
+    Memory,
+    /// In the folder for temporary files.
+    #[allow(dead_code, reason = "only the load generator wants a disk")]
+    Disk,
+}
+
 /// What a cluster is to be like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
@@ -49,17 +60,20 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
     /// By whom.
     pub(crate) users: Users,
+    /// Where their data is.
+    pub(crate) storage: Storage,
     /// Further arguments of each member.
     pub(crate) arguments: &'static [&'static str],
 }
 
 impl Default for Setup {
-    /// One member, in the clear, open to everybody.
+    /// One member in memory, in the clear, open to everybody.
     fn default() -> Self {
         Self {
             members: 1,
             transport: Transport::Plain,
             users: Users::Anybody,
+            storage: Storage::Memory,
             arguments: &[],
         }
     }
@@ -90,7 +104,7 @@ impl Cluster {
 
     /// A healthy cluster.
     pub(crate) fn with(setup: Setup) -> Self {
-        let folder = Folder::create();
+        let folder = Folder::create(setup.storage);
         let members = (0..STARTS)
             .find_map(|start| start_members(setup, &folder, start))
             .expect("etcd starts");
@@ -197,9 +211,14 @@ impl Member {
 
     /// The value of one of its counters or gauges, by its name and labels as `/metrics` has them.
     pub(crate) fn metric(&self, name: &str) -> Option<u64> {
-        let metrics = self.observe("/metrics")?;
+        let metrics = self.metrics()?;
         let mut values = metrics.lines().filter_map(|line| line.strip_prefix(name));
         values.find_map(|value| value.trim().parse().ok())
+    }
+
+    /// All of its counters and gauges, as Prometheus reads them.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.observe("/metrics")
     }
 
     fn is_healthy(&self) -> bool {
@@ -237,15 +256,17 @@ impl Drop for Member {
 }
 
 impl Folder {
-    /// In memory where there is such a place: what is tested is not the disk.
-    fn create() -> Self {
+    /// Its name tells whose it is: that of this process.
+    fn create(storage: Storage) -> Self {
         let memory = Path::new("/dev/shm");
-        let path = if memory.is_dir() {
-            TempDir::new_in(memory)
-        } else {
-            TempDir::new()
+        let parent = match storage {
+            Storage::Memory if memory.is_dir() => memory.to_path_buf(),
+            Storage::Memory | Storage::Disk => env::temp_dir(),
         };
-        let path = path.expect("a temporary folder is made");
+        let path = tempfile::Builder::new()
+            .prefix(&format!("whereabouts-{}-", process::id()))
+            .tempdir_in(parent)
+            .expect("a temporary folder is made");
         let certificates = Certificates::generate();
         for (name, content) in [
             ("authority.pem", &certificates.authority),

@@ -2,16 +2,16 @@
 
 pub(crate) mod certificates;
 pub(crate) mod etcd;
+mod local;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
-/// Longest time that anything may take before its test fails.
-const BOUND: Duration = Duration::from_mins(1);
+use local::BOUND;
+pub(crate) use local::{free_port, poll};
 
 /// A runtime like the plugin's.
 pub(crate) fn runtime() -> Runtime {
@@ -31,24 +31,6 @@ pub(crate) async fn bounded<T>(future: impl Future<Output = T>) -> T {
 /// Runs a test's future on a runtime of its own, for a bounded time.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     runtime().block_on(bounded(future))
-}
-
-/// Polls until `probe` has something, for a bounded time.
-pub(crate) fn poll<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + BOUND;
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(Instant::now() < end, "timed out: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A port of the loopback interface that nobody listened on a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// An endpoint that accepts connections and never answers, while this is kept.

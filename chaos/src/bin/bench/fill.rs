@@ -1,0 +1,162 @@
+//! `fill`: what ADD and DEL cost in a range of more and more claims.
+
+use std::fmt;
+
+use clap::Args;
+use serde_json::{Value, json};
+use whereabouts::address::Family;
+use whereabouts_chaos::cluster::{Cluster, StoreSize};
+
+use super::judge::{judge, judge_audit};
+use super::measure::{Cost, milliseconds};
+use super::range::RangeUnderLoad;
+use super::table::Table;
+use super::{Found, Setting};
+
+/// How `fill` is to be run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// At how many claims to measure, in growing order.
+    #[arg(
+        long,
+        value_name = "N,N,…",
+        value_delimiter = ',',
+        default_values_t = [0, 1_000, 10_000, 100_000, 1_000_000]
+    )]
+    pub(crate) claims: Vec<u64>,
+    /// Operations of each kind at each fill in a client that stays connected.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) operations: u64,
+    /// Operations of each kind at each fill by executing the plugin.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) processes: u64,
+}
+
+/// How an operation is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// In one process with one connection, by the library.
+    Client,
+    /// As a process each, by the plugin.
+    Process,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// What was measured at one fill, one way.
+pub(crate) struct Row {
+    pub(crate) range: String,
+    pub(crate) claims: u64,
+    pub(crate) way: Way,
+    pub(crate) add: Cost,
+    pub(crate) del: Cost,
+    /// The same DELs again: of attachments that are not known any more.
+    pub(crate) del_again: Cost,
+    pub(crate) store: StoreSize,
+}
+
+/// Runs it for both families.
+pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String> {
+    if !options.claims.is_sorted() {
+        return Err("--claims must grow".to_owned());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut complaints = Vec::new();
+    let mut rows = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let cluster = Cluster::start(setting.members, setting.storage, &[]);
+        let range = RangeUnderLoad::new(setting, family, &cluster);
+        let of_range = runtime.block_on(range.measure_all(options))?;
+        complaints.extend(judge(&of_range, setting.members));
+        rows.extend(of_range);
+        let audit = runtime.block_on(range.audit())?;
+        println!(
+            "{}: {} claims, {} set bits, {} blocks, {} tickets, {} findings",
+            range.workload.cidr(),
+            audit.claims,
+            audit.set_bits,
+            audit.blocks,
+            audit.tickets,
+            audit.findings.len()
+        );
+        let claims = options.claims.last().copied().unwrap_or(0);
+        let name = range.workload.cidr().to_string();
+        complaints.extend(judge_audit(&name, &audit, claims));
+    }
+    print(&rows);
+    let json = rows.iter().map(to_json).collect();
+    Ok(Found { json, complaints })
+}
+
+fn print(rows: &[Row]) {
+    let mut table = Table::new(&[
+        "range",
+        "claims",
+        "way",
+        "verb",
+        "requests",
+        "raft commits",
+        "keys written",
+        "bytes to etcd",
+        "bytes from etcd",
+        "p50 ms",
+        "p99 ms",
+        "store MB",
+    ]);
+    for row in rows {
+        let verbs = [
+            ("ADD", &row.add),
+            ("DEL", &row.del),
+            ("DEL again", &row.del_again),
+        ];
+        for (verb, cost) in verbs {
+            let requests = cost.spent.requests.iter();
+            let requests: Vec<String> = requests
+                .map(|(method, count)| format!("{} {method}", cost.each(*count)))
+                .collect();
+            table.push(vec![
+                row.range.clone(),
+                row.claims.to_string(),
+                row.way.to_string(),
+                verb.to_owned(),
+                requests.join(", "),
+                cost.each(cost.spent.commits).to_string(),
+                format!("{:.2}", cost.each(cost.spent.keys_written)),
+                format!("{:.0}", cost.each(cost.spent.received_bytes)),
+                format!("{:.0}", cost.each(cost.spent.sent_bytes)),
+                format!("{:.2}", milliseconds(cost.percentile(50))),
+                format!("{:.2}", milliseconds(cost.percentile(99))),
+                format!(
+                    "{}.{}",
+                    row.store.used_bytes / 1_000_000,
+                    row.store.used_bytes / 100_000 % 10
+                ),
+            ]);
+        }
+    }
+    println!();
+    table.print();
+}
+
+fn to_json(row: &Row) -> Value {
+    json!({
+        "range": row.range,
+        "claims": row.claims,
+        "way": row.way.to_string(),
+        "add": row.add.to_json(),
+        "del": row.del.to_json(),
+        "del_again": row.del_again.to_json(),
+        "store_file_bytes": row.store.file_bytes,
+        "store_used_bytes": row.store.used_bytes,
+    })
+}

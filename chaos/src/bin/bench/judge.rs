@@ -1,0 +1,99 @@
+//! The exact figures: what each operation may cost at most, at every fill, and what must be left.
+
+use whereabouts::audit::Audit;
+
+use super::fill::{Row, Way};
+use super::measure::Cost;
+
+/// Requests of an uncontended ADD.
+const ADD_REQUESTS: u64 = 2;
+
+/// Requests of an uncontended DEL, at most.
+const DEL_REQUESTS: u64 = 3;
+
+/// By how much an ADD's bytes may grow from the emptiest to the fullest range.
+const BYTES_GROWTH: f64 = 1.1;
+
+/// What is not as it must be in the rows of one range, which are in the order of their fill.
+/// With more than one member, a read that is late is asked of another one too, so that how many
+/// requests there are depends on time.
+pub(crate) fn judge(rows: &[Row], members: usize) -> Vec<String> {
+    let judge_row = |row| judge_row(row, members);
+    let mut complaints: Vec<String> = rows.iter().flat_map(judge_row).collect();
+    for way in [Way::Client, Way::Process] {
+        let of_way = |row: &&Row| row.way == way;
+        let first = rows.iter().find(of_way);
+        let last = rows.iter().rfind(of_way);
+        let (Some(first), Some(last)) = (first, last) else {
+            continue;
+        };
+        let growth = last.add.each(last.add.bytes()) / first.add.each(first.add.bytes());
+        if growth > BYTES_GROWTH {
+            complaints.push(format!(
+                "{} {way}: an ADD at {} claims has {growth:.3} times the bytes of one at {}",
+                last.range, last.claims, first.claims
+            ));
+        }
+    }
+    complaints
+}
+
+fn judge_row(row: &Row, members: usize) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut check = |what: &str, cost: &Cost, requests: u64, commits: u64, bound: Bound| {
+        let (found, allowed) = (cost.spent.all_requests(), requests * cost.operations);
+        let is_right = match bound {
+            Bound::Exactly => found == allowed,
+            Bound::AtMost => found <= allowed,
+        };
+        if members == 1 && !is_right {
+            complaints.push(format!(
+                "{} at {} claims, {}: {what} has {} requests, not {requests}",
+                row.range,
+                row.claims,
+                row.way,
+                cost.each(found)
+            ));
+        }
+        if cost.spent.commits != commits * cost.operations {
+            complaints.push(format!(
+                "{} at {} claims, {}: {what} has {} commits, not {commits}",
+                row.range,
+                row.claims,
+                row.way,
+                cost.each(cost.spent.commits)
+            ));
+        }
+    };
+    check("ADD", &row.add, ADD_REQUESTS, 1, Bound::Exactly);
+    check("DEL", &row.del, DEL_REQUESTS, 1, Bound::AtMost);
+    check("DEL of the unknown", &row.del_again, 1, 0, Bound::Exactly);
+    complaints
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    Exactly,
+    AtMost,
+}
+
+/// What is not as it must be in a store at rest that has `claims` claims of one address each.
+pub(crate) fn judge_audit(range: &str, audit: &Audit, claims: u64) -> Vec<String> {
+    let mut complaints: Vec<String> = audit
+        .findings
+        .iter()
+        .map(|finding| format!("{range}: {finding}"))
+        .collect();
+    let counts = [
+        ("claims", audit.claims, claims),
+        ("addresses", audit.addresses, claims),
+        ("set bits", audit.set_bits, claims),
+        ("tickets", audit.tickets, 0),
+    ];
+    for (what, found, expected) in counts {
+        if found as u64 != expected {
+            complaints.push(format!("{range}: {found} {what}, not {expected}"));
+        }
+    }
+    complaints
+}

@@ -1,0 +1,261 @@
+//! One large range under load: filling it, and measuring ADD and DEL in it, both ways.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use whereabouts::address::Family;
+use whereabouts::allocator::{Budget, Demand, Plan, Verdict, decide};
+use whereabouts::audit::{Audit, audit};
+use whereabouts::claim::{Ask, QueueId};
+use whereabouts::clock::{Chance, Clock, SystemClock};
+use whereabouts::commands;
+use whereabouts::limits;
+use whereabouts::listing::list;
+use whereabouts::session::{Commit, Session};
+use whereabouts::snapshot::{Query, Snapshot};
+use whereabouts::store::etcd::EtcdStore;
+use whereabouts::store::keys::Keys;
+use whereabouts_chaos::cluster::Cluster;
+use whereabouts_chaos::plugin::Plugin;
+
+use super::Setting;
+use super::fill::{Options, Row, Way};
+use super::measure::Cost;
+use super::workload::{NETWORK, NODE, Workload};
+
+/// The number of the first pod that is measured: those below fill the range.
+const FIRST_MEASURED: u64 = 1 << 40;
+
+/// How long filling may take at most.
+const FILL_DEADLINE: Duration = Duration::from_hours(1);
+
+/// How often a listing is begun: on a busy machine a connection may be given up on the way.
+const LISTINGS: usize = 3;
+
+/// How many demands are offered to one decision: more than a transaction can hold.
+const OFFERED: u64 = limits::TRANSACTION_OPERATIONS as u64;
+
+/// A range, the cluster it is remembered in, and both ways to it.
+pub(crate) struct RangeUnderLoad<'c> {
+    pub(crate) workload: Workload,
+    cluster: &'c Cluster,
+    store: EtcdStore,
+    keys: Keys,
+    chance: Chance,
+    plugin: Plugin,
+}
+
+impl<'c> RangeUnderLoad<'c> {
+    /// Of a cluster that is empty.
+    pub(crate) fn new(setting: &Setting, family: Family, cluster: &'c Cluster) -> Self {
+        let workload = Workload::new(family, setting.seed);
+        let chance = Chance::new(setting.seed);
+        let access = cluster.access();
+        let config = json!({
+            "cniVersion": "1.0.0",
+            "name": NETWORK,
+            "type": "bridge",
+            "ipam": {
+                "type": "whereabouts",
+                "etcd_host": access.endpoints,
+                "node_name": NODE,
+                "range": workload.cidr().to_string(),
+            },
+        });
+        Self {
+            plugin: Plugin::new(&setting.plugin, &config),
+            store: EtcdStore::new(&access, &chance),
+            keys: Keys::new(&access.prefix),
+            workload,
+            cluster,
+            chance,
+        }
+    }
+
+    /// Measures at each of the fills that `options` say, and leaves the range at the last.
+    pub(crate) async fn measure_all(&self, options: &Options) -> Result<Vec<Row>, String> {
+        let mut rows = Vec::new();
+        let mut claims = 0;
+        for wanted in options.claims.iter().copied() {
+            let start = Instant::now();
+            self.fill(claims, wanted).await?;
+            eprintln!(
+                "{}: from {claims} to {wanted} claims in {:.1} s",
+                self.workload.cidr(),
+                start.elapsed().as_secs_f64()
+            );
+            claims = wanted;
+            rows.push(
+                self.measure(Way::Client, claims, options.operations)
+                    .await?,
+            );
+            rows.push(
+                self.measure(Way::Process, claims, options.processes)
+                    .await?,
+            );
+        }
+        Ok(rows)
+    }
+
+    /// Brings the range from `from` to `to` claims: the allocator's own batches, one at a time.
+    async fn fill(&self, from: u64, to: u64) -> Result<(), String> {
+        let session = self.session(FILL_DEADLINE);
+        let take = |number| Demand::Take(self.workload.ask(number));
+        let queries = take(from).block_queries();
+        let queries: Vec<Query> = queries.into_iter().collect();
+        let budget = Budget {
+            compares: limits::TRANSACTION_OPERATIONS,
+            operations: limits::TRANSACTION_OPERATIONS - queries.len(),
+        };
+        let mut snapshot = session.snapshot(&queries).await.map_err(text)?;
+        let mut done = from;
+        while done < to {
+            let demands: Vec<Demand> = (done..to.min(done + OFFERED)).map(take).collect();
+            let plan = decide(&snapshot, &demands, budget);
+            if plan.verdicts.is_empty() {
+                let more = session.extend(&mut snapshot, &plan.missing).await;
+                more.map_err(text)?;
+                continue;
+            }
+            let mut draft = session.draft();
+            plan.write(&mut draft, session.clock().since_epoch());
+            draft.read_anyway(queries.iter().cloned());
+            let commit = session.commit(draft).await.map_err(text)?;
+            let written = match commit {
+                Commit::Done(after) => Some(after),
+                Commit::Unknown(reason) => {
+                    eprintln!("{}: at {done} claims: {reason}", self.workload.cidr());
+                    self.settle(&session, &plan, &demands[0], &queries).await?
+                }
+                Commit::Conflict(_) | Commit::DoneUnread(_) => None,
+            };
+            snapshot = written.ok_or("a batch was not committed")?;
+            for verdict in &plan.verdicts {
+                let Verdict::Granted(held) = verdict else {
+                    return Err(format!("not granted: {verdict:?}"));
+                };
+                self.check_lowest(done, &held[0].interface_address().to_string())?;
+                done += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a commit of `plan` whose reply was lost: makes sure that it does not come later still,
+    /// and says what is there if it did come.
+    async fn settle(
+        &self,
+        session: &Session<'_, EtcdStore, SystemClock>,
+        plan: &Plan,
+        first: &Demand,
+        queries: &[Query],
+    ) -> Result<Option<Snapshot>, String> {
+        let mut fence = session.draft();
+        plan.write_fence(&mut fence);
+        let claim = Query::Claim(first.attachment().clone());
+        fence.read_anyway(queries.iter().cloned().chain([claim]));
+        let snapshot = session.settle(&fence).await.map_err(text)?;
+        let was_written = matches!(snapshot.claim(first.attachment()), Ok(Some(_)));
+        Ok(was_written.then_some(snapshot))
+    }
+
+    /// ADDs, then DELs, then the same DELs again, in a range of `claims` claims.
+    async fn measure(&self, way: Way, claims: u64, count: u64) -> Result<Row, String> {
+        let numbers = || FIRST_MEASURED..FIRST_MEASURED + count;
+        let add = async |number: u64| {
+            let address = self.add(way, number).await?;
+            self.check_lowest(claims + (number - FIRST_MEASURED), &address)
+        };
+        let del = async |number| self.del(way, number).await;
+        // Connects, and makes the first block.
+        add(FIRST_MEASURED).await?;
+        del(FIRST_MEASURED).await?;
+        Ok(Row {
+            range: self.workload.cidr().to_string(),
+            claims,
+            way,
+            add: Cost::measure(self.cluster, numbers(), add).await?,
+            del: Cost::measure(self.cluster, numbers(), del).await?,
+            del_again: Cost::measure(self.cluster, numbers(), del).await?,
+            store: self.cluster.store_size(),
+        })
+    }
+
+    async fn add(&self, way: Way, number: u64) -> Result<String, String> {
+        let ask = self.workload.ask(number);
+        match way {
+            Way::Client => {
+                let session = self.session(Duration::from_millis(limits::ADD_DEADLINE_MS));
+                let held = commands::add(&session, &ask).await.map_err(text)?;
+                Ok(held[0].interface_address().to_string())
+            }
+            Way::Process => {
+                let answer = self.execute("ADD", ask).await?;
+                let answer: Value = serde_json::from_str(&answer).map_err(text)?;
+                let address = answer["ips"][0]["address"].as_str();
+                address
+                    .map(str::to_owned)
+                    .ok_or_else(|| format!("no address: {answer}"))
+            }
+        }
+    }
+
+    async fn del(&self, way: Way, number: u64) -> Result<(), String> {
+        let ask = self.workload.ask(number);
+        match way {
+            Way::Client => {
+                let session = self.session(Duration::from_millis(limits::DEL_DEADLINE_MS));
+                let queues = ask.wants.iter().map(|want| want.range.clone());
+                let queues: Vec<QueueId> = queues.collect();
+                let deleted = commands::del(&session, &ask.attachment, &queues).await;
+                deleted.map_err(text)
+            }
+            Way::Process => self.execute("DEL", ask).await.map(drop),
+        }
+    }
+
+    fn check_lowest(&self, taken: u64, found: &str) -> Result<(), String> {
+        let lowest = self.workload.lowest_after(taken).to_string();
+        if found == lowest {
+            Ok(())
+        } else {
+            Err(format!("given {found}, but the lowest free was {lowest}"))
+        }
+    }
+
+    fn session(&self, deadline: Duration) -> Session<'_, EtcdStore, SystemClock> {
+        Session::new(
+            &self.store,
+            &SystemClock,
+            &self.chance,
+            &self.keys,
+            deadline,
+        )
+    }
+
+    /// All that is stored, checked.
+    pub(crate) async fn audit(&self) -> Result<Audit, String> {
+        let mut failure = String::new();
+        for _ in 0..LISTINGS {
+            match list(&self.store, &self.keys).await {
+                Ok(listing) => return Ok(audit(&self.keys, &listing.entries)),
+                Err(error) => failure = error.to_string(),
+            }
+            eprintln!("{}: listing again: {failure}", self.workload.cidr());
+        }
+        Err(failure)
+    }
+
+    /// Executes the plugin while the client's connection goes on.
+    async fn execute(&self, verb: &'static str, ask: Ask) -> Result<String, String> {
+        let plugin = self.plugin.clone();
+        let run = move || plugin.execute(verb, &ask.attachment, &ask.owner);
+        spawn_blocking(run).await.map_err(text)?
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it so")]
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}

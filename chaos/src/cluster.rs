@@ -1,0 +1,103 @@
+//! A real etcd cluster to put under load: on free loopback ports, with data in a temporary folder.
+//!
+//! It is started as the integration tests start theirs, and ends when it is dropped. What is asked
+//! of it is in [`Counters`].
+
+use std::fmt;
+
+use clap::ValueEnum;
+use whereabouts::request::Access;
+
+use crate::counters::{Counters, whole_number};
+use crate::support::etcd::{self, Member, Setup};
+use crate::support::poll;
+
+/// Where the members' data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Storage {
+    /// In memory (`/dev/shm`): what is measured is not the disk.
+    Memory,
+    /// In the folder for temporary files (`TMPDIR`, else `/tmp`).
+    Disk,
+}
+
+/// A running cluster, open to everybody and in the clear.
+pub struct Cluster(etcd::Cluster);
+
+/// What the store of a cluster takes, in bytes, where it takes most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreSize {
+    /// The database file.
+    pub file_bytes: u64,
+    /// The part of it that is in use.
+    pub used_bytes: u64,
+}
+
+impl Cluster {
+    /// Starts so many members, with these further arguments each, and waits until they are healthy
+    /// and have nothing left to agree on by themselves: from then on each commit is a client's.
+    pub fn start(members: usize, storage: Storage, arguments: &'static [&'static str]) -> Self {
+        let storage = match storage {
+            Storage::Memory => etcd::Storage::Memory,
+            Storage::Disk => etcd::Storage::Disk,
+        };
+        let cluster = etcd::Cluster::with(Setup {
+            members,
+            storage,
+            arguments,
+            ..Setup::default()
+        });
+        poll("the members agree on their version", || {
+            let settled = |member: &Member| {
+                let metrics = member.metrics().unwrap_or_default();
+                let number = |name| number(&metrics, name);
+                metrics.contains("\netcd_cluster_version{")
+                    && number("etcd_server_proposals_pending") == Some(0)
+                    && number("etcd_server_proposals_committed_total")
+                        == number("etcd_server_proposals_applied_total")
+            };
+            cluster.members.iter().all(settled).then_some(())
+        });
+        Self(cluster)
+    }
+
+    /// How the plugin's own store reaches it.
+    pub fn access(&self) -> Access {
+        self.0.access()
+    }
+
+    /// What was asked of it so far.
+    pub fn counters(&self) -> Counters {
+        Counters::of_members(&self.metrics())
+    }
+
+    /// What its store takes.
+    pub fn store_size(&self) -> StoreSize {
+        let metrics = self.metrics();
+        let most = |name: &str| {
+            let sizes = metrics.iter().filter_map(|metrics| number(metrics, name));
+            sizes.max().expect("etcd tells its size")
+        };
+        StoreSize {
+            file_bytes: most("etcd_mvcc_db_total_size_in_bytes"),
+            used_bytes: most("etcd_mvcc_db_total_size_in_use_in_bytes"),
+        }
+    }
+
+    fn metrics(&self) -> Vec<String> {
+        let metrics = |member: &Member| member.metrics().expect("a member tells its metrics");
+        self.0.members.iter().map(metrics).collect()
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls = self.0.members.iter().map(|member| &member.url);
+        f.debug_list().entries(urls).finish()
+    }
+}
+
+fn number(metrics: &str, name: &str) -> Option<u64> {
+    let mut values = metrics.lines().filter_map(|line| line.strip_prefix(name));
+    values.find_map(|value| whole_number(value.strip_prefix(' ')?))
+}

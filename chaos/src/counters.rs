@@ -1,0 +1,144 @@
+//! What was asked of etcd, in its own words: the counters of `/metrics`. Pure.
+
+use std::collections::BTreeMap;
+
+/// What a cluster was asked, and what it did, since its start or between two looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests by gRPC method, over all members, whatever their outcome
+    /// (`grpc_server_handled_total`).
+    pub requests: BTreeMap<String, u64>,
+    /// Entries that Raft committed (`etcd_server_proposals_committed_total`): the writes.
+    pub commits: u64,
+    /// Keys written and deleted (`etcd_mvcc_put_total`, `etcd_mvcc_delete_total`).
+    pub keys_written: u64,
+    /// Bytes of the requests' messages (`etcd_network_client_grpc_received_bytes_total`).
+    pub received_bytes: u64,
+    /// Bytes of the answers' messages (`etcd_network_client_grpc_sent_bytes_total`).
+    pub sent_bytes: u64,
+}
+
+impl Counters {
+    /// Of a cluster, from the metrics of each of its members. Every member commits and writes the
+    /// same, some later than others; requests and bytes are each member's own.
+    pub fn of_members(metrics: &[String]) -> Self {
+        let mut all = Self::default();
+        for member in metrics.iter().map(|metrics| Self::of_member(metrics)) {
+            for (method, count) in member.requests {
+                *all.requests.entry(method).or_default() += count;
+            }
+            all.commits = all.commits.max(member.commits);
+            all.keys_written = all.keys_written.max(member.keys_written);
+            all.received_bytes += member.received_bytes;
+            all.sent_bytes += member.sent_bytes;
+        }
+        all
+    }
+
+    fn of_member(metrics: &str) -> Self {
+        let mut counters = Self::default();
+        let samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+        for (name, value) in samples {
+            let Some(value) = whole_number(value).filter(|value| *value > 0) else {
+                continue;
+            };
+            match name {
+                "etcd_server_proposals_committed_total" => counters.commits = value,
+                "etcd_mvcc_put_total" | "etcd_mvcc_delete_total" => counters.keys_written += value,
+                "etcd_network_client_grpc_received_bytes_total" => counters.received_bytes = value,
+                "etcd_network_client_grpc_sent_bytes_total" => counters.sent_bytes = value,
+                _ => {
+                    if let Some(method) = handled_method(name) {
+                        *counters.requests.entry(method.to_owned()).or_default() += value;
+                    }
+                }
+            }
+        }
+        counters
+    }
+
+    /// What came after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let earlier = |method: &String| before.requests.get(method).copied().unwrap_or(0);
+        let requests = self.requests.iter();
+        Self {
+            requests: requests
+                .map(|(method, count)| (method.clone(), count - earlier(method)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            commits: self.commits - before.commits,
+            keys_written: self.keys_written - before.keys_written,
+            received_bytes: self.received_bytes - before.received_bytes,
+            sent_bytes: self.sent_bytes - before.sent_bytes,
+        }
+    }
+
+    /// Requests of all methods.
+    pub fn all_requests(&self) -> u64 {
+        self.requests.values().sum()
+    }
+}
+
+/// The method of a counter of requests that were handled.
+fn handled_method(name: &str) -> Option<&str> {
+    let labels = name.strip_prefix("grpc_server_handled_total{")?;
+    let (_, method) = labels.split_once("grpc_method=\"")?;
+    method.split_once('"').map(|(method, _)| method)
+}
+
+/// A whole number as Prometheus writes it: from 1,000,000 on, with an exponent.
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
+    let (mantissa, exponent) = match text.split_once("e+") {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let zeros = usize::checked_sub(exponent, fraction.len())?;
+    format!("{whole}{fraction}{}", "0".repeat(zeros))
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_with_and_without_an_exponent() {
+        let cases = [
+            ("0", Some(0)),
+            ("999999", Some(999_999)),
+            ("1e+06", Some(1_000_000)),
+            ("1.234567e+06", Some(1_234_567)),
+            ("5.24288e+08", Some(524_288_000)),
+            ("0.5", None),
+            ("1.2345678e+06", None),
+            ("NaN", None),
+            ("-1", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(whole_number(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn requests_add_up_over_members_and_commits_do_not() {
+        let member = |requests: u64, commits: u64| {
+            let labels = "grpc_method=\"Txn\",grpc_service=\"etcdserverpb.KV\"";
+            format!(
+                "# TYPE grpc_server_handled_total counter\n\
+                 grpc_server_handled_total{{grpc_code=\"OK\",{labels}}} {requests}\n\
+                 grpc_server_handled_total{{grpc_code=\"Aborted\",{labels}}} 1\n\
+                 etcd_server_proposals_committed_total {commits}\n\
+                 etcd_network_client_grpc_sent_bytes_total 1.5e+06\n"
+            )
+        };
+        let before = Counters::of_members(&[member(1, 3), member(1, 3)]);
+        let after = Counters::of_members(&[member(3, 5), member(2, 4)]);
+        assert_eq!(after.sent_bytes, 3_000_000);
+        let since = after.since(&before);
+        assert_eq!(since.requests, BTreeMap::from([("Txn".to_owned(), 3)]));
+        assert_eq!((since.all_requests(), since.commits), (3, 2));
+    }
+}

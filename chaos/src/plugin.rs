@@ -1,0 +1,120 @@
+//! The plugin as a runtime has it: a program, executed once for each ADD and DEL.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+use serde_json::Value;
+use whereabouts::claim::{Attachment, Owner};
+
+/// Where the workspace is.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Beginnings of the variables that `cargo run` sets.
+const TOLD_BY_CARGO: [&str; 4] = [
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+];
+
+/// The plugin's program, and the config it is given.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    program: PathBuf,
+    config: String,
+}
+
+impl Plugin {
+    /// The program at `program` with this network config.
+    pub fn new(program: &Path, config: &Value) -> Self {
+        Self {
+            program: program.to_path_buf(),
+            config: config.to_string(),
+        }
+    }
+
+    /// Executes it for `verb` (`ADD`, `DEL`) and gives its answer on stdout, or says what went
+    /// wrong.
+    pub fn execute(
+        &self,
+        verb: &str,
+        attachment: &Attachment,
+        owner: &Owner,
+    ) -> Result<String, String> {
+        let run = || -> io::Result<_> {
+            let mut process = Command::new(&self.program)
+                .env_clear()
+                .envs(variables(verb, attachment, owner))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let mut stdin = process.stdin.take().expect("stdin is a pipe");
+            stdin.write_all(self.config.as_bytes())?;
+            drop(stdin);
+            process.wait_with_output()
+        };
+        let output = run().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            Ok(stdout)
+        } else {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{verb} of {attachment}: {stdout}{stderr}"))
+        }
+    }
+}
+
+fn variables(verb: &str, attachment: &Attachment, owner: &Owner) -> Vec<(&'static str, String)> {
+    let arguments = [
+        ("K8S_POD_NAMESPACE", &owner.pod_namespace),
+        ("K8S_POD_NAME", &owner.pod_name),
+        ("K8S_POD_UID", &owner.pod_uid),
+    ];
+    let arguments = arguments.map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+    let arguments: Vec<String> = arguments.into_iter().flatten().collect();
+    vec![
+        ("CNI_COMMAND", verb.to_owned()),
+        ("CNI_CONTAINERID", attachment.container.to_string()),
+        ("CNI_IFNAME", attachment.interface.clone()),
+        ("CNI_NETNS", owner.netns.clone().unwrap_or_default()),
+        ("CNI_PATH", "/opt/cni/bin".to_owned()),
+        ("CNI_ARGS", arguments.join(";")),
+    ]
+}
+
+/// Builds the plugin as it is shipped (release), and says where it is.
+pub fn build() -> Result<PathBuf, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    // What cargo tells the programs that it runs is not for another cargo: it would build anew.
+    let told = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        TOLD_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))
+    });
+    let mut build = Command::new(cargo);
+    told.for_each(|name| {
+        build.env_remove(name);
+    });
+    let output = build
+        .current_dir(WORKSPACE)
+        .args(["build", "--release", "--locked", "--message-format=json"])
+        .args(["--package", "whereabouts", "--bin", "whereabouts"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cargo cannot be executed: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo build: {}", output.status));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == "whereabouts";
+        let path = message["executable"].as_str().filter(|_| is_it)?;
+        Some(PathBuf::from(path))
+    });
+    executable.ok_or_else(|| "cargo build does not say where the plugin is".to_owned())
+}
