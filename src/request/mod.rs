@@ -36,8 +36,8 @@ mod sample;
 mod static_parts;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod tool;
+mod tree;
 mod version;
 
 use std::path::PathBuf;
