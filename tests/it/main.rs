@@ -1,4 +1,6 @@
 //! The integration tests, in one binary: what is here runs against real processes.
 
+mod plugin;
 mod store;
 mod support;
+mod verbs;
