@@ -9,7 +9,7 @@ use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::{At, CommitError, Outcome, Read, Store, Unavailable, Watch};
 
 use super::{put, quickly, read, store};
-use crate::support::etcd::{Cluster, Member};
+use crate::support::etcd::{Cluster, Member, Setup};
 use crate::support::{HangingEndpoint, dead_endpoint, run};
 
 /// Every call works on a new store that asks `first` before a healthy member.
@@ -99,7 +99,12 @@ fn all_endpoints_dead_are_for_a_later_try() {
 /// A store that the follower has served and the leader could serve: for what happens when the
 /// follower, which the test is given, no longer does.
 fn served_by_follower(test: impl AsyncFnOnce(EtcdStore, &Member)) {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::with(Setup {
+        members: 3,
+        // However busy the machine is, nobody else becomes the leader meanwhile.
+        arguments: &["--election-timeout=5000"],
+        ..Setup::default()
+    });
     let (leader, follower) = cluster.leader_and_follower();
     let access = Access {
         endpoints: vec![follower.url.clone(), leader.url.clone()],

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 use whereabouts::request::{Access, Secret, Tls};
 
@@ -185,6 +185,9 @@ impl Member {
     /// Makes it hang: its connections stay and nothing answers.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
+        // Its threads stop some time after the signal; then its parent is told.
+        let pid = Pid::from_child(&self.process);
+        waitpid(Some(pid), WaitOptions::UNTRACED).expect("the child stops");
     }
 
     /// Lets it go on.
