@@ -4,8 +4,10 @@ mod answer;
 mod network;
 mod process;
 mod site;
+mod ticket;
 
 pub(crate) use answer::Answer;
 pub(crate) use network::{Network, Pod, TIMEOUT_S, pods};
-pub(crate) use process::Call;
-pub(crate) use site::Site;
+pub(crate) use process::{Call, Running};
+pub(crate) use site::{Site, range};
+pub(crate) use ticket::{Foreigner, put};

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 use whereabouts::address::{Bitmap, Pool, Slot};
 use whereabouts::store::keys::Key;
-use whereabouts::store::{Store, Txn, Write, record};
+use whereabouts::store::{Write, record};
 
-use crate::plugin::{Network, Pod, Site};
-use crate::support::run;
+use crate::plugin::{Network, Pod, Site, put};
 
 /// An attachment that was added, and what the ADD answered.
 fn added() -> (Site, Network, Pod, Value) {
@@ -81,15 +80,14 @@ fn check_of_an_address_that_is_not_marked_as_taken_is_code_106() {
     let (site, network, pod, previous) = added();
     let address = "10.0.0.1".parse::<std::net::IpAddr>().expect("an address");
     let block = Key::Open(Slot::of(&Pool::default(), address.into()));
-    let unmark = Txn {
-        writes: vec![Write::Put {
+    put(
+        &site,
+        Write::Put {
             key: site.keys().encode(&block),
             value: record::encode_block(&Bitmap::EMPTY),
             lease: 0,
-        }],
-        ..Txn::default()
-    };
-    run(site.store().commit(&unmark)).expect("it commits");
+        },
+    );
     let failed = network.check(&pod, &previous);
     failed.assert_error(106, &["10.0.0.1", "is not marked as taken"]);
 }

@@ -3,10 +3,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use whereabouts::store::{Store, Txn, Write};
+use whereabouts::store::Write;
 
-use crate::plugin::{Network, Pod, Site, pods};
-use crate::support::run;
+use crate::plugin::{Network, Pod, Site, pods, put};
 
 fn of_node(network: &Network, node: &str) -> Network {
     network.clone().ipam(json!({"node_name": node}))
@@ -123,15 +122,14 @@ fn gc_goes_on_after_a_claim_that_cannot_be_read_and_reports_it_at_the_end() {
         network.add(&pod).result();
     }
     let key = format!("{}claim/net/c1/eth0", site.prefix).into_bytes();
-    let garbage = Txn {
-        writes: vec![Write::Put {
+    put(
+        &site,
+        Write::Put {
             key: key.clone(),
             value: vec![9, 9, 9],
             lease: 0,
-        }],
-        ..Txn::default()
-    };
-    run(site.store().commit(&garbage)).expect("it commits");
+        },
+    );
     let failed = network.gc(Some(&[]));
     failed.assert_error(107, &["1 of 3 claims", "claim/net/c1/eth0", "version 9"]);
     let audit = site.audit();
