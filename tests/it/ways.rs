@@ -154,7 +154,7 @@ fn a_ticket_that_comes_between_the_read_and_the_commit_of_an_add_refuses_the_com
         let lease = store.grant(300).await.expect("it grants").id;
         let value = record::encode_ticket(&ticket);
         let interruption = Txn {
-            writes: vec![Foreigner::ticket(&site, CIDR, value, lease)],
+            writes: vec![Foreigner::ticket("hasty-one", &site, CIDR, value, lease)],
             ..Txn::default()
         };
         let store = Interrupted {

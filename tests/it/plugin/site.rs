@@ -7,15 +7,15 @@ use serde_json::json;
 use whereabouts::address::{Pool, Range, RangeSpec};
 use whereabouts::audit::{Audit, audit};
 use whereabouts::clock::Chance;
-use whereabouts::listing::{Listing, list};
+use whereabouts::listing::list;
 use whereabouts::request::Access;
-use whereabouts::store::Entry;
 use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::keys::Keys;
+use whereabouts::store::{Entry, Unavailable};
 
 use super::Network;
 use crate::support::etcd::Cluster;
-use crate::support::run;
+use crate::support::{poll, run};
 
 /// A part of a cluster.
 pub(crate) struct Site {
@@ -77,10 +77,15 @@ impl Site {
         Keys::new(&self.prefix)
     }
 
-    /// All that is in it.
+    /// All that is in it, as soon as etcd tells: its leader may just be changing.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let Listing { entries, .. } = run(list(&self.store(), &self.keys())).expect("it reads");
-        entries
+        let (store, keys) = (self.store(), self.keys());
+        let listing = poll("etcd tells", || match run(list(&store, &keys)) {
+            Ok(listing) => Some(listing),
+            Err(Unavailable::Later(_)) => None,
+            Err(error) => panic!("{error}"),
+        });
+        listing.entries
     }
 
     /// All that is in it, judged.

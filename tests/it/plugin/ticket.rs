@@ -26,13 +26,13 @@ impl Foreigner {
             wants: vec![Want::lowest(&range(cidr))],
             owner: Owner::default(),
         };
-        Self::line_up_with(site, cidr, record::encode_ticket(&ticket))
+        Self::line_up_as("foreigner", site, cidr, record::encode_ticket(&ticket))
     }
 
-    /// Lines up with this as its ticket.
-    pub(crate) fn line_up_with(site: &Site, cidr: &str, value: Vec<u8>) -> Self {
+    /// Lines up as this container, with this as its ticket.
+    pub(crate) fn line_up_as(container: &str, site: &Site, cidr: &str, value: Vec<u8>) -> Self {
         let lease = run(site.store().grant(TTL_S)).expect("it grants").id;
-        let write = Self::ticket(site, cidr, value, lease);
+        let write = Self::ticket(container, site, cidr, value, lease);
         let Write::Put { key, .. } = write.clone() else {
             unreachable!("a ticket is put")
         };
@@ -41,7 +41,13 @@ impl Foreigner {
     }
 
     /// What a ticket is put with.
-    pub(crate) fn ticket(site: &Site, cidr: &str, value: Vec<u8>, lease: LeaseId) -> Write {
+    pub(crate) fn ticket(
+        container: &str,
+        site: &Site,
+        cidr: &str,
+        value: Vec<u8>,
+        lease: LeaseId,
+    ) -> Write {
         let id = TicketId {
             queue: QueueId {
                 pool: Pool::default(),
@@ -49,7 +55,7 @@ impl Foreigner {
             },
             attachment: Attachment {
                 network: Name::new("abroad").expect("a name"),
-                container: Name::new("foreigner").expect("a name"),
+                container: Name::new(container).expect("a name"),
                 interface: "eth0".to_owned(),
             },
             verb: QueuedVerb::Add,
