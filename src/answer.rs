@@ -23,19 +23,19 @@ pub fn success(version: CniVersion, held: &[Held], parts: &AnswerParts) -> Strin
     let allocated = allocated.map(|(held, gateway)| (held.interface_address(), *gateway));
     let stated = parts.statics.iter().map(|one| (one.address, one.gateway));
     let addresses: Vec<_> = allocated.chain(stated).collect();
-    let routes = |is_wanted: &dyn Fn(IpNet) -> bool| -> Vec<RouteJson> {
-        let wanted = parts.routes.iter().filter(|route| is_wanted(route.dst));
-        wanted.map(|route| RouteJson::new(version, route)).collect()
-    };
     match version {
         CniVersion::V0_1_0 | CniVersion::V0_2_0 => {
             let of_family = |family| {
                 let mut addresses = addresses.iter().copied();
                 let (ip, gateway) = addresses.find(|(ip, _)| family_of(*ip) == family)?;
+                let routes = parts.routes.iter();
                 Some(FamilyJson {
                     ip: ip.to_string(),
                     gateway: gateway.map(IpAddr::from),
-                    routes: routes(&|dst| family_of(dst) == family),
+                    routes: route_list(
+                        version,
+                        routes.filter(|route| family_of(route.dst) == family),
+                    ),
                 })
             };
             json(&FamilyResultJson {
@@ -58,7 +58,7 @@ pub fn success(version: CniVersion, held: &[Held], parts: &AnswerParts) -> Strin
             json(&ResultJson {
                 cni_version: version.as_str(),
                 ips: addresses.iter().map(ip).collect(),
-                routes: routes(&|_| true),
+                routes: route_list(version, parts.routes.iter()),
                 dns: DnsJson::new(&parts.dns),
             })
         }
@@ -97,6 +97,10 @@ pub fn about(program: &str) -> String {
 
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("structs of strings and numbers are JSON")
+}
+
+fn route_list<'a>(version: CniVersion, routes: impl Iterator<Item = &'a Route>) -> Vec<RouteJson> {
+    routes.map(|route| RouteJson::new(version, route)).collect()
 }
 
 fn family_of(net: IpNet) -> Family {
@@ -214,7 +218,7 @@ impl<'a> DnsJson<'a> {
 #[serde(rename_all = "camelCase")]
 struct VersionsJson {
     cni_version: &'static str,
-    supported_versions: [&'static str; 7],
+    supported_versions: [&'static str; CniVersion::ALL.len()],
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@
 
 use crate::address::Address;
 use crate::claim::{Attachment, Claim, Held, QueueId};
+use crate::commands::Collected;
 use crate::request::RequestError;
 use crate::session::Failure;
 use crate::store::Unavailable;
@@ -14,7 +15,7 @@ use crate::store::Unavailable;
 pub enum Error {
     /// The invocation is no request.
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(Box<RequestError>),
     /// The store cannot serve, or cannot be used.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -74,12 +75,10 @@ pub enum Error {
         address: Address,
     },
     /// GC could not collect everything.
-    #[error("{failed} of {found} claims could not be collected, the first because {first}")]
+    #[error("{} claims could not be collected, the first because {first}", collected.failed)]
     NotAllCollected {
-        /// Claims that should go.
-        found: usize,
-        /// Claims that stayed.
-        failed: usize,
+        /// What was collected, and what was not.
+        collected: Collected,
         /// Why the first stayed.
         first: Box<Error>,
     },

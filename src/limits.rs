@@ -18,6 +18,9 @@ pub const PATH_BYTES: usize = 4096;
 /// Characters of a value that an error or a log line shows.
 pub const SHOWN_CHARACTERS: usize = 100;
 
+/// Remarks that one invocation leaves; what is beyond them would say nothing new.
+pub const REMARKS: usize = 64;
+
 /// Endpoints of etcd, of which each is a client.
 pub const ENDPOINTS: usize = 32;
 

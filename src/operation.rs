@@ -2,7 +2,7 @@
 //!
 //! Without contention this is one read and one transaction, which is the lock: taken and released
 //! in one instant. Contention shows as a queue that is not empty or as a refused commit; then the
-//! demand goes to [`queue`](crate::queue). Why a demand is made is not known here.
+//! demand goes to [`queue`]. Why a demand is made is not known here.
 
 use std::collections::BTreeSet;
 

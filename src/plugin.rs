@@ -110,7 +110,7 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Ans
                 error,
             } = *rejected;
             logged(version, &logging, &remarks, || {
-                let error = Error::Request(error);
+                let error = Error::Request(Box::new(error));
                 log(&error);
                 Err(error)
             })

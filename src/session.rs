@@ -85,7 +85,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             clock,
             chance,
             keys,
-            until: now + deadline - kept,
+            until: now + deadline.saturating_sub(kept),
             end: now + deadline,
             cluster: Cell::new(None),
             attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
@@ -93,6 +93,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// The same session with the time that was kept for leaving in good order.
+    #[must_use]
     pub fn settling(&self) -> Self {
         Self {
             store: self.store,

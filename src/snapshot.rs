@@ -4,6 +4,7 @@
 //! what is there, what is not, and what was not asked. It decodes and checks, and decides nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::address::{Bitmap, BlockId, Name, Slot};
 use crate::claim::{Attachment, Claim, QueueId};
@@ -134,7 +135,7 @@ pub struct Corrupt {
 }
 
 impl Corrupt {
-    fn new(key: &[u8], reason: impl ToString) -> Self {
+    fn new(key: &[u8], reason: &dyn fmt::Display) -> Self {
         Self {
             key: String::from_utf8_lossy(key).into_owned(),
             reason: reason.to_string(),
@@ -208,7 +209,7 @@ impl Snapshot {
         match both {
             Some(slot) => {
                 let key = keys.encode(&Key::Full(slot.clone()));
-                Err(Corrupt::new(&key, "the block is open too"))
+                Err(Corrupt::new(&key, &"the block is open too"))
             }
             None => Ok(()),
         }
@@ -329,8 +330,8 @@ impl Snapshot {
                 for entry in entries {
                     let slot = match keys.decode(&entry.key) {
                         Ok(Key::Open(slot)) => slot,
-                        Ok(_) => return Err(Corrupt::new(&entry.key, "it is not an open block")),
-                        Err(error) => return Err(Corrupt::new(&entry.key, error)),
+                        Ok(_) => return Err(Corrupt::new(&entry.key, &"it is not an open block")),
+                        Err(error) => return Err(Corrupt::new(&entry.key, &error)),
                     };
                     if cut {
                         known_through = slot.block;
@@ -362,7 +363,7 @@ fn read_value<T>(
     entry: &Entry,
     decode: impl Fn(&[u8]) -> Result<T, RecordError>,
 ) -> Result<T, Corrupt> {
-    decode(&entry.value).map_err(|error| Corrupt::new(&entry.key, error))
+    decode(&entry.value).map_err(|error| Corrupt::new(&entry.key, &error))
 }
 
 fn stored<T>(
@@ -390,12 +391,12 @@ fn read_block(entry: &Entry, slot: &Slot, fill: Fill) -> Result<Stored<Bitmap>, 
     if slot.block.address(0).ends_in_zero() && block.value.is_set(0) {
         return Err(Corrupt::new(
             &entry.key,
-            "an address that ends in .0 is marked as taken",
+            &"an address that ends in .0 is marked as taken",
         ));
     }
     match fill {
-        Fill::Open if is_full => Err(Corrupt::new(&entry.key, "it is open and has no free bit")),
-        Fill::Full if !is_full => Err(Corrupt::new(&entry.key, "it is full and has a free bit")),
+        Fill::Open if is_full => Err(Corrupt::new(&entry.key, &"it is open and has no free bit")),
+        Fill::Full if !is_full => Err(Corrupt::new(&entry.key, &"it is full and has a free bit")),
         Fill::Open | Fill::Full => Ok(block),
     }
 }
@@ -405,8 +406,8 @@ fn listed(keys: &Keys, entry: Entry) -> Listed {
         Ok(Key::Claim(attachment)) => {
             stored(&entry, record::decode_claim).map(|claim| (attachment, claim))
         }
-        Ok(_) => Err(Corrupt::new(&entry.key, "it is not a claim")),
-        Err(error) => Err(Corrupt::new(&entry.key, error)),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a claim")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
     };
     Listed {
         key: entry.key,
@@ -417,8 +418,8 @@ fn listed(keys: &Keys, entry: Entry) -> Listed {
 fn queued(keys: &Keys, entry: Entry) -> Queued {
     let request = match keys.decode(&entry.key) {
         Ok(Key::Ticket(id)) => read_value(&entry, record::decode_ticket).map(|ticket| (id, ticket)),
-        Ok(_) => Err(Corrupt::new(&entry.key, "it is not a ticket")),
-        Err(error) => Err(Corrupt::new(&entry.key, error)),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a ticket")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
     };
     let Entry {
         key,

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use futures::task::{ArcWake, waker};
 use whereabouts::clock::{Chance, Clock};
 
+type Process = Pin<Box<dyn Future<Output = ()>>>;
+
 /// A running process of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TaskId(u64);
@@ -27,7 +29,7 @@ struct Inner {
     origin: Instant,
     now: Cell<Duration>,
     next_id: Cell<u64>,
-    tasks: RefCell<BTreeMap<TaskId, Pin<Box<dyn Future<Output = ()>>>>>,
+    tasks: RefCell<BTreeMap<TaskId, Process>>,
     timers: RefCell<BTreeMap<(Duration, u64), Waker>>,
     ready: Arc<Mutex<BTreeSet<TaskId>>>,
 }
@@ -142,9 +144,10 @@ impl World {
         let Some(((at, _), waker)) = self.0.timers.borrow_mut().pop_first() else {
             return Step::Idle;
         };
-        let before = self.0.now.replace(at.max(self.elapsed()));
+        let before = self.0.now.get();
+        self.0.now.set(at.max(before));
         waker.wake();
-        Step::Waited(self.elapsed() - before)
+        Step::Waited(at.saturating_sub(before))
     }
 
     async fn sleep_until_elapsed(&self, until: Duration) {

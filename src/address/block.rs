@@ -30,6 +30,7 @@ impl BlockId {
     }
 
     /// The first block of the same family.
+    #[must_use]
     pub fn first_of_family(self) -> Self {
         Self {
             family: self.family,
@@ -218,7 +219,9 @@ mod tests {
 
     fn bitmap(bits: &[u8]) -> Bitmap {
         let mut bitmap = Bitmap::EMPTY;
-        bits.iter().for_each(|bit| bitmap.set(*bit));
+        for bit in bits {
+            bitmap.set(*bit);
+        }
         bitmap
     }
 

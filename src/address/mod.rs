@@ -80,7 +80,7 @@ impl Address {
 
     /// Whether this is an IPv4 address that ends in `.0`, which is never given.
     pub fn ends_in_zero(self) -> bool {
-        self.family == Family::V4 && self.number & 0xff == 0
+        self.family == Family::V4 && self.number.is_multiple_of(256)
     }
 }
 

@@ -363,16 +363,18 @@ impl Plan {
         }
     }
 
-    /// Adds what makes this plan impossible to commit ever after: its first block is written with
-    /// the value it had, which changes the revision that the plan relies on. For a release, that
-    /// is the claim's. `None` when the plan writes nothing.
-    pub fn write_fence(&self, draft: &mut Draft<'_>) -> Option<()> {
+    /// Adds what makes this plan, which writes something, impossible to commit ever after: a claim
+    /// or a block that it relies on is written with the value it had, and so has a new revision.
+    pub fn write_fence(&self, draft: &mut Draft<'_>) {
         if let Some((attachment, modified)) = self.released.first() {
             let key = Key::Claim(attachment.clone());
             draft.modified(&key, *modified).touch(&key);
-            return Some(());
+            return;
         }
-        let (slot, change) = self.blocks.first_key_value()?;
+        let (slot, change) = self
+            .blocks
+            .first_key_value()
+            .expect("a plan that writes releases a claim or takes bits of a block");
         let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
         match change.was {
             BlockState::Absent => draft
@@ -382,6 +384,5 @@ impl Plan {
             BlockState::Open(_, revision) => draft.modified(&open, revision).touch(&open),
             BlockState::Full(_, revision) => draft.modified(&full, revision).touch(&full),
         };
-        Some(())
     }
 }

@@ -32,7 +32,7 @@ impl Clock for Still {
     }
 
     async fn sleep_until(&self, _: Instant) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -97,7 +97,7 @@ impl Bench {
     }
 
     fn session(&self) -> Session<'_, Counted, Still> {
-        let deadline = Duration::from_secs(60);
+        let deadline = Duration::from_mins(1);
         Session::new(&self.store, &self.clock, &self.chance, &self.keys, deadline)
     }
 
@@ -145,10 +145,10 @@ impl Bench {
         Ok(found)
     }
 
-    fn add(&mut self, ask: Ask) -> Verdict {
+    fn add(&mut self, ask: &Ask) -> Verdict {
         let expected = match self.held.get(&ask.attachment) {
             Some(_) => None,
-            None => Some(self.expected(&ask)),
+            None => Some(self.expected(ask)),
         };
         let verdict = block_on(perform(&self.session(), &Demand::Take(ask.clone())))
             .expect("nothing fails in memory");
@@ -243,14 +243,14 @@ fn an_add_is_one_read_and_one_commit_at_any_fill_and_a_delete_two_reads_and_one_
     for number in 0..size {
         let want = Want::lowest(&range);
         let count = bench.count(|bench| {
-            let verdict = bench.add(ask(number, vec![want]));
+            let verdict = bench.add(&ask(number, vec![want]));
             assert!(matches!(verdict, Verdict::Granted(_)));
         });
         assert_eq!(count, (1, 1), "ADD {number}");
     }
     bench.check();
     let full = bench.count(|bench| {
-        let verdict = bench.add(ask(size, vec![Want::lowest(&range)]));
+        let verdict = bench.add(&ask(size, vec![Want::lowest(&range)]));
         let range = Want::lowest(&range).range;
         assert_eq!(verdict, Verdict::Short(Shortage::Exhausted(range)));
     });
@@ -258,7 +258,7 @@ fn an_add_is_one_read_and_one_commit_at_any_fill_and_a_delete_two_reads_and_one_
     assert_eq!(bench.count(|bench| bench.delete(&attachment(700))), (2, 1));
     assert_eq!(bench.count(|bench| bench.delete(&attachment(700))), (1, 0));
     let again = bench.count(|bench| {
-        bench.add(ask(size + 1, vec![Want::lowest(&range)]));
+        bench.add(&ask(size + 1, vec![Want::lowest(&range)]));
     });
     assert_eq!(again, (1, 1));
     bench.check();
@@ -282,12 +282,12 @@ fn the_last_addresses_of_a_family_are_given_and_then_it_is_full() {
         let range = range(cidr, &[]);
         let size = usize::try_from(range.size()).expect("small");
         for number in 0..size {
-            bench.add(ask(number, vec![Want::lowest(&range)]));
+            bench.add(&ask(number, vec![Want::lowest(&range)]));
         }
         let held = &bench.held[&attachment(size - 1)];
         assert_eq!(held[0].address, address(last));
         assert!(matches!(
-            bench.add(ask(size, vec![Want::lowest(&range)])),
+            bench.add(&ask(size, vec![Want::lowest(&range)])),
             Verdict::Short(Shortage::Exhausted(_))
         ));
         bench.check();
@@ -298,7 +298,7 @@ fn the_last_addresses_of_a_family_are_given_and_then_it_is_full() {
 fn all_of_ipv6_is_a_range() {
     let mut bench = Bench::new();
     let all = range("::/0", &["::/1"]);
-    bench.add(ask(0, vec![Want::lowest(&all)]));
+    bench.add(&ask(0, vec![Want::lowest(&all)]));
     assert_eq!(bench.held[&attachment(0)][0].address, address("8000::"));
     bench.check();
 }
@@ -319,14 +319,14 @@ fn many_intervals_cost_one_read_for_each_group_of_full_ones() {
     let mut reads = BTreeSet::new();
     for number in 0..size {
         let (read, commits) = bench.count(|bench| {
-            bench.add(ask(number, vec![Want::lowest(&range)]));
+            bench.add(&ask(number, vec![Want::lowest(&range)]));
         });
         assert_eq!(commits, 1);
         reads.insert(read);
     }
     assert_eq!(reads, BTreeSet::from([1, 2, 3]));
     assert!(matches!(
-        bench.add(ask(size, vec![Want::lowest(&range)])),
+        bench.add(&ask(size, vec![Want::lowest(&range)])),
         Verdict::Short(Shortage::Exhausted(_))
     ));
     bench.check();
@@ -337,17 +337,17 @@ fn a_request_with_several_ranges_gets_all_or_nothing() {
     let mut bench = Bench::new();
     let (v4, v6) = (range("10.0.0.0/24", &[]), range("fd00::/127", &[]));
     let both = || vec![Want::lowest(&v4), Want::lowest(&v6)];
-    bench.add(ask(0, both()));
-    bench.add(ask(1, both()));
+    bench.add(&ask(0, both()));
+    bench.add(&ask(1, both()));
     let before = bench.store.store.revision();
     assert!(matches!(
-        bench.add(ask(2, both())),
+        bench.add(&ask(2, both())),
         Verdict::Short(Shortage::Exhausted(_))
     ));
     assert_eq!(bench.store.store.revision(), before, "nothing was written");
-    assert!(matches!(bench.add(ask(1, both())), Verdict::Held(_)));
+    assert!(matches!(bench.add(&ask(1, both())), Verdict::Held(_)));
     assert!(matches!(
-        bench.add(ask(1, vec![Want::lowest(&v4)])),
+        bench.add(&ask(1, vec![Want::lowest(&v4)])),
         Verdict::HoldsOther(_)
     ));
     bench.check();
@@ -411,7 +411,7 @@ proptest! {
         for (number, action) in actions.into_iter().enumerate() {
             match action {
                 Action::Add { ranges, exactly } => {
-                    bench.add(ask(number, wants(&ranges, exactly)));
+                    bench.add(&ask(number, wants(&ranges, exactly)));
                 }
                 Action::Delete(which) => bench.delete(&attachment(which)),
             }
@@ -429,7 +429,7 @@ proptest! {
         let mut bench = Bench::new();
         for (number, action) in before.into_iter().enumerate() {
             if let Action::Add { ranges, exactly } = action {
-                bench.add(ask(number, wants(&ranges, exactly)));
+                bench.add(&ask(number, wants(&ranges, exactly)));
             }
         }
         let claims: Vec<Attachment> = bench.held.keys().cloned().collect();

@@ -16,7 +16,7 @@ use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::keys::Keys;
 
 /// How long etcd may take to tell everything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks at the addresses that whereabouts has given, and at their order.
 #[derive(Parser)]
@@ -34,7 +34,7 @@ enum Command {
     /// Exit status: 0 if all is in order, 1 if something was found, 2 if it could not be checked.
     Check {
         #[command(flatten)]
-        etcd: Etcd,
+        etcd: EtcdOptions,
         /// How to print what was found.
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
@@ -43,7 +43,7 @@ enum Command {
 
 /// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
 #[derive(Args)]
-struct Etcd {
+struct EtcdOptions {
     /// Where etcd is: host and port, or a list of them separated by commas.
     #[arg(long, value_name = "LIST")]
     etcd_host: Option<String>,
@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(etcd: &Etcd) -> Result<Audit, String> {
+fn check(etcd: &EtcdOptions) -> Result<Audit, String> {
     let access = etcd.access()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -115,7 +115,7 @@ fn check(etcd: &Etcd) -> Result<Audit, String> {
     Ok(audit(&keys, &listing.entries))
 }
 
-impl Etcd {
+impl EtcdOptions {
     /// The options as the keys of a config that they are named after.
     fn access(&self) -> Result<Access, String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
-use crate::allocator::Demand;
+use crate::allocator::{Demand, Verdict};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::limits;
 use crate::operation;
 use crate::request::{GcRequest, ValidAttachment};
 use crate::session::{Failure, Session};
@@ -18,6 +19,8 @@ use crate::store::Store;
 pub struct Collected {
     /// Claims that were released.
     pub released: usize,
+    /// Claims that should perhaps have been, and were not.
+    pub failed: usize,
 }
 
 /// Releases the claims of this node in this network whose attachment is not in the list of valid
@@ -37,7 +40,7 @@ pub async fn gc<S: Store, C: Clock>(
     };
     let valid: BTreeSet<&ValidAttachment> = valid.iter().collect();
     let mut collected = Collected::default();
-    let (mut found, mut failed, mut first) = (0, 0, None);
+    let mut first = None;
     let mut after = None;
     loop {
         let query = Query::Claims {
@@ -48,25 +51,14 @@ pub async fn gc<S: Store, C: Clock>(
         let Some(last) = page.listed().last() else {
             break;
         };
-        for result in page
-            .listed()
-            .iter()
-            .filter_map(|listed| stale(listed, node, &valid))
-        {
-            found += 1;
-            let result = match result {
-                Ok(demand) => operation::perform(session, &demand).await.map(|_| demand),
-                Err(failure) => Err(failure),
-            };
-            match result {
-                Ok(demand) => {
-                    collected.released += 1;
-                    info!(attachment = %demand.attachment(), "collected");
-                }
-                Err(failure) => {
-                    failed += 1;
-                    warn!(%failure, "not collected");
-                    first.get_or_insert(failure);
+        for listed in page.listed() {
+            match collect(session, listed, node, &valid).await {
+                Ok(Outcome::Stays) => {}
+                Ok(Outcome::Released) => collected.released += 1,
+                Err(error) => {
+                    collected.failed += 1;
+                    warn!(%error, "not collected");
+                    first.get_or_insert(error);
                 }
             }
         }
@@ -75,34 +67,52 @@ pub async fn gc<S: Store, C: Clock>(
     match first {
         None => Ok(collected),
         Some(first) => Err(Error::NotAllCollected {
-            found,
-            failed,
-            first: Box::new(first.into()),
+            collected,
+            first: Box::new(first),
         }),
     }
 }
 
-/// The release of a claim that should go; `None` for one that stays.
-fn stale(
+/// What became of a listed claim.
+enum Outcome {
+    Stays,
+    Released,
+}
+
+async fn collect<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
     listed: &Listed,
     node: &str,
     valid: &BTreeSet<&ValidAttachment>,
-) -> Option<Result<Demand, Failure>> {
-    let (attachment, claim) = match &listed.claim {
-        Ok(found) => found,
-        // Whose it is cannot be told, so it stays.
-        Err(corrupt) => return Some(Err(corrupt.clone().into())),
-    };
-    let in_use = valid.contains(&ValidAttachment {
+) -> Result<Outcome, Error> {
+    // One that cannot be read stays: whose it is cannot be told.
+    let (attachment, claim) = listed
+        .claim
+        .as_ref()
+        .map_err(|corrupt| Failure::from(corrupt.clone()))?;
+    let in_use = ValidAttachment {
         container: attachment.container.as_str().to_owned(),
         interface: attachment.interface.clone(),
-    });
-    let of_this_node = claim.value.owner.node.as_deref() == Some(node);
-    (of_this_node && !in_use).then(|| {
-        Ok(Demand::Release {
+    };
+    let mut claim = claim.clone();
+    for _ in 0..limits::DEL_ROUNDS {
+        if claim.value.owner.node.as_deref() != Some(node) || valid.contains(&in_use) {
+            return Ok(Outcome::Stays);
+        }
+        let (held, modified) = (claim.value.held.clone(), claim.modified);
+        let release = Demand::Release {
             attachment: attachment.clone(),
-            held: claim.value.held.clone(),
-            modified: claim.modified,
-        })
+            held,
+            modified,
+        };
+        let verdict = operation::perform(session, &release).await?;
+        let Verdict::ClaimChanged(changed) = verdict else {
+            info!(%attachment, claim = %claim.value, "collected");
+            return Ok(Outcome::Released);
+        };
+        claim = changed;
+    }
+    Err(Error::AddedAgain {
+        attachment: attachment.clone(),
     })
 }

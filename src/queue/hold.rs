@@ -16,128 +16,181 @@ use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::limits;
 use crate::session::{Commit, Failure};
-use crate::snapshot::{Query, Queued};
+use crate::snapshot::{Query, Queued, Snapshot};
 use crate::store::keys::{QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
 use crate::store::{Compare, Store, Unavailable, Write};
 
-/// What a holder does next.
-enum Step<'q> {
-    /// Serve these: the demand, and its ticket where that is not the holder's own.
-    Serve(Vec<(Demand, Option<&'q Queued>)>),
-    /// Give up the lock.
-    Leave,
+/// How the holding of a lock goes.
+struct Hold {
+    /// The verdict on the holder's own demand, once it is committed.
+    own: Option<Verdict>,
+    /// Operations that a batch may have.
+    most: usize,
+    /// Batches committed.
+    batches: usize,
 }
+
+impl Hold {
+    fn shrink(&mut self) {
+        self.most = (self.most / 2).max(limits::LEAST_BATCH_OPERATIONS);
+    }
+}
+
+/// A demand to serve, and its ticket where that is not the holder's own.
+type Served<'q> = (Demand, Option<&'q Queued>);
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Serves the queue. `None`: this process does not hold the lock, or not any more, and its own
     /// demand was not served by it.
     pub(super) async fn hold(&mut self) -> Result<Option<Verdict>, Failure> {
-        let session = self.session;
-        let mut own: Option<Verdict> = None;
-        let mut most = limits::TRANSACTION_OPERATIONS;
-        let mut batches = 0;
-        let mut wanted = self.hold_queries(&[], own.as_ref());
-        let mut snapshot = session.snapshot(&wanted).await?;
+        let mut hold = Hold {
+            own: None,
+            most: limits::TRANSACTION_OPERATIONS,
+            batches: 0,
+        };
+        let mut snapshot = self.session.snapshot(&self.reads(&[], &hold)).await?;
         loop {
             if let Err(LeaseEnded) = self.renew().await {
-                return Ok(own);
+                return Ok(hold.own);
             }
             let queue = snapshot
                 .queue(&self.id().queue)
-                .expect("the queue was read");
+                .expect("the queue was read")
+                .to_vec();
             let Some((mine, others)) = queue.split_first().filter(|(first, _)| self.is_mine(first))
             else {
-                return Ok(own);
+                return Ok(hold.own);
             };
-            if session.clock().now() >= session.until() || batches >= limits::BATCHES_PER_HOLD {
-                return own.map(Some).ok_or_else(|| out_of_time(self.id()));
+            let late = self.session.clock().now() >= self.session.until();
+            if late || hold.batches >= limits::BATCHES_PER_HOLD {
+                return hold.own.map(Some).ok_or_else(|| out_of_time(self.id()));
             }
-            let served = match self.next_step(others, own.as_ref()) {
-                Step::Serve(served) => served,
-                Step::Leave => {
-                    let mut draft = session.draft();
-                    write_removal(
-                        &mut draft,
-                        queue,
-                        &self.id().queue,
-                        self.key(),
-                        mine.modified,
-                    );
-                    wanted = self.hold_queries(&[], own.as_ref());
-                    draft.read_otherwise(wanted.iter().cloned());
-                    match session.commit(draft).await? {
-                        Commit::Done(_) | Commit::DoneUnread(_) => self.place = None,
-                        Commit::Conflict(after) => {
-                            snapshot = after;
-                            continue;
-                        }
-                        Commit::Unknown(reason) => debug!(reason, "leaving the queue again"),
-                    }
-                    return Ok(own);
-                }
-            };
-            let demands: Vec<Demand> = served.iter().map(|(demand, _)| demand.clone()).collect();
-            let next = self.hold_queries(&demands, own.as_ref());
-            let plan = decide(&snapshot, &demands, budget(most, next.len()));
-            if plan.verdicts.is_empty() {
-                match session.extend(&mut snapshot, &plan.missing).await {
-                    Err(Failure::Unavailable(Unavailable::Compacted)) => {
-                        snapshot = session.snapshot(&wanted).await?;
-                    }
-                    other => other?,
-                }
-                continue;
-            }
-            let mut draft = session.draft();
-            draft.compare(Compare::Modified(mine.key.clone(), mine.modified));
-            self.write_batch(&mut draft, &plan, &served, others);
-            draft
-                .read_anyway(next.iter().cloned())
-                .read_otherwise(claims_of(&demands));
-            let decided_own = if own.is_none() {
-                plan.verdicts.first().cloned()
+            let served = self.to_serve(others, &hold);
+            let next = if served.is_empty() {
+                self.step_down(&hold, &queue, mine).await?
             } else {
-                None
+                self.serve(&mut hold, snapshot, mine, others, &served)
+                    .await?
             };
-            let committed = session.commit(draft).await;
-            debug!(
-                served = plan.verdicts.len(),
-                waiting = others.len(),
-                "a batch was committed"
-            );
-            match committed {
-                Ok(Commit::Done(after)) => {
-                    own = own.or(decided_own);
-                    batches += 1;
-                    most = limits::TRANSACTION_OPERATIONS;
-                    snapshot = after;
-                }
-                Ok(Commit::DoneUnread(corrupt)) => {
-                    own = own.or(decided_own);
-                    return own.map(Some).ok_or_else(|| corrupt.into());
-                }
-                Ok(Commit::Conflict(after)) => {
-                    most = (most / 2).max(limits::LEAST_BATCH_OPERATIONS);
-                    snapshot = after;
-                }
-                Ok(Commit::Unknown(reason)) => {
-                    debug!(reason, "the batch is fenced off");
-                    let mut fence = session.draft();
-                    fence
-                        .compare(Compare::Created(mine.key.clone(), mine.created))
-                        .write(Write::Touch(mine.key.clone()))
-                        .read_anyway(next.iter().cloned().chain(claims_of(&demands)));
-                    snapshot = session.settle(&fence).await?;
-                }
-                Err(Failure::Unavailable(Unavailable::TooManyOperations))
-                    if most > limits::LEAST_BATCH_OPERATIONS =>
-                {
-                    most = (most / 2).max(limits::LEAST_BATCH_OPERATIONS);
-                }
-                Err(failure) => return own.map(Some).ok_or(failure),
+            match next {
+                Some(next) => snapshot = next,
+                None => return Ok(hold.own),
             }
-            wanted = next;
+        }
+    }
+
+    /// Commits one batch, and tells what to go on with; `None` to leave.
+    async fn serve(
+        &mut self,
+        hold: &mut Hold,
+        snapshot: Snapshot,
+        mine: &Queued,
+        others: &[Queued],
+        served: &[Served<'_>],
+    ) -> Result<Option<Snapshot>, Failure> {
+        let demands: Vec<Demand> = served.iter().map(|(demand, _)| demand.clone()).collect();
+        let reads = self.reads(&demands, hold);
+        let plan = decide(&snapshot, &demands, budget(hold.most, reads.len()));
+        if plan.verdicts.is_empty() {
+            return self
+                .read_more(snapshot, &plan.missing, &reads)
+                .await
+                .map(Some);
+        }
+        let own = if hold.own.is_none() {
+            plan.verdicts.first().cloned()
+        } else {
+            None
+        };
+        let mut draft = self.session.draft();
+        draft.compare(Compare::Modified(mine.key.clone(), mine.modified));
+        self.write_batch(&mut draft, &plan, served, others);
+        draft
+            .read_anyway(reads.iter().cloned())
+            .read_otherwise(claims_of(&demands));
+        debug!(
+            serving = plan.verdicts.len(),
+            waiting = others.len(),
+            "a batch"
+        );
+        match self.session.commit(draft).await {
+            Ok(done @ (Commit::Done(_) | Commit::DoneUnread(_))) => {
+                hold.own = hold.own.take().or(own);
+                hold.most = limits::TRANSACTION_OPERATIONS;
+                hold.batches += 1;
+                match done {
+                    Commit::Done(after) => Ok(Some(after)),
+                    Commit::DoneUnread(_) | Commit::Conflict(_) | Commit::Unknown(_) => Ok(None),
+                }
+            }
+            Ok(Commit::Conflict(after)) => {
+                hold.shrink();
+                Ok(Some(after))
+            }
+            Ok(Commit::Unknown(reason)) => {
+                debug!(reason, "the batch is fenced off");
+                let mut fence = self.session.draft();
+                fence
+                    .compare(Compare::Created(mine.key.clone(), mine.created))
+                    .write(Write::Touch(mine.key.clone()))
+                    .read_anyway(reads.into_iter().chain(claims_of(&demands)));
+                self.session.settle(&fence).await.map(Some)
+            }
+            Err(Failure::Unavailable(Unavailable::TooManyOperations))
+                if hold.most > limits::LEAST_BATCH_OPERATIONS =>
+            {
+                hold.shrink();
+                Ok(Some(snapshot))
+            }
+            Err(failure) => match hold.own {
+                Some(_) => Ok(None),
+                None => Err(failure),
+            },
+        }
+    }
+
+    /// Reads what the first demand needs too, at the same revision; if that is compacted, begins
+    /// anew.
+    async fn read_more(
+        &self,
+        mut snapshot: Snapshot,
+        missing: &[Query],
+        reads: &[Query],
+    ) -> Result<Snapshot, Failure> {
+        match self.session.extend(&mut snapshot, missing).await {
+            Err(Failure::Unavailable(Unavailable::Compacted)) => self.session.snapshot(reads).await,
+            other => other.map(|()| snapshot),
+        }
+    }
+
+    /// Gives up the lock: to the next ticket, or because there is none. `Some`: others have come
+    /// meanwhile.
+    async fn step_down(
+        &mut self,
+        hold: &Hold,
+        queue: &[Queued],
+        mine: &Queued,
+    ) -> Result<Option<Snapshot>, Failure> {
+        let mut draft = self.session.draft();
+        write_removal(
+            &mut draft,
+            queue,
+            &self.id().queue,
+            self.key(),
+            mine.modified,
+        );
+        draft.read_otherwise(self.reads(&[], hold));
+        match self.session.commit(draft).await? {
+            Commit::Done(_) | Commit::DoneUnread(_) => {
+                self.place = None;
+                Ok(None)
+            }
+            Commit::Conflict(after) => Ok(Some(after)),
+            Commit::Unknown(reason) => {
+                debug!(reason, "whether the lock was given up is still to be seen");
+                Ok(None)
+            }
         }
     }
 
@@ -149,28 +202,26 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
 
     /// The own demand first, then those of the tickets behind it, as far as they can be read. A
     /// ticket that cannot, from a newer version perhaps, is handed the lock when it is the next.
-    fn next_step<'q>(&self, others: &'q [Queued], own: Option<&Verdict>) -> Step<'q> {
+    fn to_serve<'q>(&self, others: &'q [Queued], hold: &Hold) -> Vec<Served<'q>> {
         let mut served = Vec::new();
-        if own.is_none() {
+        if hold.own.is_none() {
             served.push((self.demand.clone(), None));
         }
         for queued in others {
             let Ok((id, ticket)) = &queued.request else {
                 break;
             };
-            match ticket {
+            let attachment = id.attachment.clone();
+            match ticket.clone() {
                 Ticket::Take { wants, owner } => {
-                    let (attachment, wants) = (id.attachment.clone(), wants.clone());
                     let ask = Ask {
                         attachment,
                         wants,
-                        owner: owner.clone(),
+                        owner,
                     };
                     served.push((Demand::Take(ask), Some(queued)));
                 }
                 Ticket::Release { held, modified } => {
-                    let (held, modified) = (held.clone(), *modified);
-                    let attachment = id.attachment.clone();
                     let release = Demand::Release {
                         attachment,
                         held,
@@ -182,23 +233,12 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Ticket::Refused(_) => {}
             }
         }
-        if served.is_empty() {
-            Step::Leave
-        } else {
-            Step::Serve(served)
-        }
-    }
-
-    fn tickets_query(&self) -> Query {
-        Query::Tickets {
-            queue: self.id().queue.clone(),
-            limit: limits::TICKETS_PER_READ,
-        }
+        served
     }
 
     /// What the next batch is decided on: the queue, and the blocks of the demands known by now.
-    fn hold_queries(&self, demands: &[Demand], own: Option<&Verdict>) -> Vec<Query> {
-        let undecided = if own.is_none() {
+    fn reads(&self, demands: &[Demand], hold: &Hold) -> Vec<Query> {
+        let undecided = if hold.own.is_none() {
             Some(self.demand)
         } else {
             None
@@ -209,7 +249,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             .flat_map(Demand::block_queries)
             .take(limits::QUERIES_PER_BATCH)
             .collect();
-        [self.tickets_query()].into_iter().chain(blocks).collect()
+        let (queue, limit) = (self.id().queue.clone(), limits::TICKETS_PER_READ);
+        [Query::Tickets { queue, limit }]
+            .into_iter()
+            .chain(blocks)
+            .collect()
     }
 
     /// Adds what the plan writes, and what becomes of the tickets it serves.
@@ -217,7 +261,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         &self,
         draft: &mut Draft<'_>,
         plan: &Plan,
-        served: &[(Demand, Option<&Queued>)],
+        served: &[Served<'_>],
         others: &[Queued],
     ) {
         plan.write(draft, self.session.clock().since_epoch());

@@ -2,6 +2,7 @@
 
 use super::error::RequestError;
 use super::{CniVersion, LogLevel, Logging, Remark};
+use crate::limits;
 
 /// Which errors of a config a verb lives with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +38,11 @@ impl Findings {
         }
     }
 
-    /// Notes something for a person.
+    /// Notes something for a person, up to [`limits::REMARKS`].
     pub(super) fn remark(&mut self, level: LogLevel, text: String) {
-        self.remarks.push(Remark { level, text });
+        if self.remarks.len() < limits::REMARKS {
+            self.remarks.push(Remark { level, text });
+        }
     }
 
     /// A value that the verb can do without: where errors are tolerated, one becomes a remark and

@@ -27,6 +27,14 @@ pub(super) fn check_plain(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether `text` can be a node's name. It is no path: people name files after nodes.
+fn check_node(text: &str) -> Result<(), &'static str> {
+    if text.contains('/') {
+        return Err("has a '/'");
+    }
+    check_plain(text)
+}
+
 /// The name that a key gives.
 pub(super) fn name(text: Text) -> Result<String, RequestError> {
     check_plain(&text.text).map_err(|reason| text.wrong(reason))?;
@@ -41,9 +49,12 @@ pub(super) fn node_name(
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Option<String>, RequestError> {
-    let read = configured
-        .map(|node| node.text().and_then(name))
-        .transpose();
+    let read = configured.map(|node| {
+        let text = node.text()?;
+        check_node(&text.text).map_err(|reason| text.wrong(reason))?;
+        Ok(text.text)
+    });
+    let read = read.transpose();
     if let Some(name) = findings.tolerate(read)? {
         return Ok(Some(name));
     }
@@ -65,7 +76,7 @@ pub(super) fn node_name(
         findings.remark(LogLevel::Debug, text.to_owned());
         return Ok(None);
     }
-    match check_plain(&name) {
+    match check_node(&name) {
         Ok(()) => Ok(Some(name)),
         Err(reason) => {
             let text = format!("the node's name {reason}, and so is unknown");
@@ -113,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_gave_is_unknown() {
-        for host in ["", "localhost", "localhost.localdomain", "a\nb"] {
+        for host in ["", "localhost", "localhost.localdomain", "a\nb", "a/b"] {
             check("{}", &FakeMachine::default().named(host), Ok(None));
         }
         check("{}", &FakeMachine::default(), Ok(None));
@@ -138,6 +149,7 @@ mod tests {
             &none,
             Err("has control characters"),
         );
+        check(r#"{"node_name": "a/b"}"#, &none, Err("has a '/'"));
         check(
             r#"{"node_name": 5}"#,
             &none,

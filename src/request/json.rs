@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
+use super::notation::NotationError;
 use super::tree::Json;
 use super::{LogLevel, Secret, misspelt};
 
@@ -238,6 +239,14 @@ impl Node {
 }
 
 impl Text {
+    /// What the string writes, read by one of the functions of [`super::notation`].
+    pub(super) fn read<T>(
+        &self,
+        read: fn(&str) -> Result<T, NotationError>,
+    ) -> Result<T, RequestError> {
+        read(&self.text).map_err(|error| self.wrong(error))
+    }
+
     /// The error that this value is `reason`, such as "is not an address".
     pub(super) fn wrong(&self, reason: impl fmt::Display) -> RequestError {
         RequestError::Value {

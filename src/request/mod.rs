@@ -1,6 +1,6 @@
 //! Requests: what an invocation asks for, in types that cannot be wrong.
 //!
-//! [`parse`] turns an [`Invocation`](crate::invocation::Invocation) into an [`Outcome`] once, at the
+//! [`parse()`] turns an [`Invocation`](crate::invocation::Invocation) into an [`Outcome`] once, at the
 //! edge. The JSON twins of the config stay private below this module; what leaves it is checked.
 //!
 //! ```text

@@ -74,9 +74,9 @@ impl Raw {
 }
 
 fn stated(node: Node) -> Result<Vec<Stated>, RequestError> {
-    let read = |text: Text| match notation::host(&text.text) {
-        Ok(host) => Ok(Stated::new(text, host)),
-        Err(error) => Err(text.wrong(error)),
+    let read = |text: Text| {
+        let host = text.read(notation::host)?;
+        Ok(Stated::new(text, host))
     };
     node.texts()?.into_iter().map(read).collect()
 }
@@ -115,55 +115,30 @@ impl Sources<'_> {
             });
         }
         check_distinct(self.requested.iter().chain(&self.configured))?;
-        let mut wants: Vec<Want> = self
-            .ranges
-            .iter()
-            .map(|range| Want::lowest(&range.range))
-            .collect();
-        let mut gateways: Vec<_> = self.ranges.iter().map(|range| range.gateway).collect();
-        let mut statics = Vec::new();
-
+        let mut plan = Plan::default();
+        for range in self.ranges {
+            plan.reserve(Want::lowest(&range.range), range.gateway);
+        }
         for stated in &self.requested {
-            let Some(index) = place(self.ranges, &wants, stated.address) else {
-                statics.push(static_address(stated)?);
-                if !self.ranges.is_empty() {
-                    let text = "is in none of the config's ranges: answered, but not reserved";
-                    findings.remark(LogLevel::Warn, stated.text.wrong(text).to_string());
-                }
-                continue;
-            };
-            let range = &self.ranges[index];
-            let want = reserve(stated, range, findings)?;
-            match wants[index].choice {
-                Choice::Lowest(_) => wants[index] = want,
-                Choice::Exactly(_) => {
-                    wants.push(want);
-                    gateways.push(range.gateway);
-                }
-            }
+            plan.add_requested(stated, self.ranges, findings)?;
         }
         for stated in &self.configured {
-            match place(self.ranges, &wants, stated.address) {
-                None => statics.push(static_address(stated)?),
+            match plan.place(self.ranges, stated.address) {
+                None => plan.statics.push(static_address(stated)?),
                 Some(index) => {
                     let range = &self.ranges[index];
-                    wants.push(reserve(stated, range, findings)?);
-                    gateways.push(stated.gateway.or(range.gateway));
+                    let gateway = stated.gateway.or(range.gateway);
+                    plan.reserve(exactly(stated, range, findings)?, gateway);
                 }
             }
         }
-        if wants.len() > limits::WANTS {
+        if plan.wants.len() > limits::WANTS {
             return Err(RequestError::TooMany {
                 key: "ipam: ranges, requested and configured addresses".to_owned(),
-                count: wants.len(),
+                count: plan.wants.len(),
                 most: limits::WANTS,
             });
         }
-        let mut plan = Plan {
-            wants,
-            gateways,
-            statics,
-        };
         for gateway in self.gateways {
             plan.set_gateway(gateway, findings);
         }
@@ -172,6 +147,55 @@ impl Sources<'_> {
 }
 
 impl Plan {
+    fn reserve(&mut self, want: Want, gateway: Option<Address>) {
+        self.wants.push(want);
+        self.gateways.push(gateway);
+    }
+
+    fn add_requested(
+        &mut self,
+        stated: &Stated,
+        ranges: &[ConfiguredRange],
+        findings: &mut Findings,
+    ) -> Result<(), RequestError> {
+        let Some(index) = self.place(ranges, stated.address) else {
+            self.statics.push(static_address(stated)?);
+            if !ranges.is_empty() {
+                let text = "is in none of the config's ranges: answered, but not reserved";
+                findings.remark(LogLevel::Warn, stated.text.wrong(text).to_string());
+            }
+            return Ok(());
+        };
+        let range = &ranges[index];
+        let want = exactly(stated, range, findings)?;
+        match self.wants[index].choice {
+            Choice::Lowest(_) => self.wants[index] = want,
+            Choice::Exactly(_) => self.reserve(want, range.gateway),
+        }
+        Ok(())
+    }
+
+    /// Which of the ranges an address belongs to: of those in whose CIDR it lies, one that nothing
+    /// was requested of yet, and then one that could give it by itself. The first wants are those
+    /// of the ranges.
+    fn place(&self, ranges: &[ConfiguredRange], address: Address) -> Option<usize> {
+        let ip = IpAddr::from(address);
+        let indexed = ranges
+            .iter()
+            .map(|configured| &configured.range)
+            .enumerate();
+        let inside = indexed.filter(|(_, range)| range.cidr().contains(&ip));
+        let best = inside.min_by_key(|(index, range)| {
+            let is_requested = matches!(self.wants[*index].choice, Choice::Exactly(_));
+            let gives = range
+                .intervals()
+                .iter()
+                .any(|interval| interval.contains(address));
+            (is_requested, !gives)
+        });
+        best.map(|(index, _)| index)
+    }
+
     /// Whether a result of `version` has a place for all addresses.
     pub(super) fn check_version(&self, version: CniVersion) -> Result<(), RequestError> {
         if version >= CniVersion::V0_3_0 {
@@ -219,27 +243,8 @@ impl Plan {
     }
 }
 
-/// Which of the ranges an address belongs to: of those in whose CIDR it lies, one that nothing
-/// was requested of yet, and then one that could give it by itself.
-fn place(ranges: &[ConfiguredRange], wants: &[Want], address: Address) -> Option<usize> {
-    let ip = IpAddr::from(address);
-    let indexed = ranges
-        .iter()
-        .map(|configured| &configured.range)
-        .enumerate();
-    let inside = indexed.filter(|(_, range)| range.cidr().contains(&ip));
-    let best = inside.min_by_key(|(index, range)| {
-        let is_requested = matches!(wants[*index].choice, Choice::Exactly(_));
-        let gives = range
-            .intervals()
-            .iter()
-            .any(|interval| interval.contains(address));
-        (is_requested, !gives)
-    });
-    best.map(|(index, _)| index)
-}
-
-fn reserve(
+/// The want of a stated address of `range`.
+fn exactly(
     stated: &Stated,
     range: &ConfiguredRange,
     findings: &mut Findings,

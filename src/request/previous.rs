@@ -34,7 +34,7 @@ pub(super) fn addresses(result: Option<Node>) -> Result<Vec<IpNet>, RequestError
 
 fn address(object: &mut Object, key: &'static str) -> Result<IpNet, RequestError> {
     let text = object.needed_text(key)?;
-    notation::cidr(&text.text).map_err(|error| text.wrong(error))
+    text.read(notation::cidr)
 }
 
 /// `cni.dev/valid-attachments`. An entry that cannot be read is an error whatever the verb

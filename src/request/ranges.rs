@@ -155,8 +155,8 @@ impl Pools {
 }
 
 fn read_address(node: Option<Node>) -> Result<Option<Address>, RequestError> {
-    let read = |text: Text| notation::address(&text.text).map_err(|error| text.wrong(error));
-    node.map(|node| node.text().and_then(read)).transpose()
+    let text = node.map(Node::text).transpose()?;
+    text.map(|text| text.read(notation::address)).transpose()
 }
 
 fn check_count(count: usize) -> Result<(), RequestError> {
@@ -221,7 +221,7 @@ impl Entry {
     /// Reads the range; `queues` gets its queue as soon as its CIDR is known.
     fn read(self, pools: &Pools, queues: &mut Vec<QueueId>) -> Result<Draft, RequestError> {
         let text = self.range.text()?;
-        let range = notation::range(&text.text).map_err(|error| text.wrong(error))?;
+        let range = text.read(notation::range)?;
         let queue = pools.queue(range.cidr);
         let pool = queue.pool.clone();
         if !queues.contains(&queue) {
@@ -256,13 +256,15 @@ impl Entry {
 }
 
 fn exclusions(node: Option<Node>) -> Result<Vec<Interval>, RequestError> {
-    let read = |text: Text| notation::exclusion(&text.text).map_err(|error| text.wrong(error));
     let texts = node.map(Node::texts).transpose()?.unwrap_or_default();
-    texts.into_iter().map(read).collect()
+    texts
+        .iter()
+        .map(|text| text.read(notation::exclusion))
+        .collect()
 }
 
 fn own_gateway(text: &Text, cidr: IpNet) -> Result<Address, RequestError> {
-    let gateway = notation::address(&text.text).map_err(|error| text.wrong(error))?;
+    let gateway = text.read(notation::address)?;
     if gateway.family() == Address::from(cidr.addr()).family() {
         return Ok(gateway);
     }

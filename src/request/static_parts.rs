@@ -71,7 +71,7 @@ fn address(mut object: Object, findings: &mut Findings) -> Result<Stated, Reques
     let text = object.needed_text("address")?;
     let gateway = optional_address(&mut object, "gateway")?;
     object.finish(findings)?;
-    let host = notation::host(&text.text).map_err(|error| text.wrong(error))?;
+    let host = text.read(notation::host)?;
     Ok(Stated {
         gateway,
         ..Stated::new(text, host)
@@ -82,9 +82,7 @@ fn route(mut object: Object, findings: &mut Findings) -> Result<Route, RequestEr
     let dst = object.needed_text("dst")?;
     let scope = number(&mut object, "scope", u8::MAX.into())?;
     let route = Route {
-        dst: notation::cidr(&dst.text)
-            .map_err(|error| dst.wrong(error))?
-            .trunc(),
+        dst: dst.read(notation::cidr)?.trunc(),
         gw: optional_address(&mut object, "gw")?,
         mtu: number(&mut object, "mtu", u32::MAX)?,
         advmss: number(&mut object, "advmss", u32::MAX)?,
@@ -148,8 +146,8 @@ fn optional_address(
     object: &mut Object,
     key: &'static str,
 ) -> Result<Option<Address>, RequestError> {
-    let read = |text: Text| notation::address(&text.text).map_err(|error| text.wrong(error));
-    object.text(key)?.map(read).transpose()
+    let text = object.text(key)?;
+    text.map(|text| text.read(notation::address)).transpose()
 }
 
 fn number(object: &mut Object, key: &'static str, most: u32) -> Result<Option<u32>, RequestError> {

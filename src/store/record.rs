@@ -5,6 +5,7 @@
 //! nothing outside this file sees. A value that does not decode is an error that names why; it is
 //! never overwritten on the way. What decodes has been checked to make sense.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub enum RecordError {
     Garbage(String),
 }
 
-fn garbage(reason: impl ToString) -> RecordError {
+fn garbage(reason: &dyn fmt::Display) -> RecordError {
     RecordError::Garbage(reason.to_string())
 }
 
@@ -78,7 +79,7 @@ pub fn encode_block(bitmap: &Bitmap) -> Vec<u8> {
 pub fn decode_block(value: &[u8]) -> Result<Bitmap, RecordError> {
     let body = body(value)?;
     let bytes = body.try_into().map_err(|_| {
-        garbage(format!(
+        garbage(&format!(
             "a bitmap has 32 bytes, this one has {}",
             body.len()
         ))
@@ -101,7 +102,7 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
     let twin: ClaimTwin = decode(value)?;
     let held = all(twin.held, Held::try_from)?;
     if held.is_empty() {
-        return Err(garbage("it holds no address"));
+        return Err(garbage(&"it holds no address"));
     }
     let created = Duration::from_millis(twin.created_ms);
     Ok(Claim {
@@ -136,8 +137,8 @@ fn encode<T: Serialize>(twin: &T) -> Vec<u8> {
 fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RecordError> {
     match postcard::take_from_bytes(body(value)?) {
         Ok((twin, [])) => Ok(twin),
-        Ok((_, rest)) => Err(garbage(format!("it has {} bytes too many", rest.len()))),
-        Err(error) => Err(garbage(error)),
+        Ok((_, rest)) => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
+        Err(error) => Err(garbage(&error)),
     }
 }
 
@@ -259,9 +260,9 @@ impl TryFrom<RangeTwin> for QueueId {
 
     fn try_from(twin: RangeTwin) -> Result<Self, RecordError> {
         let network = IpAddr::from(Address::from(&twin.cidr.network));
-        let cidr = IpNet::new(network, twin.cidr.length).map_err(garbage)?;
+        let cidr = IpNet::new(network, twin.cidr.length).map_err(|error| garbage(&error))?;
         if cidr != cidr.trunc() {
-            return Err(garbage(format!("the range {cidr} has host bits")));
+            return Err(garbage(&format!("the range {cidr} has host bits")));
         }
         let pool = Pool {
             name: twin.pool.name,
@@ -295,7 +296,7 @@ fn inside(range: &QueueId, twin: &AddressTwin) -> Result<Address, RecordError> {
     if Interval::of(range.cidr).contains(address) {
         Ok(address)
     } else {
-        Err(garbage(format!(
+        Err(garbage(&format!(
             "the address {address} is outside its range {}",
             range.cidr
         )))
@@ -368,13 +369,13 @@ impl TryFrom<WantTwin> for Want {
             ChoiceTwin::Lowest(ends) => {
                 let intervals = all(ends, |(first, last)| {
                     let (first, last) = (inside(&range, &first)?, inside(&range, &last)?);
-                    Interval::new(first, last).ok_or_else(|| garbage("an interval ends too early"))
+                    Interval::new(first, last).ok_or_else(|| garbage(&"an interval ends too early"))
                 })?;
                 let apart = intervals
                     .windows(2)
                     .all(|two| two[0].last() < two[1].first());
                 if intervals.is_empty() || !apart {
-                    return Err(garbage("its intervals are none, or not in order"));
+                    return Err(garbage(&"its intervals are none, or not in order"));
                 }
                 Choice::Lowest(intervals)
             }
@@ -406,7 +407,7 @@ impl TryFrom<TicketTwin> for Ticket {
     fn try_from(twin: TicketTwin) -> Result<Self, RecordError> {
         let countable = |count: usize| match count {
             1..=limits::WANTS => Ok(()),
-            _ => Err(garbage(format!("it is about {count} addresses"))),
+            _ => Err(garbage(&format!("it is about {count} addresses"))),
         };
         Ok(match twin {
             TicketTwin::Take { wants, owner } => {
@@ -517,7 +518,7 @@ mod tests {
         assert_eq!(decode_claim(&[]), Err(RecordError::Empty));
         assert_eq!(
             decode_block(&[1; 34]),
-            Err(garbage("a bitmap has 32 bytes, this one has 33"))
+            Err(garbage(&"a bitmap has 32 bytes, this one has 33"))
         );
     }
 

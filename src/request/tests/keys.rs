@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::sample::assert_found;
 use super::{FILE_KEYS, every_key, full, plain};
+use crate::limits;
 use crate::request::RequestError;
 
 #[test]
@@ -160,6 +161,18 @@ fn the_plugin_works_in_canada() {
         plain("ADD").ipam(json!({"type": "whereaboots"})).remarks(),
         ""
     );
+}
+
+#[test]
+fn remarks_are_bounded() {
+    let keys = (0..1000).map(|index| {
+        (
+            format!("rang{}", char::from_u32(0x4e00 + index).expect("a letter")),
+            json!(1),
+        )
+    });
+    let sample = plain("DEL").ipam(keys.collect());
+    assert_eq!(sample.remarks().lines().count(), limits::REMARKS);
 }
 
 #[test]
