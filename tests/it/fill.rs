@@ -18,7 +18,7 @@ use crate::support::runtime;
 const BATCH: usize = 64;
 
 /// Longest time that filling may take.
-const BOUND: Duration = Duration::from_secs(180);
+const BOUND: Duration = Duration::from_mins(3);
 
 /// The attachment that is the `number`th of a fill, as a runtime would name it.
 pub(crate) fn filler(number: usize) -> Pod {

@@ -89,7 +89,7 @@ fn check_serves(site: &Site, network: &Network) {
     site.assert_at_rest(0);
 }
 
-fn beside(site: &Site, others: [String; 2]) -> Network {
+fn beside(site: &Site, others: &[String; 2]) -> Network {
     let mut endpoints = others.to_vec();
     endpoints.extend(site.access().endpoints);
     site.network("10.0.0.0/24")
@@ -99,14 +99,15 @@ fn beside(site: &Site, others: [String; 2]) -> Network {
 #[test]
 fn of_three_endpoints_two_may_be_dead() {
     let site = Site::shared();
-    check_serves(&site, &beside(&site, [dead_endpoint(), dead_endpoint()]));
+    check_serves(&site, &beside(&site, &[dead_endpoint(), dead_endpoint()]));
 }
 
 #[test]
 fn of_three_endpoints_two_may_hang() {
     let site = Site::shared();
     let hanging = [HangingEndpoint::start(), HangingEndpoint::start()];
-    check_serves(&site, &beside(&site, [hanging[0].url(), hanging[1].url()]));
+    let urls = hanging.each_ref().map(HangingEndpoint::url);
+    check_serves(&site, &beside(&site, &urls));
 }
 
 #[test]
@@ -120,7 +121,21 @@ fn of_three_members_one_may_hang_and_then_be_dead() {
     check_serves(&site, &network);
 }
 
-/// A cluster, and a config that leads to it with these keys; `ca` and the like are paths.
+#[test]
+fn status_needs_no_quorum_but_add_does() {
+    let site = Site::of(Cluster::start(3));
+    let network = site.network("10.0.0.0/24");
+    network.add(&Pod::new("c")).result();
+    let (leader, follower) = site.cluster.leader_and_follower();
+    leader.kill();
+    follower.kill();
+    // The one that is left may be asked last, and is when the others refuse.
+    network.status().assert_silent();
+    let late = network.ipam(json!({"timeout": TIMEOUT_S}));
+    within(LATEST, || late.add(&Pod::new("d"))).assert_error(11, &[]);
+}
+
+/// A cluster for which a config needs keys beside those of where it is.
 fn site_with(transport: Transport, users: Users) -> Site {
     Site::of(Cluster::with(Setup {
         transport,

@@ -82,6 +82,41 @@ fn a_dual_stack_add_waits_when_the_queue_of_any_of_its_ranges_is_not_empty() {
 }
 
 #[test]
+fn check_and_status_do_not_wait_in_the_queue() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("c");
+    let previous = network.add(&pod).result();
+    let _foreigner = Foreigner::line_up(&site, CIDR);
+    let before = site.entries();
+    network.check(&pod, &previous).assert_silent();
+    network.status().assert_silent();
+    assert_eq!(
+        network.add(&pod).result(),
+        previous,
+        "nor does an ADD that holds its address"
+    );
+    network.del(&Pod::new("unknown")).assert_silent();
+    assert_eq!(site.entries(), before);
+}
+
+/// Takes as long as the crashed process' lease lives.
+#[test]
+fn a_process_that_is_killed_in_the_queue_delays_it_until_the_end_of_its_lease() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut killed = network.call("ADD", &Pod::new("killed")).start();
+    await_in_line(&site, 2, &mut killed);
+    let mut patient = network.call("ADD", &Pod::new("patient")).start();
+    await_in_line(&site, 3, &mut patient);
+    drop(killed);
+    foreigner.leave(&site);
+    assert_eq!(patient.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+#[test]
 fn an_add_whose_deadline_comes_in_the_queue_is_code_11_and_its_ticket_is_gone() {
     let site = Site::shared();
     let network = site.network(CIDR).ipam(json!({"timeout": TIMEOUT_S}));

@@ -131,7 +131,14 @@ fn gc_goes_on_after_a_claim_that_cannot_be_read_and_reports_it_at_the_end() {
         },
     );
     let failed = network.gc(Some(&[]));
-    failed.assert_error(107, &["1 of 3 claims", "claim/net/c1/eth0", "version 9"]);
+    failed.assert_error(
+        107,
+        &[
+            "1 claims could not be collected",
+            "claim/net/c1/eth0",
+            "version 9",
+        ],
+    );
     let audit = site.audit();
     assert_eq!(
         (audit.claims, audit.set_bits),

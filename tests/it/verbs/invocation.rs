@@ -131,6 +131,25 @@ fn a_missing_or_wrong_network_name_is_code_7() {
     }
 }
 
+#[test]
+fn what_stands_in_the_flat_file_counts_unless_the_config_says_otherwise() {
+    let site = Site::shared();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flat_file = folder.path().join("whereabouts.conf");
+    let keys = json!({
+        "etcd_host": site.access().endpoints, "etcd_prefix": site.prefix,
+        "range": "10.7.0.0/24", "gateway": "10.7.0.1",
+    });
+    fs::write(&flat_file, keys.to_string()).expect("the folder can be written");
+    let bare = site.without_range().ipam(json!({
+        "etcd_host": null, "etcd_prefix": null, "configuration_path": flat_file,
+    }));
+    assert_eq!(bare.add(&Pod::new("flat")).address(), "10.7.0.2/24");
+    let own = bare.ipam(json!({"range": "10.8.0.0/24"}));
+    assert_eq!(own.add(&Pod::new("own")).address(), "10.8.0.1/24");
+    site.assert_at_rest(2);
+}
+
 const CHILD: &str = "WHEREABOUTS_TEST_PANICS";
 
 /// The test executes itself, and there is the plugin's hook and then a panic.
