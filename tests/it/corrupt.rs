@@ -1,6 +1,7 @@
 //! Values in etcd that this version cannot read: a named error, and nothing overwritten.
 
 use std::net::IpAddr;
+use std::thread;
 
 use serde_json::{Value, json};
 use whereabouts::address::{Pool, Slot};
@@ -127,18 +128,27 @@ fn an_address_whose_owners_claim_cannot_be_read_is_still_taken() {
     assert_eq!(added.site.entries(), before);
 }
 
+fn check_waited_for(value: &[u8]) {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let unreadable = Foreigner::line_up_as("newer", &site, CIDR, value.to_vec());
+    let before = unreadable.entry(&site);
+    let impatient = network.clone().ipam(json!({"timeout": TIMEOUT_S}));
+    impatient.add(&Pod::new("c")).assert_error(11, &[]);
+    assert_eq!(unreadable.entry(&site), before, "{value:?}");
+    let audit = site.audit();
+    assert_eq!((audit.claims, audit.set_bits), (0, 0), "it was not passed");
+    unreadable.leave(&site);
+    assert_eq!(network.add(&Pod::new("c")).address(), "10.0.0.1/24");
+}
+
 #[test]
 fn a_ticket_that_cannot_be_read_is_waited_for_and_never_served_or_deleted() {
-    for value in [&b"garbage"[..], &[], &[2, 0], &[1]] {
-        let site = Site::shared();
-        let network = site.network(CIDR).ipam(json!({"timeout": TIMEOUT_S}));
-        let unreadable = Foreigner::line_up_as("newer", &site, CIDR, value.to_vec());
-        let before = site.entries();
-        network.add(&Pod::new("c")).assert_error(11, &["deadline"]);
-        assert_eq!(site.entries(), before);
-        unreadable.leave(&site);
-        assert_eq!(network.add(&Pod::new("c")).address(), "10.0.0.1/24");
-    }
+    thread::scope(|scope| {
+        for value in [&b"garbage"[..], &[], &[2, 0], &[1]] {
+            scope.spawn(move || check_waited_for(value));
+        }
+    });
 }
 
 /// In line stand: one that never serves, an ADD, and the ticket that the ADD cannot read. Once the

@@ -1,6 +1,7 @@
 //! Executed as in life: by the reference CNI plugins, which find this one by its name in CNI_PATH,
 //! for a container's network namespace.
 
+use std::fs;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -104,6 +105,23 @@ impl Drop for Link {
     }
 }
 
+/// Whether this host forwards packets, set back when the test lets go of it: ptp lets it.
+struct Forwarding(String);
+
+impl Forwarding {
+    const SETTING: &str = "/proc/sys/net/ipv4/ip_forward";
+
+    fn remember() -> Self {
+        Self(fs::read_to_string(Self::SETTING).expect("the kernel has IPv4"))
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::SETTING, &self.0);
+    }
+}
+
 /// A call of a reference plugin, which delegates to the built one.
 fn call(plugin: &str, network: &Network, verb: &str, pod: &Pod) -> Call {
     let path = format!("{}:{REFERENCE_PLUGINS}", Call::folder().display());
@@ -168,6 +186,7 @@ fn bridge_delegates_to_the_plugin() {
 
 #[test]
 fn ptp_delegates_to_the_plugin() {
+    let _forwarding = Forwarding::remember();
     check("ptp", 2, &json!({}));
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{Answer, Call};
 use crate::support::etcd::Cluster;
 
-/// The `timeout` of configs whose verbs must end early, in seconds.
-pub(crate) const TIMEOUT_S: u64 = 2;
+/// The `timeout` of configs whose verbs must end early, in seconds. A quarter of it is for leaving
+/// in good order, which is enough on a busy machine too.
+pub(crate) const TIMEOUT_S: u64 = 4;
 
 /// A network configuration. It keeps its etcd running.
 #[derive(Clone)]

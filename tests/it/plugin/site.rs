@@ -79,8 +79,9 @@ impl Site {
 
     /// All that is in it, as soon as etcd tells: its leader may just be changing.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let (store, keys) = (self.store(), self.keys());
-        let listing = poll("etcd tells", || match run(list(&store, &keys)) {
+        let keys = self.keys();
+        // Each on a store of its own: its connections live no longer than their runtime.
+        let listing = poll("etcd tells", || match run(list(&self.store(), &keys)) {
             Ok(listing) => Some(listing),
             Err(Unavailable::Later(_)) => None,
             Err(error) => panic!("{error}"),

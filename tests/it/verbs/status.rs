@@ -75,16 +75,15 @@ fn status_writes_nothing() {
 fn check_unreachable(endpoint: &str) {
     let network = Site::shared().network("10.0.0.0/24");
     let network = network.ipam(json!({"etcd_host": endpoint, "timeout": TIMEOUT_S}));
-    // The fastest of a few: other tests may keep the machine busy.
-    let fastest = (0..5).map(|_| {
+    // One of a few: other tests may keep the machine busy.
+    let ends_soon = (0..5).any(|_| {
         let begin = Instant::now();
-        network
-            .status()
-            .assert_error(50, &["no address can be given"]);
-        begin.elapsed()
+        let failed = network.status();
+        let elapsed = begin.elapsed();
+        failed.assert_error(50, &["no address can be given"]);
+        elapsed < SOON
     });
-    let fastest = fastest.min().expect("there are a few");
-    assert!(fastest < SOON, "{fastest:?}");
+    assert!(ends_soon);
 }
 
 #[test]
