@@ -19,6 +19,10 @@ pub async fn status<S: Store, C: Clock>(
     let queries: Vec<_> = allocator::block_queries(&request.wants)
         .into_iter()
         .collect();
+    if queries.is_empty() {
+        // Nothing is allocated: every address is one that the config or the runtime states.
+        return Ok(());
+    }
     let snapshot = session
         .stale_snapshot(&queries)
         .await

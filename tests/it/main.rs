@@ -1,4 +1,14 @@
 //! The integration tests, in one binary: what is here runs against real processes.
 
+mod corrupt;
+mod counts;
+mod crowd;
+mod delegated;
+mod fill;
+mod full;
+mod outage;
+mod plugin;
 mod store;
 mod support;
+mod verbs;
+mod ways;

@@ -1,0 +1,122 @@
+//! A part of an etcd cluster that one test has for itself, and a look at what is in it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde_json::json;
+use whereabouts::address::{Pool, Range, RangeSpec};
+use whereabouts::audit::{Audit, audit};
+use whereabouts::clock::Chance;
+use whereabouts::listing::list;
+use whereabouts::request::Access;
+use whereabouts::store::etcd::EtcdStore;
+use whereabouts::store::keys::Keys;
+use whereabouts::store::{Entry, Unavailable};
+
+use super::Network;
+use crate::support::etcd::Cluster;
+use crate::support::{poll, run};
+
+/// A part of a cluster.
+pub(crate) struct Site {
+    /// The cluster.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Below which all keys are.
+    pub(crate) prefix: String,
+}
+
+impl Site {
+    /// A part of a cluster of one member that other tests use at the same time. The last one that
+    /// lets go ends it.
+    pub(crate) fn shared() -> Self {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+        static SITES: AtomicU64 = AtomicU64::new(0);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Cluster::start(1));
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        });
+        let number = SITES.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("/site-{number}/");
+        Self { cluster, prefix }
+    }
+
+    /// All of a cluster: for a test that counts its requests, or does something to it.
+    pub(crate) fn of(cluster: Cluster) -> Self {
+        let prefix = cluster.access().prefix;
+        let cluster = Arc::new(cluster);
+        Self { cluster, prefix }
+    }
+
+    /// A network that gives of `range`.
+    pub(crate) fn network(&self, range: &str) -> Network {
+        self.without_range().ipam(json!({"range": range}))
+    }
+
+    /// A network that has no range.
+    pub(crate) fn without_range(&self) -> Network {
+        Network::new(&self.cluster, &self.prefix)
+    }
+
+    /// How to reach it.
+    pub(crate) fn access(&self) -> Access {
+        Access {
+            prefix: self.prefix.clone(),
+            ..self.cluster.access()
+        }
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> EtcdStore {
+        EtcdStore::new(&self.access(), &Chance::new(1))
+    }
+
+    /// Its keys.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::new(&self.prefix)
+    }
+
+    /// All that is in it, as soon as etcd tells: its leader may just be changing.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let keys = self.keys();
+        // Each on a store of its own: its connections live no longer than their runtime.
+        let listing = poll("etcd tells", || match run(list(&self.store(), &keys)) {
+            Ok(listing) => Some(listing),
+            Err(Unavailable::Later(_)) => None,
+            Err(error) => panic!("{error}"),
+        });
+        listing.entries
+    }
+
+    /// All that is in it, judged.
+    pub(crate) fn audit(&self) -> Audit {
+        audit(&self.keys(), &self.entries())
+    }
+
+    /// That it is at rest, with so many claims of one address each.
+    #[track_caller]
+    pub(crate) fn assert_at_rest(&self, claims: usize) {
+        let audit = self.audit();
+        assert_eq!(audit.findings, [], "nothing is wrong");
+        let counted = (audit.claims, audit.addresses, audit.set_bits, audit.tickets);
+        assert_eq!(
+            counted,
+            (claims, claims, claims, 0),
+            "claims, addresses, bits, tickets"
+        );
+    }
+}
+
+/// The range that a config with this CIDR and nothing else gives.
+pub(crate) fn range(cidr: &str) -> Range {
+    Range::new(RangeSpec {
+        pool: Pool::default(),
+        cidr: cidr.parse().expect("a CIDR"),
+        first: None,
+        last: None,
+        exclusions: Vec::new(),
+        gateways: Vec::new(),
+    })
+    .expect("a range")
+}

@@ -1,0 +1,12 @@
+//! The verbs of CNI, end to end: a process, real etcd, and what stands there afterwards.
+
+mod add;
+mod check;
+mod del;
+mod gc;
+mod invocation;
+mod log;
+mod ranges;
+mod requested;
+mod status;
+mod versions;

@@ -1,0 +1,261 @@
+//! The two ways of a request, the checked commit and the queue, and that neither passes the other.
+//!
+//! That an uncontended ADD takes no lease is counted in `counts`.
+
+use std::cell::RefCell;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+use whereabouts::address::Name;
+use whereabouts::claim::{Ask, Attachment, Owner, Want};
+use whereabouts::clock::{Chance, SystemClock};
+use whereabouts::commands;
+use whereabouts::session::Session;
+use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
+use whereabouts::store::record::{self, Ticket};
+use whereabouts::store::{
+    At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
+};
+
+use crate::plugin::{Foreigner, Pod, Running, Site, TIMEOUT_S, range};
+use crate::support::{poll, run};
+
+const CIDR: &str = "10.0.0.0/24";
+
+/// Waits until so many tickets are there, and a process with one of them still runs.
+fn await_in_line(site: &Site, tickets: usize, process: &mut Running) {
+    poll("it stands in the queue", || {
+        assert!(process.is_running(), "it must not end before");
+        (site.audit().tickets == tickets).then_some(())
+    });
+}
+
+#[test]
+fn an_add_waits_behind_a_ticket_and_is_served_once_that_ticket_is_gone() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut add = network.call("ADD", &Pod::new("waiting")).start();
+    await_in_line(&site, 2, &mut add);
+    assert_eq!(site.audit().claims, 0, "it has not passed the queue");
+    foreigner.leave(&site);
+    assert_eq!(add.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn a_del_waits_behind_a_ticket_and_is_served_once_that_ticket_is_gone() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("leaving");
+    network.add(&pod).result();
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut del = network.call("DEL", &pod).start();
+    await_in_line(&site, 2, &mut del);
+    assert_eq!(site.audit().claims, 1, "it has not passed the queue");
+    foreigner.leave(&site);
+    del.finish().assert_silent();
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn the_queue_of_one_range_delays_no_other() {
+    let site = Site::shared();
+    let _foreigner = Foreigner::line_up(&site, CIDR);
+    let other = site.network("10.1.0.0/24");
+    assert_eq!(other.add(&Pod::new("free")).address(), "10.1.0.1/24");
+    other.del(&Pod::new("free")).assert_silent();
+}
+
+#[test]
+fn a_dual_stack_add_waits_when_the_queue_of_any_of_its_ranges_is_not_empty() {
+    let site = Site::shared();
+    let network = site
+        .network(CIDR)
+        .ipam(json!({"ipRanges": [{"range": "fd00::/64"}]}));
+    let foreigner = Foreigner::line_up(&site, "fd00::/64");
+    let mut add = network.call("ADD", &Pod::new("waiting")).start();
+    await_in_line(&site, 2, &mut add);
+    assert_eq!(site.audit().claims, 0, "it has not passed the queue");
+    foreigner.leave(&site);
+    assert_eq!(add.finish().addresses(), ["10.0.0.1/24", "fd00::1/64"]);
+}
+
+#[test]
+fn check_and_status_do_not_wait_in_the_queue() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("c");
+    let previous = network.add(&pod).result();
+    let _foreigner = Foreigner::line_up(&site, CIDR);
+    let before = site.entries();
+    network.check(&pod, &previous).assert_silent();
+    network.status().assert_silent();
+    assert_eq!(
+        network.add(&pod).result(),
+        previous,
+        "nor does an ADD that holds its address"
+    );
+    network.del(&Pod::new("unknown")).assert_silent();
+    assert_eq!(site.entries(), before);
+}
+
+/// Takes as long as the crashed process' lease lives.
+#[test]
+fn a_process_that_is_killed_in_the_queue_delays_it_until_the_end_of_its_lease() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut killed = network.call("ADD", &Pod::new("killed")).start();
+    await_in_line(&site, 2, &mut killed);
+    let mut patient = network.call("ADD", &Pod::new("patient")).start();
+    await_in_line(&site, 3, &mut patient);
+    drop(killed);
+    foreigner.leave(&site);
+    assert_eq!(patient.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+/// A verb that must wait ends by its deadline with code 11, and nothing is left of it.
+fn check_deadline(verb: &str, pod: &Pod, site: &Site) {
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    let keys = json!({"timeout": TIMEOUT_S, "log_file": log.path(), "log_level": "debug"});
+    let network = site.network(CIDR).ipam(keys);
+    let foreigner = Foreigner::line_up(site, CIDR);
+    let before = site.entries();
+    // The details depend on whether it was just looking where it stands.
+    let late = network.call(verb, pod).run();
+    late.assert_error(11, &["etcd is not available"]);
+    let log = fs::read_to_string(log.path()).expect("it was written");
+    assert_eq!(site.entries(), before, "something is left: {log}");
+    foreigner.leave(site);
+}
+
+#[test]
+fn an_add_whose_deadline_comes_in_the_queue_is_code_11_and_its_ticket_is_gone() {
+    let site = Site::shared();
+    let pod = Pod::new("late");
+    check_deadline("ADD", &pod, &site);
+    assert_eq!(site.network(CIDR).add(&pod).address(), "10.0.0.1/24");
+}
+
+#[test]
+fn a_del_whose_deadline_comes_in_the_queue_is_code_11_and_releases_nothing() {
+    let site = Site::shared();
+    let pod = Pod::new("late");
+    site.network(CIDR).add(&pod).result();
+    check_deadline("DEL", &pod, &site);
+    site.network(CIDR).del(&pod).assert_silent();
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn a_del_cancels_the_waiting_add_of_its_own_attachment() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let (pod, other) = (Pod::new("cancelled"), Pod::new("other"));
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut add = network.call("ADD", &pod).start();
+    await_in_line(&site, 2, &mut add);
+    let mut second = network.call("ADD", &other).start();
+    await_in_line(&site, 3, &mut second);
+    network.del(&pod).assert_silent();
+    add.finish().assert_error(11, &["10.0.0.0/24", "is lost"]);
+    assert_eq!(site.audit().tickets, 2, "the others still wait");
+    foreigner.leave(&site);
+    assert_eq!(second.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn two_processes_of_one_attachment_in_the_queue_get_the_same_address() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("twice");
+    let foreigner = Foreigner::line_up(&site, CIDR);
+    let mut first = network.call("ADD", &pod).start();
+    await_in_line(&site, 2, &mut first);
+    let second = network.call("ADD", &pod).start();
+    foreigner.leave(&site);
+    assert_eq!(first.finish().address(), "10.0.0.1/24");
+    assert_eq!(second.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn a_ticket_that_comes_between_the_read_and_the_commit_of_an_add_refuses_the_commit() {
+    let site = Site::shared();
+    let ticket = Ticket::Take {
+        wants: vec![Want::lowest(&range(CIDR))],
+        owner: Owner::default(),
+    };
+    let store = site.store();
+    run(async {
+        let lease = store.grant(300).await.expect("it grants").id;
+        let value = record::encode_ticket(&ticket);
+        let interruption = Txn {
+            writes: vec![Foreigner::ticket("hasty-one", &site, CIDR, value, lease)],
+            ..Txn::default()
+        };
+        let store = Interrupted {
+            store: &store,
+            interruption: RefCell::new(Some(interruption)),
+        };
+        let (keys, chance) = (site.keys(), Chance::new(1));
+        let deadline = Duration::from_secs(TIMEOUT_S);
+        let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
+        let ask = Ask {
+            attachment: Attachment {
+                network: Name::new("net").expect("a name"),
+                container: Name::new("hasty").expect("a name"),
+                interface: "eth0".to_owned(),
+            },
+            wants: vec![Want::lowest(&range(CIDR))],
+            owner: Owner::default(),
+        };
+        let late = commands::add(&session, &ask).await.expect_err("it waits");
+        assert_eq!(late.code(), 11, "{late}");
+        assert!(store.interruption.borrow().is_none(), "it came between");
+    });
+    let audit = site.audit();
+    assert_eq!((audit.claims, audit.set_bits, audit.tickets), (0, 0, 1));
+}
+
+/// etcd, in which somebody commits something just before the first commit of ours.
+struct Interrupted<'a> {
+    store: &'a EtcdStore,
+    interruption: RefCell<Option<Txn>>,
+}
+
+impl Store for Interrupted<'_> {
+    type Watch = EtcdWatch;
+
+    async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
+        self.store.read(reads, at).await
+    }
+
+    async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
+        let interruption = self.interruption.take();
+        if let Some(interruption) = interruption {
+            self.store.commit(&interruption).await?;
+        }
+        self.store.commit(txn).await
+    }
+
+    async fn grant(&self, ttl_s: i64) -> Result<Lease, Unavailable> {
+        self.store.grant(ttl_s).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        self.store.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        self.store.revoke(lease).await
+    }
+
+    async fn watch(&self, keys: &[Vec<u8>]) -> Result<EtcdWatch, Unavailable> {
+        self.store.watch(keys).await
+    }
+}
