@@ -213,6 +213,21 @@ const SCENARIOS: &[Scenario] = &[
         ..WORLD
     },
     Scenario {
+        name: "a join without a reply and a lost revocation",
+        jobs: &[(0, ADD, 1), (0, DEL, 1), (1, ADD, 1)],
+        tries: 0,
+        faults: faults(2, 0, 0, 0),
+        ..WORLD
+    },
+    Scenario {
+        name: "a queue with one time-out",
+        jobs: &[(0, ADD, 1), (1, ADD, 1), (2, ADD, 1)],
+        tries: 0,
+        batch: 2,
+        faults: faults(1, 0, 0, 0),
+        ..WORLD
+    },
+    Scenario {
         name: "two DELs of one attachment",
         held: &[0b1, 0b0, 0b0],
         jobs: &[(0, DEL, 1), (0, DEL, 1), (1, ADD, 1)],
@@ -224,7 +239,7 @@ const SCENARIOS: &[Scenario] = &[
         held: &[0b1, 0b10, 0b0],
         jobs: &[(0, DEL, 1), (1, DEL, 2), (2, ADD, 3)],
         tries: 0,
-        faults: faults(1, 1, 1, 0),
+        faults: faults(0, 1, 1, 0),
         ..WORLD
     },
 ];
