@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) modified: Revision,
 }
 
+pub(crate) type Leased = (Value, Option<usize>);
+
 /// A transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Txn {
@@ -48,7 +50,7 @@ pub(crate) struct Txn {
     /// Queues that must have no tickets but those it deletes.
     pub(crate) nobody_in: u8,
     /// Values with their leases, or deletions.
-    pub(crate) writes: Vec<(Key, Option<(Value, Option<usize>)>)>,
+    pub(crate) writes: Vec<(Key, Option<Leased>)>,
     /// Who serves which queue with it: looked at only to judge promise 7.
     pub(crate) holder: Option<(usize, u8)>,
 }

@@ -6,7 +6,7 @@
 //! sent in one step and applied in another. When no reply comes in time (`TimeOut`) it is applied at
 //! any later time (`Land`) or never: a lost request, a lost reply or a late request. A killed process
 //! takes no more steps, a paused one takes its next step late, and a lease may end (`Expire`) under
-//! a live process. A lease ends with its process, unless its revocation is lost.
+//! a live process. A process ends its lease before it ends, unless it is killed.
 //!
 //! Not modelled: time; watches and touches as wake-ups (who has something to do does it at any later
 //! time); `open/`, `full/` and the search; failed reads; limits of operations; a second lease of one
@@ -51,6 +51,8 @@ enum Plant {
     ClaimUnchecked,
     TicketOverAnother,
     UnknownIsFailure,
+    /// The last revocation is tried once, even if a ticket may still be put with the lease.
+    RevocationLost,
 }
 
 /// How many are left of each kind.
@@ -210,31 +212,7 @@ impl Scenario {
                     go(state, At::End(Released));
                 }
             }
-            At::Try(tries) => {
-                let blind = verb == Verb::Del && self.plant == Some(Plant::ClaimUnchecked);
-                let busy = members(ranges).find(|queue| !state.etcd.queue(*queue).is_empty());
-                match told.filter(|_| !blind) {
-                    Some(Failed) => go(state, At::Look),
-                    Some(verdict) => go(state, At::End(verdict)),
-                    None if busy.is_some() || tries == self.tries => {
-                        let queue = busy.or(members(ranges).next()).expect("a job has a range");
-                        state.processes[p].ticket = Key::Ticket(queue, verb, attachment);
-                        state.etcd.grant(p);
-                        go(state, At::Join);
-                    }
-                    None => {
-                        let mut draft = Draft::new(self, state);
-                        match draft.serve(attachment, demand) {
-                            Full => go(state, At::End(Full)),
-                            verdict => {
-                                let mut txn = draft.finish();
-                                txn.nobody_in = ranges;
-                                send(state, txn, At::End(verdict), At::Try(tries + 1), true);
-                            }
-                        }
-                    }
-                }
-            }
+            At::Try(tries) => self.try_once(state, p, tries),
             At::Join => match (mine, told) {
                 _ if !state.etcd.is_alive(p) => go(state, At::End(Failed)),
                 (Some(_), _) => go(state, At::Line(None)),
@@ -280,6 +258,43 @@ impl Scenario {
             At::End(_) | At::Killed => return None,
         }
         Some(())
+    }
+
+    /// An optimistic try, or the way to the queue.
+    fn try_once(&self, state: &mut State, p: usize, tries: u8) {
+        let (attachment, verb, ranges) = self.jobs[p];
+        let demand = state.processes[p].demand;
+        let told = state.told(attachment, demand);
+        let go = |state: &mut State, at| state.processes[p].at = at;
+        let blind = verb == Verb::Del && self.plant == Some(Plant::ClaimUnchecked);
+        let busy = members(ranges).find(|queue| !state.etcd.queue(*queue).is_empty());
+        match told.filter(|_| !blind) {
+            Some(Failed) => go(state, At::Look),
+            Some(verdict) => go(state, At::End(verdict)),
+            None if busy.is_some() || tries == self.tries => {
+                let queue = busy.or(members(ranges).next()).expect("a job has a range");
+                state.processes[p].ticket = Key::Ticket(queue, verb, attachment);
+                state.etcd.grant(p);
+                go(state, At::Join);
+            }
+            None => {
+                let mut draft = Draft::new(self, state);
+                match draft.serve(attachment, demand) {
+                    Full => go(state, At::End(Full)),
+                    verdict => {
+                        let mut txn = draft.finish();
+                        txn.nobody_in = ranges;
+                        let (done, refused) = (At::End(verdict), At::Try(tries + 1));
+                        state.processes[p].sent = Some(Sent {
+                            txn,
+                            done,
+                            refused,
+                            settles: true,
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// No reply came in time.
@@ -364,13 +379,15 @@ impl Model for Scenario {
         for (p, process) in state.processes.iter().enumerate() {
             let ended = matches!(process.at, At::End(_) | At::Killed);
             let (sent, alive) = (process.sent.is_some(), state.etcd.is_alive(p));
+            let revokes = matches!(process.at, At::Revoke(_));
+            let loses_it = self.plant == Some(Plant::RevocationLost);
             let hands_over = matches!(process.at, At::Line(Some(_)));
             let deadline = left.give_ups > 0 && matches!(process.at, At::Join | At::Line(None));
             let possible = [
                 (!ended && !sent, Action::Step(p)),
                 (sent, Action::Deliver(p)),
                 (
-                    left.time_outs > 0 && (sent || matches!(process.at, At::Revoke(_))),
+                    left.time_outs > 0 && (sent || revokes && loses_it),
                     Action::TimeOut(p),
                 ),
                 (left.kills > 0 && !ended && (sent || alive), Action::Kill(p)),
@@ -417,13 +434,14 @@ impl Model for Scenario {
                 }
                 state.etcd.end_lease(p);
             }
-            Action::GiveUp(p) => match state.processes[p].at {
-                At::Line(Some(verdict)) => state.processes[p].at = At::Leave(verdict),
-                _ => {
-                    state.left.give_ups -= 1;
-                    state.processes[p].at = At::Leave(Failed);
-                }
-            },
+            Action::GiveUp(p) => {
+                let decided = match state.processes[p].at {
+                    At::Line(decided) => decided,
+                    _ => None,
+                };
+                state.left.give_ups -= u8::from(decided.is_none());
+                state.processes[p].at = At::Leave(decided.unwrap_or(Failed));
+            }
         }
         Some(state.in_short())
     }
