@@ -66,8 +66,8 @@ pub enum Finding {
     },
     /// A block has both keys.
     OpenAndFull(Slot),
-    /// A block stands under `open/` without a free bit, or under `full/` with one.
-    WrongPlace(Slot),
+    /// A block stands under `open/` without a free bit.
+    NoFreeBit(Slot),
     /// A block is full and the next one does not exist.
     NoSuccessor(Slot),
     /// A ticket has no lease, so that it would stay for ever.
@@ -106,12 +106,7 @@ impl fmt::Display for Finding {
                 )
             }
             Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
-            Self::WrongPlace(slot) => {
-                write!(
-                    f,
-                    "block {slot} stands under the wrong one of open/ and full/"
-                )
-            }
+            Self::NoFreeBit(slot) => write!(f, "block {slot} is open and has no free bit"),
             Self::NoSuccessor(slot) => {
                 write!(f, "block {slot} is full and the next one does not exist")
             }
@@ -141,10 +136,17 @@ impl Auditor {
     fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let text = || String::from_utf8_lossy(&entry.key).into_owned();
         let result = match keys.decode(&entry.key) {
-            Ok(Key::Open(slot)) => record::decode_block(&entry.value)
-                .map(|bitmap| self.enter_block(slot, bitmap, Place::Open)),
-            Ok(Key::Full(slot)) => record::decode_block(&entry.value)
-                .map(|bitmap| self.enter_block(slot, bitmap, Place::Full)),
+            Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
+                if bitmap.is_full(slot.block.family()) {
+                    self.audit.findings.push(Finding::NoFreeBit(slot.clone()));
+                }
+                self.enter_block(slot, bitmap);
+            }),
+            Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
+                let bitmap = Bitmap::full(slot.block.family());
+                self.full.push(slot.clone());
+                self.enter_block(slot, bitmap);
+            }),
             Ok(Key::Claim(attachment)) => record::decode_claim(&entry.value)
                 .map(|claim| self.enter_claim(&attachment, &claim)),
             Ok(Key::Ticket(_)) => {
@@ -172,16 +174,9 @@ impl Auditor {
         }
     }
 
-    fn enter_block(&mut self, slot: Slot, bitmap: Bitmap, place: Place) {
+    fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
         self.audit.blocks += 1;
         self.audit.set_bits += bitmap.bits().count();
-        let is_full = bitmap.is_full(slot.block.family());
-        if is_full != (place == Place::Full) {
-            self.audit.findings.push(Finding::WrongPlace(slot.clone()));
-        }
-        if place == Place::Full {
-            self.full.push(slot.clone());
-        }
         if self.blocks.insert(slot.clone(), bitmap).is_some() {
             self.audit.findings.push(Finding::OpenAndFull(slot));
         }
@@ -245,10 +240,4 @@ impl Auditor {
         }
         audit
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Open,
-    Full,
 }

@@ -111,7 +111,7 @@ pub const LONGEST_RETRY_MS: u64 = 1_000;
 pub const STAGGER_MS: u64 = 30;
 
 /// Entries of any kind that one page of a listing holds.
-pub const ENTRIES_PER_PAGE: u32 = 5_000;
+pub const ENTRIES_PER_PAGE: u32 = 50_000;
 
 /// Claims that one page of a listing holds.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tracing::debug;
 
-use crate::allocator::{Budget, Demand, Plan, Verdict, decide};
+use crate::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use crate::claim::QueueId;
 use crate::clock::Clock;
 use crate::limits;
@@ -72,7 +72,7 @@ fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
     };
     let mut queries = vec![claim];
     queries.extend(queues.iter().map(oldest));
-    queries.extend(demand.block_queries());
+    queries.extend(demand.block_queries(Reach::OneDemand));
     queries
 }
 

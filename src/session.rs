@@ -238,6 +238,15 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         }
     }
 
+    /// Ends a lease for certain, so that nothing can be bound to it any more: what was sent with it
+    /// and is still on its way will be refused.
+    pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
+        match self.repeat(|| self.store.revoke(lease)).await {
+            Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Watches `keys` from now on.
     pub async fn watch(&self, keys: &[Vec<u8>]) -> Result<S::Watch, Failure> {
         self.repeat(|| self.store.watch(keys)).await

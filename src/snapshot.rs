@@ -317,7 +317,7 @@ impl Snapshot {
                 self.queues.insert(queue.clone(), queued);
             }
             Query::Full(slot) => {
-                let full = only(entries).map(|entry| read_block(&entry, slot, Fill::Full));
+                let full = only(entries).map(|entry| read_full(&entry, slot));
                 self.full.insert(slot.clone(), full.transpose()?);
             }
             Query::Open {
@@ -336,7 +336,7 @@ impl Snapshot {
                     if cut {
                         known_through = slot.block;
                     }
-                    let block = read_block(&entry, &slot, Fill::Open)?;
+                    let block = read_open(&entry, &slot)?;
                     self.open.insert(slot, block);
                 }
                 let span = self.spans.entry(from.clone()).or_insert(known_through);
@@ -345,13 +345,6 @@ impl Snapshot {
         }
         Ok(())
     }
-}
-
-/// Which of its two keys a block has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fill {
-    Open,
-    Full,
 }
 
 fn only(entries: Vec<Entry>) -> Option<Entry> {
@@ -385,20 +378,23 @@ fn stored<T>(
     })
 }
 
-fn read_block(entry: &Entry, slot: &Slot, fill: Fill) -> Result<Stored<Bitmap>, Corrupt> {
+fn read_open(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
     let block = stored(entry, record::decode_block)?;
-    let is_full = block.value.is_full(slot.block.family());
-    if slot.block.address(0).ends_in_zero() && block.value.is_set(0) {
-        return Err(Corrupt::new(
-            &entry.key,
-            &"an address that ends in .0 is marked as taken",
-        ));
+    if slot.block.base().ends_in_zero() && block.value.is_set(0) {
+        let reason = "an address that ends in .0 is marked as taken";
+        return Err(Corrupt::new(&entry.key, &reason));
     }
-    match fill {
-        Fill::Open if is_full => Err(Corrupt::new(&entry.key, &"it is open and has no free bit")),
-        Fill::Full if !is_full => Err(Corrupt::new(&entry.key, &"it is full and has a free bit")),
-        Fill::Open | Fill::Full => Ok(block),
+    if block.value.is_full(slot.block.family()) {
+        return Err(Corrupt::new(&entry.key, &"it is open and has no free bit"));
     }
+    Ok(block)
+}
+
+fn read_full(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
+    let family = slot.block.family();
+    stored(entry, |value| {
+        record::decode_full(value).map(|()| Bitmap::full(family))
+    })
 }
 
 fn listed(keys: &Keys, entry: Entry) -> Listed {

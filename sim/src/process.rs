@@ -254,7 +254,7 @@ async fn execute(client: &Client, job: &Job) -> Answer {
             .await
             .map(|()| Vec::new()),
     };
-    let took = world.elapsed() - started;
+    let took = world.elapsed().saturating_sub(started);
     let identity = client.identity();
     let mut judge = cluster.judge();
     if took > deadline.max(Duration::from_secs(1)) + cluster.paused(identity.id) {

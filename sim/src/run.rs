@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use whereabouts::address::Name;
-use whereabouts::allocator::{Budget, Demand, decide};
+use whereabouts::allocator::{Budget, Demand, Reach, decide};
 use whereabouts::claim::{Ask, Attachment, Owner, Want};
 use whereabouts::clock::Chance;
 use whereabouts::session::{Commit, Session};
@@ -27,6 +27,9 @@ const FAULTS_END: Duration = Duration::from_secs(120);
 
 /// Virtual time in which everything must end, once nothing fails any more.
 const PROGRESS: Duration = Duration::from_secs(1_200);
+
+/// Steps of the scheduler in which everything must end: a hundred times more than it takes.
+const MOST_STEPS: u64 = 3_000_000;
 
 /// What came of a history.
 #[derive(Debug)]
@@ -70,8 +73,10 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
         .collect();
     world.spawn(nemesis::haunt(cluster.clone(), runtime.clone()));
     let mut last: Option<TaskId> = None;
+    let mut steps = 0_u64;
     let mut calm_since = None;
     while cluster.judge().finding().is_none() {
+        steps += 1;
         match world.step() {
             Step::Ran(_) => {}
             Step::Waited(by) => cluster.pass(by),
@@ -89,6 +94,10 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
         }
         if last.is_some_and(|last| !world.is_alive(last)) {
             break;
+        }
+        if steps > MOST_STEPS {
+            let text = format!("not everything has ended after {steps} steps");
+            cluster.judge().accuse(10, text);
         }
         if calm_since.is_some_and(|since| world.elapsed() > since + PROGRESS) {
             let text = format!("not everything has ended {PROGRESS:?} after the last fault");
@@ -137,7 +146,7 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
     let session = Session::new(store, world, &chance, keys, Duration::from_secs(60));
     let mut rest = demands.as_slice();
     while let Some(first) = rest.first() {
-        let queries: Vec<_> = first.block_queries().into_iter().collect();
+        let queries: Vec<_> = first.block_queries(Reach::Batch).into_iter().collect();
         let mut snapshot = block_on(session.snapshot(&queries)).expect("memory does not fail");
         let budget = Budget {
             compares: 100,

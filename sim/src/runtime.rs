@@ -343,16 +343,7 @@ impl Runtime {
         let chance = self.0.cluster.world().chance();
         let no_list = !self.0.cluster.is_calm() && chance.below(4) == 0;
         for network in ["net", "other"] {
-            let known = self.0.known.borrow();
-            let valid = known.iter().filter(|(attachment, (node, _))| {
-                *node == id && attachment.network.as_str() == network
-            });
-            let valid = valid.map(|(attachment, _)| ValidAttachment {
-                container: attachment.container.as_str().to_owned(),
-                interface: attachment.interface.clone(),
-            });
-            let valid = (!no_list).then(|| valid.collect());
-            drop(known);
+            let valid = (!no_list).then(|| self.valid_attachments(id, network));
             let network = Name::new(network).expect("a name");
             let gc = GcRequest {
                 network,
@@ -362,6 +353,20 @@ impl Runtime {
             self.execute(id, Job::Gc(gc)).await;
         }
         node.collecting.set(false);
+    }
+
+    /// What a runtime knows to be in use on its node.
+    fn valid_attachments(&self, id: NodeId, network: &str) -> Vec<ValidAttachment> {
+        let known = self.0.known.borrow();
+        let of_node = known.iter().filter(|(attachment, (node, _))| {
+            *node == id && attachment.network.as_str() == network
+        });
+        of_node
+            .map(|(attachment, _)| ValidAttachment {
+                container: attachment.container.as_str().to_owned(),
+                interface: attachment.interface.clone(),
+            })
+            .collect()
     }
 
     async fn ask_status(&self, node: NodeId) {

@@ -79,11 +79,10 @@ impl Step {
         match (joins, checks_ticket, deletes_tickets, writes_claims) {
             (true, ..) => Self::Join,
             (_, true, false, false) if txn.writes.is_empty() => Self::Batch,
-            (_, true, false, false) => Self::Fence,
             (_, true, true, false) if txn.writes.len() <= 2 => Self::Leave,
             (_, true, ..) => Self::Batch,
             (_, false, _, true) => Self::Commit,
-            (_, false, _, false) => Self::Fence,
+            (_, _, false, false) | (_, false, true, false) => Self::Fence,
         }
     }
 }

@@ -170,6 +170,15 @@ impl Bitmap {
         })
     }
 
+    /// The bitmap of a full block of `family`: all bits set, but for bit 0 of an IPv4 block.
+    pub fn full(family: Family) -> Self {
+        let mut bitmap = Self([u64::MAX; 4]);
+        if family == Family::V4 {
+            bitmap.clear(0);
+        }
+        bitmap
+    }
+
     /// Whether no address of a block of `family` is left: of an IPv4 block, bit 0 never counts.
     pub fn is_full(&self, family: Family) -> bool {
         let uncounted = match family {

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::address::{Bitmap, BlockId, Slot};
+use crate::address::{Bitmap, BlockId, Interval, Pool, Slot};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
 use crate::draft::Draft;
 use crate::limits;
@@ -55,9 +55,9 @@ impl Demand {
     }
 
     /// The blocks to read for a first decision. One read is nearly always enough.
-    pub fn block_queries(&self) -> BTreeSet<Query> {
+    pub fn block_queries(&self, reach: Reach) -> BTreeSet<Query> {
         match self {
-            Self::Take(ask) => block_queries(&ask.wants),
+            Self::Take(ask) => block_queries(&ask.wants, reach),
             Self::Release { held, .. } => held
                 .iter()
                 .flat_map(|held| Query::block(&held.slot()))
@@ -66,33 +66,47 @@ impl Demand {
     }
 }
 
-/// The blocks to read for a first decision on `wants`.
-pub fn block_queries(wants: &[Want]) -> BTreeSet<Query> {
-    let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
-    wants
-        .iter()
-        .flat_map(|want| want_queries(want, share))
-        .collect()
+/// How far a decision may step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It is about one demand, which takes one address of each range.
+    OneDemand,
+    /// It is about many, which may fill several blocks.
+    Batch,
 }
 
-fn want_queries(want: &Want, intervals_at_once: usize) -> Vec<Query> {
-    let pool = &want.range.pool;
-    match &want.choice {
-        Choice::Exactly(address) => Query::block(&Slot::of(pool, *address)).to_vec(),
+/// The blocks to read for a first decision on `wants`.
+pub fn block_queries(wants: &[Want], reach: Reach) -> BTreeSet<Query> {
+    let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
+    let queries = wants.iter().flat_map(|want| match &want.choice {
+        Choice::Exactly(address) => Query::block(&Slot::of(&want.range.pool, *address)).to_vec(),
         Choice::Lowest(intervals) => intervals
             .iter()
-            .take(intervals_at_once)
-            .flat_map(|interval| {
-                let (first, last) = interval.blocks();
-                search_queries(
-                    &Slot {
-                        pool: pool.clone(),
-                        block: first,
-                    },
-                    last,
-                )
-            })
+            .take(share)
+            .flat_map(|interval| interval_queries(&want.range.pool, *interval, reach))
             .collect(),
+    });
+    queries.collect()
+}
+
+fn interval_queries(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Query> {
+    let (first, last) = interval.blocks();
+    let from = Slot {
+        pool: pool.clone(),
+        block: first,
+    };
+    let begins_a_block = interval.first().bit() <= u8::from(first.base().ends_in_zero());
+    match reach {
+        // An open first block, or else the first open one after it, has a free bit for it.
+        Reach::OneDemand if begins_a_block => {
+            let open = Query::Open {
+                from: from.clone(),
+                through: last,
+                limit: 1,
+            };
+            vec![Query::Full(from), open]
+        }
+        Reach::OneDemand | Reach::Batch => search_queries(&from, last),
     }
 }
 
@@ -105,12 +119,12 @@ fn search_queries(from: &Slot, through: BlockId) -> Vec<Query> {
         .flatten()
         .map(Query::Full);
     let limit = limits::OPEN_BLOCKS_PER_READ;
-    full.chain([Query::Open {
+    let open = Query::Open {
         from: from.clone(),
         through,
         limit,
-    }])
-    .collect()
+    };
+    full.chain([open]).collect()
 }
 
 /// What is decided of a demand.
@@ -342,7 +356,12 @@ impl Plan {
             if moves {
                 draft.delete(other);
             }
-            draft.put(key, record::encode_block(&change.now));
+            let value = if now_full {
+                record::encode_full()
+            } else {
+                record::encode_block(&change.now)
+            };
+            draft.put(key, value);
         }
         for slot in &self.ensured {
             let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));

@@ -449,7 +449,10 @@ proptest! {
                 }
             });
         }
-        let queries: BTreeSet<Query> = demands.iter().flat_map(Demand::block_queries).collect();
+        let queries: BTreeSet<Query> = demands
+            .iter()
+            .flat_map(|demand| demand.block_queries(Reach::Batch))
+            .collect();
         let queries: Vec<Query> = queries.into_iter().collect();
         let budget = Budget { compares: most, operations: most };
         let session = bench.session();

@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use crate::allocator;
+use crate::allocator::{self, Reach};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::request::{StatusRequest, WhenFull};
@@ -16,7 +16,7 @@ pub async fn status<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     request: &StatusRequest,
 ) -> Result<(), Error> {
-    let queries: Vec<_> = allocator::block_queries(&request.wants)
+    let queries: Vec<_> = allocator::block_queries(&request.wants, Reach::OneDemand)
         .into_iter()
         .collect();
     if queries.is_empty() {

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::leave::write_removal;
 use super::line::{LeaseEnded, Line};
-use crate::allocator::{Budget, Demand, Plan, Verdict, decide};
+use crate::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use crate::claim::{Ask, Attachment};
 use crate::clock::Clock;
 use crate::draft::Draft;
@@ -246,7 +246,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let blocks: BTreeSet<Query> = undecided
             .into_iter()
             .chain(demands)
-            .flat_map(Demand::block_queries)
+            .flat_map(|demand| demand.block_queries(Reach::Batch))
             .take(limits::QUERIES_PER_BATCH)
             .collect();
         let (queue, limit) = (self.id().queue.clone(), limits::TICKETS_PER_READ);

@@ -1,6 +1,6 @@
 //! Leaving the queue: whoever deletes the oldest ticket wakes the next, in the same transaction.
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::line::Line;
 use crate::allocator::Verdict;
@@ -59,8 +59,19 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 }
             },
         };
-        self.session.settling().revoke(self.lease.id).await;
+        self.end_lease().await;
         result
+    }
+
+    /// Ends the lease: for certain, if a put of the ticket may still be on its way. It would put the
+    /// ticket of a process that is gone, perhaps of an attachment that is deleted by then.
+    async fn end_lease(&self) {
+        let session = self.session.settling();
+        if !self.put_unknown {
+            session.revoke(self.lease.id).await;
+        } else if let Err(failure) = session.end_lease(self.lease.id).await {
+            warn!(%failure, "a ticket may come back until its lease ends by itself");
+        }
     }
 
     /// Deletes the ticket, if it is there, and tells what came of the demand until then.

@@ -36,6 +36,9 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) renew_at: Instant,
     /// The ticket's create revision, as long as it may exist: the place in the queue.
     pub(super) place: Option<Revision>,
+    /// Whether a put of the ticket may still be on its way: the end of the lease makes it
+    /// impossible.
+    pub(super) put_unknown: bool,
     id: TicketId,
     key: Vec<u8>,
     claim_key: Vec<u8>,
@@ -71,6 +74,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             lease,
             renew_at,
             place: None,
+            put_unknown: false,
             id,
             key,
             claim_key,
@@ -127,11 +131,16 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                     return Ok(self.standing(&snapshot));
                 }
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
-                // Either way the next try finds out: the ticket names its lease.
-                Ok(Commit::Unknown(reason)) => self.session.pause(&mut pauses, &reason).await?,
+                // The next try finds out whether it was done: the ticket names its lease. If not,
+                // it may still be.
+                Ok(Commit::Unknown(reason)) => {
+                    self.put_unknown = true;
+                    self.session.pause(&mut pauses, &reason).await?;
+                }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the ticket was there");
                     self.lease = self.session.grant().await?;
+                    self.put_unknown = false;
                     self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
                 }
                 Err(failure) => return Err(failure),

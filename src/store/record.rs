@@ -68,7 +68,7 @@ fn garbage(reason: &dyn fmt::Display) -> RecordError {
     RecordError::Garbage(reason.to_string())
 }
 
-/// The value of a block.
+/// The value of an open block.
 pub fn encode_block(bitmap: &Bitmap) -> Vec<u8> {
     let mut value = vec![FORMAT];
     value.extend_from_slice(&bitmap.to_bytes());
@@ -85,6 +85,19 @@ pub fn decode_block(value: &[u8]) -> Result<Bitmap, RecordError> {
         ))
     })?;
     Ok(Bitmap::from_bytes(bytes))
+}
+
+/// The value of a full block: that it is full says which bits are set.
+pub fn encode_full() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// The inverse of [`encode_full`].
+pub fn decode_full(value: &[u8]) -> Result<(), RecordError> {
+    match body(value)? {
+        [] => Ok(()),
+        rest => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
+    }
 }
 
 /// The value of a claim.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use whereabouts::address::{Address, Name, Range};
-use whereabouts::allocator::{Budget, Demand, Verdict, decide};
+use whereabouts::allocator::{Budget, Demand, Reach, Verdict, decide};
 use whereabouts::claim::{Ask, Attachment, Owner, Want};
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::limits;
@@ -68,7 +68,9 @@ async fn serve(site: &Site, mut demands: &[Demand]) {
     let session = Session::new(&store, &SystemClock, &chance, &keys, BOUND);
     let queries = |demands: &[Demand]| -> BTreeSet<Query> {
         let batch = demands.iter().take(BATCH);
-        batch.flat_map(Demand::block_queries).collect()
+        batch
+            .flat_map(|demand| demand.block_queries(Reach::Batch))
+            .collect()
     };
     let first: Vec<Query> = queries(demands).into_iter().collect();
     let mut snapshot = session.snapshot(&first).await.expect("it reads");

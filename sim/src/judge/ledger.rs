@@ -8,6 +8,9 @@ use whereabouts::store::keys::{Key, Keys, TicketId};
 use whereabouts::store::record;
 use whereabouts::store::{Event, LeaseId, Revision};
 
+/// The states that something had, each from a revision on.
+type Past<T> = Vec<(Revision, T)>;
+
 /// A ticket in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TicketAt {
@@ -56,9 +59,9 @@ pub struct Ledger {
     /// The addresses of all claims, as blocks would have them.
     held: BTreeMap<Slot, Bitmap>,
     /// The bitmaps that each block had, by revision.
-    past: BTreeMap<Slot, Vec<(Revision, Bitmap)>>,
+    past: BTreeMap<Slot, Past<Bitmap>>,
     /// What each attachment held, by revision.
-    past_claims: BTreeMap<Attachment, Vec<(Revision, Option<Vec<Held>>)>>,
+    past_claims: BTreeMap<Attachment, Past<Option<Vec<Held>>>>,
 }
 
 impl Ledger {
@@ -186,10 +189,10 @@ impl Ledger {
                 .map_err(|error| error.to_string())?;
             match (key, event) {
                 (Key::Open(slot), event) => {
-                    self.apply_block(slot, event, Place::Open, &mut change)?
+                    self.apply_block(slot, event, Place::Open, &mut change)?;
                 }
                 (Key::Full(slot), event) => {
-                    self.apply_block(slot, event, Place::Full, &mut change)?
+                    self.apply_block(slot, event, Place::Full, &mut change)?;
                 }
                 (Key::Claim(attachment), event) => {
                     self.apply_claim(attachment, event, &mut change)?;
@@ -232,9 +235,12 @@ impl Ledger {
         };
         match event {
             Event::Put(entry) => {
-                let bitmap =
-                    record::decode_block(&entry.value).map_err(|error| error.to_string())?;
-                blocks.insert(slot.clone(), bitmap);
+                let bitmap = match place {
+                    Place::Open => record::decode_block(&entry.value),
+                    Place::Full => record::decode_full(&entry.value)
+                        .map(|()| Bitmap::full(slot.block.family())),
+                };
+                blocks.insert(slot.clone(), bitmap.map_err(|error| error.to_string())?);
             }
             Event::Deleted { .. } => drop(blocks.remove(&slot)),
         }

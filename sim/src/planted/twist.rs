@@ -1,6 +1,6 @@
 //! Where the bugs are planted: what passes between the production code and the cluster, changed.
 
-use whereabouts::address::{Address, Bitmap, Interval, Name};
+use whereabouts::address::{Address, Bitmap, Family, Interval, Name};
 use whereabouts::claim::{Ask, Choice};
 use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::record;
@@ -87,23 +87,23 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
             &|compare| matches!(compare, Compare::Absent(key) if key.get(2..).is_some_and(|k| k.starts_with(b"/full/"))),
         ),
         (Some(Bug::ClaimUnchecked), _) => {
-            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_claim(key)))
+            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_claim(key)));
         }
         (Some(Bug::QueueUnchecked), Step::Commit)
         | (Some(Bug::LeavesWithoutLooking), Step::Leave) => {
             drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
         }
         (Some(Bug::HolderUnfenced), Step::Batch) => {
-            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)))
+            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)));
         }
         (Some(Bug::CancelledTicketServed), Step::Batch) => drop_compares(
             &|compare| matches!(compare, Compare::Modified(key, _) if is_ticket(key) && !own(key)),
         ),
         (Some(Bug::TicketOverwritten), Step::Join) => {
-            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)))
+            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)));
         }
         (Some(Bug::TicketOverwritten), Step::Batch) => {
-            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)))
+            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)));
         }
         (Some(Bug::ReleaseUnguarded), Step::Commit | Step::Batch) if deletes_claims(txn) => {
             drop_compares(&|compare| {
@@ -129,8 +129,13 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
             }
             Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) => true,
         }),
-        (Some(Bug::FullNotMovedBack), _) => move_all(&mut twisted, b"/open/", b"/full/"),
-        (Some(Bug::ZeroCountedAsFree), _) => move_all(&mut twisted, b"/full/", b"/open/"),
+        (Some(Bug::FullNotMovedBack), _) => {
+            stay(&mut twisted, b"/full/", b"/open/", &record::encode_full());
+        }
+        (Some(Bug::ZeroCountedAsFree), _) => {
+            let value = record::encode_block(&Bitmap::full(Family::V4));
+            stay(&mut twisted, b"/open/", b"/full/", &value);
+        }
         (Some(Bug::TwoTransactions), Step::Commit) => {
             if let Some(first) = first_half(txn) {
                 twisted.compares.clear();
@@ -170,8 +175,8 @@ fn deletes_claims(txn: &Txn) -> bool {
         .any(|write| matches!(write, Write::Delete(key) if is_claim(key)))
 }
 
-/// A block that would move from `from` to `to` is written where it was, with its new value.
-fn move_all(txn: &mut Txn, to: &[u8], from: &[u8]) {
+/// A block that would move from `from` to `to` stays where it is, with this value.
+fn stay(txn: &mut Txn, from: &[u8], to: &[u8], stays: &[u8]) {
     let stands = |key: &[u8], part: &[u8]| key.get(2..).is_some_and(|rest| rest.starts_with(part));
     let deleted: Vec<Vec<u8>> = txn
         .writes
@@ -183,16 +188,14 @@ fn move_all(txn: &mut Txn, to: &[u8], from: &[u8]) {
         .collect();
     for old in deleted {
         let new = [&old[..2], to, &old[2 + from.len()..]].concat();
-        let moved = |write: &Write| matches!(write, Write::Put { key, .. } if *key == new);
-        if txn.writes.iter().any(moved) {
-            txn.writes
-                .retain(|write| !matches!(write, Write::Delete(key) if *key == old));
-            for write in &mut txn.writes {
-                if let Write::Put { key, .. } = write
-                    && *key == new
-                {
-                    key.clone_from(&old);
-                }
+        txn.writes
+            .retain(|write| !matches!(write, Write::Delete(key) if *key == old));
+        for write in &mut txn.writes {
+            if let Write::Put { key, value, .. } = write
+                && *key == new
+            {
+                key.clone_from(&old);
+                *value = stays.to_vec();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use whereabouts::address::Family;
-use whereabouts::allocator::{Budget, Demand, Plan, Verdict, decide};
+use whereabouts::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use whereabouts::audit::{Audit, audit};
 use whereabouts::claim::{Ask, QueueId};
 use whereabouts::clock::{Chance, Clock, SystemClock};
@@ -102,7 +102,7 @@ impl<'c> RangeUnderLoad<'c> {
     async fn fill(&self, from: u64, to: u64) -> Result<(), String> {
         let session = self.session(FILL_DEADLINE);
         let take = |number| Demand::Take(self.workload.ask(number));
-        let queries = take(from).block_queries();
+        let queries = take(from).block_queries(Reach::Batch);
         let queries: Vec<Query> = queries.into_iter().collect();
         let budget = Budget {
             compares: limits::TRANSACTION_OPERATIONS,
