@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use ipnet::IpNet;
 use serde_json::Value;
-use whereabouts::address::{Address, BlockId, Family, Slot};
+use whereabouts::address::{Address, Bitmap, BlockId, Family, Slot};
 use whereabouts::allocator::{Demand, Verdict};
 use whereabouts::audit::{Audit, audit};
 use whereabouts::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
@@ -142,7 +142,11 @@ pub fn block(data: &[u8]) {
         let network = Network::with(&key, data);
         let status = block_on(commands::status(&network.session(), &status(&ask)));
         let added = block_on(commands::add(&network.session(), &ask));
-        let Ok(bitmap) = &decoded else {
+        let in_place = |bitmap: &Bitmap| {
+            let is_full_key = matches!(key, Key::Full(_));
+            !bitmap.is_set(0) && bitmap.is_full(Family::V4) == is_full_key
+        };
+        let Some(bitmap) = decoded.as_ref().ok().filter(|bitmap| in_place(bitmap)) else {
             assert_corrupt(&added);
             assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
             assert_eq!(network.store.entries().len(), 1, "nothing else is written");
@@ -488,17 +492,10 @@ fn assert_want(want: &Want) {
                 assert_inside(&want.range, interval.first());
                 assert_inside(&want.range, interval.last());
             }
-            let apart = |two: &[_]| matches!(two, [a, b] if interval_ends_before(*a, *b));
-            assert!(intervals.windows(2).all(apart), "{intervals:?}");
+            let mut pairs = intervals.windows(2);
+            assert!(pairs.all(|pair| pair[0].last() < pair[1].first()));
         }
     }
-}
-
-fn interval_ends_before(
-    one: whereabouts::address::Interval,
-    next: whereabouts::address::Interval,
-) -> bool {
-    one.last() < next.first()
 }
 
 fn assert_held(held: &[Held]) {
@@ -527,7 +524,7 @@ fn assert_queue(queue: &QueueId) {
 }
 
 fn assert_attachment(attachment: &Attachment) {
-    assert!((1..=limits::INTERFACE_BYTES).contains(&attachment.interface.len()));
+    assert!(!attachment.interface.is_empty());
     let key = Key::Claim(attachment.clone());
     assert_eq!(keys().decode(&keys().encode(&key)), Ok(key));
 }

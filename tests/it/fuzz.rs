@@ -239,7 +239,8 @@ fn any_key_is_read_or_refused() {
 fn any_block_is_used_or_left_alone() {
     let mut some = Bitmap::EMPTY;
     (0..100).for_each(|bit| some.set(bit));
-    let full = Bitmap::from_bytes(&[u8::MAX; 32]);
+    let mut full = Bitmap::from_bytes(&[u8::MAX; 32]);
+    full.clear(0);
     let seeds = [Bitmap::EMPTY, some, full].map(|bitmap| record::encode_block(&bitmap));
     run(targets::block, &seeds);
 }
