@@ -32,6 +32,7 @@ struct Inner {
     tasks: RefCell<BTreeMap<TaskId, Process>>,
     timers: RefCell<BTreeMap<(Duration, u64), Waker>>,
     ready: Arc<Mutex<BTreeSet<TaskId>>>,
+    paused: RefCell<BTreeSet<TaskId>>,
 }
 
 struct TaskWaker {
@@ -70,6 +71,7 @@ impl World {
             tasks: RefCell::default(),
             timers: RefCell::default(),
             ready: Arc::default(),
+            paused: RefCell::default(),
         }))
     }
 
@@ -98,6 +100,16 @@ impl World {
         drop(process);
     }
 
+    /// Stops a process: time goes on, and it does not.
+    pub fn pause(&self, id: TaskId) {
+        self.0.paused.borrow_mut().insert(id);
+    }
+
+    /// Lets a stopped process go on.
+    pub fn resume(&self, id: TaskId) {
+        self.0.paused.borrow_mut().remove(&id);
+    }
+
     /// Whether a process has neither ended nor been killed.
     pub fn is_alive(&self, id: TaskId) -> bool {
         self.0.tasks.borrow().contains_key(&id)
@@ -113,11 +125,10 @@ impl World {
     pub fn step(&self) -> Step {
         let chosen = {
             let mut ready = self.ready();
-            let index = self.chance().below(ready.len() as u64);
-            let chosen = ready
-                .iter()
-                .nth(usize::try_from(index).expect("a small number"))
-                .copied();
+            let paused = self.0.paused.borrow();
+            let runnable: Vec<TaskId> = ready.difference(&paused).copied().collect();
+            let index = self.chance().below(runnable.len() as u64);
+            let chosen = runnable.get(usize::try_from(index).expect("a small number")).copied();
             chosen.inspect(|id| {
                 ready.remove(id);
             })

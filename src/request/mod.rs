@@ -197,7 +197,7 @@ pub enum WhenUnreachable {
 }
 
 /// See that addresses are still held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CheckRequest {
     /// Whose.
     pub attachment: Attachment,
@@ -208,7 +208,7 @@ pub struct CheckRequest {
 }
 
 /// Take back what this node holds without need.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GcRequest {
     /// The network.
     pub network: Name,
@@ -228,7 +228,7 @@ pub struct ValidAttachment {
 }
 
 /// Tell whether ADD could be served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StatusRequest {
     /// What an ADD of this config would ask for.
     pub wants: Vec<Want>,

@@ -58,7 +58,7 @@ pub enum Read {
 pub enum Order {
     /// Lowest key first.
     Key,
-    /// Oldest create revision first.
+    /// Oldest create revision first; keys created in one commit come in any order.
     Created,
 }
 
@@ -84,7 +84,7 @@ pub struct View {
     pub answers: Vec<Vec<Entry>>,
 }
 
-/// A condition of a commit.
+/// A condition of a commit. Revisions are positive and leases are not 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compare {
     /// The key does not exist.
@@ -100,7 +100,8 @@ pub enum Compare {
     Leased(Vec<u8>, LeaseId),
 }
 
-/// A write of a commit. No key may be written twice in one commit.
+/// A write of a commit. A commit that sets a key twice, or sets and deletes it, is
+/// [refused](Unavailable::Refused).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Sets the value and binds the key to `lease` (0: to none).
@@ -124,7 +125,8 @@ pub enum Write {
     Touch(Vec<u8>),
     /// Deletes the key, if it exists.
     Delete(Vec<u8>),
-    /// Puts `key` without a lease if neither it nor `unless` exists, else does nothing.
+    /// Puts `key` without a lease if neither it nor `unless` existed before the commit, else does
+    /// nothing.
     Ensure {
         /// The key.
         key: Vec<u8>,
@@ -136,6 +138,10 @@ pub enum Write {
 }
 
 /// A transaction: all `writes` if all `compares` hold, else none; and a read at the same instant.
+///
+/// etcd limits the number of `compares`, of `writes` and `then` together, and of `otherwise`, each
+/// by itself ([`TRANSACTION_OPERATIONS`](crate::limits::TRANSACTION_OPERATIONS)); a
+/// [`Write::Ensure`] leaves two less for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     /// What must hold.
@@ -190,7 +196,9 @@ pub enum Unavailable {
     /// The revision asked for has been compacted.
     #[error("the revision has been compacted")]
     Compacted,
-    /// The server is out of space and takes no writes until its alarm is cleared.
+    /// The server is out of space and takes no writes until its alarm is cleared. Only a grant is
+    /// told so: a commit that hears of it is [unknown](CommitError::Unknown), since etcd says the
+    /// same of the one that it has just applied.
     #[error("etcd is out of space (NOSPACE alarm)")]
     NoSpace,
     /// Credentials or certificates were refused; trying again does not help.

@@ -181,6 +181,14 @@ impl State {
         self.now += by;
     }
 
+    /// Lets every lease live for its whole time again, as a new leader does that cannot know how
+    /// long the old one had let them live.
+    pub fn extend_leases(&mut self) {
+        for held in self.leases.values_mut() {
+            held.ends = self.now + held.ttl;
+        }
+    }
+
     /// Ends the leases whose time is up, each in a revision of its own, and tells which.
     pub fn expire(&mut self) -> Vec<LeaseId> {
         let up = self.leases.iter().filter(|(_, held)| held.ends <= self.now);
@@ -203,6 +211,11 @@ impl State {
         self.compacted = revision;
         self.log.retain(|change| change.event.revision() > revision);
         Ok(())
+    }
+
+    /// Everything that happened after `revision` and is not compacted, in order.
+    pub fn changes(&self, revision: Revision) -> impl Iterator<Item = &Event> {
+        self.changes_after(revision).iter().map(|change| &change.event)
     }
 
     /// What happened to `keys` after `revision`, in order.

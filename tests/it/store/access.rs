@@ -1,7 +1,7 @@
 //! Who is let in, how, and how a refusal reads.
 
 use whereabouts::request::{Access, Secret, Tls};
-use whereabouts::store::Unavailable;
+use whereabouts::store::{Store, Unavailable};
 
 use super::{quickly, read, store};
 use crate::support::certificates::Certificates;
@@ -163,4 +163,24 @@ fn a_refused_connection_is_for_a_later_try() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_login_that_has_expired_is_renewed() {
+    let cluster = Cluster::with(Setup {
+        users: Users::Root,
+        ..Setup::default()
+    });
+    run(async {
+        let store = store(&cluster.access());
+        read(&store).await.expect("it logs in");
+        // That ends all logins.
+        let root = format!("--user=root:{PASSWORD}");
+        cluster.etcdctl(&[&root, "auth", "disable"]);
+        cluster.etcdctl(&["auth", "enable"]);
+        quickly(read(&store)).await.expect("it logs in again");
+        quickly(store.watch(&[b"/key".to_vec()]))
+            .await
+            .expect("it watches");
+    });
 }

@@ -1,0 +1,36 @@
+//! Promise 2, agree: the bits of the blocks are exactly the addresses of the claims, and blocks
+//! stand where they belong.
+
+use super::{Change, Ledger};
+
+pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
+    for slot in &change.slots {
+        let family = slot.block.family();
+        let bitmap = match ledger.block(slot) {
+            (Some(_), Some(_)) => return Err(format!("block {slot} is both open and full")),
+            (Some(open), None) if open.is_full(family) => {
+                return Err(format!("block {slot} is open and has no free bit"));
+            }
+            (None, Some(full)) if !full.is_full(family) => {
+                return Err(format!("block {slot} is full and has a free bit"));
+            }
+            (None, Some(full)) => {
+                let successor = slot.successor().map(|next| (ledger.block(&next), next));
+                if let Some(((None, None), next)) = successor {
+                    return Err(format!("block {slot} is full and block {next} does not exist"));
+                }
+                *full
+            }
+            (Some(open), None) => *open,
+            (None, None) => whereabouts::address::Bitmap::EMPTY,
+        };
+        let held = ledger.held(slot);
+        if bitmap != held {
+            let wrong = (0..=u8::MAX).find(|bit| bitmap.is_set(*bit) != held.is_set(*bit));
+            let address = slot.block.address(wrong.expect("they differ"));
+            let marked = ledger.block(slot);
+            return Err(format!("{address}: marked and held differ in block {slot}: {marked:?}"));
+        }
+    }
+    Ok(())
+}

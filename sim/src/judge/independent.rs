@@ -1,0 +1,36 @@
+//! Promise 11, independent: who waits, waits for somebody whose ranges share addresses with its own.
+
+use std::collections::BTreeMap;
+
+use whereabouts::address::Interval;
+
+use super::Seen;
+use crate::process::ProcessId;
+
+pub(super) fn check(
+    processes: &BTreeMap<ProcessId, Seen>,
+    process: ProcessId,
+) -> Result<(), String> {
+    let Some(seen) = processes.get(&process) else { return Ok(()) };
+    let meets = |other: &Seen| {
+        other.ranges.iter().any(|theirs| {
+            seen.ranges.iter().any(|ours| {
+                ours.pool == theirs.pool && blocks(ours.cidr).overlaps(blocks(theirs.cidr))
+            })
+        })
+    };
+    let at_once = |other: &Seen| other.ended.is_none_or(|ended| ended >= seen.started);
+    let met = processes
+        .iter()
+        .any(|(id, other)| *id != process && at_once(other) && meets(other));
+    if met {
+        return Ok(());
+    }
+    Err(format!("{:?} of {:?} waits, and nobody shares a block with it", seen.verb, seen.attachment))
+}
+
+/// The addresses of all blocks that a range has a part of.
+fn blocks(cidr: ipnet::IpNet) -> Interval {
+    let (first, last) = Interval::of(cidr).blocks();
+    Interval::new(first.address(0), last.address(u8::MAX)).expect("blocks are in order")
+}

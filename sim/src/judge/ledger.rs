@@ -1,0 +1,327 @@
+//! The books: what the store holds at each revision, decoded, with what it held before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts::address::{Address, Bitmap, Interval, Pool, Slot};
+use whereabouts::claim::{Attachment, Claim, Held, QueueId};
+use whereabouts::store::keys::{Key, Keys, TicketId};
+use whereabouts::store::record;
+use whereabouts::store::{Event, LeaseId, Revision};
+
+/// A ticket in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketAt {
+    /// Its key.
+    pub id: TicketId,
+    /// The revision that gives its place.
+    pub created: Revision,
+    /// Its lease.
+    pub lease: LeaseId,
+}
+
+/// What one revision changed.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// The revision.
+    pub revision: Revision,
+    /// Claims that came into being.
+    pub given: Vec<(Attachment, Claim)>,
+    /// Claims that were written again: what they held before, and hold now.
+    pub rewritten: Vec<(Attachment, Claim, Claim)>,
+    /// Claims that went.
+    pub taken: Vec<(Attachment, Claim)>,
+    /// Blocks that were written, moved or deleted, or that those claims are about.
+    pub slots: BTreeSet<Slot>,
+    /// Tickets that went, oldest first.
+    pub left: Vec<TicketAt>,
+    /// Tickets that were rewritten with an answer.
+    pub answered: Vec<TicketId>,
+    /// The queues of those tickets as they were before, oldest first.
+    pub queues_before: BTreeMap<QueueId, Vec<TicketAt>>,
+    /// Addresses that were given while another claim held them.
+    pub given_twice: Vec<(Pool, Address)>,
+}
+
+/// What the store holds, and held.
+#[derive(Debug)]
+pub struct Ledger {
+    keys: Keys,
+    revision: Revision,
+    claims: BTreeMap<Attachment, Claim>,
+    open: BTreeMap<Slot, Bitmap>,
+    full: BTreeMap<Slot, Bitmap>,
+    queues: BTreeMap<QueueId, Vec<TicketAt>>,
+    /// The addresses of all claims, as blocks would have them.
+    held: BTreeMap<Slot, Bitmap>,
+    /// The bitmaps that each block had, by revision.
+    past: BTreeMap<Slot, Vec<(Revision, Bitmap)>>,
+    /// What each attachment held, by revision.
+    past_claims: BTreeMap<Attachment, Vec<(Revision, Option<Vec<Held>>)>>,
+}
+
+impl Ledger {
+    pub(super) fn new(keys: Keys) -> Self {
+        Self {
+            keys,
+            revision: 1,
+            claims: BTreeMap::new(),
+            open: BTreeMap::new(),
+            full: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            held: BTreeMap::new(),
+            past: BTreeMap::new(),
+            past_claims: BTreeMap::new(),
+        }
+    }
+
+    /// The last revision that was taken in.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The claims.
+    pub fn claims(&self) -> &BTreeMap<Attachment, Claim> {
+        &self.claims
+    }
+
+    /// The claim of an attachment.
+    pub fn claim(&self, attachment: &Attachment) -> Option<&Claim> {
+        self.claims.get(attachment)
+    }
+
+    /// All tickets.
+    pub fn tickets(&self) -> impl Iterator<Item = &TicketAt> {
+        self.queues.values().flatten()
+    }
+
+    /// Bits set in all blocks.
+    pub fn set_bits(&self) -> u32 {
+        self.open.values().chain(self.full.values()).map(Bitmap::count).sum()
+    }
+
+    /// The bitmaps under the two keys of a block.
+    pub(super) fn block(&self, slot: &Slot) -> (Option<&Bitmap>, Option<&Bitmap>) {
+        (self.open.get(slot), self.full.get(slot))
+    }
+
+    /// What the claims say that a block's bitmap should be.
+    pub(super) fn held(&self, slot: &Slot) -> Bitmap {
+        self.held.get(slot).copied().unwrap_or_default()
+    }
+
+    /// A block's bitmap at a past revision.
+    pub(super) fn bitmap_at(&self, slot: &Slot, revision: Revision) -> Bitmap {
+        let past = self.past.get(slot).map_or(&[][..], Vec::as_slice);
+        let count = past.partition_point(|(at, _)| *at <= revision);
+        count.checked_sub(1).map_or(Bitmap::EMPTY, |last| past[last].1)
+    }
+
+    /// What an attachment held from `from` through `until`: each state it had.
+    pub(super) fn held_between(
+        &self,
+        attachment: &Attachment,
+        from: Revision,
+        until: Revision,
+    ) -> impl Iterator<Item = Option<&Vec<Held>>> {
+        let past = self.past_claims.get(attachment).map_or(&[][..], Vec::as_slice);
+        let before = past.partition_point(|(at, _)| *at <= from).checked_sub(1);
+        let first = before.map_or(Some(None), |index| Some(past[index].1.as_ref()));
+        let later = past.iter().filter(move |(at, _)| *at > from && *at <= until);
+        first.into_iter().chain(later.map(|(_, held)| held.as_ref()))
+    }
+
+    /// The lowest address of `intervals` that was free at `revision`, `taken` and `freed` being
+    /// what changed since.
+    pub(super) fn lowest_free_at(
+        &self,
+        pool: &Pool,
+        intervals: &[Interval],
+        revision: Revision,
+        since: &Since,
+    ) -> Option<Address> {
+        intervals.iter().find_map(|interval| {
+            let (mut block, last) = interval.blocks();
+            loop {
+                let slot = Slot { pool: pool.clone(), block };
+                let mut bitmap = self.bitmap_at(&slot, revision);
+                since.apply(&slot, &mut bitmap);
+                let free = block.window(*interval).and_then(|window| bitmap.lowest_free(window));
+                if let Some(bit) = free {
+                    return Some(block.address(bit));
+                }
+                block = block.successor().filter(|next| *next <= last)?;
+            }
+        })
+    }
+
+    /// Takes in the events of one revision.
+    pub(super) fn apply(&mut self, events: &[&Event]) -> Result<Change, String> {
+        let mut change = Change::default();
+        for event in events {
+            change.revision = event.revision();
+            self.revision = event.revision();
+            let key = self.keys.decode(event.key()).map_err(|error| error.to_string())?;
+            match (key, event) {
+                (Key::Open(slot), event) => self.apply_block(slot, event, Place::Open, &mut change)?,
+                (Key::Full(slot), event) => self.apply_block(slot, event, Place::Full, &mut change)?,
+                (Key::Claim(attachment), event) => {
+                    self.apply_claim(attachment, event, &mut change)?;
+                }
+                (Key::Ticket(id), event) => self.apply_ticket(id, event, &mut change),
+            }
+        }
+        for (attachment, claim) in &change.taken {
+            self.let_go(claim);
+            self.remember_claim(attachment, None);
+        }
+        for (attachment, before, after) in &change.rewritten {
+            self.let_go(before);
+            self.hold(after, &mut change.given_twice);
+            self.remember_claim(attachment, Some(after));
+        }
+        for (attachment, claim) in &change.given {
+            self.hold(claim, &mut change.given_twice);
+            self.remember_claim(attachment, Some(claim));
+        }
+        for slot in &change.slots {
+            let now = self.open.get(slot).or_else(|| self.full.get(slot)).copied();
+            let past = self.past.entry(slot.clone()).or_default();
+            past.push((self.revision, now.unwrap_or_default()));
+        }
+        change.left.sort_by_key(|ticket| ticket.created);
+        Ok(change)
+    }
+
+    fn apply_block(
+        &mut self,
+        slot: Slot,
+        event: &Event,
+        place: Place,
+        change: &mut Change,
+    ) -> Result<(), String> {
+        let blocks = match place {
+            Place::Open => &mut self.open,
+            Place::Full => &mut self.full,
+        };
+        match event {
+            Event::Put(entry) => {
+                let bitmap = record::decode_block(&entry.value).map_err(|error| error.to_string())?;
+                blocks.insert(slot.clone(), bitmap);
+            }
+            Event::Deleted { .. } => drop(blocks.remove(&slot)),
+        }
+        change.slots.insert(slot);
+        Ok(())
+    }
+
+    fn apply_claim(
+        &mut self,
+        attachment: Attachment,
+        event: &Event,
+        change: &mut Change,
+    ) -> Result<(), String> {
+        let before = self.claims.remove(&attachment);
+        let now = match event {
+            Event::Put(entry) => {
+                Some(record::decode_claim(&entry.value).map_err(|error| error.to_string())?)
+            }
+            Event::Deleted { .. } => None,
+        };
+        for claim in [&before, &now].into_iter().flatten() {
+            change.slots.extend(claim.held.iter().map(Held::slot));
+        }
+        match (before, now) {
+            (None, Some(now)) => {
+                self.claims.insert(attachment.clone(), now.clone());
+                change.given.push((attachment, now));
+            }
+            (Some(before), Some(now)) => {
+                self.claims.insert(attachment.clone(), now.clone());
+                change.rewritten.push((attachment, before, now));
+            }
+            (Some(before), None) => change.taken.push((attachment, before)),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn apply_ticket(&mut self, id: TicketId, event: &Event, change: &mut Change) {
+        let queue = self.queues.entry(id.queue.clone()).or_default();
+        change.queues_before.entry(id.queue.clone()).or_insert_with(|| queue.clone());
+        let index = queue.iter().position(|ticket| ticket.id == id);
+        match event {
+            Event::Put(entry) => {
+                let (created, lease) = (entry.created, entry.lease);
+                let ticket = TicketAt { id: id.clone(), created, lease };
+                match index {
+                    Some(index) => queue[index] = ticket,
+                    None => queue.push(ticket),
+                }
+                if let Ok(record::Ticket::Refused(_)) = record::decode_ticket(&entry.value) {
+                    change.answered.push(id);
+                }
+            }
+            Event::Deleted { .. } => {
+                change.left.extend(index.map(|index| queue.remove(index)));
+            }
+        }
+    }
+
+    fn hold(&mut self, claim: &Claim, given_twice: &mut Vec<(Pool, Address)>) {
+        for held in &claim.held {
+            let bitmap = self.held.entry(held.slot()).or_default();
+            if bitmap.is_set(held.address.bit()) {
+                given_twice.push((held.range.pool.clone(), held.address));
+            }
+            bitmap.set(held.address.bit());
+        }
+    }
+
+    fn let_go(&mut self, claim: &Claim) {
+        for held in &claim.held {
+            self.held.entry(held.slot()).or_default().clear(held.address.bit());
+        }
+    }
+
+    fn remember_claim(&mut self, attachment: &Attachment, claim: Option<&Claim>) {
+        let held = claim.map(|claim| claim.held.clone());
+        self.past_claims.entry(attachment.clone()).or_default().push((self.revision, held));
+    }
+}
+
+/// Which of its two keys a block has.
+#[derive(Clone, Copy)]
+enum Place {
+    Open,
+    Full,
+}
+
+/// What has changed in blocks since some revision.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Since {
+    taken: BTreeMap<Slot, Vec<u8>>,
+    freed: BTreeMap<Slot, Vec<u8>>,
+}
+
+impl Since {
+    pub(super) fn take(&mut self, held: &Held) {
+        let bits = self.freed.entry(held.slot()).or_default();
+        bits.retain(|bit| *bit != held.address.bit());
+        self.taken.entry(held.slot()).or_default().push(held.address.bit());
+    }
+
+    pub(super) fn free(&mut self, held: &Held) {
+        let bits = self.taken.entry(held.slot()).or_default();
+        bits.retain(|bit| *bit != held.address.bit());
+        self.freed.entry(held.slot()).or_default().push(held.address.bit());
+    }
+
+    fn apply(&self, slot: &Slot, bitmap: &mut Bitmap) {
+        for bit in self.taken.get(slot).into_iter().flatten() {
+            bitmap.set(*bit);
+        }
+        for bit in self.freed.get(slot).into_iter().flatten() {
+            bitmap.clear(*bit);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Promise 4, lowest first: there is an instant between an ADD's start and its end at which its
+//! address was the lowest free one of its range; and one at which a range said to be full was.
+//!
+//! The instant is looked for among the revisions before the commit. What one commit serves is
+//! served in order: the holder's own demand, then those of the tickets it deletes, oldest first.
+//! Small histories are checked completely, by another method, in the exhaustive mode.
+
+use std::collections::BTreeMap;
+
+use whereabouts::claim::{Ask, Attachment, Choice, Claim};
+use whereabouts::store::Revision;
+use whereabouts::store::keys::QueuedVerb;
+use whereabouts::store::record::Shortage;
+
+use super::ledger::Since;
+use super::{Change, Ledger, Seen};
+use crate::step::Verb;
+
+/// A demand that a commit served.
+enum Served<'c> {
+    Given(&'c Ask, &'c Claim),
+    Taken(&'c Claim),
+}
+
+pub(super) fn check(
+    ledger: &Ledger,
+    asks: &BTreeMap<Attachment, (Ask, Revision)>,
+    change: &Change,
+    by: Option<&Seen>,
+) -> Result<(), String> {
+    if change.given.is_empty() {
+        return Ok(());
+    }
+    let served = in_order(asks, change, by);
+    let since = |(attachment, _): &(Attachment, Claim)| asks.get(attachment).map(|(_, at)| *at);
+    let first = change.given.iter().filter_map(since).max().unwrap_or(change.revision);
+    let last = change.revision - 1;
+    if (first.min(last)..=last).rev().any(|revision| all_lowest(ledger, &served, revision)) {
+        return Ok(());
+    }
+    let given: Vec<String> =
+        change.given.iter().map(|(attachment, claim)| format!("{attachment}: {claim}")).collect();
+    Err(format!("at no instant from {first} to {last} was this lowest: {}", given.join("; ")))
+}
+
+fn in_order<'c>(
+    asks: &'c BTreeMap<Attachment, (Ask, Revision)>,
+    change: &'c Change,
+    by: Option<&Seen>,
+) -> Vec<Served<'c>> {
+    let own = by.and_then(|seen| {
+        let verb = match seen.verb {
+            Verb::Add => QueuedVerb::Add,
+            Verb::Del | Verb::Check | Verb::Gc | Verb::Status => QueuedVerb::Del,
+        };
+        Some((seen.attachment.as_ref()?, verb))
+    });
+    let tickets = change.left.iter().map(|ticket| (&ticket.id.attachment, ticket.id.verb));
+    let mut order: Vec<(&Attachment, QueuedVerb)> = own.into_iter().chain(tickets).collect();
+    // What GC takes has no ticket and no attachment of its own.
+    order.extend(change.taken.iter().map(|(attachment, _)| (attachment, QueuedVerb::Del)));
+    let mut served = Vec::new();
+    for (index, place) in order.iter().enumerate() {
+        if order[..index].contains(place) {
+            continue;
+        }
+        let (attachment, verb) = place;
+        let of = |(other, _): &&(Attachment, Claim)| other == *attachment;
+        match verb {
+            QueuedVerb::Add => {
+                let given = change.given.iter().find(of);
+                let ask = asks.get(*attachment);
+                served.extend(given.zip(ask).map(|((_, claim), (ask, _))| Served::Given(ask, claim)));
+            }
+            QueuedVerb::Del => {
+                let taken = change.taken.iter().find(of);
+                served.extend(taken.map(|(_, claim)| Served::Taken(claim)));
+            }
+        }
+    }
+    served
+}
+
+fn all_lowest(ledger: &Ledger, served: &[Served<'_>], revision: Revision) -> bool {
+    let mut since = Since::default();
+    served.iter().all(|demand| match demand {
+        Served::Taken(claim) => {
+            claim.held.iter().for_each(|held| since.free(held));
+            true
+        }
+        Served::Given(ask, claim) => ask.wants.iter().zip(&claim.held).all(|(want, held)| {
+            let lowest = match &want.choice {
+                Choice::Exactly(address) => Some(*address),
+                Choice::Lowest(intervals) => {
+                    ledger.lowest_free_at(&want.range.pool, intervals, revision, &since)
+                }
+            };
+            since.take(held);
+            lowest == Some(held.address)
+        }),
+    })
+}
+
+pub(super) fn check_shortage(
+    ledger: &Ledger,
+    seen: &Seen,
+    shortage: &Shortage,
+) -> Result<(), String> {
+    let ask = seen.ask.as_ref().expect("an ADD asks");
+    let nothing = Since::default();
+    let was_short = |revision: Revision| match shortage {
+        Shortage::Taken(held) => {
+            ledger.bitmap_at(&held.slot(), revision).is_set(held.address.bit())
+        }
+        Shortage::Exhausted(range) => ask.wants.iter().any(|want| match &want.choice {
+            Choice::Lowest(intervals) => {
+                want.range == *range
+                    && ledger.lowest_free_at(&range.pool, intervals, revision, &nothing).is_none()
+            }
+            Choice::Exactly(_) => false,
+        }),
+    };
+    let (first, last) = (seen.started, ledger.revision());
+    if (first..=last).rev().any(was_short) {
+        return Ok(());
+    }
+    let attachment = &ask.attachment;
+    Err(format!("{attachment} heard {shortage:?}, true at no instant from {first} to {last}"))
+}

@@ -1,0 +1,240 @@
+//! The judge: everything that happens, held against the promises of `docs/ARCHITECTURE.md`.
+//!
+//! It sees every revision of the store with the process that made it, and every question and answer
+//! of a verb. There is one checker for each promise; the first that is broken ends the history.
+
+mod agree;
+mod all_or_nothing;
+mod fenced;
+mod in_use;
+mod independent;
+mod inside;
+mod ledger;
+mod lowest;
+mod no_leak;
+mod same_again;
+mod unique;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use whereabouts::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts::store::keys::Keys;
+use whereabouts::store::memory::State;
+use whereabouts::store::record::Shortage;
+use whereabouts::store::{Event, LeaseId, Revision};
+
+use crate::process::{NodeId, ProcessId};
+use crate::step::Verb;
+pub use ledger::{Change, Ledger};
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its number in `docs/ARCHITECTURE.md`; 0 when the store holds what nobody could have written.
+    pub promise: u8,
+    /// At which revision.
+    pub revision: Revision,
+    /// How.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { promise, revision, text } = self;
+        write!(f, "promise {promise} broken at revision {revision}: {text}")
+    }
+}
+
+/// A process as the judge knows it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its node.
+    pub node: NodeId,
+    /// Its verb.
+    pub verb: Verb,
+    /// Whose addresses it is about; `None` for GC and STATUS.
+    pub attachment: Option<Attachment>,
+    /// What it asks for, if it is an ADD.
+    pub ask: Option<Ask>,
+    /// The ranges that it may touch.
+    pub ranges: BTreeSet<QueueId>,
+    /// The store's revision at its start.
+    pub started: Revision,
+    /// The store's revision at its end.
+    pub ended: Option<Revision>,
+    /// The leases it was granted.
+    pub leases: BTreeSet<LeaseId>,
+}
+
+/// The judge of one history.
+#[derive(Debug)]
+pub struct Judge {
+    ledger: Ledger,
+    processes: BTreeMap<ProcessId, Seen>,
+    /// What each attachment asks for, and since when.
+    asks: BTreeMap<Attachment, (Ask, Revision)>,
+    /// Attachments that a runtime uses: added with success, and not being deleted.
+    live: BTreeMap<Attachment, Vec<Held>>,
+    finding: Option<Finding>,
+}
+
+impl Judge {
+    /// A judge of the keys below a prefix, from the store's beginning.
+    pub fn new(keys: Keys) -> Self {
+        Self {
+            ledger: Ledger::new(keys),
+            processes: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            live: BTreeMap::new(),
+            finding: None,
+        }
+    }
+
+    /// The first broken promise.
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
+    }
+
+    /// What the store holds.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes over what is in the store already, before the history begins.
+    pub fn begin(&mut self, state: &State) {
+        self.take_in(state, None, false);
+    }
+
+    /// A process starts.
+    pub fn starts(&mut self, process: ProcessId, seen: Seen) {
+        if let Some(ask) = &seen.ask {
+            let since = seen.started;
+            self.asks.entry(ask.attachment.clone()).or_insert((ask.clone(), since));
+        }
+        self.processes.insert(process, seen);
+    }
+
+    /// A process ends, or is killed.
+    pub fn ends(&mut self, process: ProcessId) {
+        let revision = self.ledger.revision();
+        if let Some(seen) = self.processes.get_mut(&process) {
+            seen.ended = Some(revision);
+        }
+        // Only those matter that ran at the same time as one that still runs.
+        let running = self.processes.values().filter(|seen| seen.ended.is_none());
+        let oldest = running.map(|seen| seen.started).min().unwrap_or(revision);
+        self.processes.retain(|_, seen| seen.ended.is_none_or(|ended| ended >= oldest));
+    }
+
+    /// A process is granted a lease.
+    pub fn granted(&mut self, process: ProcessId, lease: LeaseId) {
+        if let Some(seen) = self.processes.get_mut(&process) {
+            seen.leases.insert(lease);
+        }
+    }
+
+    /// A process puts a ticket.
+    pub fn joins(&mut self, process: ProcessId) {
+        let result = independent::check(&self.processes, process);
+        self.hold_against(11, result);
+    }
+
+    /// The store has changed, by a process or by itself.
+    pub fn changed(&mut self, state: &State, by: Option<ProcessId>) {
+        self.take_in(state, by, true);
+    }
+
+    fn take_in(&mut self, state: &State, by: Option<ProcessId>, judged: bool) {
+        let mut revision = self.ledger.revision();
+        let mut events: Vec<&Event> = Vec::new();
+        for event in state.changes(revision) {
+            if event.revision() != revision && !events.is_empty() {
+                self.take_in_revision(&events, by, judged);
+                events.clear();
+            }
+            revision = event.revision();
+            events.push(event);
+        }
+        if !events.is_empty() {
+            self.take_in_revision(&events, by, judged);
+        }
+    }
+
+    fn take_in_revision(&mut self, events: &[&Event], by: Option<ProcessId>, judged: bool) {
+        let change = match self.ledger.apply(events) {
+            Ok(change) => change,
+            Err(text) => return self.hold_against(0, Err(text)),
+        };
+        if !judged {
+            return;
+        }
+        let by = by.and_then(|process| self.processes.get(&process));
+        let results = [
+            (1, unique::check(&self.ledger, &change)),
+            (2, agree::check(&self.ledger, &change)),
+            (3, inside::check(&self.asks, &change)),
+            (4, lowest::check(&self.ledger, &self.asks, &change, by)),
+            (5, all_or_nothing::check(&self.asks, &change)),
+            (7, fenced::check(&change, by)),
+            (9, in_use::check(&self.live, &change)),
+        ];
+        for (promise, result) in results {
+            self.hold_against(promise, result);
+        }
+    }
+
+    /// An ADD answers with addresses. `used`: a runtime is there to use them.
+    pub fn added(&mut self, process: ProcessId, held: &[Held], used: Used) {
+        let Some(seen) = self.processes.get(&process).cloned() else { return };
+        let attachment = seen.attachment.expect("an ADD has an attachment");
+        let result = same_again::check(&self.ledger, &attachment, held, seen.started);
+        self.hold_against(6, result);
+        if used == Used::ByRuntime {
+            let known = self.ledger.claim(&attachment).is_some();
+            if let Err(text) = known.then_some(()).ok_or("a runtime was given what nobody holds") {
+                self.hold_against(9, Err(format!("{attachment}: {text}")));
+            }
+            self.live.insert(attachment, held.to_vec());
+        }
+    }
+
+    /// An ADD answers that there is nothing to be had.
+    pub fn short(&mut self, process: ProcessId, shortage: &Shortage) {
+        let Some(seen) = self.processes.get(&process) else { return };
+        let result = lowest::check_shortage(&self.ledger, seen, shortage);
+        self.hold_against(4, result);
+    }
+
+    /// A runtime begins to delete an attachment, or it is gone with its node.
+    pub fn no_longer_used(&mut self, attachment: &Attachment) {
+        self.live.remove(attachment);
+    }
+
+    /// A verb says something that cannot be: of a promise, with the reason.
+    pub fn accuse(&mut self, promise: u8, text: String) {
+        self.hold_against(promise, Err(text));
+    }
+
+    /// Everything was deleted, and collected: nothing may be left.
+    pub fn all_is_gone(&mut self) {
+        let result = no_leak::check(&self.ledger);
+        self.hold_against(8, result);
+    }
+
+    fn hold_against(&mut self, promise: u8, result: Result<(), String>) {
+        if let (Err(text), None) = (result, &self.finding) {
+            let revision = self.ledger.revision();
+            self.finding = Some(Finding { promise, revision, text });
+        }
+    }
+}
+
+/// Whether somebody uses what an ADD answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// The runtime that asked.
+    ByRuntime,
+    /// Nobody: the runtime has given up on the process.
+    ByNobody,
+}

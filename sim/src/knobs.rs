@@ -1,0 +1,189 @@
+//! What a history is made of, drawn from its seed: a random subset of features and faults, so that
+//! different histories are thorough about different things.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use whereabouts::address::{Address, Interval, Pool, Range, RangeSpec};
+use whereabouts::clock::Chance;
+
+use crate::step::Fault;
+
+/// What the pods of a history ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// Everybody wants of one range.
+    HotRange,
+    /// Each wants of one of many ranges that share nothing.
+    ManyRanges,
+    /// Ranges that overlap in several ways.
+    Overlapping,
+    /// One IPv4 and one IPv6 address each.
+    DualStack,
+    /// Ranges with holes, among them whole blocks.
+    Exclusions,
+    /// More pods than addresses.
+    Full,
+    /// Some pods request an address.
+    Requested,
+    /// Two ranges, named in either order.
+    OppositeOrder,
+    /// A gateway in the middle of a small range.
+    Gateway,
+    /// Ranges of one to three addresses.
+    Tiny,
+    /// Windows on a /64, far apart.
+    Sparse,
+    /// Blocks with only a few bits left, so that they move to `full/` and back.
+    NearlyFull,
+}
+
+impl Shape {
+    /// All shapes.
+    pub const ALL: [Self; 12] = [
+        Self::HotRange,
+        Self::ManyRanges,
+        Self::Overlapping,
+        Self::DualStack,
+        Self::Exclusions,
+        Self::Full,
+        Self::Requested,
+        Self::OppositeOrder,
+        Self::Gateway,
+        Self::Tiny,
+        Self::Sparse,
+        Self::NearlyFull,
+    ];
+
+    /// The configs that pods draw from: the ranges of each, in the order in which it names them.
+    pub fn configs(self) -> Vec<Vec<Range>> {
+        let plain = |cidr: &str| range(cidr, &[], &[]);
+        match self {
+            Self::HotRange | Self::Requested => vec![vec![plain("10.0.0.0/24")]],
+            Self::ManyRanges => {
+                (0..8).map(|third| vec![plain(&format!("10.0.{third}.0/24"))]).collect()
+            }
+            Self::Overlapping => {
+                let cidrs = ["10.0.0.0/28", "10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/23", "10.0.1.0/30"];
+                cidrs.into_iter().map(|cidr| vec![plain(cidr)]).collect()
+            }
+            Self::DualStack => vec![
+                vec![plain("10.0.0.0/26"), plain("fd00::/122")],
+                vec![plain("fd00::/122")],
+                vec![plain("10.0.0.0/26")],
+            ],
+            Self::Exclusions => vec![
+                vec![range("10.0.0.0/22", &["10.0.0.0/24", "10.0.1.4/30", "10.0.1.128/25"], &[])],
+                vec![range("10.0.1.0/28", &["10.0.1.2/31", "10.0.1.8/32"], &[])],
+                vec![range("fd00::/119", &["fd00::/121", "fd00::84/126"], &[])],
+            ],
+            Self::Full => vec![vec![plain("10.0.0.0/29")]],
+            Self::OppositeOrder => {
+                let (one, two) = (plain("10.0.0.0/29"), plain("10.0.1.0/29"));
+                vec![vec![one.clone(), two.clone()], vec![two, one]]
+            }
+            Self::Gateway => vec![vec![range("10.0.0.0/28", &[], &["10.0.0.3"])]],
+            Self::Tiny => ["10.0.0.0/30", "10.0.0.1/32", "10.0.0.2/31"]
+                .into_iter()
+                .map(|cidr| vec![plain(cidr)])
+                .collect(),
+            Self::Sparse => ["fd00::/64", "fd00::ffff:0/126", "fd00::abcd:0:0/125", "fd00::/126"]
+                .into_iter()
+                .map(|cidr| vec![plain(cidr)])
+                .collect(),
+            Self::NearlyFull => vec![
+                vec![plain("10.0.0.0/22")],
+                vec![plain("10.0.0.128/25")],
+                vec![plain("fd00::/118"), plain("10.0.0.0/22")],
+            ],
+        }
+    }
+
+    /// How many addresses of the ranges of the last config are held from the beginning.
+    pub fn held_before(self) -> u64 {
+        match self {
+            Self::NearlyFull => 252,
+            _ => 0,
+        }
+    }
+}
+
+fn range(cidr: &str, exclusions: &[&str], gateways: &[&str]) -> Range {
+    let address = |text: &&str| Address::from(text.parse::<std::net::IpAddr>().expect("an address"));
+    let spec = RangeSpec {
+        pool: Pool::default(),
+        cidr: cidr.parse().expect("a CIDR"),
+        first: None,
+        last: None,
+        exclusions: exclusions
+            .iter()
+            .map(|cidr| Interval::of(cidr.parse().expect("a CIDR")))
+            .collect(),
+        gateways: gateways.iter().map(address).collect(),
+    };
+    Range::new(spec).expect("a range with addresses left")
+}
+
+/// What a history is made of.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// What pods ask for.
+    pub shape: Shape,
+    /// Nodes.
+    pub nodes: u64,
+    /// Pods that a node runs at the same time.
+    pub pods_per_node: u64,
+    /// How often each comes and goes.
+    pub rounds: u64,
+    /// The longest usual delay of one way between a node and etcd, in microseconds.
+    pub delay_us: u64,
+    /// The longest usual time that a pod lives, or is gone, in microseconds.
+    pub pause_us: u64,
+    /// How often each kind of fault strikes, in ten thousandths of its occasions. Others never do.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Whether two of the nodes have no name of their own.
+    pub nameless: bool,
+}
+
+impl Knobs {
+    /// The knobs of a history.
+    pub fn draw(chance: &Chance) -> Self {
+        let pick = |list: &[u64]| {
+            list[usize::try_from(chance.below(list.len() as u64)).expect("a short list")]
+        };
+        let shapes = Shape::ALL.len() as u64;
+        let shape = Shape::ALL[usize::try_from(chance.below(shapes)).expect("a short list")];
+        let most = pick(&[0, 2, 5, 9]);
+        let mut faults = BTreeMap::new();
+        for _ in 0..most {
+            let kinds = Fault::ALL.len() as u64;
+            let kind = Fault::ALL[usize::try_from(chance.below(kinds)).expect("a short list")];
+            faults.insert(kind, pick(&[50, 200, 600]));
+        }
+        Self {
+            shape,
+            nodes: pick(&[2, 3, 5]),
+            pods_per_node: pick(&[1, 2, 4, 6]),
+            rounds: pick(&[1, 2, 3]),
+            delay_us: pick(&[100, 500, 3_000]),
+            pause_us: pick(&[0, 1_000, 20_000, 2_000_000]),
+            faults,
+            nameless: chance.below(5) == 0,
+        }
+    }
+}
+
+impl fmt::Display for Knobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shape, nodes, pods_per_node, rounds, delay_us, pause_us, faults, nameless } = self;
+        write!(
+            f,
+            "{shape:?}, {nodes} nodes x {pods_per_node} pods x {rounds} rounds, delay {delay_us} us, \
+             pause {pause_us} us, nameless {nameless}, faults"
+        )?;
+        if faults.is_empty() {
+            return f.write_str(" none");
+        }
+        faults.iter().try_for_each(|(fault, rate)| write!(f, " {fault}:{rate}"))
+    }
+}

@@ -1,0 +1,113 @@
+//! Planted bugs: what the judge must find, each of them, or it is worth nothing.
+//!
+//! They are planted between the production code and the cluster, in the questions, transactions
+//! and answers that pass there, so that the production code has no trace of them.
+
+mod twist;
+
+use std::fmt;
+
+use crate::history::History;
+use crate::judge::Finding;
+use crate::run::{knobs_of, run};
+
+pub use twist::{Piece, read_at, twist_job, twist_outcome, twist_txn, twist_view};
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Bug {
+            /// The catalogue.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What is wrong with it, in a sentence.
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// Commits do not check the revisions of the blocks they write.
+    BlockUnchecked,
+    /// An absent block is looked for under `open/` only.
+    AbsentBlockHalfChecked,
+    /// Commits do not check that there is no claim.
+    ClaimUnchecked,
+    /// An optimistic commit does not check that nobody waits.
+    QueueUnchecked,
+    /// A holder does not check that it still has its ticket.
+    HolderUnfenced,
+    /// A ticket is put over an existing one, and the fence compares its place alone.
+    TicketOverwritten,
+    /// A served ticket is not checked, so a cancelled one is served all the same.
+    CancelledTicketServed,
+    /// Tickets are served in another order than they came.
+    ServedOutOfOrder,
+    /// Whoever deletes the oldest ticket does not touch the next.
+    NextNotTouched,
+    /// A holder leaves without checking that it is alone.
+    LeavesWithoutLooking,
+    /// The lease of a ticket is not kept alive.
+    LeaseNotKeptAlive,
+    /// What a decision needs further is read at a later revision.
+    ReadMoreLater,
+    /// Reads tell of an older revision than the newest.
+    StaleReads,
+    /// An unknown commit is taken as one that failed.
+    UnknownAsFailure,
+    /// An unknown commit is taken as one that was done.
+    UnknownAsSuccess,
+    /// An unknown commit is not made impossible before going on.
+    FenceForgotten,
+    /// A release checks neither the claim nor the blocks, and so frees what was given again.
+    ReleaseUnguarded,
+    /// A request with two ranges is committed in two transactions.
+    TwoTransactions,
+    /// A block is moved to `full/` and the next is not made.
+    NextBlockNotMade,
+    /// A freed bit leaves its block under `full/`.
+    FullNotMovedBack,
+    /// The address ending in `.0` counts as free when a block is judged full.
+    ZeroCountedAsFree,
+    /// The claim's key does not have the network's name.
+    NetworkForgotten,
+    /// GC takes claims of other nodes for its own.
+    GcOfOtherNodes,
+    /// GC takes an absent list for an empty one.
+    GcWithoutList,
+    /// DEL leaves its attachment's ticket in the queue.
+    DelLeavesTicket,
+    /// DEL answers success when etcd is not available.
+    DelSwallowsFailure,
+    /// A range ends one address too late.
+    EndsTooLate,
+    /// A range begins one address too early.
+    BeginsTooEarly,
+    /// Exclusions are ignored from the second block on.
+    ExclusionForgotten,
+    /// Retries know no deadline.
+    DeadlineForgotten,
+}
+
+/// The first seed of `seeds` whose history finds `bug`, and what it finds.
+pub fn first_found(bug: Bug, seeds: u64) -> Option<(u64, Finding)> {
+    (0..seeds).find_map(|seed| {
+        let verdict = run(seed, &knobs_of(seed), Some(bug), &History::default());
+        verdict.finding.map(|finding| (seed, finding))
+    })
+}
+
+impl fmt::Display for Bug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

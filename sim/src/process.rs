@@ -1,0 +1,271 @@
+//! One execution of the plugin on a node: a verb of the production code, on a client of its own.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use whereabouts::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts::clock::Chance;
+use whereabouts::commands;
+use whereabouts::error::Error;
+use whereabouts::request::{CheckRequest, GcRequest, StatusRequest};
+use whereabouts::session::Session;
+use whereabouts::store::record::Shortage;
+
+use crate::cluster::{Client, Cluster};
+use crate::judge::{Seen, Used};
+use crate::planted::{self, Bug};
+use crate::step::{Step, Verb};
+use crate::totals::End;
+use crate::world::TaskId;
+
+/// A node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub u64);
+
+/// An execution of the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessId(pub u64);
+
+/// What a process is to do.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Give addresses.
+    Add(Ask),
+    /// Take them back.
+    Del(Attachment, Vec<QueueId>),
+    /// See that they are held.
+    Check(CheckRequest),
+    /// Take back what the node does not use.
+    Gc(GcRequest),
+    /// Tell whether ADD could be served.
+    Status(StatusRequest),
+}
+
+/// What a process is, for whoever meets it.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its number.
+    pub id: ProcessId,
+    /// Its node.
+    pub node: NodeId,
+    /// Its verb.
+    pub verb: Verb,
+    /// Whose addresses it is about.
+    pub attachment: Option<Attachment>,
+    /// What it is doing.
+    pub step: Cell<Step>,
+    /// Whether its runtime still waits for it.
+    pub used: Cell<Used>,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, node, verb, attachment, .. } = self;
+        write!(f, "n{} p{} {verb}", node.0, id.0)?;
+        match attachment {
+            Some(attachment) => write!(f, " {}", attachment.container),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A process that was started.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// What it is.
+    pub identity: Rc<Identity>,
+    /// Its task.
+    pub task: TaskId,
+    end: Rc<RefCell<Ending>>,
+}
+
+/// How a process ends, and who waits for it.
+#[derive(Debug, Default)]
+struct Ending {
+    answer: Option<Answer>,
+    is_over: bool,
+    waiter: Option<Waker>,
+}
+
+impl Ending {
+    fn come(&mut self, answer: Option<Answer>) {
+        self.answer = answer;
+        self.is_over = true;
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+}
+
+/// What a process answers its runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Success, with the addresses of an ADD.
+    Done(Vec<Held>),
+    /// No, for good.
+    Refused,
+    /// Not now.
+    Failed(String),
+}
+
+impl Process {
+    /// What it answered, when it has ended.
+    pub fn answer(&self) -> Option<Answer> {
+        self.end.borrow().answer.clone()
+    }
+
+    /// Waits for its end; `None` when it was killed.
+    pub async fn ended(&self) -> Option<Answer> {
+        poll_fn(|context| {
+            let mut end = self.end.borrow_mut();
+            if end.is_over {
+                return Poll::Ready(end.answer.clone());
+            }
+            end.waiter = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Starts a process on a node.
+pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
+    let identity = Rc::new(Identity {
+        id: ProcessId(cluster.next_number()),
+        node,
+        verb: verb_of(&job),
+        attachment: attachment_of(&job),
+        step: Cell::new(Step::Between),
+        used: Cell::new(Used::ByRuntime),
+    });
+    let seen = seen(cluster, node, &job);
+    cluster.judge().starts(identity.id, seen);
+    cluster.log(&*identity, format_args!("starts"));
+    let end = Rc::new(RefCell::new(Ending::default()));
+    let client = Client::new(cluster.clone(), identity.clone());
+    let task = {
+        let end = end.clone();
+        cluster.world().spawn(async move {
+            let job = planted::twist_job(client.cluster().bug(), job);
+            let answer = execute(&client, &job).await;
+            end.borrow_mut().come(Some(answer));
+        })
+    };
+    Process { identity, task, end }
+}
+
+/// Kills a process where it stands.
+pub fn kill(cluster: &Cluster, process: &Process) {
+    if process.answer().is_none() {
+        cluster.world().kill(process.task);
+        cluster.log(&*process.identity, format_args!("is killed in {}", process.identity.step.get()));
+        cluster.count_end(process.identity.verb, End::Killed);
+        cluster.judge().ends(process.identity.id);
+        process.end.borrow_mut().come(None);
+    }
+}
+
+fn verb_of(job: &Job) -> Verb {
+    match job {
+        Job::Add(_) => Verb::Add,
+        Job::Del(..) => Verb::Del,
+        Job::Check(_) => Verb::Check,
+        Job::Gc(_) => Verb::Gc,
+        Job::Status(_) => Verb::Status,
+    }
+}
+
+fn attachment_of(job: &Job) -> Option<Attachment> {
+    match job {
+        Job::Add(ask) => Some(ask.attachment.clone()),
+        Job::Del(attachment, _) => Some(attachment.clone()),
+        Job::Check(check) => Some(check.attachment.clone()),
+        Job::Gc(_) | Job::Status(_) => None,
+    }
+}
+
+fn seen(cluster: &Cluster, node: NodeId, job: &Job) -> Seen {
+    let ranges = match job {
+        Job::Add(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
+        Job::Del(_, queues) => queues.iter().cloned().collect(),
+        Job::Check(_) | Job::Status(_) => std::collections::BTreeSet::new(),
+        Job::Gc(_) => cluster.ranges(),
+    };
+    Seen {
+        node,
+        verb: verb_of(job),
+        attachment: attachment_of(job),
+        ask: match job {
+            Job::Add(ask) => Some(ask.clone()),
+            Job::Del(..) | Job::Check(_) | Job::Gc(_) | Job::Status(_) => None,
+        },
+        ranges,
+        started: cluster.judge().ledger().revision(),
+        ended: None,
+        leases: std::collections::BTreeSet::new(),
+    }
+}
+
+async fn execute(client: &Client, job: &Job) -> Answer {
+    let cluster = client.cluster();
+    let world = cluster.world();
+    let chance = Chance::new(world.chance().bits());
+    let deadline_s = match (cluster.bug(), job) {
+        (Some(Bug::DeadlineForgotten), _) => 1_000_000,
+        (_, Job::Add(_)) => 60,
+        (_, Job::Status(_)) => 1,
+        (_, Job::Del(..) | Job::Check(_) | Job::Gc(_)) => 30,
+    };
+    let deadline = Duration::from_secs(deadline_s);
+    let session = Session::new(client, world, &chance, cluster.keys(), deadline);
+    let started = world.elapsed();
+    let result = match job {
+        Job::Add(ask) => commands::add(&session, ask).await,
+        Job::Del(attachment, queues) => {
+            let result = commands::del(&session, attachment, queues).await;
+            result.map(|()| Vec::new())
+        }
+        Job::Check(check) => commands::check(&session, check).await.map(|()| Vec::new()),
+        Job::Gc(gc) => commands::gc(&session, gc).await.map(|_| Vec::new()),
+        Job::Status(status) => commands::status(&session, status).await.map(|()| Vec::new()),
+    };
+    let took = world.elapsed() - started;
+    let identity = client.identity();
+    let mut judge = cluster.judge();
+    if took > deadline.max(Duration::from_secs(1)) + cluster.paused(identity.id) {
+        judge.accuse(10, format!("{identity} took {took:?}, its deadline is {deadline:?}"));
+    }
+    let (answer, end) = match result {
+        Ok(held) => {
+            if identity.verb == Verb::Add {
+                judge.added(identity.id, &held, identity.used.get());
+            }
+            (Answer::Done(held), End::Done)
+        }
+        Err(Error::Exhausted { range, .. }) => {
+            judge.short(identity.id, &Shortage::Exhausted(range));
+            (Answer::Refused, End::Refused)
+        }
+        Err(Error::Taken { held, .. }) => {
+            judge.short(identity.id, &Shortage::Taken(held));
+            (Answer::Refused, End::Refused)
+        }
+        Err(error @ (Error::Full(_) | Error::HoldsOther { .. })) => {
+            cluster.log(identity, format_args!("{error}"));
+            (Answer::Refused, End::Refused)
+        }
+        Err(_) if identity.verb == Verb::Del && cluster.bug() == Some(Bug::DelSwallowsFailure) => {
+            (Answer::Done(Vec::new()), End::Done)
+        }
+        Err(error) => (Answer::Failed(error.to_string()), End::Failed),
+    };
+    judge.ends(identity.id);
+    drop(judge);
+    cluster.log(identity, format_args!("answers {answer:?}"));
+    cluster.count_end(identity.verb, end);
+    answer
+}

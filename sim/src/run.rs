@@ -1,0 +1,132 @@
+//! One history, from its seed to its verdict.
+
+use std::time::Duration;
+
+use futures::executor::block_on;
+use whereabouts::address::Name;
+use whereabouts::allocator::{Budget, Demand, decide};
+use whereabouts::claim::{Ask, Attachment, Owner, Want};
+use whereabouts::clock::Chance;
+use whereabouts::session::{Commit, Session};
+use whereabouts::store::keys::Keys;
+use whereabouts::store::memory::MemoryStore;
+
+use crate::cluster::Cluster;
+use crate::history::History;
+use crate::judge::Finding;
+use crate::knobs::Knobs;
+use crate::nemesis;
+use crate::planted::Bug;
+use crate::process::NodeId;
+use crate::runtime::{HELD_BEFORE, Runtime};
+use crate::totals::Totals;
+use crate::world::{Step, TaskId, World};
+
+/// Virtual time after which the phase under faults ends, whatever is still going on.
+const FAULTS_END: Duration = Duration::from_secs(120);
+
+/// Virtual time in which everything must end, once nothing fails any more.
+const PROGRESS: Duration = Duration::from_secs(1_200);
+
+/// What came of a history.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What it was made of.
+    pub knobs: Knobs,
+    /// What it came to.
+    pub totals: Totals,
+    /// The first promise that was broken.
+    pub finding: Option<Finding>,
+}
+
+/// The knobs that a seed draws.
+pub fn knobs_of(seed: u64) -> Knobs {
+    Knobs::draw(&Chance::new(!seed))
+}
+
+/// Runs the history of `seed` with `knobs`.
+pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Verdict {
+    let world = World::new(seed);
+    let keys = Keys::new("/w/");
+    let store = MemoryStore::default();
+    fill(&world, &store, &keys, knobs);
+    let cluster = Cluster::new(world.clone(), store, keys, knobs.clone(), bug, history.clone());
+    cluster.log(&"world", format_args!("seed {seed}: {knobs}"));
+    let runtime = Runtime::new(cluster.clone());
+    let places = (0..knobs.nodes).flat_map(|node| (0..knobs.pods_per_node).map(move |place| (node, place)));
+    let pods: Vec<TaskId> = places
+        .map(|(node, place)| {
+            let runtime = runtime.clone();
+            world.spawn(async move { runtime.run_pods(NodeId(node), place).await })
+        })
+        .collect();
+    world.spawn(nemesis::haunt(cluster.clone(), runtime.clone()));
+    let mut last: Option<TaskId> = None;
+    let mut calm_since = None;
+    while cluster.judge().finding().is_none() {
+        match world.step() {
+            Step::Ran(_) => {}
+            Step::Waited(by) => cluster.pass(by),
+            Step::Idle => break,
+        }
+        let pods_left = pods.iter().any(|pod| world.is_alive(*pod));
+        if calm_since.is_none() && (!pods_left || world.elapsed() > FAULTS_END) {
+            cluster.log(&"world", format_args!("nothing fails any more"));
+            cluster.calm_down();
+            calm_since = Some(world.elapsed());
+        }
+        if last.is_none() && !pods_left {
+            let runtime = runtime.clone();
+            last = Some(world.spawn(async move { runtime.clean_up().await }));
+        }
+        if last.is_some_and(|last| !world.is_alive(last)) {
+            break;
+        }
+        if calm_since.is_some_and(|since| world.elapsed() > since + PROGRESS) {
+            let text = format!("not everything has ended {PROGRESS:?} after the last fault");
+            cluster.judge().accuse(10, text);
+        }
+    }
+    let finding = cluster.judge().finding().cloned();
+    if let Some(finding) = &finding {
+        cluster.log(&"judge", format_args!("{finding}"));
+    }
+    let mut totals = cluster.totals().clone();
+    totals.histories = 1;
+    totals.time = world.elapsed();
+    totals.revisions = u64::try_from(cluster.judge().ledger().revision()).unwrap_or_default();
+    Verdict { knobs: knobs.clone(), totals, finding }
+}
+
+/// Takes addresses before the history begins.
+fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
+    let configs = knobs.shape.configs();
+    let wants: Vec<Want> = configs.last().expect("at least one").iter().map(Want::lowest).collect();
+    let demands: Vec<Demand> = (0..knobs.shape.held_before())
+        .map(|number| {
+            let attachment = Attachment {
+                network: Name::new("net").expect("a name"),
+                container: Name::new(&format!("b{number}")).expect("a name"),
+                interface: HELD_BEFORE.to_owned(),
+            };
+            Demand::Take(Ask { attachment, wants: wants.clone(), owner: Owner::default() })
+        })
+        .collect();
+    let chance = Chance::new(0);
+    let session = Session::new(store, world, &chance, keys, Duration::from_secs(60));
+    let mut rest = demands.as_slice();
+    while let Some(first) = rest.first() {
+        let queries: Vec<_> = first.block_queries().into_iter().collect();
+        let mut snapshot = block_on(session.snapshot(&queries)).expect("memory does not fail");
+        let budget = Budget { compares: 100, operations: 100 };
+        let mut plan = decide(&snapshot, rest, budget);
+        while plan.verdicts.is_empty() {
+            block_on(session.extend(&mut snapshot, &plan.missing)).expect("memory does not fail");
+            plan = decide(&snapshot, rest, budget);
+        }
+        let mut draft = session.draft();
+        plan.write(&mut draft, Duration::ZERO);
+        assert!(matches!(block_on(session.commit(draft)), Ok(Commit::Done(_))));
+        rest = &rest[plan.verdicts.len()..];
+    }
+}

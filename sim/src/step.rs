@@ -1,0 +1,180 @@
+//! The steps of a verb, as the store sees them: where a fault can strike.
+
+use std::fmt;
+
+use whereabouts::store::{At, Compare, Txn, Write};
+
+/// A verb of the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are CNI's")]
+pub enum Verb {
+    Add,
+    Del,
+    Check,
+    Gc,
+    Status,
+}
+
+/// A step of a verb: one kind of call to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Nothing was asked yet, or the answer is being used.
+    Between,
+    /// A linearizable read.
+    Read,
+    /// A further read at the first one's revision.
+    ReadMore,
+    /// A read that may be old.
+    ReadStale,
+    /// An optimistic commit.
+    Commit,
+    /// Making an unknown commit impossible.
+    Fence,
+    /// Watching claim and ticket.
+    Watch,
+    /// Granting the ticket's lease.
+    Grant,
+    /// Putting the ticket.
+    Join,
+    /// Waiting in the queue.
+    Wait,
+    /// Keeping the lease alive.
+    KeepAlive,
+    /// Serving a batch.
+    Batch,
+    /// Deleting the own ticket.
+    Leave,
+    /// Ending the lease.
+    Revoke,
+}
+
+impl Step {
+    /// Which step a read is.
+    pub fn of_read(at: At) -> Self {
+        match at {
+            At::Now => Self::Read,
+            At::Revision(_) => Self::ReadMore,
+            At::Whenever => Self::ReadStale,
+        }
+    }
+
+    /// Which step a commit is, told by what it writes.
+    pub fn of_commit(txn: &Txn) -> Self {
+        let deletes_tickets = txn.writes.iter().any(|write| match write {
+            Write::Delete(key) | Write::Rewrite { key, .. } => is_ticket(key),
+            Write::Put { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+        });
+        let checks_ticket = txn.compares.iter().any(|compare| match compare {
+            Compare::Modified(key, _) | Compare::Created(key, _) => is_ticket(key),
+            Compare::Absent(_) | Compare::NoneIn(..) | Compare::Leased(..) => false,
+        });
+        let writes_claims = txn.writes.iter().any(|write| match write {
+            Write::Put { key, .. } | Write::Delete(key) => is_claim(key),
+            Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+        });
+        let joins = txn.writes.iter().any(|write| matches!(write, Write::Put { lease, .. } if *lease != 0));
+        match (joins, checks_ticket, deletes_tickets, writes_claims) {
+            (true, ..) => Self::Join,
+            (_, true, false, false) if txn.writes.is_empty() => Self::Batch,
+            (_, true, false, false) => Self::Fence,
+            (_, true, true, false) if txn.writes.len() <= 2 => Self::Leave,
+            (_, true, ..) => Self::Batch,
+            (_, false, _, true) => Self::Commit,
+            (_, false, _, false) => Self::Fence,
+        }
+    }
+}
+
+/// Whether a key is a ticket's. Names are percent-encoded, so the word stands nowhere else.
+pub fn is_ticket(key: &[u8]) -> bool {
+    contains(key, b"/lock/")
+}
+
+/// Whether a key is a claim's.
+pub fn is_claim(key: &[u8]) -> bool {
+    contains(key, b"/claim/")
+}
+
+/// Whether a key is a block's.
+pub fn is_block(key: &[u8]) -> bool {
+    contains(key, b"/open/") || contains(key, b"/full/")
+}
+
+/// Whether the third part of `/prefix/part/...` is `part`.
+fn contains(key: &[u8], part: &[u8]) -> bool {
+    key.get(2..).is_some_and(|rest| rest.starts_with(part))
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A request that never arrives.
+    LostRequest,
+    /// A request that is carried out, and whose reply never arrives.
+    LostReply,
+    /// A request that arrives after its sender has given up or died.
+    LateRequest,
+    /// A request that waits long in between.
+    SlowLink,
+    /// A node that reaches nobody, or whom no reply reaches.
+    Partition,
+    /// No leader: requests wait, time out, or are refused; then leases live anew.
+    NoLeader,
+    /// A member restarts: watches end, requests under way are lost.
+    Restart,
+    /// The watch ends when it should tell.
+    WatchEnded,
+    /// The history before now is forgotten.
+    Compaction,
+    /// The server takes no more requests for a while.
+    TooManyRequests,
+    /// The server takes no writes for a while.
+    NoSpace,
+    /// A process is killed.
+    Killed,
+    /// A process is stopped for a while, perhaps longer than its lease lives.
+    Paused,
+    /// The runtime forgets a process, which goes on.
+    Orphaned,
+    /// A node is lost with all its pods, and comes back under the same name.
+    NodeLost,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 15] = [
+        Self::LostRequest,
+        Self::LostReply,
+        Self::LateRequest,
+        Self::SlowLink,
+        Self::Partition,
+        Self::NoLeader,
+        Self::Restart,
+        Self::WatchEnded,
+        Self::Compaction,
+        Self::TooManyRequests,
+        Self::NoSpace,
+        Self::Killed,
+        Self::Paused,
+        Self::Orphaned,
+        Self::NodeLost,
+    ];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
