@@ -126,7 +126,10 @@ impl Cluster {
         let configs = self.0.knobs.shape.configs();
         let ranges = configs.iter().flatten();
         ranges
-            .map(|range| QueueId { pool: range.pool().clone(), cidr: range.cidr() })
+            .map(|range| QueueId {
+                pool: range.pool().clone(),
+                cidr: range.cidr(),
+            })
             .collect()
     }
 
@@ -149,7 +152,10 @@ impl Cluster {
     pub fn count_fault(&self, fault: Fault, identity: &Identity) {
         let place = (fault, identity.verb, identity.step.get());
         *self.totals().faults.entry(place).or_default() += 1;
-        self.log(identity, format_args!("! {fault} in {}", identity.step.get()));
+        self.log(
+            identity,
+            format_args!("! {fault} in {}", identity.step.get()),
+        );
     }
 
     /// Whether a fault strikes at one of its occasions.
@@ -227,7 +233,12 @@ impl Cluster {
 
     /// How long a process was stopped altogether.
     pub fn paused(&self, process: ProcessId) -> Duration {
-        self.0.paused.borrow().get(&process).copied().unwrap_or_default()
+        self.0
+            .paused
+            .borrow()
+            .get(&process)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Notes that a process is stopped for a while.
@@ -245,7 +256,11 @@ impl Cluster {
     }
 
     fn delay(&self) -> Duration {
-        let longest = if self.is_calm() { 100 } else { self.0.knobs.delay_us };
+        let longest = if self.is_calm() {
+            100
+        } else {
+            self.0.knobs.delay_us
+        };
         Duration::from_micros(1 + self.0.world.chance().below(longest))
     }
 
@@ -256,7 +271,9 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("knobs", &self.0.knobs).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("knobs", &self.0.knobs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -320,7 +337,10 @@ impl Client {
             needs,
         };
         let (sender, receiver) = oneshot::channel();
-        self.cluster.0.world.spawn(async move { journey.make(act, sender).await });
+        self.cluster
+            .0
+            .world
+            .spawn(async move { journey.make(act, sender).await });
         let answer = receiver.await.unwrap_or(Err(NoAnswer::Lost));
         self.identity.step.set(Step::Between);
         answer
@@ -345,14 +365,25 @@ impl Journey {
         let world = self.cluster.world().clone();
         world.sleep(self.cluster.delay()).await;
         if self.strikes(Fault::LateRequest) {
-            world.sleep(Duration::from_millis(world.chance().below(100_000))).await;
+            world
+                .sleep(Duration::from_millis(world.chance().below(100_000)))
+                .await;
         } else if self.strikes(Fault::SlowLink) {
-            world.sleep(Duration::from_millis(world.chance().below(900))).await;
+            world
+                .sleep(Duration::from_millis(world.chance().below(900)))
+                .await;
         }
         let lost = self.strikes(Fault::LostRequest) || self.is_cut(Way::Out);
-        let reply = if lost { Err(NoAnswer::Lost) } else { self.arrive(act).await };
+        let reply = if lost {
+            Err(NoAnswer::Lost)
+        } else {
+            self.arrive(act).await
+        };
         world.sleep(self.cluster.delay()).await;
-        if self.strikes(Fault::LostReply) || self.is_cut(Way::Back) || matches!(reply, Err(NoAnswer::Lost)) {
+        if self.strikes(Fault::LostReply)
+            || self.is_cut(Way::Back)
+            || matches!(reply, Err(NoAnswer::Lost))
+        {
             // The sender is told that its connection is gone, or nothing at all.
             if world.chance().below(2) == 0 {
                 world.sleep(Duration::from_secs(200)).await;
@@ -378,7 +409,8 @@ impl Journey {
             }
         }
         if inner.refusing_until.get() > world.elapsed() {
-            self.cluster.count_fault(Fault::TooManyRequests, &self.identity);
+            self.cluster
+                .count_fault(Fault::TooManyRequests, &self.identity);
             return Ok(Err(Unavailable::Later("too many requests".to_owned())));
         }
         let full = self.needs == Needs::Write && inner.full_until.get() > world.elapsed();
@@ -390,7 +422,11 @@ impl Journey {
         }
         let answer = inner.store.with(act);
         self.cluster.show_to_judge(Some(self.identity.id));
-        if full { Err(NoAnswer::Unknown("database space exceeded")) } else { Ok(answer) }
+        if full {
+            Err(NoAnswer::Unknown("database space exceeded"))
+        } else {
+            Ok(answer)
+        }
     }
 
     fn strikes(&self, fault: Fault) -> bool {
@@ -424,14 +460,22 @@ impl Store for Client {
 
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         let step = Step::of_read(at);
-        let needs = if at == At::Whenever { Needs::Member } else { Needs::Leader };
+        let needs = if at == At::Whenever {
+            Needs::Member
+        } else {
+            Needs::Leader
+        };
         let at = planted::read_at(self.cluster.bug(), at);
         let stale = self.cluster.bug() == Some(Bug::StaleReads) && at == At::Now;
         let reads = reads.to_vec();
         let read = move |state: &mut State| {
             let old = At::Revision((state.revision() - 3).max(1));
             // Where the old revision is compacted, the newest must do.
-            let answer = if stale { state.read(&reads, old) } else { state.read(&reads, at) };
+            let answer = if stale {
+                state.read(&reads, old)
+            } else {
+                state.read(&reads, at)
+            };
             answer.or_else(|_| state.read(&reads, at))
         };
         let reply = self.call(step, needs, read).await;
@@ -453,7 +497,9 @@ impl Store for Client {
             let reply = if bug == Some(Bug::UnknownAsFailure) {
                 let world = self.cluster.world();
                 let impatient = world.now() + Duration::from_millis(900);
-                within(world, impatient, call).await.unwrap_or(Err(NoAnswer::Lost))
+                within(world, impatient, call)
+                    .await
+                    .unwrap_or(Err(NoAnswer::Lost))
             } else {
                 call.await
             };
@@ -463,7 +509,8 @@ impl Store for Client {
                 Err(NoAnswer::Unknown(reason)) => Err(CommitError::Unknown(reason.to_owned())),
             };
             let result = planted::twist_outcome(bug, step, txn, result);
-            self.cluster.log(&*self.identity, format_args!("{step}: {}", brief(&result)));
+            self.cluster
+                .log(&*self.identity, format_args!("{step}: {}", brief(&result)));
             if last || !matches!(result, Ok(Outcome::Done(_))) {
                 return result;
             }
@@ -497,7 +544,12 @@ impl Store for Client {
         answered(self.call(Step::Watch, Needs::Leader, |_| Ok(())).await)?;
         let inner = store.watch(keys).await?;
         let (cluster, identity) = (self.cluster.clone(), self.identity.clone());
-        Ok(ClientWatch { inner, cluster, identity, arriving: None })
+        Ok(ClientWatch {
+            inner,
+            cluster,
+            identity,
+            arriving: None,
+        })
     }
 }
 
@@ -531,7 +583,11 @@ impl Watch for ClientWatch {
         let (_, events) = self.arriving.take().expect("nobody else takes it");
         let cut = self.cluster.is_cut(self.identity.node, Way::Back);
         if cut || self.cluster.strikes(Fault::WatchEnded) {
-            let fault = if cut { Fault::Partition } else { Fault::WatchEnded };
+            let fault = if cut {
+                Fault::Partition
+            } else {
+                Fault::WatchEnded
+            };
             self.cluster.count_fault(fault, &self.identity);
             return Err(WatchEnded("the link was cut".to_owned()));
         }

@@ -20,12 +20,17 @@ impl History {
         if let Some(lines) = &self.0 {
             let at = at.as_micros();
             let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
-            lines.borrow_mut().push(format!("{seconds:>6}.{micros:06}  {who:<22} {what}"));
+            lines
+                .borrow_mut()
+                .push(format!("{seconds:>6}.{micros:06}  {who:<22} {what}"));
         }
     }
 
     /// The lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.0.as_ref().map(|lines| lines.borrow().clone()).unwrap_or_default()
+        self.0
+            .as_ref()
+            .map(|lines| lines.borrow().clone())
+            .unwrap_or_default()
     }
 }

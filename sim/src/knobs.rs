@@ -60,11 +60,17 @@ impl Shape {
         let plain = |cidr: &str| range(cidr, &[], &[]);
         match self {
             Self::HotRange | Self::Requested => vec![vec![plain("10.0.0.0/24")]],
-            Self::ManyRanges => {
-                (0..8).map(|third| vec![plain(&format!("10.0.{third}.0/24"))]).collect()
-            }
+            Self::ManyRanges => (0..8)
+                .map(|third| vec![plain(&format!("10.0.{third}.0/24"))])
+                .collect(),
             Self::Overlapping => {
-                let cidrs = ["10.0.0.0/28", "10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/23", "10.0.1.0/30"];
+                let cidrs = [
+                    "10.0.0.0/28",
+                    "10.0.0.0/29",
+                    "10.0.0.8/29",
+                    "10.0.0.0/23",
+                    "10.0.1.0/30",
+                ];
                 cidrs.into_iter().map(|cidr| vec![plain(cidr)]).collect()
             }
             Self::DualStack => vec![
@@ -73,7 +79,11 @@ impl Shape {
                 vec![plain("10.0.0.0/26")],
             ],
             Self::Exclusions => vec![
-                vec![range("10.0.0.0/22", &["10.0.0.0/24", "10.0.1.4/30", "10.0.1.128/25"], &[])],
+                vec![range(
+                    "10.0.0.0/22",
+                    &["10.0.0.0/24", "10.0.1.4/30", "10.0.1.128/25"],
+                    &[],
+                )],
                 vec![range("10.0.1.0/28", &["10.0.1.2/31", "10.0.1.8/32"], &[])],
                 vec![range("fd00::/119", &["fd00::/121", "fd00::84/126"], &[])],
             ],
@@ -87,10 +97,15 @@ impl Shape {
                 .into_iter()
                 .map(|cidr| vec![plain(cidr)])
                 .collect(),
-            Self::Sparse => ["fd00::/64", "fd00::ffff:0/126", "fd00::abcd:0:0/125", "fd00::/126"]
-                .into_iter()
-                .map(|cidr| vec![plain(cidr)])
-                .collect(),
+            Self::Sparse => [
+                "fd00::/64",
+                "fd00::ffff:0/126",
+                "fd00::abcd:0:0/125",
+                "fd00::/126",
+            ]
+            .into_iter()
+            .map(|cidr| vec![plain(cidr)])
+            .collect(),
             Self::NearlyFull => vec![
                 vec![plain("10.0.0.0/22")],
                 vec![plain("10.0.0.128/25")],
@@ -109,7 +124,8 @@ impl Shape {
 }
 
 fn range(cidr: &str, exclusions: &[&str], gateways: &[&str]) -> Range {
-    let address = |text: &&str| Address::from(text.parse::<std::net::IpAddr>().expect("an address"));
+    let address =
+        |text: &&str| Address::from(text.parse::<std::net::IpAddr>().expect("an address"));
     let spec = RangeSpec {
         pool: Pool::default(),
         cidr: cidr.parse().expect("a CIDR"),
@@ -175,7 +191,16 @@ impl Knobs {
 
 impl fmt::Display for Knobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shape, nodes, pods_per_node, rounds, delay_us, pause_us, faults, nameless } = self;
+        let Self {
+            shape,
+            nodes,
+            pods_per_node,
+            rounds,
+            delay_us,
+            pause_us,
+            faults,
+            nameless,
+        } = self;
         write!(
             f,
             "{shape:?}, {nodes} nodes x {pods_per_node} pods x {rounds} rounds, delay {delay_us} us, \
@@ -184,6 +209,8 @@ impl fmt::Display for Knobs {
         if faults.is_empty() {
             return f.write_str(" none");
         }
-        faults.iter().try_for_each(|(fault, rate)| write!(f, " {fault}:{rate}"))
+        faults
+            .iter()
+            .try_for_each(|(fault, rate)| write!(f, " {fault}:{rate}"))
     }
 }

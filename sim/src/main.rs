@@ -62,13 +62,20 @@ enum Command {
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let (from, until) = text.split_once("..").ok_or("write it as 0..1000")?;
-    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|error| format!("{text:?}: {error}"))
+    };
     Ok(number(from)?..number(until)?)
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {
-    let found = Bug::ALL.iter().find(|bug| bug.to_string().eq_ignore_ascii_case(text));
-    found.copied().ok_or_else(|| format!("no such bug; there are {:?}", Bug::ALL))
+    let found = Bug::ALL
+        .iter()
+        .find(|bug| bug.to_string().eq_ignore_ascii_case(text));
+    found
+        .copied()
+        .ok_or_else(|| format!("no such bug; there are {:?}", Bug::ALL))
 }
 
 fn main() -> ExitCode {
@@ -77,7 +84,11 @@ fn main() -> ExitCode {
         Command::Replay { seed, trace, bug } => replay(seed, trace, bug),
         Command::Planted { seeds } => find_planted(seeds),
     };
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Histories after which a kind of fault or a step that was never struck is a finding.
@@ -145,7 +156,9 @@ fn run_parallel(seeds: Range<u64>) -> (Totals, BTreeMap<u64, Verdict>) {
 }
 
 fn report(seed: u64, verdict: &Verdict) {
-    let Some(finding) = &verdict.finding else { return };
+    let Some(finding) = &verdict.finding else {
+        return;
+    };
     println!("\nseed {seed}: {finding}");
     println!("  knobs: {}", verdict.knobs);
     let small = shrink(seed, &verdict.knobs, finding.promise);
@@ -154,7 +167,11 @@ fn report(seed: u64, verdict: &Verdict) {
 }
 
 fn replay(seed: u64, trace: bool, bug: Option<Bug>) -> bool {
-    let history = if trace { History::kept() } else { History::default() };
+    let history = if trace {
+        History::kept()
+    } else {
+        History::default()
+    };
     let verdict = run(seed, &knobs_of(seed), bug, &history);
     for line in history.lines() {
         println!("{line}");
@@ -174,9 +191,19 @@ fn find_planted(seeds: u64) -> bool {
         match &first {
             Some((seed, finding)) => {
                 let count = seed + 1;
-                println!("{:<24}{count:>8}  {:<9}{}", bug.to_string(), finding.promise, finding.text);
+                println!(
+                    "{:<24}{count:>8}  {:<9}{}",
+                    bug.to_string(),
+                    finding.promise,
+                    finding.text
+                );
             }
-            None => println!("{:<24}{:>8}  NOT FOUND: {}", bug.to_string(), "-", bug.description()),
+            None => println!(
+                "{:<24}{:>8}  NOT FOUND: {}",
+                bug.to_string(),
+                "-",
+                bug.description()
+            ),
         }
         first.is_some()
     });

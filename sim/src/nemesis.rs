@@ -15,7 +15,11 @@ const PERIOD_MS: u64 = 5;
 pub async fn haunt(cluster: Cluster, runtime: Runtime) {
     let world = cluster.world().clone();
     while !cluster.is_calm() {
-        world.sleep(Duration::from_millis(1 + world.chance().below(2 * PERIOD_MS))).await;
+        world
+            .sleep(Duration::from_millis(
+                1 + world.chance().below(2 * PERIOD_MS),
+            ))
+            .await;
         for fault in Fault::ALL {
             if cluster.strikes(fault) {
                 strike(&cluster, &runtime, fault).await;

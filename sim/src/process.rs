@@ -64,7 +64,13 @@ pub struct Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, node, verb, attachment, .. } = self;
+        let Self {
+            id,
+            node,
+            verb,
+            attachment,
+            ..
+        } = self;
         write!(f, "n{} p{} {verb}", node.0, id.0)?;
         match attachment {
             Some(attachment) => write!(f, " {}", attachment.container),
@@ -155,14 +161,21 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
             end.borrow_mut().come(Some(answer));
         })
     };
-    Process { identity, task, end }
+    Process {
+        identity,
+        task,
+        end,
+    }
 }
 
 /// Kills a process where it stands.
 pub fn kill(cluster: &Cluster, process: &Process) {
     if process.answer().is_none() {
         cluster.world().kill(process.task);
-        cluster.log(&*process.identity, format_args!("is killed in {}", process.identity.step.get()));
+        cluster.log(
+            &*process.identity,
+            format_args!("is killed in {}", process.identity.step.get()),
+        );
         cluster.count_end(process.identity.verb, End::Killed);
         cluster.judge().ends(process.identity.id);
         process.end.borrow_mut().come(None);
@@ -231,13 +244,18 @@ async fn execute(client: &Client, job: &Job) -> Answer {
         }
         Job::Check(check) => commands::check(&session, check).await.map(|()| Vec::new()),
         Job::Gc(gc) => commands::gc(&session, gc).await.map(|_| Vec::new()),
-        Job::Status(status) => commands::status(&session, status).await.map(|()| Vec::new()),
+        Job::Status(status) => commands::status(&session, status)
+            .await
+            .map(|()| Vec::new()),
     };
     let took = world.elapsed() - started;
     let identity = client.identity();
     let mut judge = cluster.judge();
     if took > deadline.max(Duration::from_secs(1)) + cluster.paused(identity.id) {
-        judge.accuse(10, format!("{identity} took {took:?}, its deadline is {deadline:?}"));
+        judge.accuse(
+            10,
+            format!("{identity} took {took:?}, its deadline is {deadline:?}"),
+        );
     }
     let (answer, end) = match result {
         Ok(held) => {

@@ -50,10 +50,18 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
     let keys = Keys::new("/w/");
     let store = MemoryStore::default();
     fill(&world, &store, &keys, knobs);
-    let cluster = Cluster::new(world.clone(), store, keys, knobs.clone(), bug, history.clone());
+    let cluster = Cluster::new(
+        world.clone(),
+        store,
+        keys,
+        knobs.clone(),
+        bug,
+        history.clone(),
+    );
     cluster.log(&"world", format_args!("seed {seed}: {knobs}"));
     let runtime = Runtime::new(cluster.clone());
-    let places = (0..knobs.nodes).flat_map(|node| (0..knobs.pods_per_node).map(move |place| (node, place)));
+    let places =
+        (0..knobs.nodes).flat_map(|node| (0..knobs.pods_per_node).map(move |place| (node, place)));
     let pods: Vec<TaskId> = places
         .map(|(node, place)| {
             let runtime = runtime.clone();
@@ -95,13 +103,22 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
     totals.histories = 1;
     totals.time = world.elapsed();
     totals.revisions = u64::try_from(cluster.judge().ledger().revision()).unwrap_or_default();
-    Verdict { knobs: knobs.clone(), totals, finding }
+    Verdict {
+        knobs: knobs.clone(),
+        totals,
+        finding,
+    }
 }
 
 /// Takes addresses before the history begins.
 fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
     let configs = knobs.shape.configs();
-    let wants: Vec<Want> = configs.last().expect("at least one").iter().map(Want::lowest).collect();
+    let wants: Vec<Want> = configs
+        .last()
+        .expect("at least one")
+        .iter()
+        .map(Want::lowest)
+        .collect();
     let demands: Vec<Demand> = (0..knobs.shape.held_before())
         .map(|number| {
             let attachment = Attachment {
@@ -109,7 +126,11 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
                 container: Name::new(&format!("b{number}")).expect("a name"),
                 interface: HELD_BEFORE.to_owned(),
             };
-            Demand::Take(Ask { attachment, wants: wants.clone(), owner: Owner::default() })
+            Demand::Take(Ask {
+                attachment,
+                wants: wants.clone(),
+                owner: Owner::default(),
+            })
         })
         .collect();
     let chance = Chance::new(0);
@@ -118,7 +139,10 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
     while let Some(first) = rest.first() {
         let queries: Vec<_> = first.block_queries().into_iter().collect();
         let mut snapshot = block_on(session.snapshot(&queries)).expect("memory does not fail");
-        let budget = Budget { compares: 100, operations: 100 };
+        let budget = Budget {
+            compares: 100,
+            operations: 100,
+        };
         let mut plan = decide(&snapshot, rest, budget);
         while plan.verdicts.is_empty() {
             block_on(session.extend(&mut snapshot, &plan.missing)).expect("memory does not fail");
@@ -126,7 +150,10 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
         }
         let mut draft = session.draft();
         plan.write(&mut draft, Duration::ZERO);
-        assert!(matches!(block_on(session.commit(draft)), Ok(Commit::Done(_))));
+        assert!(matches!(
+            block_on(session.commit(draft)),
+            Ok(Commit::Done(_))
+        ));
         rest = &rest[plan.verdicts.len()..];
     }
 }

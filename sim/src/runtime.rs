@@ -54,7 +54,12 @@ impl Runtime {
     pub fn new(cluster: Cluster) -> Self {
         let nodes = (0..cluster.knobs().nodes).map(|node| (NodeId(node), Node::default()));
         let (suspects, known) = (RefCell::default(), RefCell::default());
-        Self(Rc::new(Inner { nodes: nodes.collect(), cluster, suspects, known }))
+        Self(Rc::new(Inner {
+            nodes: nodes.collect(),
+            cluster,
+            suspects,
+            known,
+        }))
     }
 
     /// Runs one place for pods on a node: one pod after the other.
@@ -62,7 +67,8 @@ impl Runtime {
         let cluster = &self.0.cluster;
         for round in 0..cluster.knobs().rounds {
             self.idle(cluster.knobs().pause_us).await;
-            self.run_pod(node, &format!("n{}-{place}-{round}", node.0)).await;
+            self.run_pod(node, &format!("n{}-{place}-{round}", node.0))
+                .await;
             match cluster.world().chance().below(8) {
                 0 => self.collect(node).await,
                 1 => self.ask_status(node).await,
@@ -74,8 +80,15 @@ impl Runtime {
     async fn run_pod(&self, node: NodeId, container: &str) {
         let chance = self.0.cluster.world().chance();
         let lost = self.node(node).lost.get();
-        let networks: &[&str] = if chance.below(4) == 0 { &["net", "other"] } else { &["net"] };
-        let asks: Vec<Ask> = networks.iter().map(|network| self.ask(node, network, container)).collect();
+        let networks: &[&str] = if chance.below(4) == 0 {
+            &["net", "other"]
+        } else {
+            &["net"]
+        };
+        let asks: Vec<Ask> = networks
+            .iter()
+            .map(|network| self.ask(node, network, container))
+            .collect();
         for ask in &asks {
             self.add(node, ask).await;
         }
@@ -94,14 +107,24 @@ impl Runtime {
         let chance = cluster.world().chance();
         let configs = cluster.knobs().shape.configs();
         let config = usize::try_from(chance.below(configs.len() as u64)).expect("a short list");
-        let wants = configs[config].iter().map(|range| self.want(range)).collect();
+        let wants = configs[config]
+            .iter()
+            .map(|range| self.want(range))
+            .collect();
         let attachment = Attachment {
             network: Name::new(network).expect("a name"),
             container: Name::new(container).expect("a name"),
             interface: "eth0".to_owned(),
         };
-        let owner = Owner { node: self.name_of(node), ..Owner::default() };
-        Ask { attachment, wants, owner }
+        let owner = Owner {
+            node: self.name_of(node),
+            ..Owner::default()
+        };
+        Ask {
+            attachment,
+            wants,
+            owner,
+        }
     }
 
     fn want(&self, range: &Range) -> Want {
@@ -123,12 +146,17 @@ impl Runtime {
     }
 
     fn node(&self, node: NodeId) -> &Node {
-        self.0.nodes.get(&node).expect("every node is there from the beginning")
+        self.0
+            .nodes
+            .get(&node)
+            .expect("every node is there from the beginning")
     }
 
     async fn idle(&self, longest_us: u64) {
         let world = self.0.cluster.world();
-        world.sleep(Duration::from_micros(world.chance().below(longest_us + 1))).await;
+        world
+            .sleep(Duration::from_micros(world.chance().below(longest_us + 1)))
+            .await;
     }
 
     /// Adds, and perhaps again: after a failure, or just so.
@@ -137,7 +165,10 @@ impl Runtime {
         let chance = cluster.world().chance();
         let queues = ask.wants.iter().map(|want| want.range.clone()).collect();
         let attachment = &ask.attachment;
-        self.0.known.borrow_mut().insert(attachment.clone(), (node, queues));
+        self.0
+            .known
+            .borrow_mut()
+            .insert(attachment.clone(), (node, queues));
         for _ in 0..2 {
             while self.node(node).collecting.get() {
                 cluster.world().sleep(Duration::from_millis(1)).await;
@@ -151,7 +182,11 @@ impl Runtime {
                         let previous = held.iter().map(whereabouts::claim::Held::interface_address);
                         let previous = previous.collect();
                         let (attachment, statics) = (attachment.clone(), Vec::new());
-                        let check = CheckRequest { attachment, previous, statics };
+                        let check = CheckRequest {
+                            attachment,
+                            previous,
+                            statics,
+                        };
                         self.check(node, check).await;
                     }
                     chance.below(6) == 0
@@ -170,7 +205,8 @@ impl Runtime {
         let lost = self.node(node).lost.get();
         let answer = self.execute(node, Job::Check(check)).await;
         let healthy = self.0.cluster.knobs().faults.is_empty();
-        if healthy && self.node(node).lost.get() == lost && !matches!(answer, Some(Answer::Done(_))) {
+        if healthy && self.node(node).lost.get() == lost && !matches!(answer, Some(Answer::Done(_)))
+        {
             let text = format!("CHECK of {attachment}, which was added: {answer:?}");
             self.0.cluster.judge().accuse(6, text);
         }
@@ -226,7 +262,10 @@ impl Runtime {
             return None;
         }
         let answer = process.ended().await;
-        self.node(node).running.borrow_mut().retain(|other| other.task != process.task);
+        self.node(node)
+            .running
+            .borrow_mut()
+            .retain(|other| other.task != process.task);
         if let Some(Answer::Failed(reason)) = &answer {
             if reason.contains("unknown") {
                 self.suspect(&process);
@@ -260,7 +299,12 @@ impl Runtime {
     /// Counts a fault that strikes everybody who waits for something.
     pub fn count_for_all(&self, fault: Fault) {
         for node in self.0.nodes.values() {
-            for process in node.running.borrow().iter().filter(|process| process.answer().is_none()) {
+            for process in node
+                .running
+                .borrow()
+                .iter()
+                .filter(|process| process.answer().is_none())
+            {
                 self.0.cluster.count_fault(fault, &process.identity);
             }
         }
@@ -270,13 +314,18 @@ impl Runtime {
     pub fn lose_node(&self, id: NodeId) {
         let node = self.node(id);
         node.lost.set(node.lost.get() + 1);
-        self.0.cluster.log(&"nemesis", format_args!("! NodeLost n{}", id.0));
+        self.0
+            .cluster
+            .log(&"nemesis", format_args!("! NodeLost n{}", id.0));
         for process in node.running.take() {
             self.kill(&process, Fault::NodeLost);
         }
         let mut judge = self.0.cluster.judge();
         let mut known = self.0.known.borrow_mut();
-        for attachment in known.extract_if(.., |_, (node, _)| *node == id).map(|(attachment, _)| attachment) {
+        for attachment in known
+            .extract_if(.., |_, (node, _)| *node == id)
+            .map(|(attachment, _)| attachment)
+        {
             judge.no_longer_used(&attachment);
             self.0.suspects.borrow_mut().insert(attachment);
         }
@@ -302,7 +351,11 @@ impl Runtime {
             let valid = (!no_list).then(|| valid.collect());
             drop(known);
             let network = Name::new(network).expect("a name");
-            let gc = GcRequest { network, node: self.name_of(id), valid };
+            let gc = GcRequest {
+                network,
+                node: self.name_of(id),
+                valid,
+            };
             self.execute(id, Job::Gc(gc)).await;
         }
         node.collecting.set(false);
@@ -311,7 +364,10 @@ impl Runtime {
     async fn ask_status(&self, node: NodeId) {
         let configs = self.0.cluster.knobs().shape.configs();
         let wants = configs[0].iter().map(Want::lowest).collect();
-        let status = StatusRequest { wants, when_full: WhenFull::Error };
+        let status = StatusRequest {
+            wants,
+            when_full: WhenFull::Error,
+        };
         self.execute(node, Job::Status(status)).await;
     }
 
@@ -322,17 +378,24 @@ impl Runtime {
         // Requests still on their way, and leases of processes that are gone, end first.
         let known: Vec<(Attachment, NodeId)> = {
             let known = self.0.known.borrow();
-            known.iter().map(|(attachment, (node, _))| (attachment.clone(), *node)).collect()
+            known
+                .iter()
+                .map(|(attachment, (node, _))| (attachment.clone(), *node))
+                .collect()
         };
         for (attachment, node) in known {
             self.delete(node, &attachment).await;
             if self.0.known.borrow().contains_key(&attachment) {
-                cluster.judge().accuse(10, format!("{attachment} cannot be deleted"));
+                cluster
+                    .judge()
+                    .accuse(10, format!("{attachment} cannot be deleted"));
             }
         }
         cluster.world().sleep(Duration::from_secs(300)).await;
         let left: Vec<Attachment> = cluster.judge().ledger().claims().keys().cloned().collect();
-        let left = left.into_iter().filter(|attachment| attachment.interface != HELD_BEFORE);
+        let left = left
+            .into_iter()
+            .filter(|attachment| attachment.interface != HELD_BEFORE);
         for attachment in left {
             cluster.totals().left_to_gc += 1;
             if !self.0.suspects.borrow().contains(&attachment) {
@@ -347,7 +410,8 @@ impl Runtime {
         for attachment in left {
             let releases = cluster.knobs().nameless || attachment.interface == HELD_BEFORE;
             if releases {
-                self.execute(NodeId(0), Job::Del(attachment, Vec::new())).await;
+                self.execute(NodeId(0), Job::Del(attachment, Vec::new()))
+                    .await;
             }
         }
         cluster.judge().all_is_gone();

@@ -10,7 +10,11 @@ pub fn shrink(seed: u64, knobs: &Knobs, promise: u8) -> Verdict {
     loop {
         let smaller = candidates(&smallest.knobs).into_iter().find_map(|knobs| {
             let verdict = run(seed, &knobs, None, &History::default());
-            verdict.finding.as_ref().is_some_and(|found| found.promise == promise).then_some(verdict)
+            verdict
+                .finding
+                .as_ref()
+                .is_some_and(|found| found.promise == promise)
+                .then_some(verdict)
         });
         match smaller {
             Some(verdict) => smallest = verdict,
@@ -27,10 +31,17 @@ fn candidates(knobs: &Knobs) -> Vec<Knobs> {
         smaller.push(fewer);
     }
     let reduced = |count: u64| (count > 1).then(|| count - 1);
-    smaller.extend(reduced(knobs.rounds).map(|rounds| Knobs { rounds, ..knobs.clone() }));
-    smaller.extend(
-        reduced(knobs.pods_per_node).map(|pods_per_node| Knobs { pods_per_node, ..knobs.clone() }),
-    );
-    smaller.extend(reduced(knobs.nodes).map(|nodes| Knobs { nodes, ..knobs.clone() }));
+    smaller.extend(reduced(knobs.rounds).map(|rounds| Knobs {
+        rounds,
+        ..knobs.clone()
+    }));
+    smaller.extend(reduced(knobs.pods_per_node).map(|pods_per_node| Knobs {
+        pods_per_node,
+        ..knobs.clone()
+    }));
+    smaller.extend(reduced(knobs.nodes).map(|nodes| Knobs {
+        nodes,
+        ..knobs.clone()
+    }));
     smaller
 }

@@ -72,7 +72,10 @@ impl Step {
             Write::Put { key, .. } | Write::Delete(key) => is_claim(key),
             Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
         });
-        let joins = txn.writes.iter().any(|write| matches!(write, Write::Put { lease, .. } if *lease != 0));
+        let joins = txn
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::Put { lease, .. } if *lease != 0));
         match (joins, checks_ticket, deletes_tickets, writes_claims) {
             (true, ..) => Self::Join,
             (_, true, false, false) if txn.writes.is_empty() => Self::Batch,

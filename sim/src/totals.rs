@@ -62,10 +62,21 @@ impl Totals {
     /// none.
     pub fn untouched(&self) -> (Vec<Fault>, Vec<(Verb, Step)>) {
         let struck: BTreeSet<Fault> = self.faults.keys().map(|(fault, ..)| *fault).collect();
-        let places: BTreeSet<(Verb, Step)> =
-            self.faults.keys().map(|(_, verb, step)| (*verb, *step)).collect();
-        let faults = Fault::ALL.into_iter().filter(|fault| !struck.contains(fault)).collect();
-        let steps = self.steps.keys().filter(|place| !places.contains(place)).copied().collect();
+        let places: BTreeSet<(Verb, Step)> = self
+            .faults
+            .keys()
+            .map(|(_, verb, step)| (*verb, *step))
+            .collect();
+        let faults = Fault::ALL
+            .into_iter()
+            .filter(|fault| !struck.contains(fault))
+            .collect();
+        let steps = self
+            .steps
+            .keys()
+            .filter(|place| !places.contains(place))
+            .copied()
+            .collect();
         (faults, steps)
     }
 }
@@ -90,7 +101,11 @@ impl fmt::Display for Totals {
             let count = |end| self.verbs.get(&(verb, end)).copied().unwrap_or_default();
             let ends = [End::Done, End::Refused, End::Failed, End::Killed].map(count);
             let [done, refused, failed, killed] = ends;
-            writeln!(f, "{:<6}{done:>10}{refused:>10}{failed:>10}{killed:>10}", verb.to_string())?;
+            writeln!(
+                f,
+                "{:<6}{done:>10}{refused:>10}{failed:>10}{killed:>10}",
+                verb.to_string()
+            )?;
         }
         writeln!(f, "\nfault               struck   in steps")?;
         for fault in Fault::ALL {

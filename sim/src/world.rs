@@ -128,7 +128,9 @@ impl World {
             let paused = self.0.paused.borrow();
             let runnable: Vec<TaskId> = ready.difference(&paused).copied().collect();
             let index = self.chance().below(runnable.len() as u64);
-            let chosen = runnable.get(usize::try_from(index).expect("a small number")).copied();
+            let chosen = runnable
+                .get(usize::try_from(index).expect("a small number"))
+                .copied();
             chosen.inspect(|id| {
                 ready.remove(id);
             })

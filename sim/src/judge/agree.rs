@@ -17,7 +17,9 @@ pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
             (None, Some(full)) => {
                 let successor = slot.successor().map(|next| (ledger.block(&next), next));
                 if let Some(((None, None), next)) = successor {
-                    return Err(format!("block {slot} is full and block {next} does not exist"));
+                    return Err(format!(
+                        "block {slot} is full and block {next} does not exist"
+                    ));
                 }
                 *full
             }
@@ -29,7 +31,9 @@ pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
             let wrong = (0..=u8::MAX).find(|bit| bitmap.is_set(*bit) != held.is_set(*bit));
             let address = slot.block.address(wrong.expect("they differ"));
             let marked = ledger.block(slot);
-            return Err(format!("{address}: marked and held differ in block {slot}: {marked:?}"));
+            return Err(format!(
+                "{address}: marked and held differ in block {slot}: {marked:?}"
+            ));
         }
     }
     Ok(())

@@ -11,13 +11,21 @@ pub(super) fn check(
     asks: &BTreeMap<Attachment, (Ask, Revision)>,
     change: &Change,
 ) -> Result<(), String> {
-    let rewritten = change.rewritten.iter().map(|(attachment, _, now)| (attachment, now));
-    let given = change.given.iter().map(|(attachment, claim)| (attachment, claim));
+    let rewritten = change
+        .rewritten
+        .iter()
+        .map(|(attachment, _, now)| (attachment, now));
+    let given = change
+        .given
+        .iter()
+        .map(|(attachment, claim)| (attachment, claim));
     for (attachment, claim) in given.chain(rewritten) {
         let wanted = asks.get(attachment).map_or(0, |(ask, _)| ask.wants.len());
         if claim.held.len() != wanted {
             let held = claim.held.len();
-            return Err(format!("{attachment} holds {held} of {wanted} addresses: {claim}"));
+            return Err(format!(
+                "{attachment} holds {held} of {wanted} addresses: {claim}"
+            ));
         }
     }
     Ok(())

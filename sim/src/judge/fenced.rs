@@ -10,7 +10,10 @@ pub(super) fn check(change: &Change, by: Option<&Seen>) -> Result<(), String> {
     let left = change.left.iter().map(|ticket| &ticket.id);
     let served = left.chain(&change.answered).find(|id| !is_own(by, id));
     let Some(served) = served else { return Ok(()) };
-    let queue = change.queues_before.get(&served.queue).map_or(&[][..], Vec::as_slice);
+    let queue = change
+        .queues_before
+        .get(&served.queue)
+        .map_or(&[][..], Vec::as_slice);
     match queue.first() {
         Some(first) if is_own(by, &first.id) && by.leases.contains(&first.lease) => Ok(()),
         first => Err(format!(
@@ -21,5 +24,7 @@ pub(super) fn check(change: &Change, by: Option<&Seen>) -> Result<(), String> {
 }
 
 fn is_own(by: &Seen, id: &TicketId) -> bool {
-    by.attachment.as_ref().is_none_or(|attachment| *attachment == id.attachment)
+    by.attachment
+        .as_ref()
+        .is_none_or(|attachment| *attachment == id.attachment)
 }

@@ -6,22 +6,22 @@ use whereabouts::claim::{Attachment, Held};
 
 use super::Change;
 
-pub(super) fn check(
-    live: &BTreeMap<Attachment, Vec<Held>>,
-    change: &Change,
-) -> Result<(), String> {
-    if let Some((attachment, claim)) =
-        change.taken.iter().find(|(attachment, _)| live.contains_key(attachment))
+pub(super) fn check(live: &BTreeMap<Attachment, Vec<Held>>, change: &Change) -> Result<(), String> {
+    if let Some((attachment, claim)) = change
+        .taken
+        .iter()
+        .find(|(attachment, _)| live.contains_key(attachment))
     {
         return Err(format!("{attachment} is in use and lost {claim}"));
     }
-    let changed = change.rewritten.iter().find(|(attachment, _, now)| {
-        live.get(attachment).is_some_and(|held| *held != now.held)
-    });
+    let changed = change
+        .rewritten
+        .iter()
+        .find(|(attachment, _, now)| live.get(attachment).is_some_and(|held| *held != now.held));
     match changed {
-        Some((attachment, before, now)) => {
-            Err(format!("{attachment} is in use and holds {now} instead of {before}"))
-        }
+        Some((attachment, before, now)) => Err(format!(
+            "{attachment} is in use and holds {now} instead of {before}"
+        )),
         None => Ok(()),
     }
 }

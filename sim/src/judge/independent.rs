@@ -11,7 +11,9 @@ pub(super) fn check(
     processes: &BTreeMap<ProcessId, Seen>,
     process: ProcessId,
 ) -> Result<(), String> {
-    let Some(seen) = processes.get(&process) else { return Ok(()) };
+    let Some(seen) = processes.get(&process) else {
+        return Ok(());
+    };
     let meets = |other: &Seen| {
         other.ranges.iter().any(|theirs| {
             seen.ranges.iter().any(|ours| {
@@ -26,7 +28,10 @@ pub(super) fn check(
     if met {
         return Ok(());
     }
-    Err(format!("{:?} of {:?} waits, and nobody shares a block with it", seen.verb, seen.attachment))
+    Err(format!(
+        "{:?} of {:?} waits, and nobody shares a block with it",
+        seen.verb, seen.attachment
+    ))
 }
 
 /// The addresses of all blocks that a range has a part of.

@@ -13,18 +13,25 @@ pub(super) fn check(
 ) -> Result<(), String> {
     for (attachment, claim) in &change.given {
         let Some((ask, _)) = asks.get(attachment) else {
-            return Err(format!("{attachment} was given what it never asked for: {claim}"));
+            return Err(format!(
+                "{attachment} was given what it never asked for: {claim}"
+            ));
         };
         for (want, held) in ask.wants.iter().zip(&claim.held) {
             let inside = match &want.choice {
                 Choice::Exactly(address) => *address == held.address,
                 Choice::Lowest(intervals) => {
-                    intervals.iter().any(|interval| interval.contains(held.address))
+                    intervals
+                        .iter()
+                        .any(|interval| interval.contains(held.address))
                         && !held.address.ends_in_zero()
                 }
             };
             if !inside || want.range != held.range {
-                return Err(format!("{attachment} was given {} for {want:?}", held.address));
+                return Err(format!(
+                    "{attachment} was given {} for {want:?}",
+                    held.address
+                ));
             }
         }
     }

@@ -96,7 +96,11 @@ impl Ledger {
 
     /// Bits set in all blocks.
     pub fn set_bits(&self) -> u32 {
-        self.open.values().chain(self.full.values()).map(Bitmap::count).sum()
+        self.open
+            .values()
+            .chain(self.full.values())
+            .map(Bitmap::count)
+            .sum()
     }
 
     /// The bitmaps under the two keys of a block.
@@ -113,7 +117,9 @@ impl Ledger {
     pub(super) fn bitmap_at(&self, slot: &Slot, revision: Revision) -> Bitmap {
         let past = self.past.get(slot).map_or(&[][..], Vec::as_slice);
         let count = past.partition_point(|(at, _)| *at <= revision);
-        count.checked_sub(1).map_or(Bitmap::EMPTY, |last| past[last].1)
+        count
+            .checked_sub(1)
+            .map_or(Bitmap::EMPTY, |last| past[last].1)
     }
 
     /// What an attachment held from `from` through `until`: each state it had.
@@ -123,11 +129,18 @@ impl Ledger {
         from: Revision,
         until: Revision,
     ) -> impl Iterator<Item = Option<&Vec<Held>>> {
-        let past = self.past_claims.get(attachment).map_or(&[][..], Vec::as_slice);
+        let past = self
+            .past_claims
+            .get(attachment)
+            .map_or(&[][..], Vec::as_slice);
         let before = past.partition_point(|(at, _)| *at <= from).checked_sub(1);
         let first = before.map_or(Some(None), |index| Some(past[index].1.as_ref()));
-        let later = past.iter().filter(move |(at, _)| *at > from && *at <= until);
-        first.into_iter().chain(later.map(|(_, held)| held.as_ref()))
+        let later = past
+            .iter()
+            .filter(move |(at, _)| *at > from && *at <= until);
+        first
+            .into_iter()
+            .chain(later.map(|(_, held)| held.as_ref()))
     }
 
     /// The lowest address of `intervals` that was free at `revision`, `taken` and `freed` being
@@ -142,10 +155,15 @@ impl Ledger {
         intervals.iter().find_map(|interval| {
             let (mut block, last) = interval.blocks();
             loop {
-                let slot = Slot { pool: pool.clone(), block };
+                let slot = Slot {
+                    pool: pool.clone(),
+                    block,
+                };
                 let mut bitmap = self.bitmap_at(&slot, revision);
                 since.apply(&slot, &mut bitmap);
-                let free = block.window(*interval).and_then(|window| bitmap.lowest_free(window));
+                let free = block
+                    .window(*interval)
+                    .and_then(|window| bitmap.lowest_free(window));
                 if let Some(bit) = free {
                     return Some(block.address(bit));
                 }
@@ -160,10 +178,17 @@ impl Ledger {
         for event in events {
             change.revision = event.revision();
             self.revision = event.revision();
-            let key = self.keys.decode(event.key()).map_err(|error| error.to_string())?;
+            let key = self
+                .keys
+                .decode(event.key())
+                .map_err(|error| error.to_string())?;
             match (key, event) {
-                (Key::Open(slot), event) => self.apply_block(slot, event, Place::Open, &mut change)?,
-                (Key::Full(slot), event) => self.apply_block(slot, event, Place::Full, &mut change)?,
+                (Key::Open(slot), event) => {
+                    self.apply_block(slot, event, Place::Open, &mut change)?
+                }
+                (Key::Full(slot), event) => {
+                    self.apply_block(slot, event, Place::Full, &mut change)?
+                }
                 (Key::Claim(attachment), event) => {
                     self.apply_claim(attachment, event, &mut change)?;
                 }
@@ -205,7 +230,8 @@ impl Ledger {
         };
         match event {
             Event::Put(entry) => {
-                let bitmap = record::decode_block(&entry.value).map_err(|error| error.to_string())?;
+                let bitmap =
+                    record::decode_block(&entry.value).map_err(|error| error.to_string())?;
                 blocks.insert(slot.clone(), bitmap);
             }
             Event::Deleted { .. } => drop(blocks.remove(&slot)),
@@ -247,12 +273,19 @@ impl Ledger {
 
     fn apply_ticket(&mut self, id: TicketId, event: &Event, change: &mut Change) {
         let queue = self.queues.entry(id.queue.clone()).or_default();
-        change.queues_before.entry(id.queue.clone()).or_insert_with(|| queue.clone());
+        change
+            .queues_before
+            .entry(id.queue.clone())
+            .or_insert_with(|| queue.clone());
         let index = queue.iter().position(|ticket| ticket.id == id);
         match event {
             Event::Put(entry) => {
                 let (created, lease) = (entry.created, entry.lease);
-                let ticket = TicketAt { id: id.clone(), created, lease };
+                let ticket = TicketAt {
+                    id: id.clone(),
+                    created,
+                    lease,
+                };
                 match index {
                     Some(index) => queue[index] = ticket,
                     None => queue.push(ticket),
@@ -279,13 +312,19 @@ impl Ledger {
 
     fn let_go(&mut self, claim: &Claim) {
         for held in &claim.held {
-            self.held.entry(held.slot()).or_default().clear(held.address.bit());
+            self.held
+                .entry(held.slot())
+                .or_default()
+                .clear(held.address.bit());
         }
     }
 
     fn remember_claim(&mut self, attachment: &Attachment, claim: Option<&Claim>) {
         let held = claim.map(|claim| claim.held.clone());
-        self.past_claims.entry(attachment.clone()).or_default().push((self.revision, held));
+        self.past_claims
+            .entry(attachment.clone())
+            .or_default()
+            .push((self.revision, held));
     }
 }
 
@@ -307,13 +346,19 @@ impl Since {
     pub(super) fn take(&mut self, held: &Held) {
         let bits = self.freed.entry(held.slot()).or_default();
         bits.retain(|bit| *bit != held.address.bit());
-        self.taken.entry(held.slot()).or_default().push(held.address.bit());
+        self.taken
+            .entry(held.slot())
+            .or_default()
+            .push(held.address.bit());
     }
 
     pub(super) fn free(&mut self, held: &Held) {
         let bits = self.taken.entry(held.slot()).or_default();
         bits.retain(|bit| *bit != held.address.bit());
-        self.freed.entry(held.slot()).or_default().push(held.address.bit());
+        self.freed
+            .entry(held.slot())
+            .or_default()
+            .push(held.address.bit());
     }
 
     fn apply(&self, slot: &Slot, bitmap: &mut Bitmap) {

@@ -33,14 +33,28 @@ pub(super) fn check(
     }
     let served = in_order(asks, change, by);
     let since = |(attachment, _): &(Attachment, Claim)| asks.get(attachment).map(|(_, at)| *at);
-    let first = change.given.iter().filter_map(since).max().unwrap_or(change.revision);
+    let first = change
+        .given
+        .iter()
+        .filter_map(since)
+        .max()
+        .unwrap_or(change.revision);
     let last = change.revision - 1;
-    if (first.min(last)..=last).rev().any(|revision| all_lowest(ledger, &served, revision)) {
+    if (first.min(last)..=last)
+        .rev()
+        .any(|revision| all_lowest(ledger, &served, revision))
+    {
         return Ok(());
     }
-    let given: Vec<String> =
-        change.given.iter().map(|(attachment, claim)| format!("{attachment}: {claim}")).collect();
-    Err(format!("at no instant from {first} to {last} was this lowest: {}", given.join("; ")))
+    let given: Vec<String> = change
+        .given
+        .iter()
+        .map(|(attachment, claim)| format!("{attachment}: {claim}"))
+        .collect();
+    Err(format!(
+        "at no instant from {first} to {last} was this lowest: {}",
+        given.join("; ")
+    ))
 }
 
 fn in_order<'c>(
@@ -55,10 +69,18 @@ fn in_order<'c>(
         };
         Some((seen.attachment.as_ref()?, verb))
     });
-    let tickets = change.left.iter().map(|ticket| (&ticket.id.attachment, ticket.id.verb));
+    let tickets = change
+        .left
+        .iter()
+        .map(|ticket| (&ticket.id.attachment, ticket.id.verb));
     let mut order: Vec<(&Attachment, QueuedVerb)> = own.into_iter().chain(tickets).collect();
     // What GC takes has no ticket and no attachment of its own.
-    order.extend(change.taken.iter().map(|(attachment, _)| (attachment, QueuedVerb::Del)));
+    order.extend(
+        change
+            .taken
+            .iter()
+            .map(|(attachment, _)| (attachment, QueuedVerb::Del)),
+    );
     let mut served = Vec::new();
     for (index, place) in order.iter().enumerate() {
         if order[..index].contains(place) {
@@ -70,7 +92,11 @@ fn in_order<'c>(
             QueuedVerb::Add => {
                 let given = change.given.iter().find(of);
                 let ask = asks.get(*attachment);
-                served.extend(given.zip(ask).map(|((_, claim), (ask, _))| Served::Given(ask, claim)));
+                served.extend(
+                    given
+                        .zip(ask)
+                        .map(|((_, claim), (ask, _))| Served::Given(ask, claim)),
+                );
             }
             QueuedVerb::Del => {
                 let taken = change.taken.iter().find(of);
@@ -109,13 +135,15 @@ pub(super) fn check_shortage(
     let ask = seen.ask.as_ref().expect("an ADD asks");
     let nothing = Since::default();
     let was_short = |revision: Revision| match shortage {
-        Shortage::Taken(held) => {
-            ledger.bitmap_at(&held.slot(), revision).is_set(held.address.bit())
-        }
+        Shortage::Taken(held) => ledger
+            .bitmap_at(&held.slot(), revision)
+            .is_set(held.address.bit()),
         Shortage::Exhausted(range) => ask.wants.iter().any(|want| match &want.choice {
             Choice::Lowest(intervals) => {
                 want.range == *range
-                    && ledger.lowest_free_at(&range.pool, intervals, revision, &nothing).is_none()
+                    && ledger
+                        .lowest_free_at(&range.pool, intervals, revision, &nothing)
+                        .is_none()
             }
             Choice::Exactly(_) => false,
         }),
@@ -125,5 +153,7 @@ pub(super) fn check_shortage(
         return Ok(());
     }
     let attachment = &ask.attachment;
-    Err(format!("{attachment} heard {shortage:?}, true at no instant from {first} to {last}"))
+    Err(format!(
+        "{attachment} heard {shortage:?}, true at no instant from {first} to {last}"
+    ))
 }

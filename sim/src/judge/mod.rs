@@ -41,7 +41,11 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { promise, revision, text } = self;
+        let Self {
+            promise,
+            revision,
+            text,
+        } = self;
         write!(f, "promise {promise} broken at revision {revision}: {text}")
     }
 }
@@ -110,7 +114,9 @@ impl Judge {
     pub fn starts(&mut self, process: ProcessId, seen: Seen) {
         if let Some(ask) = &seen.ask {
             let since = seen.started;
-            self.asks.entry(ask.attachment.clone()).or_insert((ask.clone(), since));
+            self.asks
+                .entry(ask.attachment.clone())
+                .or_insert((ask.clone(), since));
         }
         self.processes.insert(process, seen);
     }
@@ -124,7 +130,8 @@ impl Judge {
         // Only those matter that ran at the same time as one that still runs.
         let running = self.processes.values().filter(|seen| seen.ended.is_none());
         let oldest = running.map(|seen| seen.started).min().unwrap_or(revision);
-        self.processes.retain(|_, seen| seen.ended.is_none_or(|ended| ended >= oldest));
+        self.processes
+            .retain(|_, seen| seen.ended.is_none_or(|ended| ended >= oldest));
     }
 
     /// A process is granted a lease.
@@ -186,13 +193,18 @@ impl Judge {
 
     /// An ADD answers with addresses. `used`: a runtime is there to use them.
     pub fn added(&mut self, process: ProcessId, held: &[Held], used: Used) {
-        let Some(seen) = self.processes.get(&process).cloned() else { return };
+        let Some(seen) = self.processes.get(&process).cloned() else {
+            return;
+        };
         let attachment = seen.attachment.expect("an ADD has an attachment");
         let result = same_again::check(&self.ledger, &attachment, held, seen.started);
         self.hold_against(6, result);
         if used == Used::ByRuntime {
             let known = self.ledger.claim(&attachment).is_some();
-            if let Err(text) = known.then_some(()).ok_or("a runtime was given what nobody holds") {
+            if let Err(text) = known
+                .then_some(())
+                .ok_or("a runtime was given what nobody holds")
+            {
                 self.hold_against(9, Err(format!("{attachment}: {text}")));
             }
             self.live.insert(attachment, held.to_vec());
@@ -201,7 +213,9 @@ impl Judge {
 
     /// An ADD answers that there is nothing to be had.
     pub fn short(&mut self, process: ProcessId, shortage: &Shortage) {
-        let Some(seen) = self.processes.get(&process) else { return };
+        let Some(seen) = self.processes.get(&process) else {
+            return;
+        };
         let result = lowest::check_shortage(&self.ledger, seen, shortage);
         self.hold_against(4, result);
     }
@@ -225,7 +239,11 @@ impl Judge {
     fn hold_against(&mut self, promise: u8, result: Result<(), String>) {
         if let (Err(text), None) = (result, &self.finding) {
             let revision = self.ledger.revision();
-            self.finding = Some(Finding { promise, revision, text });
+            self.finding = Some(Finding {
+                promise,
+                revision,
+                text,
+            });
         }
     }
 }

@@ -11,6 +11,8 @@ pub(super) fn check(ledger: &Ledger) -> Result<(), String> {
     }
     match ledger.set_bits() {
         0 => Ok(()),
-        bits => Err(format!("nobody is left, and {bits} addresses are marked as taken")),
+        bits => Err(format!(
+            "nobody is left, and {bits} addresses are marked as taken"
+        )),
     }
 }

@@ -15,6 +15,12 @@ pub(super) fn check(
     if states.any(|held| held.is_some_and(|held| held == answered)) {
         return Ok(());
     }
-    let answered: Vec<String> = answered.iter().map(|held| held.address.to_string()).collect();
-    Err(format!("{attachment} was told that it holds {}, and never did", answered.join(", ")))
+    let answered: Vec<String> = answered
+        .iter()
+        .map(|held| held.address.to_string())
+        .collect();
+    Err(format!(
+        "{attachment} was told that it holds {}, and never did",
+        answered.join(", ")
+    ))
 }

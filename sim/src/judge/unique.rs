@@ -3,11 +3,21 @@
 use super::{Change, Ledger};
 
 pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
-    let Some((pool, address)) = change.given_twice.first() else { return Ok(()) };
+    let Some((pool, address)) = change.given_twice.first() else {
+        return Ok(());
+    };
     let holds = |claim: &whereabouts::claim::Claim| {
-        claim.held.iter().any(|held| held.range.pool == *pool && held.address == *address)
+        claim
+            .held
+            .iter()
+            .any(|held| held.range.pool == *pool && held.address == *address)
     };
     let holders = ledger.claims().iter().filter(|(_, claim)| holds(claim));
-    let holders: Vec<String> = holders.map(|(attachment, _)| attachment.to_string()).collect();
-    Err(format!("{address} of pool {pool} is held by {}", holders.join(" and by ")))
+    let holders: Vec<String> = holders
+        .map(|(attachment, _)| attachment.to_string())
+        .collect();
+    Err(format!(
+        "{address} of pool {pool} is held by {}",
+        holders.join(" and by ")
+    ))
 }

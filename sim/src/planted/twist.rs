@@ -59,7 +59,11 @@ pub fn twist_outcome(
         }
         (Some(Bug::UnknownAsSuccess), Err(CommitError::Unknown(_))) if step == Step::Commit => {
             let answers = vec![Vec::new(); txn.then.len()];
-            Ok(Outcome::Done(View { revision: 1, cluster: 0, answers }))
+            Ok(Outcome::Done(View {
+                revision: 1,
+                cluster: 0,
+                answers,
+            }))
         }
         (_, result) => result,
     }
@@ -79,27 +83,28 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
     };
     match (bug, step) {
         (Some(Bug::BlockUnchecked), _) => drop_compares(&of_block),
-        (Some(Bug::AbsentBlockHalfChecked), _) => drop_compares(&|compare| {
-            matches!(compare, Compare::Absent(key) if key.get(2..).is_some_and(|k| k.starts_with(b"/full/")))
-        }),
-        (Some(Bug::ClaimUnchecked), _) => drop_compares(
-            &|compare| matches!(compare, Compare::Absent(key) if is_claim(key)),
+        (Some(Bug::AbsentBlockHalfChecked), _) => drop_compares(
+            &|compare| matches!(compare, Compare::Absent(key) if key.get(2..).is_some_and(|k| k.starts_with(b"/full/"))),
         ),
-        (Some(Bug::QueueUnchecked), Step::Commit) | (Some(Bug::LeavesWithoutLooking), Step::Leave) => {
+        (Some(Bug::ClaimUnchecked), _) => {
+            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_claim(key)))
+        }
+        (Some(Bug::QueueUnchecked), Step::Commit)
+        | (Some(Bug::LeavesWithoutLooking), Step::Leave) => {
             drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
         }
-        (Some(Bug::HolderUnfenced), Step::Batch) => drop_compares(
-            &|compare| matches!(compare, Compare::Modified(key, _) if own(key)),
-        ),
+        (Some(Bug::HolderUnfenced), Step::Batch) => {
+            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)))
+        }
         (Some(Bug::CancelledTicketServed), Step::Batch) => drop_compares(
             &|compare| matches!(compare, Compare::Modified(key, _) if is_ticket(key) && !own(key)),
         ),
-        (Some(Bug::TicketOverwritten), Step::Join) => drop_compares(
-            &|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)),
-        ),
-        (Some(Bug::TicketOverwritten), Step::Batch) => drop_compares(
-            &|compare| matches!(compare, Compare::Modified(key, _) if own(key)),
-        ),
+        (Some(Bug::TicketOverwritten), Step::Join) => {
+            drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)))
+        }
+        (Some(Bug::TicketOverwritten), Step::Batch) => {
+            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)))
+        }
         (Some(Bug::ReleaseUnguarded), Step::Commit | Step::Batch) if deletes_claims(txn) => {
             drop_compares(&|compare| {
                 of_block(compare) || matches!(compare, Compare::Modified(key, _) if is_claim(key))
@@ -111,12 +116,15 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
             twisted.then.clone_from(&txn.otherwise);
         }
         (Some(Bug::NextNotTouched), Step::Leave | Step::Batch) => {
-            twisted.writes.retain(|write| !matches!(write, Write::Touch(_)));
+            twisted
+                .writes
+                .retain(|write| !matches!(write, Write::Touch(_)));
         }
         (Some(Bug::NextBlockNotMade), _) => twisted.writes.retain(|write| match write {
             Write::Ensure { .. } => false,
             Write::Put { key, value, .. } => {
-                !is_block(key) || *value != record::encode_block(&Bitmap::EMPTY)
+                !is_block(key)
+                    || *value != record::encode_block(&Bitmap::EMPTY)
                     || deletes_claims(txn)
             }
             Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) => true,
@@ -127,14 +135,23 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
             if let Some(first) = first_half(txn) {
                 twisted.compares.clear();
                 return vec![
-                    Piece { txn: first, last: false },
-                    Piece { txn: twisted, last: true },
+                    Piece {
+                        txn: first,
+                        last: false,
+                    },
+                    Piece {
+                        txn: twisted,
+                        last: true,
+                    },
                 ];
             }
         }
         _ => {}
     }
-    vec![Piece { txn: twisted, last: true }]
+    vec![Piece {
+        txn: twisted,
+        last: true,
+    }]
 }
 
 fn key_of(compare: &Compare) -> Option<&[u8]> {
@@ -148,7 +165,9 @@ fn key_of(compare: &Compare) -> Option<&[u8]> {
 }
 
 fn deletes_claims(txn: &Txn) -> bool {
-    txn.writes.iter().any(|write| matches!(write, Write::Delete(key) if is_claim(key)))
+    txn.writes
+        .iter()
+        .any(|write| matches!(write, Write::Delete(key) if is_claim(key)))
 }
 
 /// A block that would move from `from` to `to` is written where it was, with its new value.
@@ -166,7 +185,8 @@ fn move_all(txn: &mut Txn, to: &[u8], from: &[u8]) {
         let new = [&old[..2], to, &old[2 + from.len()..]].concat();
         let moved = |write: &Write| matches!(write, Write::Put { key, .. } if *key == new);
         if txn.writes.iter().any(moved) {
-            txn.writes.retain(|write| !matches!(write, Write::Delete(key) if *key == old));
+            txn.writes
+                .retain(|write| !matches!(write, Write::Delete(key) if *key == old));
             for write in &mut txn.writes {
                 if let Write::Put { key, .. } = write
                     && *key == new
@@ -224,7 +244,9 @@ pub fn twist_job(bug: Option<Bug>, mut job: Job) -> Job {
         (Some(Bug::ExclusionForgotten), Job::Add(ask)) => change_intervals(ask, |intervals| {
             let first = intervals[0].blocks().0;
             let end = intervals[intervals.len() - 1].last();
-            let later = intervals.iter().position(|interval| interval.blocks().1 > first);
+            let later = intervals
+                .iter()
+                .position(|interval| interval.blocks().1 > first);
             if let Some(later) = later {
                 intervals[later] =
                     Interval::new(intervals[later].first(), end).expect("longer than before");

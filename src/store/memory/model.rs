@@ -215,7 +215,9 @@ impl State {
 
     /// Everything that happened after `revision` and is not compacted, in order.
     pub fn changes(&self, revision: Revision) -> impl Iterator<Item = &Event> {
-        self.changes_after(revision).iter().map(|change| &change.event)
+        self.changes_after(revision)
+            .iter()
+            .map(|change| &change.event)
     }
 
     /// What happened to `keys` after `revision`, in order.
