@@ -262,6 +262,10 @@ impl TryFrom<RangeTwin> for QueueId {
         if cidr != cidr.trunc() {
             return Err(garbage(&format!("the range {cidr} has host bits")));
         }
+        // Its keys would be those of the pool without a name.
+        if twin.pool.name.as_deref() == Some("") {
+            return Err(garbage(&"the name of its pool is empty"));
+        }
         let pool = Pool {
             name: twin.pool.name,
             only: twin.pool.own.then_some(cidr),
@@ -553,6 +557,14 @@ mod tests {
         check(many.collect(), "it is about 9 addresses");
         let one = held("10.0.0.0/24", "10.0.0.7");
         check(vec![one.clone(), one], "it holds an address twice");
+    }
+
+    #[test]
+    fn a_pool_whose_name_is_empty_is_garbage() {
+        let mut nameless = claim();
+        nameless.held[0].range.pool.name = Some(String::new());
+        let expected = Err(garbage(&"the name of its pool is empty"));
+        assert_eq!(decode_claim(&encode_claim(&nameless)), expected);
     }
 
     #[test]
