@@ -12,6 +12,7 @@ use crate::store::record::Shortage;
 
 /// Asks any member once, which may answer with what it knew a moment ago: no lock, no quorum. That
 /// is enough to tell a node that works from one that does not, every few seconds on every node.
+/// Where nothing is allocated, nothing is asked: an ADD needs no etcd either.
 pub async fn status<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     request: &StatusRequest,

@@ -131,21 +131,28 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                     return Ok(self.standing(&snapshot));
                 }
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
-                // The next try finds out whether it was done: the ticket names its lease. If not,
-                // it may still be.
+                // A put that is still on its way would bring the ticket back once it is deleted.
                 Ok(Commit::Unknown(reason)) => {
+                    debug!(reason, "the put of the ticket is made impossible");
                     self.put_unknown = true;
-                    self.session.pause(&mut pauses, &reason).await?;
+                    self.session.end_lease(self.lease.id).await?;
+                    self.change_lease().await?;
                 }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the ticket was there");
-                    self.lease = self.session.grant().await?;
-                    self.put_unknown = false;
-                    self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
+                    self.change_lease().await?;
                 }
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// Goes on with a new lease, the old one having ended: nothing that names it can be done now.
+    async fn change_lease(&mut self) -> Result<(), Failure> {
+        self.lease = self.session.grant().await?;
+        self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
+        self.put_unknown = false;
+        Ok(())
     }
 
     /// Reads where this process stands.

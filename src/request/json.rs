@@ -70,6 +70,8 @@ impl Object {
     /// Takes the value of `key` out.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.asked.insert(key);
+        #[cfg(test)]
+        asked::note(key);
         self.members.remove(key)
     }
 
@@ -263,4 +265,24 @@ fn elements(key: &str, values: Vec<Json>) -> Vec<Node> {
         value,
     };
     values.into_iter().enumerate().map(element).collect()
+}
+
+/// Which keys a thread's objects were asked for, so that a test can compare them with the docs.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static KEYS: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(key: &'static str) {
+        KEYS.with_borrow_mut(|keys| keys.insert(key));
+    }
+
+    /// All since the last call.
+    pub(in super::super) fn taken() -> BTreeSet<&'static str> {
+        KEYS.take()
+    }
 }

@@ -1,6 +1,7 @@
 //! Requirements on whole invocations.
 
 mod any_input;
+mod documented;
 mod keys;
 mod stdin;
 mod verbs;

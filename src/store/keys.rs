@@ -136,10 +136,7 @@ impl Keys {
                 Key::Claim(decode_attachment(network, container, interface).map_err(fail)?)
             }
             ["lock", pool, range, network, container, interface, verb] => Key::Ticket(TicketId {
-                queue: QueueId {
-                    pool: decode_pool(pool).map_err(fail)?,
-                    cidr: decode_cidr(range).map_err(fail)?,
-                },
+                queue: decode_queue(pool, range).map_err(fail)?,
                 attachment: decode_attachment(network, container, interface).map_err(fail)?,
                 verb: match *verb {
                     "ADD" => QueuedVerb::Add,
@@ -263,7 +260,23 @@ fn decode_pool(part: &str) -> Result<Pool, &'static str> {
 }
 
 fn decode_cidr(part: &str) -> Result<IpNet, &'static str> {
-    decode(part)?.parse().map_err(|_| "its range is not a CIDR")
+    let cidr: IpNet = decode(part)?
+        .parse()
+        .map_err(|_| "its range is not a CIDR")?;
+    if cidr == cidr.trunc() {
+        Ok(cidr)
+    } else {
+        Err("its range has host bits")
+    }
+}
+
+fn decode_queue(pool: &str, range: &str) -> Result<QueueId, &'static str> {
+    let (pool, cidr) = (decode_pool(pool)?, decode_cidr(range)?);
+    if pool.only.is_none_or(|only| only == cidr) {
+        Ok(QueueId { pool, cidr })
+    } else {
+        Err("its pool is another range's own")
+    }
 }
 
 fn decode_slot(pool: &str, family: &str, base: &str) -> Result<Slot, &'static str> {
@@ -300,7 +313,10 @@ fn decode_attachment(
     interface: &str,
 ) -> Result<Attachment, &'static str> {
     let name = |part| Name::new(&decode(part)?).map_err(|_| "a part of it is not a CNI name");
-    let interface = decode(interface)?.into_owned();
+    let interface = match decode(interface)? {
+        interface if interface.is_empty() => return Err("its interface is empty"),
+        interface => interface.into_owned(),
+    };
     Ok(Attachment {
         network: name(network)?,
         container: name(container)?,
@@ -379,7 +395,11 @@ mod tests {
             "/p/open/@/4/0c0a80200",
             "/p/open/@/5/c0a80200",
             "/p/open//4/c0a80200",
+            "/p/claim/a/b/",
             "/p/lock/@/10.0.0.0%2F8/a/b/c/GET",
+            "/p/lock/@/10.0.0.1%2F8/a/b/c/ADD",
+            "/p/lock/@10.0.0.0%2F16/10.0.0.0%2F8/a/b/c/ADD",
+            "/p/open/@10.0.0.1%2F8/4/0a000000",
         ] {
             assert!(keys.decode(text.as_bytes()).is_err(), "{text}");
         }

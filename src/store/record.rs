@@ -5,6 +5,7 @@
 //! nothing outside this file sees. A value that does not decode is an error that names why; it is
 //! never overwritten on the way. What decodes has been checked to make sense.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -113,10 +114,7 @@ pub fn encode_claim(claim: &Claim) -> Vec<u8> {
 /// The inverse of [`encode_claim`].
 pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
     let twin: ClaimTwin = decode(value)?;
-    let held = all(twin.held, Held::try_from)?;
-    if held.is_empty() {
-        return Err(garbage(&"it holds no address"));
-    }
+    let held = holding(twin.held)?;
     let created = Duration::from_millis(twin.created_ms);
     Ok(Claim {
         held,
@@ -277,6 +275,10 @@ impl TryFrom<RangeTwin> for QueueId {
         if cidr != cidr.trunc() {
             return Err(garbage(&format!("the range {cidr} has host bits")));
         }
+        // Its keys would be those of the pool without a name.
+        if twin.pool.name.as_deref() == Some("") {
+            return Err(garbage(&"the name of its pool is empty"));
+        }
         let pool = Pool {
             name: twin.pool.name,
             only: twin.pool.own.then_some(cidr),
@@ -301,6 +303,28 @@ impl TryFrom<HeldTwin> for Held {
         let range = QueueId::try_from(twin.range)?;
         let address = inside(&range, &twin.address)?;
         Ok(Self { range, address })
+    }
+}
+
+/// What one attachment holds: as many addresses as a request can ask for at most, each once.
+fn holding(twins: Vec<HeldTwin>) -> Result<Vec<Held>, RecordError> {
+    countable(twins.len())?;
+    let held = all(twins, Held::try_from)?;
+    let places: BTreeSet<_> = held
+        .iter()
+        .map(|held| (&held.range.pool, held.address))
+        .collect();
+    if places.len() == held.len() {
+        Ok(held)
+    } else {
+        Err(garbage(&"it holds an address twice"))
+    }
+}
+
+fn countable(count: usize) -> Result<(), RecordError> {
+    match count {
+        1..=limits::WANTS => Ok(()),
+        _ => Err(garbage(&format!("it is about {count} addresses"))),
     }
 }
 
@@ -418,10 +442,6 @@ impl TryFrom<TicketTwin> for Ticket {
     type Error = RecordError;
 
     fn try_from(twin: TicketTwin) -> Result<Self, RecordError> {
-        let countable = |count: usize| match count {
-            1..=limits::WANTS => Ok(()),
-            _ => Err(garbage(&format!("it is about {count} addresses"))),
-        };
         Ok(match twin {
             TicketTwin::Take { wants, owner } => {
                 countable(wants.len())?;
@@ -431,11 +451,8 @@ impl TryFrom<TicketTwin> for Ticket {
                 }
             }
             TicketTwin::Release { held, modified } => {
-                countable(held.len())?;
-                Self::Release {
-                    held: all(held, Held::try_from)?,
-                    modified,
-                }
+                let held = holding(held)?;
+                Self::Release { held, modified }
             }
             TicketTwin::Exhausted(range) => Self::Refused(Shortage::Exhausted(range.try_into()?)),
             TicketTwin::Taken(held) => Self::Refused(Shortage::Taken(held.try_into()?)),
@@ -533,6 +550,34 @@ mod tests {
             decode_block(&[1; 34]),
             Err(garbage(&"a bitmap has 32 bytes, this one has 33"))
         );
+    }
+
+    #[test]
+    fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
+        let check = |held: Vec<Held>, expected: &str| {
+            let expected = garbage(&expected);
+            let claim = encode_claim(&Claim {
+                held: held.clone(),
+                ..claim()
+            });
+            assert_eq!(decode_claim(&claim), Err(expected.clone()));
+            let ticket = encode_ticket(&Ticket::Release { held, modified: 7 });
+            assert_eq!(decode_ticket(&ticket), Err(expected));
+        };
+        check(Vec::new(), "it is about 0 addresses");
+        let many = 1..=limits::WANTS + 1;
+        let many = many.map(|last| held("10.0.0.0/24", &format!("10.0.0.{last}")));
+        check(many.collect(), "it is about 9 addresses");
+        let one = held("10.0.0.0/24", "10.0.0.7");
+        check(vec![one.clone(), one], "it holds an address twice");
+    }
+
+    #[test]
+    fn a_pool_whose_name_is_empty_is_garbage() {
+        let mut nameless = claim();
+        nameless.held[0].range.pool.name = Some(String::new());
+        let expected = Err(garbage(&"the name of its pool is empty"));
+        assert_eq!(decode_claim(&encode_claim(&nameless)), expected);
     }
 
     #[test]

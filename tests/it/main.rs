@@ -6,6 +6,7 @@ mod crowd;
 mod delegated;
 mod fill;
 mod full;
+mod fuzz;
 mod outage;
 mod plugin;
 mod store;

@@ -1,0 +1,756 @@
+//! What must hold of any bytes, whatever they are: of stdin, of the flat file, of variables, and of
+//! the keys and values in etcd.
+//!
+//! Each target takes bytes and panics if something does not hold. Fuzzers call them
+//! (`fuzz_targets/`), and a bounded test with seeds and mutations of them (`tests/it/fuzz.rs`).
+//! What is well-formed is not only decoded: it is carried out on a store in memory.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use ipnet::IpNet;
+use serde_json::Value;
+use whereabouts::address::{Address, Bitmap, BlockId, Family, Slot};
+use whereabouts::allocator::{Demand, Verdict};
+use whereabouts::audit::{Audit, audit};
+use whereabouts::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
+use whereabouts::clock::{Chance, Clock};
+use whereabouts::error::Error;
+use whereabouts::invocation::{File, Invocation, Machine};
+use whereabouts::request::{
+    AddRequest, CheckRequest, CniVersion, GcRequest, Outcome, Parsed, Rejected, Remark, Request,
+    StatusRequest, WhenFull, parse,
+};
+use whereabouts::session::{Failure, Session};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
+use whereabouts::store::memory::MemoryStore;
+use whereabouts::store::record::{self, Ticket};
+use whereabouts::store::{Entry, Txn, Write};
+use whereabouts::{answer, commands, limits, operation};
+
+/// Stands wherever a secret can be configured, and nowhere else.
+const SECRET: &str = "swordfish-8b1f";
+
+/// The verbs, as in `CNI_COMMAND`.
+const VERBS: [&str; 6] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"];
+
+/// Where a flat file is found when the config does not say.
+const FLAT_FILE: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
+
+/// Any bytes on stdin, for every verb: on a machine without files, on one with secrets in all of
+/// them, and with secrets in the config itself.
+pub fn stdin(data: &[u8]) {
+    let says_secret = says_secret(data);
+    for verb in VERBS {
+        let ours = variables(verb);
+        examine(&ours, data, &Files::default(), says_secret);
+        examine(&ours, data, &Files::with_secrets(), says_secret);
+        if let Some(data) = with_password(data) {
+            examine(&ours, &data, &Files::default(), says_secret);
+        }
+    }
+}
+
+/// Any bytes as flat file.
+pub fn flat_file(data: &[u8]) {
+    let says_secret = says_secret(data);
+    let files = Files {
+        flat: Some(data.to_vec()),
+    };
+    let with_password = with_password(data).map(|flat| Files { flat: Some(flat) });
+    for verb in VERBS {
+        let config = br#"{"cniVersion": "1.1.0", "name": "net", "prevResult": {}, "ipam": {}}"#;
+        examine(&variables(verb), config, &files, says_secret);
+        if let Some(files) = &with_password {
+            examine(&variables(verb), config, files, says_secret);
+        }
+    }
+}
+
+/// Any bytes as `CNI_ARGS`.
+pub fn cni_args(data: &[u8]) {
+    for verb in VERBS {
+        let mut ours = variables(verb);
+        ours.retain(|(name, _)| *name != "CNI_ARGS");
+        ours.push(("CNI_ARGS", OsStr::from_bytes(data).to_owned()));
+        examine(&ours, CONFIG, &Files::with_secrets(), says_secret(data));
+    }
+}
+
+/// Any bytes as the variables of CNI, one a line.
+pub fn variables_of_cni(data: &[u8]) {
+    let names = [
+        "CNI_COMMAND",
+        "CNI_CONTAINERID",
+        "CNI_IFNAME",
+        "CNI_NETNS",
+        "CNI_PATH",
+        "CNI_ARGS",
+    ];
+    let values = data.split(|byte| *byte == b'\n').map(OsStr::from_bytes);
+    let ours: Vec<_> = names.into_iter().zip(values.map(OsStr::to_owned)).collect();
+    examine(&ours, CONFIG, &Files::with_secrets(), says_secret(data));
+}
+
+/// Any bytes as a key, below the prefix and as they are.
+pub fn key(data: &[u8]) {
+    let keys = keys();
+    let prefixed = [PREFIX.as_bytes(), data].concat();
+    for bytes in [data, &prefixed] {
+        let key = match keys.decode(bytes) {
+            Ok(key) => key,
+            Err(error) => {
+                assert!(!error.reason.is_empty());
+                continue;
+            }
+        };
+        assert_eq!(keys.encode(&key), bytes, "{key:?} is written another way");
+        match key {
+            Key::Open(slot) | Key::Full(slot) => {
+                assert_eq!(BlockId::of(slot.block.base()), slot.block);
+                assert!(slot.pool.only.is_none_or(|cidr| cidr == cidr.trunc()));
+            }
+            Key::Claim(attachment) => assert_attachment(&attachment),
+            Key::Ticket(TicketId {
+                queue,
+                attachment,
+                verb: QueuedVerb::Add | QueuedVerb::Del,
+            }) => {
+                assert_attachment(&attachment);
+                assert_queue(&queue);
+            }
+        }
+    }
+}
+
+/// Any bytes as the value of a block, open or full, which an ADD and a STATUS look at.
+pub fn block(data: &[u8]) {
+    let decoded = record::decode_block(data);
+    if let Ok(bitmap) = &decoded {
+        assert_eq!(record::encode_block(bitmap), data);
+        assert_eq!(bitmap.bits().count(), bitmap.count() as usize);
+    }
+    let ask = ask();
+    let slot = Slot::of(&ask.wants[0].range.pool, address("10.0.0.1"));
+    for key in [Key::Open(slot.clone()), Key::Full(slot.clone())] {
+        let network = Network::with(&key, data);
+        let status = block_on(commands::status(&network.session(), &status(&ask)));
+        let added = block_on(commands::add(&network.session(), &ask));
+        let in_place = |bitmap: &Bitmap| {
+            let is_full_key = matches!(key, Key::Full(_));
+            !bitmap.is_set(0) && bitmap.is_full(Family::V4) == is_full_key
+        };
+        let Some(bitmap) = decoded.as_ref().ok().filter(|bitmap| in_place(bitmap)) else {
+            assert_corrupt(&added);
+            assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
+            assert_eq!(network.store.entries().len(), 1, "nothing else is written");
+            assert!(status.is_err());
+            continue;
+        };
+        let lowest = (1..=254).find(|bit| !bitmap.is_set(*bit));
+        match (lowest, added) {
+            (Some(bit), Ok(held)) => {
+                assert_eq!(held[0].address, slot.block.address(bit));
+                assert!(status.is_ok());
+                network.delete(&ask.attachment);
+                let freed = [Key::Open(slot.clone()), Key::Full(slot.clone())];
+                let values: Vec<_> = freed.iter().filter_map(|key| network.value(key)).collect();
+                assert_eq!(values, [data], "as it was before");
+            }
+            (None, Err(Error::Exhausted { .. })) => assert!(status.is_err()),
+            (_, added) => panic!("{bitmap:?}: {added:?}"),
+        }
+    }
+}
+
+/// Any bytes as the value of a claim, which every verb looks at.
+pub fn claim(data: &[u8]) {
+    let ask = ask();
+    let key = Key::Claim(ask.attachment.clone());
+    let decoded = record::decode_claim(data);
+    let network = Network::with(&key, data);
+    let added = block_on(commands::add(&network.session(), &ask));
+    let check = CheckRequest {
+        attachment: ask.attachment.clone(),
+        previous: Vec::new(),
+        statics: Vec::new(),
+    };
+    let checked = block_on(commands::check(&network.session(), &check));
+    assert!(checked.is_err(), "no address is in an empty prevResult");
+    let gc = GcRequest {
+        network: ask.attachment.network.clone(),
+        node: Some("node-1".to_owned()),
+        valid: Some(Vec::new()),
+    };
+    let collected = block_on(commands::gc(&network.session(), &gc));
+    let Ok(claim) = decoded else {
+        assert_corrupt(&added);
+        let deleted = block_on(commands::del(&network.session(), &ask.attachment, &[]));
+        assert_corrupt(&deleted);
+        assert!(collected.is_err(), "GC tells of what it cannot read");
+        assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
+        assert_eq!(network.store.entries().len(), 1, "nothing else is written");
+        return;
+    };
+    let written = record::encode_claim(&claim);
+    assert_eq!(record::decode_claim(&written).as_ref(), Ok(&claim));
+    assert_held(&claim.held);
+    let is_ours = ask.is_met_by(&claim);
+    match added {
+        Ok(held) => assert_eq!((held, is_ours), (claim.held, true)),
+        Err(Error::HoldsOther { claim: other, .. }) => {
+            assert_eq!((*other, is_ours), (claim.clone(), false));
+        }
+        Err(error) => panic!("{claim:?}: {error:?}"),
+    }
+    let is_here = claim.owner.node.as_deref() == Some("node-1");
+    assert_eq!(network.value(&key).is_none(), is_here, "{collected:?}");
+    network.delete(&ask.attachment);
+    assert_eq!(network.value(&key), None);
+}
+
+/// Any bytes as the value of a ticket: as another's place in the queue, and as a demand to serve.
+pub fn ticket(data: &[u8]) {
+    let ask = ask();
+    let other = Attachment {
+        interface: "net9".to_owned(),
+        ..ask.attachment.clone()
+    };
+    let key = Key::Ticket(TicketId {
+        queue: ask.wants[0].range.clone(),
+        attachment: other.clone(),
+        verb: QueuedVerb::Add,
+    });
+    let network = Network::with(&key, data);
+    let held = block_on(commands::add(&network.session(), &ask));
+    let held = held.expect("the ticket ends with its lease");
+    assert_eq!(held[0].address, address("10.0.0.1"));
+    network.delete(&ask.attachment);
+    assert_eq!(network.audit().tickets, 0);
+
+    let Ok(ticket) = record::decode_ticket(data) else {
+        return;
+    };
+    let written = record::encode_ticket(&ticket);
+    assert_eq!(record::decode_ticket(&written).as_ref(), Ok(&ticket));
+    match ticket {
+        Ticket::Take { wants, owner } => {
+            assert!((1..=limits::WANTS).contains(&wants.len()));
+            wants.iter().for_each(assert_want);
+            serve_take(Ask {
+                attachment: other,
+                wants,
+                owner,
+            });
+        }
+        Ticket::Release { held, modified: _ } => {
+            assert_held(&held);
+            serve_release(other, held);
+        }
+        Ticket::Refused(_) => {}
+    }
+}
+
+fn serve_take(ask: Ask) {
+    let network = Network::default();
+    let attachment = ask.attachment.clone();
+    let verdict = block_on(operation::perform(&network.session(), &Demand::Take(ask)));
+    match verdict.expect("a store in memory serves") {
+        Verdict::Granted(held) => {
+            assert_held(&held);
+            network.assert_consistent(1);
+            network.delete(&attachment);
+        }
+        Verdict::Short(_) => {}
+        verdict => panic!("{verdict:?}"),
+    }
+    network.assert_consistent(0);
+}
+
+fn serve_release(attachment: Attachment, held: Vec<Held>) {
+    let claim = Claim {
+        held: held.clone(),
+        owner: ask().owner,
+        created: Duration::ZERO,
+    };
+    let key = Key::Claim(attachment.clone());
+    let network = Network::with(&key, &record::encode_claim(&claim));
+    let demand = Demand::Release {
+        attachment,
+        held,
+        modified: network.store.revision(),
+    };
+    let verdict = block_on(operation::perform(&network.session(), &demand));
+    assert_eq!(
+        verdict.expect("a store in memory serves"),
+        Verdict::Released
+    );
+    assert_eq!(network.value(&key), None);
+}
+
+/// Reads an invocation; looks at all that is said of it, and carries it out if it is a request.
+fn examine(ours: &[(&str, OsString)], stdin: &[u8], machine: &Files, says_secret: bool) {
+    let invocation = Invocation {
+        variables: ours
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+        program: "whereabouts".to_owned(),
+        stdin: Ok(stdin.to_vec()),
+    };
+    let outcome = parse(&invocation, machine);
+    let shown = format!("{outcome:?}");
+    assert!(says_secret || !shown.contains(SECRET), "{shown}");
+    match outcome {
+        Ok(Outcome::About) => assert!(invocation.variable("CNI_COMMAND").is_none()),
+        Ok(Outcome::Version(version)) => assert_json(&answer::versions(version), version),
+        Ok(Outcome::Verb(parsed)) => {
+            assert_remarks(&parsed.remarks, says_secret);
+            assert_access(&parsed);
+            let most = Duration::from_secs(limits::TIMEOUT_S);
+            assert!(parsed.deadline > Duration::ZERO && parsed.deadline <= most);
+            carry_out(&parsed);
+        }
+        Err(rejected) => {
+            let Rejected {
+                version,
+                remarks,
+                error,
+                ..
+            } = *rejected;
+            assert_remarks(&remarks, says_secret);
+            assert_error(version, &Error::Request(Box::new(error)), says_secret);
+        }
+    }
+}
+
+fn assert_error(version: CniVersion, error: &Error, says_secret: bool) {
+    let (code, message, details) = (error.code(), error.summary(), error.details());
+    assert!([1, 4, 5, 6, 7].contains(&code), "{code}: {details}");
+    let json = answer::failure(version, code, message, &details);
+    assert_json(&json, version);
+    assert!(says_secret || !json.contains(SECRET), "{json}");
+    assert_line(&details);
+    let answer: Value = serde_json::from_str(&json).expect("checked before");
+    assert_eq!(answer["code"], code);
+    assert_eq!(answer["msg"], message);
+    assert_eq!(answer["details"], details);
+    assert_eq!(answer.as_object().map(serde_json::Map::len), Some(4));
+}
+
+fn assert_json(json: &str, version: CniVersion) {
+    let answer: Value = serde_json::from_str(json).expect("an answer is JSON");
+    assert_eq!(answer["cniVersion"], version.as_str());
+    assert!(!json.contains('\n'), "{json}");
+}
+
+fn assert_remarks(remarks: &[Remark], says_secret: bool) {
+    assert!(remarks.len() <= limits::REMARKS);
+    for remark in remarks {
+        assert!(says_secret || !remark.text.contains(SECRET), "{remark:?}");
+        assert_line(&remark.text);
+    }
+}
+
+/// A text that a log can have in one line.
+fn assert_line(text: &str) {
+    assert!(!text.is_empty() && text.len() <= 4 * limits::PATH_BYTES);
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+fn assert_access(parsed: &Parsed) {
+    let access = &parsed.access;
+    assert!((1..=limits::ENDPOINTS).contains(&access.endpoints.len()));
+    let is_tls = |url: &String| url.starts_with("https://");
+    let is_plain = |url: &String| url.starts_with("http://");
+    assert!(
+        access
+            .endpoints
+            .iter()
+            .all(|url| is_tls(url) || is_plain(url))
+    );
+    assert_eq!(access.tls.is_some(), access.endpoints.iter().any(is_tls));
+    let has_identity = access
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.identity.is_some());
+    assert!(!(has_identity && access.endpoints.iter().any(is_plain)));
+    let prefix = &access.prefix;
+    assert!(prefix.starts_with('/') && prefix.len() > 1, "{prefix:?}");
+}
+
+/// Carries a request out on an empty store, and takes back what it did.
+fn carry_out(parsed: &Parsed) {
+    let network = Network::below(&parsed.access.prefix);
+    let session = network.session();
+    match &parsed.request {
+        Request::Add(add) => carry_out_add(&network, parsed.version, add),
+        Request::Del(del) => {
+            assert_attachment(&del.attachment);
+            del.queues.iter().for_each(assert_queue);
+            let deleted = block_on(commands::del(&session, &del.attachment, &del.queues));
+            deleted.expect("DEL of the unknown succeeds");
+        }
+        Request::Check(check) => {
+            assert_attachment(&check.attachment);
+            let checked = block_on(commands::check(&session, check));
+            assert!(matches!(checked, Err(Error::NoClaim { .. })), "{checked:?}");
+        }
+        Request::Gc(gc) => {
+            let collected = block_on(commands::gc(&session, gc));
+            assert_eq!(collected.expect("there is nothing").released, 0);
+        }
+        Request::Status(status) => {
+            status.wants.iter().for_each(assert_want);
+            block_on(commands::status(&session, status)).expect("an empty range is not full");
+        }
+    }
+    network.assert_consistent(0);
+}
+
+fn carry_out_add(network: &Network, version: CniVersion, add: &AddRequest) {
+    let session = network.session();
+    let held = match &add.ask {
+        None => Vec::new(),
+        Some(ask) => {
+            assert_ask(ask);
+            let added = || block_on(commands::add(&session, ask)).expect("an empty range has it");
+            let held = added();
+            assert_eq!(added(), held, "the same answer when asked again");
+            assert_held(&held);
+            network.assert_consistent(1);
+            held
+        }
+    };
+    let previous: Vec<IpNet> = held.iter().map(Held::interface_address).collect();
+    let json = answer::success(version, &held, &add.answer);
+    assert_json(&json, version);
+    let answer: Value = serde_json::from_str(&json).expect("checked before");
+    let statics = add.answer.statics.iter().map(|one| one.address);
+    let expected: BTreeSet<String> = previous
+        .iter()
+        .copied()
+        .chain(statics)
+        .map(|address| address.to_string())
+        .collect();
+    let ips = answer["ips"].as_array().into_iter().flatten();
+    let texts = [&answer["ip4"]["ip"], &answer["ip6"]["ip"]]
+        .into_iter()
+        .chain(ips.map(|ip| &ip["address"]));
+    let found: BTreeSet<String> = texts
+        .filter_map(|text| text.as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(found, expected, "each address is answered: {json}");
+
+    let Some(ask) = &add.ask else { return };
+    let check = CheckRequest {
+        attachment: ask.attachment.clone(),
+        previous,
+        statics: Vec::new(),
+    };
+    block_on(commands::check(&session, &check)).expect("it is as it was added");
+    network.delete(&ask.attachment);
+}
+
+fn assert_ask(ask: &Ask) {
+    assert_attachment(&ask.attachment);
+    assert!((1..=limits::WANTS).contains(&ask.wants.len()));
+    ask.wants.iter().for_each(assert_want);
+    let exact = ask.wants.iter().filter_map(|want| match want.choice {
+        Choice::Exactly(address) => Some(address),
+        Choice::Lowest(_) => None,
+    });
+    for address in exact {
+        let gives = |want: &Want| match &want.choice {
+            Choice::Exactly(other) => *other == address,
+            Choice::Lowest(intervals) => intervals.iter().any(|one| one.contains(address)),
+        };
+        let count = ask.wants.iter().filter(|want| gives(want)).count();
+        assert_eq!(count, 1, "{address} could be given twice: {:?}", ask.wants);
+    }
+    let ticket = Ticket::Take {
+        wants: ask.wants.clone(),
+        owner: ask.owner.clone(),
+    };
+    let written = record::encode_ticket(&ticket);
+    assert_eq!(record::decode_ticket(&written), Ok(ticket));
+}
+
+fn assert_want(want: &Want) {
+    assert_queue(&want.range);
+    match &want.choice {
+        Choice::Exactly(address) => assert_inside(&want.range, *address),
+        Choice::Lowest(intervals) => {
+            assert!(!intervals.is_empty());
+            for interval in intervals {
+                assert_inside(&want.range, interval.first());
+                assert_inside(&want.range, interval.last());
+            }
+            let mut pairs = intervals.windows(2);
+            assert!(pairs.all(|pair| pair[0].last() < pair[1].first()));
+        }
+    }
+}
+
+fn assert_held(held: &[Held]) {
+    assert!((1..=limits::WANTS).contains(&held.len()));
+    let mut places = BTreeSet::new();
+    for one in held {
+        assert_queue(&one.range);
+        assert_inside(&one.range, one.address);
+        let place = (&one.range.pool, one.address);
+        assert!(places.insert(place), "{} is held twice", one.address);
+    }
+}
+
+fn assert_inside(range: &QueueId, address: Address) {
+    assert!(range.cidr.contains(&std::net::IpAddr::from(address)));
+}
+
+fn assert_queue(queue: &QueueId) {
+    assert_eq!(
+        queue.cidr,
+        queue.cidr.trunc(),
+        "a queue's CIDR is canonical"
+    );
+    assert!(queue.pool.only.is_none_or(|cidr| cidr == queue.cidr));
+    assert!(queue.pool.name.as_ref().is_none_or(|name| !name.is_empty()));
+}
+
+fn assert_attachment(attachment: &Attachment) {
+    assert!(!attachment.interface.is_empty());
+    let key = Key::Claim(attachment.clone());
+    assert_eq!(keys().decode(&keys().encode(&key)), Ok(key));
+}
+
+fn assert_corrupt<T: std::fmt::Debug>(result: &Result<T, Error>) {
+    let corrupt = matches!(result, Err(Error::Failure(Failure::Corrupt(_))));
+    assert!(corrupt, "{result:?}");
+}
+
+/// Whether the input itself says the secret, so that it may be shown.
+fn says_secret(data: &[u8]) -> bool {
+    let plain = String::from_utf8_lossy(data).contains(SECRET);
+    let value = serde_json::from_slice::<Value>(data);
+    plain || value.is_ok_and(|value| value.to_string().contains(SECRET))
+}
+
+/// The config with user and password, if it is one.
+fn with_password(data: &[u8]) -> Option<Vec<u8>> {
+    let mut config: Value = serde_json::from_slice(data).ok()?;
+    let has_ipam = config.get("ipam").is_some();
+    let ipam = if has_ipam {
+        &mut config["ipam"]
+    } else {
+        &mut config
+    };
+    let keys = ipam.as_object_mut()?;
+    keys.insert("etcd_username".to_owned(), "root".into());
+    keys.insert("etcd_password".to_owned(), SECRET.into());
+    Some(config.to_string().into_bytes())
+}
+
+/// Good variables for a verb.
+fn variables(verb: &str) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("CNI_COMMAND", verb.into()),
+        ("CNI_CONTAINERID", "c1".into()),
+        ("CNI_IFNAME", "eth0".into()),
+        ("CNI_NETNS", "/run/netns/c1".into()),
+        ("CNI_PATH", "/opt/cni/bin".into()),
+        ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=pod".into()),
+    ]
+}
+
+/// A good config, whose range has one block.
+const CONFIG: &[u8] = br#"{"cniVersion": "1.1.0", "name": "net", "prevResult": {},
+    "ipam": {"range": "10.0.0.0/24", "etcd_host": "etcd", "node_name": "node-1",
+    "etcd_username": "root", "etcd_password_file": "/secret/password"}}"#;
+
+/// What an ADD of [`CONFIG`] asks for.
+fn ask() -> Ask {
+    let invocation = Invocation {
+        variables: variables("ADD")
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        program: "whereabouts".to_owned(),
+        stdin: Ok(CONFIG.to_vec()),
+    };
+    match parse(&invocation, &Files::default()) {
+        Ok(Outcome::Verb(Parsed {
+            request: Request::Add(AddRequest { ask: Some(ask), .. }),
+            ..
+        })) => ask,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(ask: &Ask) -> StatusRequest {
+    StatusRequest {
+        wants: ask.wants.clone(),
+        when_full: WhenFull::Error,
+    }
+}
+
+fn address(text: &str) -> Address {
+    let ip: std::net::Ipv4Addr = text.parse().expect("an address");
+    Address::new(Family::V4, u32::from(ip).into()).expect("32 bits")
+}
+
+/// A machine of a few files.
+#[derive(Default)]
+struct Files {
+    /// The flat file, if there is one.
+    flat: Option<Vec<u8>>,
+}
+
+impl Files {
+    fn with_secrets() -> Self {
+        let keys = serde_json::json!({"etcd_host": "etcd", "etcd_username": "root",
+            "etcd_password": SECRET, "log_level": "debug"});
+        Self {
+            flat: Some(keys.to_string().into_bytes()),
+        }
+    }
+}
+
+impl Machine for Files {
+    fn read(&self, path: &Path) -> io::Result<File> {
+        let bytes = match path.to_str() {
+            Some(FLAT_FILE) => self.flat.clone(),
+            Some("/etc/cni/net.d/whereabouts.d/nodename") => Some(b"node-1\n".to_vec()),
+            Some("/secret/password") => Some(format!("{SECRET}\n").into_bytes()),
+            Some("/secret/key.pem") => {
+                Some(format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n").into_bytes())
+            }
+            Some("/certificate.pem") => Some(b"-----BEGIN CERTIFICATE-----\n".to_vec()),
+            Some(_) | None => None,
+        };
+        let bytes = bytes.ok_or(io::ErrorKind::NotFound)?;
+        Ok(File { bytes, mode: 0o644 })
+    }
+
+    fn host_name(&self) -> Option<String> {
+        Some("host-1".to_owned())
+    }
+}
+
+const PREFIX: &str = "/whereabouts/v1/";
+
+fn keys() -> Keys {
+    Keys::new(PREFIX)
+}
+
+/// A store in memory, and time that passes when somebody waits for it.
+struct Network {
+    store: MemoryStore,
+    keys: Keys,
+    clock: Waiting,
+    chance: Chance,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::below(PREFIX)
+    }
+}
+
+impl Network {
+    fn below(prefix: &str) -> Self {
+        let store = MemoryStore::default();
+        Self {
+            clock: Waiting {
+                store: store.clone(),
+                start: Instant::now(),
+                passed: Cell::default(),
+            },
+            store,
+            keys: Keys::new(prefix),
+            chance: Chance::new(1),
+        }
+    }
+
+    /// With one value; that of a ticket has a lease.
+    fn with(key: &Key, value: &[u8]) -> Self {
+        let network = Self::default();
+        let lease = match key {
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) => 0,
+            Key::Ticket(_) => {
+                network
+                    .store
+                    .with(|state| state.grant(limits::TICKET_TTL_S))
+                    .id
+            }
+        };
+        let put = Txn {
+            writes: vec![Write::Put {
+                key: network.keys.encode(key),
+                value: value.to_vec(),
+                lease,
+            }],
+            ..Txn::default()
+        };
+        let outcome = network.store.with(|state| state.commit(&put));
+        outcome.expect("a put succeeds");
+        network
+    }
+
+    fn session(&self) -> Session<'_, MemoryStore, Waiting> {
+        let deadline = Duration::from_millis(limits::ADD_DEADLINE_MS);
+        Session::new(&self.store, &self.clock, &self.chance, &self.keys, deadline)
+    }
+
+    fn value(&self, key: &Key) -> Option<Vec<u8>> {
+        let key = self.keys.encode(key);
+        let entries = self.store.entries();
+        let entry = entries.into_iter().find(|entry: &Entry| entry.key == key);
+        entry.map(|entry| entry.value)
+    }
+
+    fn delete(&self, attachment: &Attachment) {
+        let deleted = block_on(commands::del(&self.session(), attachment, &[]));
+        deleted.expect("a store in memory serves");
+    }
+
+    fn audit(&self) -> Audit {
+        audit(&self.keys, &self.store.entries())
+    }
+
+    /// Bits are claims, and there are so many.
+    fn assert_consistent(&self, claims: usize) {
+        let audit = self.audit();
+        assert_eq!(audit.findings, []);
+        assert_eq!((audit.claims, audit.tickets), (claims, 0));
+        assert_eq!(audit.set_bits, audit.addresses);
+    }
+}
+
+/// A clock on which no wait takes any time: what is waited for is now.
+struct Waiting {
+    store: MemoryStore,
+    start: Instant,
+    passed: Cell<Duration>,
+}
+
+impl Clock for Waiting {
+    fn now(&self) -> Instant {
+        self.start + self.passed.get()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.passed.get()
+    }
+
+    async fn sleep_until(&self, instant: Instant) {
+        let by = instant.saturating_duration_since(self.now());
+        self.passed.set(self.passed.get() + by);
+        self.store.advance(by);
+    }
+}
