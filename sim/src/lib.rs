@@ -4,6 +4,8 @@
 //! ([`world`]), against the memory model of etcd behind links that delay, lose and reorder
 //! ([`link`]). One seed gives one history.
 
+pub mod exhaustive;
+pub mod linearizable;
 pub mod link;
 pub mod workload;
 pub mod world;
