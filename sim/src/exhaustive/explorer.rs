@@ -128,6 +128,10 @@ impl<'s> Explorer<'s> {
             };
             frame.next += 1;
             self.counts.steps += 1;
+            if self.counts.steps > 3_000_000 {
+                eprintln!("GIVE UP {}", self.scenario.name);
+                return None;
+            }
             let mut moment = frame.moment.clone();
             if let Err(what) = self.follow(&mut moment, *choice) {
                 return Some((what, path(&frames)));

@@ -124,10 +124,16 @@ pub fn ended(
 
 /// Nobody is left to the slow timer unless a holder died.
 pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Result<(), String> {
-    if setting.is_impatient {
+    let operation = moment.operation(process, setting);
+    // Whose ticket its own DEL has taken waits for a claim for the grace of an event.
+    let rivals = setting
+        .verbs
+        .iter()
+        .filter(|verb| verb.attachment() == setting.verbs[operation].attachment());
+    let sweeping = operation >= setting.sweep_from();
+    if setting.is_impatient || !sweeping && rivals.count() > 2 {
         return Ok(());
     }
-    let operation = moment.operation(process, setting);
     Err(format!("operation {operation} is left to its slow timer"))
 }
 

@@ -60,6 +60,15 @@ pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
             scope.spawn(|| {
                 while let Some((number, faults)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let row = explore(*number, *faults);
+                    eprintln!(
+                        "{} {} moments {} steps {} took {:?} {:?}",
+                        row.name,
+                        row.faults,
+                        row.counts.moments,
+                        row.counts.steps,
+                        row.took,
+                        row.finding.as_ref().map(|f| &f.what)
+                    );
                     rows.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(row);

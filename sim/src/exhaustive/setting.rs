@@ -78,6 +78,11 @@ impl Setting {
             is_impatient: scenario.deadline_ms < 1_000,
         }
     }
+
+    /// The first of the operations that delete everything at last.
+    pub fn sweep_from(&self) -> usize {
+        self.verbs.len() - self.processes.last().map_or(0, Vec::len)
+    }
 }
 
 fn verb(act: &Act) -> Verb {
