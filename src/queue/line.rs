@@ -11,7 +11,7 @@ use crate::session::{Commit, Failure, Session};
 use crate::snapshot::{Query, Snapshot};
 use crate::store::keys::{Key, QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
-use crate::store::{Lease, Revision, Store, Unavailable};
+use crate::store::{Lease, LeaseId, Revision, Store, Unavailable};
 
 /// Where a process stands.
 #[derive(Debug)]
@@ -93,6 +93,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
     /// is in line: then that one's end is awaited first.
     pub(super) async fn join(&mut self) -> Result<Standing, Failure> {
         let mut pauses = self.session.pauses();
+        let mut on_its_way = false;
         loop {
             let mut draft = self.session.draft();
             let claim = Key::Claim(self.id.attachment.clone());
@@ -112,6 +113,9 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                     let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
                     if ticket.is_some_and(|ticket| ticket.lease == self.lease.id) {
                         self.place = ticket.map(|ticket| ticket.created);
+                        if on_its_way {
+                            return self.change_lease(snapshot).await;
+                        }
                     } else if let Some(verdict) = self.verdict(&snapshot) {
                         return Ok(Standing::Ended(verdict));
                     } else if ticket.is_some() {
@@ -128,7 +132,10 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                 }
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
                 // Either way the next try finds out: the ticket names its lease.
-                Ok(Commit::Unknown(reason)) => self.session.pause(&mut pauses, &reason).await?,
+                Ok(Commit::Unknown(reason)) => {
+                    on_its_way = true;
+                    self.session.pause(&mut pauses, &reason).await?;
+                }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the ticket was there");
                     self.lease = self.session.grant().await?;
@@ -136,6 +143,40 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// Binds the ticket to a new lease and ends the old one: a put that names the old one may still
+    /// be on its way, and would bring the ticket back once its demand is decided and it is deleted.
+    async fn change_lease(&mut self, snapshot: Snapshot) -> Result<Standing, Failure> {
+        let new = self.session.grant().await?;
+        let rebound = self.rebind(snapshot, new.id).await;
+        let unused = match &rebound {
+            Ok(_) => std::mem::replace(&mut self.lease, new),
+            Err(_) => new,
+        };
+        self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
+        self.session.settling().revoke(unused.id).await;
+        rebound.map(|snapshot| self.standing(&snapshot))
+    }
+
+    /// Puts the ticket again as it is with the lease `new`, if it is still there.
+    async fn rebind(&self, mut snapshot: Snapshot, new: LeaseId) -> Result<Snapshot, Failure> {
+        loop {
+            let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
+            let Some((Ok(value), modified)) = ticket
+                .filter(|ticket| ticket.lease == self.lease.id)
+                .map(|ticket| (&ticket.value, ticket.modified))
+            else {
+                return Ok(snapshot);
+            };
+            let key = Key::Ticket(self.id.clone());
+            let mut draft = self.session.draft();
+            draft
+                .modified(&key, modified)
+                .put_leased(&key, record::encode_ticket(value), new)
+                .read_anyway(self.queries());
+            snapshot = self.session.settle(&draft).await?;
         }
     }
 
