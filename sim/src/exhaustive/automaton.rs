@@ -124,21 +124,22 @@ const KEPT: usize = 4_096;
 pub struct Automata {
     verbs: Vec<Verb>,
     keys: Rc<Keys>,
-    deadline: Duration,
+    deadlines: Vec<Duration>,
     nodes: Vec<Node>,
     kept: BTreeMap<Place, Running>,
     executions: u64,
 }
 
 impl Automata {
-    /// The automata of `verbs`, each of which may take `deadline`. Their first places are those
-    /// numbered as they are.
-    pub fn new(verbs: Vec<Verb>, keys: Rc<Keys>, deadline: Duration) -> Self {
+    /// The automata of `verbs`, each with what it may take. Their first places are those numbered
+    /// as they are.
+    pub fn new(verbs: Vec<(Verb, Duration)>, keys: Rc<Keys>) -> Self {
         let count = verbs.len();
+        let (verbs, deadlines) = verbs.into_iter().unzip();
         let mut automata = Self {
             verbs,
             keys,
-            deadline,
+            deadlines,
             nodes: Vec::new(),
             kept: BTreeMap::new(),
             executions: 0,
@@ -233,7 +234,7 @@ impl Automata {
     fn start(&mut self, verb: usize) -> Running {
         self.executions += 1;
         let tape = Tape::default();
-        let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadline);
+        let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadlines[verb]);
         let verb = self.verbs[verb].clone();
         let future = Box::pin(async move {
             let chance = Chance::new(0);

@@ -71,8 +71,7 @@ impl<'s> Explorer<'s> {
     /// Makes `scenario` ready.
     pub fn new(scenario: &'s Scenario, budget: Budget) -> Self {
         let setting = Setting::new(scenario);
-        let deadline = std::time::Duration::from_millis(scenario.deadline_ms);
-        let automata = Automata::new(setting.verbs.clone(), setting.keys.clone(), deadline);
+        let automata = Automata::new(setting.with_deadlines(scenario), setting.keys.clone());
         Self {
             scenario,
             setting,

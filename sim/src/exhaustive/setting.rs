@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use whereabouts::address::{Address, Bitmap, Interval, Name, Pool, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
@@ -77,6 +78,23 @@ impl Setting {
             queue,
             is_impatient: scenario.deadline_ms < 1_000,
         }
+    }
+
+    /// The operations, and what each may take: those that delete everything at last never give up
+    /// for want of time.
+    pub fn with_deadlines(&self, scenario: &Scenario) -> Vec<(Verb, Duration)> {
+        let sweep_from = self.sweep_from();
+        let deadline_ms = |verb| {
+            if verb < sweep_from {
+                scenario.deadline_ms
+            } else {
+                60_000
+            }
+        };
+        let verbs = self.verbs.iter().cloned().enumerate();
+        verbs
+            .map(|(number, verb)| (verb, Duration::from_millis(deadline_ms(number))))
+            .collect()
     }
 
     /// The first of the operations that delete everything at last.
@@ -165,7 +183,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
                 })
                 .collect(),
             owner: Owner::default(),
-            created: std::time::Duration::ZERO,
+            created: Duration::ZERO,
         };
         claim
             .held
