@@ -127,7 +127,7 @@ impl<'s> Explorer<'s> {
             };
             frame.next += 1;
             self.counts.steps += 1;
-            if self.counts.steps > 3_000_000 {
+            if self.counts.steps > 4_000_000 {
                 eprintln!("GIVE UP {}", self.scenario.name);
                 return None;
             }

@@ -71,11 +71,14 @@ impl Moment {
             }
             Choice::Fail(process) => {
                 let error = Unavailable::Later("the link was cut".to_owned());
-                let answer = match self.strike(process, setting, automata, &mut seen) {
-                    Some(Request::Read(..)) => Answer::View(Err(error)),
-                    _ => Answer::Done(Err(error)),
-                };
-                self.answer(process, answer, setting, automata, &mut seen)?;
+                self.strike(process, setting, automata, &mut seen);
+                self.answer(
+                    process,
+                    Answer::Done(Err(error)),
+                    setting,
+                    automata,
+                    &mut seen,
+                )?;
             }
             Choice::EndWatch(process) => {
                 self.strike(process, setting, automata, &mut seen);
@@ -203,7 +206,11 @@ impl Moment {
         let Stand::Asks { request, .. } = automata.stand(place) else {
             return None;
         };
-        match **request {
+        match &**request {
+            Request::Watch(keys) if self.is_private(process, keys, setting) => {
+                let request = Request::Watch(keys.clone());
+                Some(self.carry_out(process, &request))
+            }
             Request::Grant => {
                 let run = &mut self.runs[process];
                 run.granted += 1;
@@ -211,8 +218,8 @@ impl Moment {
                 let ttl = std::time::Duration::from_secs(10);
                 Some(Answer::Lease(whereabouts::store::Lease { id, ttl }))
             }
-            Request::Revoke(lease) if !self.is_needed(lease) => {
-                Some(Answer::Done(self.state.revoke(lease)))
+            Request::Revoke(lease) if !self.is_needed(*lease) => {
+                Some(Answer::Done(self.state.revoke(*lease)))
             }
             Request::Read(..)
             | Request::Commit(_)
@@ -221,6 +228,14 @@ impl Moment {
             | Request::Watch(_)
             | Request::Next => None,
         }
+    }
+
+    /// Whether nobody else can write these keys before the process itself does: the claim and the
+    /// ticket of an attachment that only this operation is about.
+    fn is_private(&self, process: ProcessId, keys: &[Vec<u8>], setting: &Setting) -> bool {
+        process != self.sweeper()
+            && !setting.has_rival(self.operation(process, setting))
+            && !self.state.entries().any(|entry| keys.contains(&entry.key))
     }
 
     fn begin(&mut self, operation: usize) {

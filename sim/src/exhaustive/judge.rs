@@ -92,17 +92,11 @@ pub fn ended(
     setting: &Setting,
 ) -> Result<(), String> {
     let verb = &setting.verbs[operation];
-    let (sweep, main) = setting
-        .processes
-        .split_last()
-        .expect("there is a last process");
-    let others = main.iter().flatten().filter(|other| **other != operation);
-    let of_same = |other: &&usize| setting.verbs[**other].attachment() == verb.attachment();
-    let has_rival = others.clone().any(|other| of_same(&other));
+    let has_rival = setting.has_rival(operation);
     match end {
         End::Failed(reason) => {
             let excuse = moment.struck == Some(operation) || has_rival || setting.is_impatient;
-            if sweep.contains(&operation) || !excuse {
+            if operation >= setting.sweep_from() || !excuse {
                 return Err(format!(
                     "operation {operation} failed without a reason: {reason}"
                 ));
@@ -126,12 +120,8 @@ pub fn ended(
 pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Result<(), String> {
     let operation = moment.operation(process, setting);
     // Whose ticket its own DEL has taken waits for a claim for the grace of an event.
-    let rivals = setting
-        .verbs
-        .iter()
-        .filter(|verb| verb.attachment() == setting.verbs[operation].attachment());
     let sweeping = operation >= setting.sweep_from();
-    if setting.is_impatient || !sweeping && rivals.count() > 2 {
+    if setting.is_impatient || !sweeping && setting.has_rival(operation) {
         return Ok(());
     }
     Err(format!("operation {operation} is left to its slow timer"))

@@ -222,11 +222,9 @@ impl Moment {
                     lease_used = lease.is_some_and(|lease| puts_with(txn, lease));
                 }
                 Request::Next => choices.push(Choice::EndWatch(process)),
-                Request::Read(..)
-                | Request::Watch(_)
-                | Request::KeepAlive(_)
-                | Request::Revoke(_)
-                | Request::Grant => choices.push(Choice::Fail(process)),
+                Request::KeepAlive(_) | Request::Revoke(_) => choices.push(Choice::Fail(process)),
+                // Repeated until answered, so a lost one cannot be told from a slow one.
+                Request::Read(..) | Request::Watch(_) | Request::Grant => {}
             }
         }
         if self.operations[self.operation(process, setting)]

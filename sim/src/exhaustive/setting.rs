@@ -97,6 +97,15 @@ impl Setting {
             .collect()
     }
 
+    /// Whether another operation, but for the DEL at last, is about the same attachment.
+    pub fn has_rival(&self, operation: usize) -> bool {
+        let attachment = self.verbs[operation].attachment();
+        let others = self.verbs[..self.sweep_from()].iter().enumerate();
+        others
+            .filter(|(other, _)| *other != operation)
+            .any(|(_, verb)| verb.attachment() == attachment)
+    }
+
     /// The first of the operations that delete everything at last.
     pub fn sweep_from(&self) -> usize {
         self.verbs.len() - self.processes.last().map_or(0, Vec::len)
