@@ -127,10 +127,6 @@ impl<'s> Explorer<'s> {
             };
             frame.next += 1;
             self.counts.steps += 1;
-            if self.counts.steps > 4_000_000 {
-                eprintln!("GIVE UP {}", self.scenario.name);
-                return None;
-            }
             let mut moment = frame.moment.clone();
             if let Err(what) = self.follow(&mut moment, *choice) {
                 return Some((what, path(&frames)));
@@ -211,7 +207,9 @@ impl<'s> Explorer<'s> {
     }
 
     fn follow(&mut self, moment: &mut Moment, choice: Choice) -> Result<(), String> {
+        let before = moment.revision();
         moment.happen(choice, &self.setting, &mut self.automata)?;
+        judge::appeared(moment, before, &self.setting)?;
         self.judge(moment)
     }
 
@@ -242,7 +240,8 @@ impl<'s> Explorer<'s> {
             let result = match happened {
                 Ok(seen) => {
                     trace::step(&mut lines, number, *choice, &seen, &moment, &self.setting);
-                    self.judge(&moment)
+                    judge::appeared(&moment, process_at.revision(), &self.setting)
+                        .and_then(|()| self.judge(&moment))
                 }
                 Err(what) => {
                     trace::failed_step(&mut lines, number, *choice, &process_at, &self.automata);

@@ -295,8 +295,11 @@ impl Moment {
                     setting.verbs[*verb].attachment() == attachment
                         && self.operations[*verb].begun.is_some()
                 });
-                if deleting && gives(&late.txn, late.operation, setting) {
-                    self.excused.insert(late.operation);
+                if gives(&late.txn, late.operation, setting) {
+                    self.late_ones.insert(late.operation);
+                    if deleting {
+                        self.excused.insert(late.operation);
+                    }
                 }
             }
             None => {}

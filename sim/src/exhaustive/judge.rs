@@ -6,7 +6,7 @@ use whereabouts::audit::audit;
 use whereabouts::claim::Attachment;
 use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::memory::State;
-use whereabouts::store::{Txn, Write, record};
+use whereabouts::store::{Revision, Txn, Write, record};
 
 use super::automaton::{Automata, End, Stand, Verb};
 use super::choice::ProcessId;
@@ -125,6 +125,45 @@ pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Res
         return Ok(());
     }
     Err(format!("operation {operation} is left to its slow timer"))
+}
+
+/// A claim that has come into being since revision `before` is of an ADD that has not ended, or
+/// was killed and not deleted since.
+pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<(), String> {
+    for entry in moment
+        .state
+        .entries()
+        .filter(|entry| entry.created > before)
+    {
+        let Ok(Key::Claim(attachment)) = setting.keys.decode(&entry.key) else {
+            continue;
+        };
+        let of_attachment = |number: &usize| *setting.verbs[*number].attachment() == attachment;
+        let numbers = (0..setting.verbs.len()).filter(of_attachment);
+        let may_be = numbers.clone().any(|number| {
+            let add = &moment.operations[number];
+            let is_deleted = |over: u64| {
+                numbers.clone().any(|other| {
+                    let del = &moment.operations[other];
+                    matches!(setting.verbs[other], Verb::Del(..))
+                        && del.begun.is_some_and(|(begun, _)| begun > over)
+                        && matches!(del.over, Some((_, Some(_))))
+                })
+            };
+            matches!(setting.verbs[number], Verb::Add(_))
+                && match add.over {
+                    None => add.begun.is_some(),
+                    Some((over, Some(_))) => over == moment.steps,
+                    Some((over, None)) => moment.late_ones.contains(&number) || !is_deleted(over),
+                }
+        });
+        if !may_be {
+            return Err(format!(
+                "a claim of {attachment} appears after its ADD, or its DEL, ended"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A request arrived and was applied after its sender had ended: it may change no claim.

@@ -36,7 +36,7 @@ use whereabouts::clock::{Clock, SystemClock};
 use explorer::Explorer;
 use moment::Budget;
 pub use report::{Report, Row};
-use scenario::{SCENARIOS, Scenario};
+use scenario::{Faults, SCENARIOS, Scenario};
 
 /// Explores all scenarios, without and with a fault, on so many threads.
 pub fn run_all(threads: usize) -> Report {
@@ -50,7 +50,7 @@ pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
         .enumerate()
         .filter(|(_, scenario)| chosen(scenario))
         .flat_map(|(number, scenario)| {
-            (0..=u8::from(scenario.with_fault)).map(move |n| (number, n))
+            (0..=u8::from(scenario.faults != Faults::None)).map(move |n| (number, n))
         })
         .collect();
     let next = AtomicUsize::new(0);
@@ -60,15 +60,6 @@ pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
             scope.spawn(|| {
                 while let Some((number, faults)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let row = explore(*number, *faults);
-                    eprintln!(
-                        "{} {} moments {} steps {} took {:?} {:?}",
-                        row.name,
-                        row.faults,
-                        row.counts.moments,
-                        row.counts.steps,
-                        row.took,
-                        row.finding.as_ref().map(|f| &f.what)
-                    );
                     rows.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(row);

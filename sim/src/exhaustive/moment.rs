@@ -11,7 +11,7 @@ use whereabouts::store::{At, Event, LeaseId, Revision, Txn, Write};
 use super::automaton::{Automata, Place, Stand};
 use super::choice::{Arriving, Choice, ProcessId};
 use super::digest::Digest;
-use super::scenario::Foreign;
+use super::scenario::{Faults, Foreign};
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 
@@ -40,9 +40,11 @@ pub struct Moment {
     pub(super) struck: Option<usize>,
     /// Whether some ticket was lost with its lease, so that others are left to their slow timers.
     pub(super) lease_lost: bool,
-    /// Operations of which a request landed after the DEL of their attachment had begun, when they
-    /// were killed long since.
+    /// Operations of which a request landed after the last DEL of their attachment had begun, when
+    /// they were killed long since.
     pub(super) excused: BTreeSet<usize>,
+    /// Killed operations of which a request that claims or queues landed.
+    pub(super) late_ones: BTreeSet<usize>,
     pub(super) steps: u64,
 }
 
@@ -117,8 +119,14 @@ impl Moment {
             struck: None,
             lease_lost: false,
             excused: BTreeSet::new(),
+            late_ones: BTreeSet::new(),
             steps: 0,
         }
+    }
+
+    /// The revision of the store.
+    pub fn revision(&self) -> Revision {
+        self.state.revision()
     }
 
     /// The process that deletes everything in the end.
@@ -213,6 +221,15 @@ impl Moment {
         setting: &Setting,
         choices: &mut Vec<Choice>,
     ) {
+        if self.operations[self.operation(process, setting)]
+            .begun
+            .is_some()
+        {
+            choices.push(Choice::Kill(process));
+        }
+        if setting.faults == Faults::Kills {
+            return;
+        }
         let mut lease_used = false;
         if let Stand::Asks { request, .. } = stand {
             match &**request {
@@ -317,6 +334,9 @@ impl Moment {
             .number(self.struck.map_or(u64::MAX, |struck| struck as u64));
         for excused in &self.excused {
             digest.number(*excused as u64);
+        }
+        for late in &self.late_ones {
+            digest.number(0x100 + *late as u64);
         }
         digest.finish()
     }

@@ -23,6 +23,17 @@ pub enum Foreign {
     Crashes,
 }
 
+/// Which faults a scenario is explored with, one in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// None: with them there are too many moments.
+    None,
+    /// A process is killed.
+    Kills,
+    /// All.
+    All,
+}
+
 /// Addresses held at first: the attachment, its range, and the first and last address.
 pub type Held = (&'static str, &'static str, &'static str, &'static str);
 
@@ -39,13 +50,14 @@ pub struct Scenario {
     pub processes: &'static [&'static [Act]],
     /// What each execution may take, in milliseconds of its own time.
     pub deadline_ms: u64,
-    /// Whether it is explored with a fault too.
-    pub with_fault: bool,
+    /// What may strike when it is explored with a fault.
+    pub faults: Faults,
     /// Whether it is small enough for a test without optimisation.
     pub in_tests: bool,
 }
 
 const R: &[&str] = &["10.0.0.0/29"];
+const OTHER: &[&str] = &["10.0.1.0/29"];
 const ONE: &[&str] = &["10.0.0.1/32"];
 const TWO: &[&str] = &["10.0.0.2/31"];
 const INNER: &[&str] = &["10.0.0.0/30"];
@@ -64,7 +76,7 @@ const PLAIN: Scenario = Scenario {
     foreign: None,
     processes: &[],
     deadline_ms: LONG_MS,
-    with_fault: true,
+    faults: Faults::All,
     in_tests: true,
 };
 
@@ -78,6 +90,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ADD a || ADD a",
         processes: &[&[Add("a", R)], &[Add("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD a, of another range",
+        processes: &[&[Add("a", R)], &[Add("a", OTHER)]],
         ..PLAIN
     },
     Scenario {
@@ -187,6 +204,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a, DEL a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R), Del("a", R)], &[Add("b", R)]],
+        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -225,7 +243,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a || ADD b || ADD c, two addresses",
         foreign: Some(Leaves),
         processes: &[&[Add("a", TWO)], &[Add("b", TWO)], &[Add("c", TWO)]],
-        with_fault: false,
+        faults: Faults::None,
         in_tests: false,
         ..PLAIN
     },
@@ -234,7 +252,7 @@ pub const SCENARIOS: &[Scenario] = &[
         held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         foreign: Some(Leaves),
         processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
-        with_fault: false,
+        faults: Faults::None,
         in_tests: false,
         ..PLAIN
     },

@@ -13,7 +13,7 @@ use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
-use super::scenario::{Act, Foreign, Scenario};
+use super::scenario::{Act, Faults, Foreign, Scenario};
 use crate::linearizable::Holdings;
 
 /// Leases that one operation may be granted.
@@ -40,6 +40,8 @@ pub struct Setting {
     pub queue: QueueId,
     /// Whether executions give up by themselves.
     pub is_impatient: bool,
+    /// What may strike.
+    pub faults: Faults,
 }
 
 impl Setting {
@@ -77,6 +79,7 @@ impl Setting {
             held,
             queue,
             is_impatient: scenario.deadline_ms < 1_000,
+            faults: scenario.faults,
         }
     }
 
