@@ -301,9 +301,9 @@ impl Moment {
             }
             for events in run.watch.iter().flat_map(|watch| watch.untold(&self.state)) {
                 digest.number(events.len() as u64);
-                events.iter().for_each(|event| {
+                for event in &events {
                     digest.event(event);
-                });
+                }
             }
             if let Stand::Asks { request, .. } = automata.stand(place)
                 && let Request::Read(reads, at @ At::Revision(_)) = &**request
