@@ -13,9 +13,11 @@
 //! ```
 
 pub mod cluster;
+pub mod exhaustive;
 pub mod history;
 pub mod judge;
 pub mod knobs;
+pub mod linearizable;
 pub mod nemesis;
 pub mod planted;
 pub mod process;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
 use whereabouts_sim::judge::Finding;
 use whereabouts_sim::planted::{Bug, first_found};
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long, value_parser = parse_bug)]
         bug: Option<Bug>,
     },
+    /// Explore small worlds completely: every interleaving of store calls, with up to one fault.
+    Exhaustive,
     /// Plant each bug of the catalogue, and see that it is found.
     Planted {
         /// After how many seeds to give up.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     let held = match Arguments::parse().command {
         Command::Run { seeds, json } => run_many(seeds, json.as_deref()),
         Command::Replay { seed, trace, bug } => replay(seed, trace, bug),
+        Command::Exhaustive => explore(),
         Command::Planted { seeds } => find_planted(seeds),
     };
     if held {
@@ -177,6 +181,17 @@ fn replay(seed: u64, trace: bool, bug: Option<Bug>) -> bool {
     held
 }
 
+fn explore() -> bool {
+    let started = Instant::now();
+    let report = exhaustive::run_all(cores());
+    println!("{report}\n{:.1} s", started.elapsed().as_secs_f64());
+    report.is_clean()
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 fn find_planted(seeds: u64) -> bool {
     println!("{:<24}{:>8}  {:<9}what", "bug", "seeds", "promise");
     let results = on_all_cores(Bug::ALL.len(), |index| first_found(Bug::ALL[index], seeds));
@@ -195,10 +210,9 @@ fn find_planted(seeds: u64) -> bool {
 /// `work` on each of `count` pieces, in any order; the results in theirs.
 fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let results = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
-        for _ in 0..cores {
+        for _ in 0..cores() {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use whereabouts::address::{Address, Name, Range};
 use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
-use whereabouts::request::{CheckRequest, GcRequest, StatusRequest, ValidAttachment, WhenFull};
+use whereabouts::request::{
+    CheckRequest, Expectation, GcRequest, StatusRequest, ValidAttachment, WhenFull,
+};
 
 use crate::cluster::Cluster;
 use crate::judge::Used;
@@ -189,6 +191,7 @@ impl Runtime {
                             attachment,
                             previous,
                             statics,
+                            claim: Expectation::Needed,
                         };
                         self.check(node, check).await;
                     }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::request::CheckRequest;
+use crate::request::{CheckRequest, Expectation};
 use crate::session::Session;
 use crate::snapshot::{BlockState, Query};
 use crate::store::Store;
@@ -23,12 +23,12 @@ pub async fn check<S: Store, C: Clock>(
         .snapshot(&[Query::Claim(attachment.clone())])
         .await?;
     let claim = snapshot.claim(attachment).expect("the claim was read");
-    let held = match claim {
-        Some(claim) => claim.value.held.clone(),
-        None => {
-            return Err(Error::NoClaim {
-                attachment: attachment.clone(),
-            });
+    let held = match (claim, request.claim) {
+        (Some(claim), _) => claim.value.held.clone(),
+        (None, Expectation::NotNeeded) => Vec::new(),
+        (None, Expectation::Needed) => {
+            let attachment = attachment.clone();
+            return Err(Error::NoClaim { attachment });
         }
     };
     let previous = |address: &IpNet| request.previous.contains(address);

@@ -91,6 +91,11 @@ fn endpoints(
     })?;
     let key = node.key().to_owned();
     let texts = node.text_or_texts()?;
+    // Before it is split: a password may have a comma.
+    if texts.iter().any(|text| text.text.contains('@')) {
+        let reason = format!("an endpoint {}", EndpointError::UserInfo);
+        return Err(RequestError::HiddenValue { key, reason });
+    }
     let items = texts.iter().flat_map(|text| {
         let items = text.text.split(',').map(str::trim);
         items.map(|item| Text {

@@ -54,9 +54,9 @@ pub(super) fn node_name(
         check_node(&text.text).map_err(|reason| text.wrong(reason))?;
         Ok(text.text)
     });
-    let read = read.transpose();
-    if let Some(name) = findings.tolerate(read)? {
-        return Ok(Some(name));
+    // A wrong name that is tolerated leaves the node unknown: another name would be another node's.
+    if let Some(read) = read {
+        return findings.tolerate(read.map(Some));
     }
     let found = directories.iter().find_map(|directory| {
         let path = directory.join(FILE_NAME);

@@ -205,6 +205,17 @@ pub struct CheckRequest {
     pub previous: Vec<IpNet>,
     /// The addresses that the config itself states.
     pub statics: Vec<IpNet>,
+    /// Whether ADD of this config makes a claim.
+    pub claim: Expectation,
+}
+
+/// Whether something must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// It must.
+    Needed,
+    /// It need not: the config takes no address of a range.
+    NotNeeded,
 }
 
 /// Take back what this node holds without need.

@@ -11,8 +11,8 @@ use super::findings::{Findings, Tolerance};
 use super::plan::Sources;
 use super::ranges::SpokenFor;
 use super::{
-    AddRequest, AnswerParts, CheckRequest, CniVersion, DelRequest, GcRequest, Outcome, Parsed,
-    Rejected, Request, StatusRequest, identity, json, previous,
+    AddRequest, AnswerParts, CheckRequest, CniVersion, DelRequest, Expectation, GcRequest, Outcome,
+    Parsed, Rejected, Request, StatusRequest, identity, json, previous,
 };
 use crate::claim::{Ask, Choice, Owner};
 use crate::invocation::{Invocation, Machine};
@@ -132,11 +132,16 @@ fn parse_config(
         }),
         Verb::Check => {
             let plan = sources.plan(findings);
+            let claim = match &plan {
+                Ok(plan) if plan.wants.is_empty() => Expectation::NotNeeded,
+                Ok(_) | Err(_) => Expectation::Needed,
+            };
             let plan = findings.tolerate(plan)?;
             Request::Check(CheckRequest {
                 attachment: env::attachment(invocation, config.network)?,
                 previous: previous::addresses(config.previous)?,
                 statics: plan.statics.iter().map(|one| one.address).collect(),
+                claim,
             })
         }
         Verb::Gc => Request::Gc(GcRequest {

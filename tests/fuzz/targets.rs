@@ -24,8 +24,8 @@ use whereabouts::clock::{Chance, Clock};
 use whereabouts::error::Error;
 use whereabouts::invocation::{File, Invocation, Machine};
 use whereabouts::request::{
-    AddRequest, CheckRequest, CniVersion, GcRequest, Outcome, Parsed, Rejected, Remark, Request,
-    StatusRequest, WhenFull, parse,
+    AddRequest, CheckRequest, CniVersion, Expectation, GcRequest, Outcome, Parsed, Rejected,
+    Remark, Request, StatusRequest, WhenFull, parse,
 };
 use whereabouts::session::{Failure, Session};
 use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
@@ -131,14 +131,21 @@ pub fn key(data: &[u8]) {
 
 /// Any bytes as the value of a block, open or full, which an ADD and a STATUS look at.
 pub fn block(data: &[u8]) {
-    let decoded = record::decode_block(data);
-    if let Ok(bitmap) = &decoded {
+    let open = record::decode_block(data);
+    if let Ok(bitmap) = &open {
         assert_eq!(record::encode_block(bitmap), data);
         assert_eq!(bitmap.bits().count(), bitmap.count() as usize);
     }
+    let full = record::decode_full(data).map(|()| Bitmap::full(Family::V4));
+    if full.is_ok() {
+        assert_eq!(record::encode_full(), data);
+    }
     let ask = ask();
     let slot = Slot::of(&ask.wants[0].range.pool, address("10.0.0.1"));
-    for key in [Key::Open(slot.clone()), Key::Full(slot.clone())] {
+    for (key, decoded) in [
+        (Key::Open(slot.clone()), &open),
+        (Key::Full(slot.clone()), &full),
+    ] {
         let network = Network::with(&key, data);
         let status = block_on(commands::status(&network.session(), &status(&ask)));
         let added = block_on(commands::add(&network.session(), &ask));
@@ -180,6 +187,7 @@ pub fn claim(data: &[u8]) {
         attachment: ask.attachment.clone(),
         previous: Vec::new(),
         statics: Vec::new(),
+        claim: Expectation::Needed,
     };
     let checked = block_on(commands::check(&network.session(), &check));
     assert!(checked.is_err(), "no address is in an empty prevResult");
@@ -453,6 +461,7 @@ fn carry_out_add(network: &Network, version: CniVersion, add: &AddRequest) {
         attachment: ask.attachment.clone(),
         previous,
         statics: Vec::new(),
+        claim: Expectation::Needed,
     };
     block_on(commands::check(&session, &check)).expect("it is as it was added");
     network.delete(&ask.attachment);

@@ -1,0 +1,276 @@
+//! Every operation as an automaton, found out by running production code.
+//!
+//! An operation is deterministic given its answers, so where it stands is told by the answers it
+//! got: a [`Place`] is one sequence of answers. What the operation does there is found out once, by
+//! running it, and then known to all interleavings that lead there. So the explorer need not run
+//! everything anew for each interleaving, and can tell at a glance that two of them are one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use whereabouts::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts::clock::Chance;
+use whereabouts::commands;
+use whereabouts::error::Error;
+use whereabouts::session::Session;
+use whereabouts::store::keys::Keys;
+
+use super::digest::Digest;
+use super::tape::{Answer, Request, Tape};
+
+/// What one execution of the plugin does.
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// ADD.
+    Add(Ask),
+    /// DEL, with the ranges of the config.
+    Del(Attachment, Vec<QueueId>),
+}
+
+impl Verb {
+    /// Whose attachment it is about.
+    pub fn attachment(&self) -> &Attachment {
+        match self {
+            Self::Add(ask) => &ask.attachment,
+            Self::Del(attachment, _) => attachment,
+        }
+    }
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// ADD gave these.
+    Added(Vec<Held>),
+    /// DEL succeeded.
+    Deleted,
+    /// ADD found a range full.
+    Exhausted,
+    /// ADD found that the attachment holds something else.
+    HoldsOther,
+    /// Neither success nor a judgement on what is in the store.
+    Failed(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added(held) => {
+                let addresses: Vec<_> = held.iter().map(|held| held.address.to_string()).collect();
+                write!(f, "added {}", addresses.join(" "))
+            }
+            Self::Deleted => f.write_str("deleted"),
+            Self::Exhausted => f.write_str("the range is full"),
+            Self::HoldsOther => f.write_str("the attachment holds something else"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+/// What an operation does where it stands.
+#[derive(Clone, Debug)]
+pub enum Stand {
+    /// It has asked this, and gives up waiting at `timer`.
+    Asks {
+        /// What it asked.
+        request: Rc<Request>,
+        /// Until when it waits, since its start.
+        timer: Option<Duration>,
+    },
+    /// It pauses until then, since its start.
+    Pauses(Duration),
+    /// It has ended.
+    Ended(Rc<End>),
+}
+
+/// Where an operation stands: a sequence of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(u32);
+
+impl Place {
+    /// A number that no other place has.
+    pub fn number(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    fn index(self) -> usize {
+        usize::try_from(self.0).expect("usize has 32 bits or more")
+    }
+}
+
+struct Node {
+    verb: usize,
+    /// The place before, and the answer that led from there to here.
+    from: Option<(Place, Rc<Answer>)>,
+    stand: Stand,
+    next: BTreeMap<u128, Place>,
+}
+
+/// An execution that is under way.
+struct Running {
+    tape: Tape,
+    future: Pin<Box<dyn Future<Output = End>>>,
+}
+
+/// At most so many executions are kept under way, to go on from where they stand.
+const KEPT: usize = 4_096;
+
+/// The automata of some operations.
+pub struct Automata {
+    verbs: Vec<Verb>,
+    keys: Rc<Keys>,
+    deadlines: Vec<Duration>,
+    nodes: Vec<Node>,
+    kept: BTreeMap<Place, Running>,
+    executions: u64,
+}
+
+impl Automata {
+    /// The automata of `verbs`, each with what it may take. Their first places are those numbered
+    /// as they are.
+    pub fn new(verbs: Vec<(Verb, Duration)>, keys: Rc<Keys>) -> Self {
+        let count = verbs.len();
+        let (verbs, deadlines) = verbs.into_iter().unzip();
+        let mut automata = Self {
+            verbs,
+            keys,
+            deadlines,
+            nodes: Vec::new(),
+            kept: BTreeMap::new(),
+            executions: 0,
+        };
+        for verb in 0..count {
+            let mut running = automata.start(verb);
+            let stand = running.poll();
+            automata.enter(verb, None, stand, running);
+        }
+        automata
+    }
+
+    /// Where the operation `verb` begins.
+    pub fn beginning(&self, verb: usize) -> Place {
+        Place(u32::try_from(verb).expect("few operations"))
+    }
+
+    /// What the operation does at `place`.
+    pub fn stand(&self, place: Place) -> &Stand {
+        &self.nodes[place.index()].stand
+    }
+
+    /// Where `answer` leads to from `place`.
+    pub fn advance(&mut self, place: Place, answer: Answer) -> Place {
+        let mut digest = Digest::default();
+        let hash = digest.answer(&answer).finish();
+        if let Some(known) = self.nodes[place.index()].next.get(&hash) {
+            return *known;
+        }
+        let verb = self.nodes[place.index()].verb;
+        let mut running = self.resume(place);
+        running.tape.give(answer.clone());
+        let stand = running.poll();
+        let next = self.enter(verb, Some((place, Rc::new(answer))), stand, running);
+        self.nodes[place.index()].next.insert(hash, next);
+        next
+    }
+
+    /// How many different histories of one operation were found, by executing each.
+    pub fn histories(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// How often production code was started.
+    pub fn executions(&self) -> u64 {
+        self.executions
+    }
+
+    fn enter(
+        &mut self,
+        verb: usize,
+        from: Option<(Place, Rc<Answer>)>,
+        stand: Stand,
+        running: Running,
+    ) -> Place {
+        let place = Place(u32::try_from(self.nodes.len()).expect("below 2^32 places"));
+        if !matches!(stand, Stand::Ended(_)) {
+            self.kept.insert(place, running);
+            if self.kept.len() > KEPT {
+                self.kept.pop_first();
+            }
+        }
+        self.nodes.push(Node {
+            verb,
+            from,
+            stand,
+            next: BTreeMap::new(),
+        });
+        place
+    }
+
+    /// An execution that stands at `place`.
+    fn resume(&mut self, place: Place) -> Running {
+        if let Some(running) = self.kept.remove(&place) {
+            return running;
+        }
+        let mut answers = Vec::new();
+        let mut at = place;
+        while let Some((before, answer)) = &self.nodes[at.index()].from {
+            answers.push(answer.clone());
+            at = *before;
+        }
+        let mut running = self.start(self.nodes[place.index()].verb);
+        running.poll();
+        for answer in answers.into_iter().rev() {
+            running.tape.give(answer.as_ref().clone());
+            running.poll();
+        }
+        running
+    }
+
+    fn start(&mut self, verb: usize) -> Running {
+        self.executions += 1;
+        let tape = Tape::default();
+        let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadlines[verb]);
+        let verb = self.verbs[verb].clone();
+        let future = Box::pin(async move {
+            let chance = Chance::new(0);
+            let session = Session::new(&on, &on, &chance, &keys, deadline);
+            match verb {
+                Verb::Add(ask) => match commands::add(&session, &ask).await {
+                    Ok(held) => End::Added(held),
+                    Err(Error::Exhausted { .. }) => End::Exhausted,
+                    Err(Error::HoldsOther { .. }) => End::HoldsOther,
+                    Err(error) => End::Failed(error.to_string()),
+                },
+                Verb::Del(attachment, queues) => {
+                    match commands::del(&session, &attachment, &queues).await {
+                        Ok(()) => End::Deleted,
+                        Err(error) => End::Failed(error.to_string()),
+                    }
+                }
+            }
+        });
+        Running { tape, future }
+    }
+}
+
+impl Running {
+    fn poll(&mut self) -> Stand {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.future.as_mut().poll(&mut context) {
+            Poll::Ready(end) => Stand::Ended(Rc::new(end)),
+            Poll::Pending => match (self.tape.asked(), self.tape.timer()) {
+                (Some(request), timer) => Stand::Asks {
+                    request: Rc::new(request),
+                    timer,
+                },
+                (None, Some(timer)) => Stand::Pauses(timer),
+                (None, None) => unreachable!("a process waits for nothing"),
+            },
+        }
+    }
+}

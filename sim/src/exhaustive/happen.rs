@@ -1,0 +1,363 @@
+//! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
+
+use whereabouts::store::keys::Key;
+use whereabouts::store::{CommitError, Compare, LeaseId, Txn, Unavailable, WatchEnded, Write};
+
+use super::automaton::{Automata, Place, Stand};
+use super::choice::{Arriving, Choice, ProcessId};
+use super::judge;
+use super::moment::{Late, Moment, WatchAt};
+use super::setting::Setting;
+use super::tape::{Answer, Request};
+
+/// What was seen to happen, for the trace.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The request that was carried out, or not.
+    pub request: Option<Request>,
+    /// What came of it.
+    pub answer: Option<Answer>,
+    /// Operations that ended, and how.
+    pub ended: Vec<(usize, String)>,
+}
+
+impl Moment {
+    /// Takes `choice`. `Err` is a finding.
+    pub fn happen(
+        &mut self,
+        choice: Choice,
+        setting: &Setting,
+        automata: &mut Automata,
+    ) -> Result<Seen, String> {
+        self.steps += 1;
+        let mut seen = Seen::default();
+        if choice.is_fault() {
+            self.budget.faults -= 1;
+        }
+        match choice {
+            Choice::Step(process) => {
+                let answer = match self.request(process, automata) {
+                    Some(request) => {
+                        seen.request = Some(request.clone());
+                        self.carry_out(process, &request)
+                    }
+                    None => Answer::Time,
+                };
+                self.answer(process, answer, setting, automata, &mut seen)?;
+            }
+            Choice::Tell(process, arriving) => {
+                let answer = self.tell(process, arriving);
+                self.answer(process, answer, setting, automata, &mut seen)?;
+            }
+            Choice::Wake(process) => {
+                if self.budget.early_timers > 0 {
+                    self.budget.early_timers -= 1;
+                } else if !self.lease_lost {
+                    judge::slow_timer(self, process, setting)?;
+                }
+                self.answer(process, Answer::Time, setting, automata, &mut seen)?;
+            }
+            Choice::LoseReply(process) => {
+                let request = self.strike(process, setting, automata, &mut seen);
+                if let Some(request) = &request {
+                    self.carry_out(process, request);
+                }
+                self.answer(process, unknown(), setting, automata, &mut seen)?;
+            }
+            Choice::Delay(process) => {
+                let request = self.strike(process, setting, automata, &mut seen);
+                self.set_late(process, request, setting);
+                self.answer(process, unknown(), setting, automata, &mut seen)?;
+            }
+            Choice::Fail(process) => {
+                let error = Unavailable::Later("the link was cut".to_owned());
+                self.strike(process, setting, automata, &mut seen);
+                self.answer(
+                    process,
+                    Answer::Done(Err(error)),
+                    setting,
+                    automata,
+                    &mut seen,
+                )?;
+            }
+            Choice::EndWatch(process) => {
+                self.strike(process, setting, automata, &mut seen);
+                let answer = Answer::Events(Err(WatchEnded("it was cut".to_owned())));
+                self.answer(process, answer, setting, automata, &mut seen)?;
+            }
+            Choice::Kill(process) => {
+                let request = self.strike(process, setting, automata, &mut seen);
+                self.set_late(process, request, setting);
+                self.end(process, None, setting, automata);
+            }
+            Choice::EndLease(process) => {
+                self.struck = Some(self.operation(process, setting));
+                self.lease_lost = true;
+                let lease = self.last_lease(process, setting);
+                self.end_lease(lease.expect("only who has a lease can lose it"));
+            }
+            Choice::Expire(index) => {
+                self.lease_lost = true;
+                let lease = self.orphans.remove(index);
+                self.end_lease(lease);
+            }
+            Choice::ForeignLeaves => self.withdraw_foreign(setting),
+            Choice::Land(index) => {
+                let late = self.late.remove(index);
+                seen.request = Some(Request::Commit(late.txn.clone()));
+                self.land(&late, setting, &mut seen)?;
+            }
+        }
+        self.forget_orphans();
+        Ok(seen)
+    }
+
+    fn request(&self, process: ProcessId, automata: &Automata) -> Option<Request> {
+        let place = self.runs[process].place.expect("it has not ended");
+        match automata.stand(place) {
+            Stand::Asks { request, .. } => Some(request.as_ref().clone()),
+            Stand::Pauses(_) | Stand::Ended(_) => None,
+        }
+    }
+
+    /// A fault strikes a process: which, and what it was asking.
+    fn strike(
+        &mut self,
+        process: ProcessId,
+        setting: &Setting,
+        automata: &Automata,
+        seen: &mut Seen,
+    ) -> Option<Request> {
+        self.struck = Some(self.operation(process, setting));
+        seen.request = self.request(process, automata);
+        seen.request.clone()
+    }
+
+    fn carry_out(&mut self, process: ProcessId, request: &Request) -> Answer {
+        match request {
+            Request::Read(reads, at) => Answer::View(self.state.read(reads, *at)),
+            Request::Commit(txn) => {
+                Answer::Outcome(self.state.commit(txn).map_err(CommitError::Unavailable))
+            }
+            Request::KeepAlive(lease) => Answer::Done(self.state.keep_alive(*lease)),
+            Request::Revoke(lease) => Answer::Done(self.state.revoke(*lease)),
+            Request::Watch(keys) => {
+                self.runs[process].watch = Some(WatchAt {
+                    keys: keys.clone(),
+                    seen: vec![self.state.revision(); keys.len()],
+                });
+                Answer::Done(Ok(()))
+            }
+            Request::Grant | Request::Next => unreachable!("{request:?} is no step"),
+        }
+    }
+
+    fn tell(&mut self, process: ProcessId, arriving: Arriving) -> Answer {
+        let revision = self.state.revision();
+        let untold = self.watch(process).untold(&self.state);
+        let watch = self.runs[process].watch.as_mut();
+        let seen = &mut watch.expect("who waits for events has a watch").seen;
+        let mut events = Vec::new();
+        for (key, of_key) in untold.into_iter().enumerate() {
+            if arriving == Arriving::All || arriving == Arriving::OfKey(key) {
+                seen[key] = revision;
+                events.extend(of_key);
+            }
+        }
+        events.sort_by_key(whereabouts::store::Event::revision);
+        Answer::Events(Ok(events))
+    }
+
+    /// An answer arrives, and the process goes on until it asks something that others can see.
+    fn answer(
+        &mut self,
+        process: ProcessId,
+        answer: Answer,
+        setting: &Setting,
+        automata: &mut Automata,
+        seen: &mut Seen,
+    ) -> Result<(), String> {
+        let operation = self.operation(process, setting);
+        self.begin(operation);
+        seen.answer = Some(answer.clone());
+        let mut next = Some(answer);
+        let mut place = self.runs[process].place.expect("it has not ended");
+        while let Some(answer) = next.take() {
+            place = automata.advance(place, answer);
+            self.runs[process].place = Some(place);
+            next = self.unseen(process, place, setting, automata);
+        }
+        if let Stand::Ended(end) = automata.stand(place).clone() {
+            seen.ended.push((operation, end.to_string()));
+            self.end(process, Some(place), setting, automata);
+            judge::ended(self, operation, &end, setting)?;
+        }
+        Ok(())
+    }
+
+    /// The answer to a request that nobody else can see: it need not be told from the step before.
+    fn unseen(
+        &mut self,
+        process: ProcessId,
+        place: Place,
+        setting: &Setting,
+        automata: &Automata,
+    ) -> Option<Answer> {
+        let Stand::Asks { request, .. } = automata.stand(place) else {
+            return None;
+        };
+        match &**request {
+            Request::Watch(keys) if self.is_private(process, keys, setting) => {
+                let request = Request::Watch(keys.clone());
+                Some(self.carry_out(process, &request))
+            }
+            Request::Grant => {
+                let run = &mut self.runs[process];
+                run.granted += 1;
+                let id = self.last_lease(process, setting)?;
+                let ttl = std::time::Duration::from_secs(10);
+                Some(Answer::Lease(whereabouts::store::Lease { id, ttl }))
+            }
+            Request::Revoke(lease) if !self.is_needed(*lease) => {
+                Some(Answer::Done(self.state.revoke(*lease)))
+            }
+            Request::Read(..)
+            | Request::Commit(_)
+            | Request::KeepAlive(_)
+            | Request::Revoke(_)
+            | Request::Watch(_)
+            | Request::Next => None,
+        }
+    }
+
+    /// Whether nobody else can write these keys before the process itself does: the claim and the
+    /// ticket of an attachment that only this operation is about.
+    fn is_private(&self, process: ProcessId, keys: &[Vec<u8>], setting: &Setting) -> bool {
+        process != self.sweeper()
+            && !setting.has_rival(self.operation(process, setting))
+            && !self.state.entries().any(|entry| keys.contains(&entry.key))
+    }
+
+    fn begin(&mut self, operation: usize) {
+        if self.operations[operation].begun.is_none() {
+            let over = |index: &usize| self.operations[*index].over.is_some();
+            let before = (0..self.operations.len()).filter(over);
+            let before = before.fold(0, |mask, index| mask | 1 << index);
+            self.operations[operation].begun = Some((self.steps, before));
+        }
+    }
+
+    /// The operation of a process is over; it goes on with its next one.
+    fn end(
+        &mut self,
+        process: ProcessId,
+        place: Option<Place>,
+        setting: &Setting,
+        automata: &Automata,
+    ) {
+        let operation = self.operation(process, setting);
+        self.operations[operation].over = Some((self.steps, place));
+        let granted = self.runs[process].granted;
+        self.orphans.extend(&setting.leases[operation][..granted]);
+        let run = &mut self.runs[process];
+        run.at += 1;
+        run.place = setting.processes[process]
+            .get(run.at)
+            .map(|verb| automata.beginning(*verb));
+        run.watch = None;
+        run.granted = 0;
+    }
+
+    fn set_late(&mut self, process: ProcessId, request: Option<Request>, setting: &Setting) {
+        if let Some(Request::Commit(txn)) = request {
+            self.late.push(Late {
+                operation: self.operation(process, setting),
+                place: self.runs[process].place.expect("it has not ended"),
+                txn,
+            });
+        }
+    }
+
+    fn land(&mut self, late: &Late, setting: &Setting, seen: &mut Seen) -> Result<(), String> {
+        let before = self.state.revision();
+        let outcome = self.state.commit(&late.txn);
+        let applied = self.state.revision() > before;
+        seen.answer = Some(Answer::Outcome(outcome.map_err(CommitError::Unavailable)));
+        if !applied {
+            return Ok(());
+        }
+        let sender = &self.operations[late.operation];
+        match sender.over {
+            Some((_, Some(_))) => judge::late_request(&late.txn, late.operation, setting)?,
+            Some((_, None)) => {
+                let attachment = setting.verbs[late.operation].attachment();
+                let deleting = setting.processes[self.sweeper()].iter().any(|verb| {
+                    setting.verbs[*verb].attachment() == attachment
+                        && self.operations[*verb].begun.is_some()
+                });
+                if gives(&late.txn, late.operation, setting) {
+                    self.late_ones.insert(late.operation);
+                    if deleting {
+                        self.excused.insert(late.operation);
+                    }
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn end_lease(&mut self, lease: LeaseId) {
+        self.state.revoke(lease).expect("it is alive");
+    }
+
+    fn forget_orphans(&mut self) {
+        let (needed, others) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .partition(|lease| self.is_needed(*lease));
+        self.orphans = needed;
+        for lease in others {
+            if self.is_alive(lease) {
+                self.end_lease(lease);
+            }
+        }
+    }
+
+    /// The owner of the foreign ticket leaves as a holder does.
+    fn withdraw_foreign(&mut self, setting: &Setting) {
+        self.foreign = false;
+        let (key, _, _) = setting.foreign.as_ref().expect("there is one");
+        let (from, until) = setting.keys.tickets(&setting.queue);
+        let in_queue = self
+            .state
+            .entries()
+            .filter(|entry| entry.key >= from && entry.key < until && entry.key != *key);
+        let next = in_queue.min_by_key(|entry| entry.created);
+        let mut txn = Txn {
+            writes: vec![Write::Delete(key.clone())],
+            ..Txn::default()
+        };
+        if let Some(next) = next {
+            txn.compares = vec![Compare::Created(next.key.clone(), next.created)];
+            txn.writes.push(Write::Touch(next.key.clone()));
+        }
+        self.state.commit(&txn).expect("it is well formed");
+    }
+}
+
+fn unknown() -> Answer {
+    Answer::Outcome(Err(CommitError::Unknown("the link was cut".to_owned())))
+}
+
+/// Whether a transaction claims, or queues, for the attachment of `operation`.
+fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
+    let attachment = setting.verbs[operation].attachment();
+    txn.writes.iter().any(|write| match write {
+        Write::Put { key, .. } => match setting.keys.decode(key) {
+            Ok(Key::Claim(of)) => of == *attachment,
+            Ok(Key::Ticket(id)) => id.attachment == *attachment,
+            Ok(Key::Open(_) | Key::Full(_)) | Err(_) => false,
+        },
+        Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) | Write::Ensure { .. } => false,
+    })
+}

@@ -1,0 +1,211 @@
+//! What must be true of every moment, and of every end.
+
+use std::collections::BTreeMap;
+
+use whereabouts::audit::audit;
+use whereabouts::claim::Attachment;
+use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::memory::State;
+use whereabouts::store::{Revision, Txn, Write, record};
+
+use super::automaton::{Automata, End, Stand, Verb};
+use super::choice::ProcessId;
+use super::moment::Moment;
+use super::setting::Setting;
+use crate::linearizable::{Call, Holdings, Operation, Outcome, linearize};
+
+/// Steps within which everything ends.
+const STEPS: u64 = 1_000;
+
+/// The store is in order, and the end is not too far.
+pub fn moment(moment: &Moment, setting: &Setting) -> Result<(), String> {
+    if moment.steps > STEPS {
+        return Err(format!("no end after {STEPS} steps"));
+    }
+    let findings = audit(&setting.keys, moment.state.entries()).findings;
+    findings
+        .first()
+        .map_or(Ok(()), |finding| Err(finding.to_string()))
+}
+
+/// All that was done, before everything is deleted: it could have happened one at a time.
+pub fn history(moment: &Moment, setting: &Setting, automata: &Automata) -> Result<(), String> {
+    let main = setting.processes[..setting.processes.len() - 1].concat();
+    let operations: Vec<Operation> = main
+        .into_iter()
+        .filter_map(|index| {
+            let (start, _) = moment.operations[index].begun?;
+            let (end, place) = moment.operations[index].over?;
+            let outcome = match place.map(|place| automata.stand(place)) {
+                Some(Stand::Ended(end)) => outcome(end),
+                Some(Stand::Asks { .. } | Stand::Pauses(_)) | None => Outcome::Unknown,
+            };
+            Some(Operation {
+                call: call(&setting.verbs[index]),
+                outcome,
+                start,
+                end: place.map(|_| end),
+            })
+        })
+        .collect();
+    let last = holdings(&moment.state, &setting.keys);
+    match linearize(&setting.held, &operations, Some(&last)) {
+        Some(_) => Ok(()),
+        None => {
+            Err("no order of the operations explains their results and what is held".to_owned())
+        }
+    }
+}
+
+/// After everything was deleted: nothing is left but what was not to be deleted, and what a killed
+/// ADD sent and arrived after its DEL.
+pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
+    let swept = &setting.processes[setting.processes.len() - 1];
+    let mut may_be = setting.held.clone();
+    for verb in swept {
+        may_be.remove(setting.verbs[*verb].attachment());
+    }
+    let mut left = holdings(&moment.state, &setting.keys);
+    for excused in &moment.excused {
+        left.remove(setting.verbs[*excused].attachment());
+    }
+    if left != may_be {
+        let who: Vec<String> = left.keys().map(Attachment::to_string).collect();
+        return Err(format!(
+            "after all DELs there are claims of: {}",
+            who.join("; ")
+        ));
+    }
+    match audit(&setting.keys, moment.state.entries()).tickets {
+        0 => Ok(()),
+        tickets => Err(format!(
+            "{tickets} tickets are left after all DELs and leases"
+        )),
+    }
+}
+
+/// An operation has ended as it may.
+pub fn ended(
+    moment: &Moment,
+    operation: usize,
+    end: &End,
+    setting: &Setting,
+) -> Result<(), String> {
+    let verb = &setting.verbs[operation];
+    let has_rival = setting.has_rival(operation);
+    match end {
+        End::Failed(reason) => {
+            let excuse = moment.struck == Some(operation) || has_rival || setting.is_impatient;
+            if operation >= setting.sweep_from() || !excuse {
+                return Err(format!(
+                    "operation {operation} failed without a reason: {reason}"
+                ));
+            }
+        }
+        End::Added(held) => {
+            let claims = holdings(&moment.state, &setting.keys);
+            let claim = claims.get(verb.attachment());
+            if !has_rival && claim != Some(held) {
+                return Err(format!(
+                    "operation {operation} ended with {end}, which it does not hold"
+                ));
+            }
+        }
+        End::Deleted | End::Exhausted | End::HoldsOther => {}
+    }
+    Ok(())
+}
+
+/// Nobody is left to the slow timer unless a holder died.
+pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Result<(), String> {
+    let operation = moment.operation(process, setting);
+    // Whose ticket its own DEL has taken waits for a claim for the grace of an event.
+    let sweeping = operation >= setting.sweep_from();
+    if setting.is_impatient || !sweeping && setting.has_rival(operation) {
+        return Ok(());
+    }
+    Err(format!("operation {operation} is left to its slow timer"))
+}
+
+/// A claim that has come into being since revision `before` is of an ADD that has not ended, or
+/// was killed and not deleted since.
+pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<(), String> {
+    for entry in moment
+        .state
+        .entries()
+        .filter(|entry| entry.created > before)
+    {
+        let Ok(Key::Claim(attachment)) = setting.keys.decode(&entry.key) else {
+            continue;
+        };
+        let of_attachment = |number: &usize| *setting.verbs[*number].attachment() == attachment;
+        let numbers = (0..setting.verbs.len()).filter(of_attachment);
+        let may_be = numbers.clone().any(|number| {
+            let add = &moment.operations[number];
+            let is_deleted = |over: u64| {
+                numbers.clone().any(|other| {
+                    let del = &moment.operations[other];
+                    matches!(setting.verbs[other], Verb::Del(..))
+                        && del.begun.is_some_and(|(begun, _)| begun > over)
+                        && matches!(del.over, Some((_, Some(_))))
+                })
+            };
+            matches!(setting.verbs[number], Verb::Add(_))
+                && match add.over {
+                    None => add.begun.is_some(),
+                    Some((over, Some(_))) => over == moment.steps,
+                    Some((over, None)) => moment.late_ones.contains(&number) || !is_deleted(over),
+                }
+        });
+        if !may_be {
+            return Err(format!(
+                "a claim of {attachment} appears after its ADD, or its DEL, ended"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A request arrived and was applied after its sender had ended: it may change no claim.
+pub fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Result<(), String> {
+    let of_claim = |write: &Write| match write {
+        Write::Put { key, .. } | Write::Delete(key) => {
+            matches!(setting.keys.decode(key), Ok(Key::Claim(_)))
+        }
+        Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+    };
+    if txn.writes.iter().any(of_claim) {
+        return Err(format!(
+            "a request of operation {operation} changed a claim after its end"
+        ));
+    }
+    Ok(())
+}
+
+fn holdings(state: &State, keys: &Keys) -> Holdings {
+    let mut held = BTreeMap::new();
+    for entry in state.entries() {
+        if let Ok(Key::Claim(attachment)) = keys.decode(&entry.key) {
+            let claim = record::decode_claim(&entry.value).expect("the audit was clean");
+            held.insert(attachment, claim.held);
+        }
+    }
+    held
+}
+
+fn call(verb: &Verb) -> Call {
+    match verb {
+        Verb::Add(ask) => Call::Add(ask.attachment.clone(), ask.wants.clone()),
+        Verb::Del(attachment, _) => Call::Del(attachment.clone()),
+    }
+}
+
+fn outcome(end: &End) -> Outcome {
+    match end {
+        End::Added(held) => Outcome::Added(held.clone()),
+        End::Deleted => Outcome::Deleted,
+        End::Exhausted => Outcome::Short,
+        End::HoldsOther => Outcome::HoldsOther,
+        End::Failed(_) => Outcome::Unknown,
+    }
+}

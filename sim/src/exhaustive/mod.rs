@@ -1,0 +1,112 @@
+//! All interleavings of small worlds: production code, every order of its requests, and a fault of
+//! each kind at each point.
+//!
+//! ```text
+//! scenario -> setting     what each process does, and the store at first
+//! automaton, tape         production code as a function of its answers
+//! moment, choice, happen  a world at one moment, what can happen, and what then happens
+//! judge                   what must be true
+//! explorer                all of it, each moment once
+//! trace, report           what a person reads
+//! ```
+//!
+//! A step is one request: it is carried out and its answer arrives at once, since what a process
+//! does between its requests nobody sees. Each process has its own clock, which goes on only when
+//! the process waits for nothing else: no decision rests on what two clocks have in common.
+
+pub mod automaton;
+pub mod choice;
+pub mod digest;
+pub mod explorer;
+pub mod happen;
+pub mod judge;
+pub mod moment;
+pub mod report;
+pub mod scenario;
+pub mod setting;
+pub mod tape;
+mod trace;
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use whereabouts::clock::{Clock, SystemClock};
+
+use explorer::Explorer;
+use moment::Budget;
+pub use report::{Report, Row};
+use scenario::{Faults, SCENARIOS, Scenario};
+
+/// Explores all scenarios, without and with a fault, on so many threads.
+pub fn run_all(threads: usize) -> Report {
+    run(threads, |_| true)
+}
+
+/// Explores the scenarios that `chosen` chooses, without and with a fault, on so many threads.
+pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
+    let jobs: Vec<(usize, u8)> = SCENARIOS
+        .iter()
+        .enumerate()
+        .filter(|(_, scenario)| chosen(scenario))
+        .flat_map(|(number, scenario)| {
+            (0..=u8::from(scenario.faults != Faults::None)).map(move |n| (number, n))
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((number, faults)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let row = explore(*number, *faults);
+                    rows.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(row);
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    rows.sort_by_key(|row| (row.number, row.faults));
+    Report { rows }
+}
+
+/// Goes through the choices that a finding printed: what happens, and what is wrong in the end.
+pub fn replay(scenario: usize, faults: u8, choices: &[usize]) -> (String, Option<String>) {
+    Explorer::new(&SCENARIOS[scenario], budget(&SCENARIOS[scenario], faults)).replay(choices)
+}
+
+fn explore(number: usize, faults: u8) -> Row {
+    let begun = SystemClock.now();
+    let scenario = &SCENARIOS[number];
+    let (counts, finding) = Explorer::new(scenario, budget(scenario, faults)).explore();
+    Row {
+        name: scenario.name,
+        number,
+        faults,
+        counts,
+        finding,
+        took: SystemClock.now().duration_since(begun),
+    }
+}
+
+/// Without a fault, a timer may fire early instead, where that leaves few enough moments.
+fn budget(scenario: &Scenario, faults: u8) -> Budget {
+    Budget {
+        faults,
+        early_timers: u8::from(faults == 0 && scenario.processes.len() < 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_interleaving_of_the_smallest_worlds_breaks_a_promise() {
+        let report = run(2, |scenario| scenario.in_tests);
+        println!("{report}");
+        assert!(report.is_clean(), "{report}");
+    }
+}

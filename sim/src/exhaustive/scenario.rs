@@ -1,0 +1,259 @@
+//! The worlds that are explored, as data: who does what, and what the store holds at first.
+
+use Act::{Add, Del};
+use Foreign::{Crashes, Leaves};
+
+/// One execution of the plugin. Attachments are named by one word; the second part are the CIDRs
+/// of the config's ranges.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+    /// ADD.
+    Add(&'static str, &'static [&'static str]),
+    /// DEL.
+    Del(&'static str, &'static [&'static str]),
+}
+
+/// What becomes of a ticket that waits in the queue of the first range already, so that all others
+/// must queue too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Its owner leaves in good order, at any time.
+    Leaves,
+    /// Its owner is dead, and its lease ends at any time.
+    Crashes,
+}
+
+/// Which faults a scenario is explored with, one in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// None: with them there are too many moments.
+    None,
+    /// A process is killed.
+    Kills,
+    /// All.
+    All,
+}
+
+/// Addresses held at first: the attachment, its range, and the first and last address.
+pub type Held = (&'static str, &'static str, &'static str, &'static str);
+
+/// A small world.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// What the store holds at first.
+    pub held: &'static [Held],
+    /// Whether somebody else is in the queue.
+    pub foreign: Option<Foreign>,
+    /// What each process does, one after the other.
+    pub processes: &'static [&'static [Act]],
+    /// What each execution may take, in milliseconds of its own time.
+    pub deadline_ms: u64,
+    /// What may strike when it is explored with a fault.
+    pub faults: Faults,
+    /// Whether it is small enough for a test without optimisation.
+    pub in_tests: bool,
+}
+
+const R: &[&str] = &["10.0.0.0/29"];
+const OTHER: &[&str] = &["10.0.1.0/29"];
+const ONE: &[&str] = &["10.0.0.1/32"];
+const TWO: &[&str] = &["10.0.0.2/31"];
+const INNER: &[&str] = &["10.0.0.0/30"];
+const WIDE: &[&str] = &["10.0.0.0/23"];
+const FOUR_SIX: &[&str] = &["10.0.0.0/29", "fd00::/125"];
+const SIX_FOUR: &[&str] = &["fd00::/125", "10.0.0.0/29"];
+
+/// A deadline that is never met by itself, as that of a plugin.
+const LONG_MS: u64 = 60_000;
+/// A deadline whose end is the first timer of who waits in a queue.
+const SHORT_MS: u64 = 900;
+
+const PLAIN: Scenario = Scenario {
+    name: "",
+    held: &[],
+    foreign: None,
+    processes: &[],
+    deadline_ms: LONG_MS,
+    faults: Faults::All,
+    in_tests: true,
+};
+
+/// All worlds.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "ADD a || ADD b",
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD a",
+        processes: &[&[Add("a", R)], &[Add("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD a, of another range",
+        processes: &[&[Add("a", R)], &[Add("a", OTHER)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || DEL a",
+        processes: &[&[Add("a", R)], &[Del("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "DEL a || DEL a, held",
+        held: &[("a", "10.0.0.0/29", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Del("a", R)], &[Del("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "DEL a || ADD b, held",
+        held: &[("a", "10.0.0.0/29", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Del("a", R)], &[Add("b", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a, DEL a, ADD a || ADD b",
+        processes: &[&[Add("a", R), Del("a", R), Add("a", R)], &[Add("b", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a, DEL a || ADD a",
+        processes: &[&[Add("a", R), Del("a", R)], &[Add("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b, a range in a range",
+        processes: &[&[Add("a", R)], &[Add("b", INNER)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b || DEL c, one address, held",
+        held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b, one address",
+        processes: &[&[Add("a", ONE)], &[Add("b", ONE)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b, dual stack, opposite",
+        processes: &[&[Add("a", FOUR_SIX)], &[Add("b", SIX_FOUR)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b, last bit of a block",
+        held: &[("r", "10.0.0.0/23", "10.0.0.1", "10.0.0.254")],
+        processes: &[&[Add("a", WIDE)], &[Add("b", WIDE)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "DEL a || ADD b, block in full/",
+        held: &[
+            ("r", "10.0.0.0/23", "10.0.0.1", "10.0.0.254"),
+            ("a", "10.0.0.0/23", "10.0.0.255", "10.0.0.255"),
+        ],
+        processes: &[&[Del("a", WIDE)], &[Add("b", WIDE)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "ADD a || ADD b || ADD c",
+        processes: &[&[Add("a", R)], &[Add("b", R)], &[Add("c", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, crashed: ADD a || ADD b",
+        foreign: Some(Crashes),
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD a",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("a", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || DEL a",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Del("a", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a, DEL a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R), Del("a", R)], &[Add("b", R)]],
+        faults: Faults::Kills,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: DEL a || ADD b, held",
+        foreign: Some(Leaves),
+        held: &[("a", "10.0.0.0/29", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Del("a", R)], &[Add("b", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, impatient: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        deadline_ms: SHORT_MS,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD b, one address",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", ONE)], &[Add("b", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: DEL c || ADD a, one address, held",
+        held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        foreign: Some(Leaves),
+        processes: &[&[Del("c", ONE)], &[Add("a", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD b || ADD c, two addresses",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", TWO)], &[Add("b", TWO)], &[Add("c", TWO)]],
+        faults: Faults::None,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD b || DEL c, one address, held",
+        held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
+        faults: Faults::None,
+        in_tests: false,
+        ..PLAIN
+    },
+];

@@ -1,0 +1,248 @@
+//! A scenario made ready: keys, the operations of all processes, and the store as it is at first.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use whereabouts::address::{Address, Bitmap, Interval, Name, Pool, Range, RangeSpec};
+use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
+use whereabouts::store::memory::State;
+use whereabouts::store::record::{self, Ticket};
+use whereabouts::store::{LeaseId, Txn, Write};
+
+use super::automaton::Verb;
+use super::scenario::{Act, Faults, Foreign, Scenario};
+use crate::linearizable::Holdings;
+
+/// Leases that one operation may be granted.
+pub const LEASES: usize = 6;
+
+/// A scenario made ready.
+pub struct Setting {
+    /// The keys of the store.
+    pub keys: Rc<Keys>,
+    /// The operations of all processes, and at last a DEL of each attachment.
+    pub verbs: Vec<Verb>,
+    /// Which operations each process executes; the last process does the DELs when all others
+    /// have ended.
+    pub processes: Vec<Vec<usize>>,
+    /// The store at first.
+    pub state: State,
+    /// The leases each operation will be granted: so their numbers do not tell who came first.
+    pub leases: Vec<Vec<LeaseId>>,
+    /// The other in the queue: its key, its lease, and what becomes of it.
+    pub foreign: Option<(Vec<u8>, LeaseId, Foreign)>,
+    /// What is held at first.
+    pub held: Holdings,
+    /// The queue of the first range of the first operation.
+    pub queue: QueueId,
+    /// Whether executions give up by themselves.
+    pub is_impatient: bool,
+    /// What may strike.
+    pub faults: Faults,
+}
+
+impl Setting {
+    /// Prepares `scenario`.
+    pub fn new(scenario: &Scenario) -> Self {
+        let keys = Rc::new(Keys::new("/w/"));
+        let mut verbs = Vec::new();
+        let mut processes = Vec::new();
+        for acts in scenario.processes {
+            processes.push((verbs.len()..verbs.len() + acts.len()).collect());
+            verbs.extend(acts.iter().map(verb));
+        }
+        let sweep_from = verbs.len();
+        let dels: Vec<Verb> = sweep(&verbs);
+        verbs.extend(dels);
+        processes.push((sweep_from..verbs.len()).collect());
+        let mut state = State::default();
+        let held = hold(&mut state, &keys, scenario);
+        let leases = verbs
+            .iter()
+            .map(|_| (0..LEASES).map(|_| state.grant(10).id).collect())
+            .collect();
+        let queue = queues_of(&verbs[0]).swap_remove(0);
+        let foreign = scenario.foreign.map(|end| {
+            let (key, lease) = line_up(&mut state, &keys, &queue);
+            (key, lease, end)
+        });
+        Self {
+            keys,
+            verbs,
+            processes,
+            state,
+            leases,
+            foreign,
+            held,
+            queue,
+            is_impatient: scenario.deadline_ms < 1_000,
+            faults: scenario.faults,
+        }
+    }
+
+    /// The operations, and what each may take: those that delete everything at last never give up
+    /// for want of time.
+    pub fn with_deadlines(&self, scenario: &Scenario) -> Vec<(Verb, Duration)> {
+        let sweep_from = self.sweep_from();
+        let deadline_ms = |verb| {
+            if verb < sweep_from {
+                scenario.deadline_ms
+            } else {
+                60_000
+            }
+        };
+        let verbs = self.verbs.iter().cloned().enumerate();
+        verbs
+            .map(|(number, verb)| (verb, Duration::from_millis(deadline_ms(number))))
+            .collect()
+    }
+
+    /// Whether another operation, but for the DEL at last, is about the same attachment.
+    pub fn has_rival(&self, operation: usize) -> bool {
+        let attachment = self.verbs[operation].attachment();
+        let others = self.verbs[..self.sweep_from()].iter().enumerate();
+        others
+            .filter(|(other, _)| *other != operation)
+            .any(|(_, verb)| verb.attachment() == attachment)
+    }
+
+    /// The first of the operations that delete everything at last.
+    pub fn sweep_from(&self) -> usize {
+        self.verbs.len() - self.processes.last().map_or(0, Vec::len)
+    }
+}
+
+fn verb(act: &Act) -> Verb {
+    match act {
+        Act::Add(name, cidrs) => Verb::Add(Ask {
+            attachment: attachment(name),
+            wants: cidrs.iter().map(|cidr| want(cidr)).collect(),
+            owner: Owner::default(),
+        }),
+        Act::Del(name, cidrs) => Verb::Del(
+            attachment(name),
+            cidrs.iter().map(|cidr| want(cidr).range).collect(),
+        ),
+    }
+}
+
+fn queues_of(verb: &Verb) -> Vec<QueueId> {
+    match verb {
+        Verb::Add(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
+        Verb::Del(_, queues) => queues.clone(),
+    }
+}
+
+/// A DEL of each attachment that is added or deleted.
+fn sweep(verbs: &[Verb]) -> Vec<Verb> {
+    let mut seen = BTreeSet::new();
+    verbs
+        .iter()
+        .filter(|verb| seen.insert(verb.attachment().clone()))
+        .map(|verb| Verb::Del(verb.attachment().clone(), queues_of(verb)))
+        .collect()
+}
+
+fn attachment(container: &str) -> Attachment {
+    Attachment {
+        network: Name::new("net").expect("a name"),
+        container: Name::new(container).expect("a name"),
+        interface: "eth0".to_owned(),
+    }
+}
+
+fn want(cidr: &str) -> Want {
+    let spec = RangeSpec {
+        pool: Pool::default(),
+        cidr: cidr.parse().expect("a CIDR"),
+        first: None,
+        last: None,
+        exclusions: Vec::new(),
+        gateways: Vec::new(),
+    };
+    Want::lowest(&Range::new(spec).expect("a range"))
+}
+
+fn address(text: &str) -> Address {
+    text.parse::<IpAddr>().expect("an address").into()
+}
+
+/// Writes what is held at first: all in one block.
+fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
+    let mut bitmap = Bitmap::EMPTY;
+    let mut held = Holdings::new();
+    let mut txn = Txn::default();
+    let mut put = |key: &Key, value| {
+        txn.writes.push(Write::Put {
+            key: keys.encode(key),
+            value,
+            lease: 0,
+        });
+    };
+    for (name, cidr, first, last) in scenario.held {
+        let range = want(cidr).range;
+        let interval = Interval::new(address(first), address(last)).expect("in order");
+        let addresses = std::iter::successors(Some(interval.first()), |a| a.successor());
+        let addresses = addresses.take_while(|address| interval.contains(*address));
+        let claim = Claim {
+            held: addresses
+                .map(|address| Held {
+                    range: range.clone(),
+                    address,
+                })
+                .collect(),
+            owner: Owner::default(),
+            created: Duration::ZERO,
+        };
+        claim
+            .held
+            .iter()
+            .for_each(|held| bitmap.set(held.address.bit()));
+        put(&Key::Claim(attachment(name)), record::encode_claim(&claim));
+        held.insert(attachment(name), claim.held);
+    }
+    if let Some(one) = held.values().next() {
+        let slot = one[0].slot();
+        let next = slot.successor().expect("not the last block");
+        let is_full = bitmap.is_full(slot.block.family());
+        let key = if is_full {
+            Key::Full(slot)
+        } else {
+            Key::Open(slot)
+        };
+        put(&key, record::encode_block(&bitmap));
+        if is_full {
+            put(&Key::Open(next), record::encode_block(&Bitmap::EMPTY));
+        }
+    }
+    state.commit(&txn).expect("it is well formed");
+    held
+}
+
+/// Puts a ticket of somebody else.
+fn line_up(state: &mut State, keys: &Keys, queue: &QueueId) -> (Vec<u8>, LeaseId) {
+    let lease = state.grant(10).id;
+    let key = keys.encode(&Key::Ticket(TicketId {
+        queue: queue.clone(),
+        attachment: attachment("foreign"),
+        verb: QueuedVerb::Add,
+    }));
+    let ticket = Ticket::Take {
+        wants: vec![want(&queue.cidr.to_string())],
+        owner: Owner::default(),
+    };
+    let put = Write::Put {
+        key: key.clone(),
+        value: record::encode_ticket(&ticket),
+        lease,
+    };
+    let txn = Txn {
+        writes: vec![put],
+        ..Txn::default()
+    };
+    state.commit(&txn).expect("it is well formed");
+    (key, lease)
+}

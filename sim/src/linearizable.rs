@@ -1,0 +1,301 @@
+//! Whether a history of ADD and DEL could have happened one at a time, each ADD given the lowest
+//! free addresses: Wing and Gong's search ("Testing and verifying concurrent objects", 1993).
+//!
+//! An operation takes effect at one instant between its start and its end. One whose outcome is not
+//! known may take effect or not; if its sender was killed, at any later time. The search is
+//! complete, so histories must be short: some twenty operations that overlap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts::address::{Address, Pool};
+use whereabouts::claim::{Attachment, Choice, Held, Want};
+
+/// Who holds what.
+pub type Holdings = BTreeMap<Attachment, Vec<Held>>;
+
+/// What an operation was to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// ADD.
+    Add(Attachment, Vec<Want>),
+    /// DEL.
+    Del(Attachment),
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// ADD was given these.
+    Added(Vec<Held>),
+    /// ADD could not be given all it wants, since something of it was taken.
+    Short,
+    /// ADD was refused, since the attachment holds something else.
+    HoldsOther,
+    /// DEL left nothing.
+    Deleted,
+    /// It took effect, or it did not.
+    Unknown,
+}
+
+/// One operation of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What it was to do.
+    pub call: Call,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// When it began.
+    pub start: u64,
+    /// When it ended; `None` if it may still take effect at any later time.
+    pub end: Option<u64>,
+}
+
+/// Operations of which one history may have.
+const MOST: usize = 128;
+
+/// An order in which `operations` can have taken effect one at a time, from what was held at
+/// `first` to what is held at `last` where that is given; `None` when there is no such order.
+/// Operations of unknown outcome that are not in it did not take effect.
+pub fn linearize(
+    first: &Holdings,
+    operations: &[Operation],
+    last: Option<&Holdings>,
+) -> Option<Vec<usize>> {
+    assert!(operations.len() <= MOST, "a short history");
+    let mut search = Search {
+        operations,
+        last,
+        seen: BTreeSet::new(),
+        order: Vec::new(),
+    };
+    search.from(0, first).then_some(search.order)
+}
+
+struct Search<'h> {
+    operations: &'h [Operation],
+    last: Option<&'h Holdings>,
+    /// What did not lead anywhere: the operations that were over, and what was held then.
+    seen: BTreeSet<(u128, Holdings)>,
+    order: Vec<usize>,
+}
+
+impl Search<'_> {
+    /// Whether the operations that are not in `over` can follow on `held`.
+    fn from(&mut self, over: u128, held: &Holdings) -> bool {
+        let left: Vec<usize> = (0..self.operations.len())
+            .filter(|index| over & (1 << index) == 0)
+            .collect();
+        let certain = |index: &usize| self.operations[*index].outcome != Outcome::Unknown;
+        if !left.iter().any(certain) && self.last.is_none_or(|last| last == held) {
+            return true;
+        }
+        if !self.seen.insert((over, held.clone())) {
+            return false;
+        }
+        // What begins after another has ended comes after it.
+        let ends = left.iter().filter_map(|index| self.operations[*index].end);
+        let earliest = ends.min().unwrap_or(u64::MAX);
+        for index in left {
+            let operation = &self.operations[index];
+            if operation.start > earliest {
+                continue;
+            }
+            if let Some(after) = effect(operation, held) {
+                self.order.push(index);
+                if self.from(over | 1 << index, &after) {
+                    return true;
+                }
+                self.order.pop();
+            }
+            if operation.outcome == Outcome::Unknown && self.from(over | 1 << index, held) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What is held after `operation` took effect on `held` with its outcome; `None` if it cannot have
+/// had that outcome then.
+fn effect(operation: &Operation, held: &Holdings) -> Option<Holdings> {
+    let mut after = held.clone();
+    match &operation.call {
+        Call::Del(attachment) => {
+            after.remove(attachment);
+            Some(after)
+        }
+        Call::Add(attachment, wants) => {
+            let own = held.get(attachment);
+            let outcome = match own {
+                Some(own) if is_met(wants, own) => Outcome::Added(own.clone()),
+                Some(_) => Outcome::HoldsOther,
+                None => lowest(wants, held).map_or(Outcome::Short, Outcome::Added),
+            };
+            let fits = operation.outcome == Outcome::Unknown || operation.outcome == outcome;
+            if let (Outcome::Added(given), true) = (outcome, fits) {
+                after.insert(attachment.clone(), given);
+            }
+            fits.then_some(after)
+        }
+    }
+}
+
+fn is_met(wants: &[Want], held: &[Held]) -> bool {
+    wants.len() == held.len()
+        && wants
+            .iter()
+            .zip(held)
+            .all(|(want, held)| want.is_met_by(held))
+}
+
+/// The lowest free address of each want, if all have one.
+fn lowest(wants: &[Want], held: &Holdings) -> Option<Vec<Held>> {
+    let mut taken: BTreeSet<(&Pool, Address)> = held
+        .values()
+        .flatten()
+        .map(|held| (&held.range.pool, held.address))
+        .collect();
+    let mut given = Vec::with_capacity(wants.len());
+    for Want { range, choice } in wants {
+        let mut candidates = candidates(choice);
+        let address = candidates.find(|address| !taken.contains(&(&range.pool, *address)))?;
+        taken.insert((&range.pool, address));
+        given.push(Held {
+            range: range.clone(),
+            address,
+        });
+    }
+    Some(given)
+}
+
+/// The addresses that a choice allows, in the order of preference.
+fn candidates(choice: &Choice) -> Box<dyn Iterator<Item = Address> + '_> {
+    match choice {
+        Choice::Exactly(address) => Box::new(std::iter::once(*address)),
+        Choice::Lowest(intervals) => Box::new(
+            intervals
+                .iter()
+                .flat_map(|interval| {
+                    let last = interval.last();
+                    std::iter::successors(Some(interval.first()), move |address| {
+                        address.successor().filter(|next| *next <= last)
+                    })
+                })
+                .filter(|address| !address.ends_in_zero()),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use whereabouts::address::{Name, Range, RangeSpec};
+
+    use super::*;
+
+    fn attachment(container: &str) -> Attachment {
+        Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new(container).expect("a name"),
+            interface: "eth0".to_owned(),
+        }
+    }
+
+    fn want() -> Want {
+        let spec = RangeSpec {
+            pool: Pool::default(),
+            cidr: "10.0.0.0/29".parse().expect("a CIDR"),
+            first: None,
+            last: None,
+            exclusions: Vec::new(),
+            gateways: Vec::new(),
+        };
+        Want::lowest(&Range::new(spec).expect("a range"))
+    }
+
+    fn add(container: &str, last_byte: Option<u8>, start: u64, end: Option<u64>) -> Operation {
+        let given = last_byte.map(|byte| {
+            vec![Held {
+                range: want().range,
+                address: IpAddr::from([10, 0, 0, byte]).into(),
+            }]
+        });
+        Operation {
+            call: Call::Add(attachment(container), vec![want()]),
+            outcome: given.map_or(Outcome::Unknown, Outcome::Added),
+            start,
+            end,
+        }
+    }
+
+    fn del(container: &str, start: u64, end: u64) -> Operation {
+        Operation {
+            call: Call::Del(attachment(container)),
+            outcome: Outcome::Deleted,
+            start,
+            end: Some(end),
+        }
+    }
+
+    fn check(operations: &[Operation], expected: Option<&[usize]>) {
+        let found = linearize(&Holdings::new(), operations, None);
+        assert_eq!(found.as_deref(), expected, "{operations:#?}");
+    }
+
+    #[test]
+    fn operations_that_overlap_come_in_either_order() {
+        let (one, two) = (add("a", Some(2), 0, Some(9)), add("b", Some(1), 1, Some(8)));
+        check(&[one, two], Some(&[1, 0]));
+    }
+
+    #[test]
+    fn an_add_that_began_later_cannot_be_given_a_lower_address() {
+        let (one, two) = (add("a", Some(2), 0, Some(1)), add("b", Some(1), 2, Some(3)));
+        check(&[one, two], None);
+    }
+
+    #[test]
+    fn an_address_is_given_twice_only_with_a_del_between() {
+        let (one, two) = (add("a", Some(1), 0, Some(1)), add("b", Some(1), 3, Some(5)));
+        check(&[one.clone(), two.clone()], None);
+        check(
+            &[one.clone(), two.clone(), del("a", 2, 4)],
+            Some(&[0, 2, 1]),
+        );
+        check(&[one, two, del("a", 6, 7)], None);
+    }
+
+    #[test]
+    fn a_gap_needs_an_add_of_unknown_outcome() {
+        let second = add("b", Some(2), 5, Some(6));
+        check(std::slice::from_ref(&second), None);
+        check(&[add("a", None, 0, None), second.clone()], Some(&[0, 1]));
+        check(&[add("a", None, 0, Some(3)), second.clone()], Some(&[0, 1]));
+        check(&[add("a", None, 7, None), second], None);
+    }
+
+    #[test]
+    fn a_repeated_add_is_given_the_same() {
+        let operations = [add("a", Some(1), 0, Some(1)), add("a", Some(1), 2, Some(3))];
+        check(&operations, Some(&[0, 1]));
+        let operations = [add("a", Some(1), 0, Some(1)), add("a", Some(2), 2, Some(3))];
+        check(&operations, None);
+    }
+
+    #[test]
+    fn what_is_held_at_last_must_be_what_the_order_leads_to() {
+        let operations = [add("a", None, 0, None)];
+        let given = vec![Held {
+            range: want().range,
+            address: IpAddr::from([10, 0, 0, 1]).into(),
+        }];
+        let held = Holdings::from([(attachment("a"), given)]);
+        let nothing = Holdings::new();
+        let order = |last| linearize(&nothing, &operations, Some(last));
+        assert_eq!(order(&held), Some(vec![0]));
+        assert_eq!(order(&nothing), Some(vec![]));
+        let others = Holdings::from([(attachment("b"), held[&attachment("a")].clone())]);
+        assert_eq!(order(&others), None);
+    }
+}
