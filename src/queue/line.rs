@@ -116,6 +116,9 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                     let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
                     if ticket.is_some_and(|ticket| ticket.lease == self.lease.id) {
                         self.place = ticket.map(|ticket| ticket.created);
+                        if self.put_unknown {
+                            return self.change_lease(snapshot).await;
+                        }
                     } else if let Some(verdict) = self.verdict(&snapshot) {
                         return Ok(Standing::Ended(verdict));
                     } else if ticket.is_some() {
@@ -131,28 +134,47 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                     return Ok(self.standing(&snapshot));
                 }
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
-                // A put that is still on its way would bring the ticket back once it is deleted.
+                // The next try finds out whether it was done: the ticket names its lease.
                 Ok(Commit::Unknown(reason)) => {
-                    debug!(reason, "the put of the ticket is made impossible");
                     self.put_unknown = true;
-                    self.session.end_lease(self.lease.id).await?;
-                    self.change_lease().await?;
+                    self.session.pause(&mut pauses, &reason).await?;
                 }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the ticket was there");
-                    self.change_lease().await?;
+                    self.lease = self.session.grant().await?;
+                    self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
+                    self.put_unknown = false;
                 }
                 Err(failure) => return Err(failure),
             }
         }
     }
 
-    /// Goes on with a new lease, the old one having ended: nothing that names it can be done now.
-    async fn change_lease(&mut self) -> Result<(), Failure> {
-        self.lease = self.session.grant().await?;
+    /// Binds the ticket, which keeps its place, to a new lease and ends the old one for certain: a
+    /// put that names the old one may still be on its way, and would bring the ticket back once its
+    /// demand is decided and it is deleted.
+    async fn change_lease(&mut self, mut snapshot: Snapshot) -> Result<Standing, Failure> {
+        let new = self.session.grant().await?;
+        loop {
+            let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
+            let mine = ticket.filter(|ticket| ticket.lease == self.lease.id);
+            let Some((Ok(value), modified)) = mine.map(|ticket| (&ticket.value, ticket.modified))
+            else {
+                break;
+            };
+            let key = Key::Ticket(self.id.clone());
+            let mut draft = self.session.draft();
+            draft
+                .modified(&key, modified)
+                .put_leased(&key, record::encode_ticket(value), new.id)
+                .read_anyway(self.queries());
+            snapshot = self.session.settle(&draft).await?;
+        }
+        let old = std::mem::replace(&mut self.lease, new);
         self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
+        self.session.end_lease(old.id).await?;
         self.put_unknown = false;
-        Ok(())
+        Ok(self.standing(&snapshot))
     }
 
     /// Reads where this process stands.

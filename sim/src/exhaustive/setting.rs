@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use whereabouts::address::{Address, Bitmap, Interval, Name, Pool, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts::limits;
 use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
 use whereabouts::store::memory::State;
 use whereabouts::store::record::{self, Ticket};
@@ -187,33 +188,39 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
         let interval = Interval::new(address(first), address(last)).expect("in order");
         let addresses = std::iter::successors(Some(interval.first()), |a| a.successor());
         let addresses = addresses.take_while(|address| interval.contains(*address));
-        let claim = Claim {
-            held: addresses
-                .map(|address| Held {
-                    range: range.clone(),
-                    address,
-                })
-                .collect(),
-            owner: Owner::default(),
-            created: Duration::ZERO,
-        };
-        claim
-            .held
-            .iter()
-            .for_each(|held| bitmap.set(held.address.bit()));
-        put(&Key::Claim(attachment(name)), record::encode_claim(&claim));
-        held.insert(attachment(name), claim.held);
+        let all: Vec<Held> = addresses
+            .map(|address| Held {
+                range: range.clone(),
+                address,
+            })
+            .collect();
+        // A claim has at most so many addresses: the rest is held by others of similar names.
+        for (index, part) in all.chunks(limits::WANTS).enumerate() {
+            let holder = match index {
+                0 => attachment(name),
+                _ => attachment(&format!("{name}{index}")),
+            };
+            let claim = Claim {
+                held: part.to_vec(),
+                owner: Owner::default(),
+                created: Duration::ZERO,
+            };
+            for held in part {
+                bitmap.set(held.address.bit());
+            }
+            put(&Key::Claim(holder.clone()), record::encode_claim(&claim));
+            held.insert(holder, claim.held);
+        }
     }
     if let Some(one) = held.values().next() {
         let slot = one[0].slot();
         let next = slot.successor().expect("not the last block");
         let is_full = bitmap.is_full(slot.block.family());
-        let key = if is_full {
-            Key::Full(slot)
+        if is_full {
+            put(&Key::Full(slot), record::encode_full());
         } else {
-            Key::Open(slot)
-        };
-        put(&key, record::encode_block(&bitmap));
+            put(&Key::Open(slot), record::encode_block(&bitmap));
+        }
         if is_full {
             put(&Key::Open(next), record::encode_block(&Bitmap::EMPTY));
         }
