@@ -336,6 +336,7 @@ impl Client {
             cluster: self.cluster.clone(),
             identity: self.identity.clone(),
             needs,
+            step,
         };
         let (sender, receiver) = oneshot::channel();
         self.cluster
@@ -353,6 +354,7 @@ struct Journey {
     cluster: Cluster,
     identity: Rc<Identity>,
     needs: Needs,
+    step: Step,
 }
 
 type Reply<T> = Result<Result<T, Unavailable>, NoAnswer>;
@@ -422,7 +424,9 @@ impl Journey {
             }
         }
         let answer = inner.store.with(act);
-        self.cluster.show_to_judge(Some(self.identity.id));
+        // The end of a lease is nobody's commit, whoever ends it.
+        let by = (self.step != Step::Revoke).then_some(self.identity.id);
+        self.cluster.show_to_judge(by);
         if full {
             Err(NoAnswer::Unknown("database space exceeded"))
         } else {

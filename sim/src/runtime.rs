@@ -421,6 +421,7 @@ impl Runtime {
         for attachment in left {
             let releases = cluster.knobs().nameless || attachment.interface == HELD_BEFORE;
             if releases {
+                cluster.judge().no_longer_used(&attachment);
                 self.execute(NodeId(0), Job::Del(attachment, Vec::new()))
                     .await;
             }

@@ -20,7 +20,10 @@ pub(super) fn check(
         .iter()
         .map(|(attachment, claim)| (attachment, claim));
     for (attachment, claim) in given.chain(rewritten) {
-        let wanted = asks.get(attachment).map_or(0, |(ask, _)| ask.wants.len());
+        let Some((ask, _)) = asks.get(attachment) else {
+            continue;
+        };
+        let wanted = ask.wants.len();
         if claim.held.len() != wanted {
             let held = claim.held.len();
             return Err(format!(

@@ -39,6 +39,8 @@ pub struct Change {
     pub slots: BTreeSet<Slot>,
     /// Tickets that went, oldest first.
     pub left: Vec<TicketAt>,
+    /// Tickets that were written and were there before.
+    pub touched: Vec<TicketId>,
     /// Tickets that were rewritten with an answer.
     pub answered: Vec<TicketId>,
     /// The queues of those tickets as they were before, oldest first.
@@ -97,6 +99,11 @@ impl Ledger {
     /// All tickets.
     pub fn tickets(&self) -> impl Iterator<Item = &TicketAt> {
         self.queues.values().flatten()
+    }
+
+    /// The tickets of a queue, oldest first.
+    pub fn queue(&self, queue: &QueueId) -> &[TicketAt] {
+        self.queues.get(queue).map_or(&[][..], Vec::as_slice)
     }
 
     /// Bits set in all blocks.
@@ -301,6 +308,9 @@ impl Ledger {
                 match index {
                     Some(index) => queue[index] = ticket,
                     None => queue.push(ticket),
+                }
+                if index.is_some() {
+                    change.touched.push(id.clone());
                 }
                 if is_answered && !was_answered {
                     change.answered.push(id);

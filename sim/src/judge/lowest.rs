@@ -73,14 +73,18 @@ fn in_order<'c>(
         .left
         .iter()
         .map(|ticket| (&ticket.id.attachment, ticket.id.verb));
-    let mut order: Vec<(&Attachment, QueuedVerb)> = own.into_iter().chain(tickets).collect();
-    // What GC takes has no ticket and no attachment of its own.
-    order.extend(
+    // What GC takes is of another attachment than its own, which it has not.
+    let collected = change.taken.iter().filter(|_| own.is_none());
+    let collected = collected.map(|(attachment, _)| (attachment, QueuedVerb::Del));
+    let has_ticket = |place: &(&Attachment, QueuedVerb)| {
         change
-            .taken
+            .left
             .iter()
-            .map(|(attachment, _)| (attachment, QueuedVerb::Del)),
-    );
+            .any(|ticket| (&ticket.id.attachment, ticket.id.verb) == *place)
+    };
+    let collected = collected.filter(|place| !has_ticket(place));
+    let order: Vec<(&Attachment, QueuedVerb)> =
+        own.into_iter().chain(collected).chain(tickets).collect();
     let mut served = Vec::new();
     for (index, place) in order.iter().enumerate() {
         if order[..index].contains(place) {

@@ -12,6 +12,7 @@ mod inside;
 mod ledger;
 mod lowest;
 mod no_leak;
+mod progress;
 mod same_again;
 mod unique;
 
@@ -108,6 +109,10 @@ impl Judge {
     /// Takes over what is in the store already, before the history begins.
     pub fn begin(&mut self, state: &State) {
         self.take_in(state, None, false);
+        let claims = self.ledger.claims().iter();
+        self.live = claims
+            .map(|(attachment, claim)| (attachment.clone(), claim.held.clone()))
+            .collect();
     }
 
     /// A process starts.
@@ -185,6 +190,7 @@ impl Judge {
             (5, all_or_nothing::check(&self.asks, &change)),
             (7, fenced::check(&change, by)),
             (9, in_use::check(&self.live, &change)),
+            (10, progress::check(&self.ledger, &change, by)),
         ];
         for (promise, result) in results {
             self.hold_against(promise, result);
