@@ -56,6 +56,8 @@ pub(super) struct Run {
     /// Where that stands; `None` when all have ended.
     pub(super) place: Option<Place>,
     pub(super) watch: Option<WatchAt>,
+    /// The revision of what it read last, of which it may read more.
+    pub(super) read_at: Option<Revision>,
     /// How many leases the operation has been granted.
     pub(super) granted: usize,
 }
@@ -105,6 +107,7 @@ impl Moment {
             at: 0,
             place: operations.first().map(|verb| automata.beginning(*verb)),
             watch: None,
+            read_at: None,
             granted: 0,
         });
         let crashed = setting.foreign.iter().filter(|f| f.2 == Foreign::Crashes);
@@ -286,7 +289,8 @@ impl Moment {
             && (self.has_keys(lease) || self.late.iter().any(|late| puts_with(&late.txn, lease)))
     }
 
-    /// What tells this moment from others that have another future. `seen` is of the store alone.
+    /// What tells this moment from others that have another future. `stored` is the hash of the
+    /// store.
     pub fn digest(&self, setting: &Setting, automata: &Automata, stored: u128) -> u128 {
         let mut digest = Digest::default();
         digest.bytes(&stored.to_le_bytes());
