@@ -41,7 +41,9 @@ impl Moment {
                 let answer = match self.request(process, automata) {
                     Some(request) => {
                         seen.request = Some(request.clone());
-                        self.carry_out(process, &request)
+                        let answer = self.carry_out(process, &request);
+                        judge::fenced(self, process, &request, &answer, setting)?;
+                        answer
                     }
                     None => Answer::Time,
                 };
@@ -94,6 +96,7 @@ impl Moment {
             }
             Choice::EndLease(process) => {
                 self.struck = Some(self.operation(process, setting));
+                self.unleased = self.struck;
                 self.lease_lost = true;
                 let lease = self.last_lease(process, setting);
                 self.end_lease(lease.expect("only who has a lease can lose it"));

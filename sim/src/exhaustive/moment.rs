@@ -38,6 +38,8 @@ pub struct Moment {
     pub(super) foreign: bool,
     /// The operation that a fault has struck.
     pub(super) struck: Option<usize>,
+    /// The operation whose lease has ended under it.
+    pub(super) unleased: Option<usize>,
     /// Whether some ticket was lost with its lease, so that others are left to their slow timers.
     pub(super) lease_lost: bool,
     /// Operations of which a request landed after the last DEL of their attachment had begun, when
@@ -120,6 +122,7 @@ impl Moment {
             budget,
             foreign: matches!(setting.foreign, Some((_, _, Foreign::Leaves))),
             struck: None,
+            unleased: None,
             lease_lost: false,
             excused: BTreeSet::new(),
             late_ones: BTreeSet::new(),
@@ -335,7 +338,8 @@ impl Moment {
         digest
             .number(u64::from(self.budget.faults) << 8 | u64::from(self.budget.early_timers))
             .number(u64::from(self.foreign) << 1 | u64::from(self.lease_lost))
-            .number(self.struck.map_or(u64::MAX, |struck| struck as u64));
+            .number(self.struck.map_or(u64::MAX, |struck| struck as u64))
+            .number(u64::from(self.unleased.is_some()));
         for excused in &self.excused {
             digest.number(*excused as u64);
         }
