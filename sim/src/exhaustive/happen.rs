@@ -1,7 +1,9 @@
 //! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
 
 use whereabouts::store::keys::Key;
-use whereabouts::store::{CommitError, Compare, LeaseId, Txn, Unavailable, WatchEnded, Write};
+use whereabouts::store::{
+    CommitError, Compare, LeaseId, Outcome, Txn, Unavailable, WatchEnded, Write,
+};
 
 use super::automaton::{Automata, Place, Stand};
 use super::choice::{Arriving, Choice, ProcessId};
@@ -39,7 +41,9 @@ impl Moment {
                 let answer = match self.request(process, automata) {
                     Some(request) => {
                         seen.request = Some(request.clone());
-                        self.carry_out(process, &request)
+                        let answer = self.carry_out(process, &request);
+                        judge::fenced(self, process, &request, &answer, setting)?;
+                        answer
                     }
                     None => Answer::Time,
                 };
@@ -92,6 +96,7 @@ impl Moment {
             }
             Choice::EndLease(process) => {
                 self.struck = Some(self.operation(process, setting));
+                self.unleased = self.struck;
                 self.lease_lost = true;
                 let lease = self.last_lease(process, setting);
                 self.end_lease(lease.expect("only who has a lease can lose it"));
@@ -109,7 +114,27 @@ impl Moment {
             }
         }
         self.forget_orphans();
+        self.forget_past();
         Ok(seen)
+    }
+
+    /// Compacts what no watch has still to tell of and nobody may read more of, so that a copy of
+    /// the moment costs less.
+    fn forget_past(&mut self) {
+        let now = self.state.revision();
+        let reading = self.runs.iter().filter_map(|run| run.read_at);
+        let mut needed = reading.min().unwrap_or(now);
+        for watch in self.runs.iter_mut().filter_map(|run| run.watch.as_mut()) {
+            let untold = watch.untold(&self.state);
+            for (seen, events) in watch.seen.iter_mut().zip(untold) {
+                if events.is_empty() {
+                    *seen = now;
+                }
+                needed = needed.min(*seen);
+            }
+        }
+        // It may be compacted that far already.
+        drop(self.state.compact(needed));
     }
 
     fn request(&self, process: ProcessId, automata: &Automata) -> Option<Request> {
@@ -135,7 +160,12 @@ impl Moment {
 
     fn carry_out(&mut self, process: ProcessId, request: &Request) -> Answer {
         match request {
-            Request::Read(reads, at) => Answer::View(self.state.read(reads, *at)),
+            Request::Read(reads, at) => {
+                let view = self.state.read(reads, *at);
+                let forgotten = matches!(view, Err(Unavailable::Compacted));
+                assert!(!forgotten, "what is read is not forgotten before: {at:?}");
+                Answer::View(view)
+            }
             Request::Commit(txn) => {
                 Answer::Outcome(self.state.commit(txn).map_err(CommitError::Unavailable))
             }
@@ -180,12 +210,24 @@ impl Moment {
         let operation = self.operation(process, setting);
         self.begin(operation);
         seen.answer = Some(answer.clone());
+        self.runs[process].read_at = match &answer {
+            Answer::View(Ok(view))
+            | Answer::Outcome(Ok(Outcome::Done(view) | Outcome::Conflict(view))) => {
+                Some(view.revision)
+            }
+            _ => self.runs[process].read_at,
+        };
         let mut next = Some(answer);
         let mut place = self.runs[process].place.expect("it has not ended");
         while let Some(answer) = next.take() {
             place = automata.advance(place, answer);
             self.runs[process].place = Some(place);
             next = self.unseen(process, place, setting, automata);
+        }
+        if matches!(automata.stand(place), Stand::Asks { request, .. } if matches!(**request, Request::Next))
+        {
+            // Whoever waits reads anew when it is woken.
+            self.runs[process].read_at = None;
         }
         if let Stand::Ended(end) = automata.stand(place).clone() {
             seen.ended.push((operation, end.to_string()));
@@ -265,6 +307,7 @@ impl Moment {
             .get(run.at)
             .map(|verb| automata.beginning(*verb));
         run.watch = None;
+        run.read_at = None;
         run.granted = 0;
     }
 

@@ -6,12 +6,13 @@ use whereabouts::audit::audit;
 use whereabouts::claim::Attachment;
 use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::memory::State;
-use whereabouts::store::{Revision, Txn, Write, record};
+use whereabouts::store::{Outcome as Committed, Revision, Txn, Write, record};
 
 use super::automaton::{Automata, End, Stand, Verb};
 use super::choice::ProcessId;
 use super::moment::Moment;
 use super::setting::Setting;
+use super::tape::{Answer, Request};
 use crate::linearizable::{Call, Holdings, Operation, Outcome, linearize};
 
 /// Steps within which everything ends.
@@ -168,18 +169,46 @@ pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<
 
 /// A request arrived and was applied after its sender had ended: it may change no claim.
 pub fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Result<(), String> {
+    if changes_claim(txn, setting) {
+        return Err(format!(
+            "a request of operation {operation} changed a claim after its end"
+        ));
+    }
+    Ok(())
+}
+
+/// Whoever has lost the lease of its ticket changes no claim any more.
+pub fn fenced(
+    moment: &Moment,
+    process: ProcessId,
+    request: &Request,
+    answer: &Answer,
+    setting: &Setting,
+) -> Result<(), String> {
+    let operation = moment.operation(process, setting);
+    let lease = moment.last_lease(process, setting);
+    match (request, answer) {
+        (Request::Commit(txn), Answer::Outcome(Ok(Committed::Done(_))))
+            if moment.unleased == Some(operation)
+                && lease.is_some_and(|lease| !moment.is_alive(lease))
+                && changes_claim(txn, setting) =>
+        {
+            Err(format!(
+                "operation {operation} changed a claim after its lease had ended"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn changes_claim(txn: &Txn, setting: &Setting) -> bool {
     let of_claim = |write: &Write| match write {
         Write::Put { key, .. } | Write::Delete(key) => {
             matches!(setting.keys.decode(key), Ok(Key::Claim(_)))
         }
         Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
     };
-    if txn.writes.iter().any(of_claim) {
-        return Err(format!(
-            "a request of operation {operation} changed a claim after its end"
-        ));
-    }
-    Ok(())
+    txn.writes.iter().any(of_claim)
 }
 
 fn holdings(state: &State, keys: &Keys) -> Holdings {

@@ -45,9 +45,11 @@ pub fn run_all(threads: usize) -> Report {
 
 /// Explores the scenarios that `chosen` chooses, without and with a fault, on so many threads.
 pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
+    // The last are the largest, and are begun first.
     let jobs: Vec<(usize, u8)> = SCENARIOS
         .iter()
         .enumerate()
+        .rev()
         .filter(|(_, scenario)| chosen(scenario))
         .flat_map(|(number, scenario)| {
             (0..=u8::from(scenario.faults != Faults::None)).map(move |n| (number, n))

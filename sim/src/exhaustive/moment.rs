@@ -38,6 +38,8 @@ pub struct Moment {
     pub(super) foreign: bool,
     /// The operation that a fault has struck.
     pub(super) struck: Option<usize>,
+    /// The operation whose lease has ended under it.
+    pub(super) unleased: Option<usize>,
     /// Whether some ticket was lost with its lease, so that others are left to their slow timers.
     pub(super) lease_lost: bool,
     /// Operations of which a request landed after the last DEL of their attachment had begun, when
@@ -56,6 +58,8 @@ pub(super) struct Run {
     /// Where that stands; `None` when all have ended.
     pub(super) place: Option<Place>,
     pub(super) watch: Option<WatchAt>,
+    /// The revision of what it read last, of which it may read more.
+    pub(super) read_at: Option<Revision>,
     /// How many leases the operation has been granted.
     pub(super) granted: usize,
 }
@@ -105,6 +109,7 @@ impl Moment {
             at: 0,
             place: operations.first().map(|verb| automata.beginning(*verb)),
             watch: None,
+            read_at: None,
             granted: 0,
         });
         let crashed = setting.foreign.iter().filter(|f| f.2 == Foreign::Crashes);
@@ -117,6 +122,7 @@ impl Moment {
             budget,
             foreign: matches!(setting.foreign, Some((_, _, Foreign::Leaves))),
             struck: None,
+            unleased: None,
             lease_lost: false,
             excused: BTreeSet::new(),
             late_ones: BTreeSet::new(),
@@ -286,7 +292,8 @@ impl Moment {
             && (self.has_keys(lease) || self.late.iter().any(|late| puts_with(&late.txn, lease)))
     }
 
-    /// What tells this moment from others that have another future. `seen` is of the store alone.
+    /// What tells this moment from others that have another future. `stored` is the hash of the
+    /// store.
     pub fn digest(&self, setting: &Setting, automata: &Automata, stored: u128) -> u128 {
         let mut digest = Digest::default();
         digest.bytes(&stored.to_le_bytes());
@@ -331,7 +338,8 @@ impl Moment {
         digest
             .number(u64::from(self.budget.faults) << 8 | u64::from(self.budget.early_timers))
             .number(u64::from(self.foreign) << 1 | u64::from(self.lease_lost))
-            .number(self.struck.map_or(u64::MAX, |struck| struck as u64));
+            .number(self.struck.map_or(u64::MAX, |struck| struck as u64))
+            .number(u64::from(self.unleased.is_some()));
         for excused in &self.excused {
             digest.number(*excused as u64);
         }

@@ -117,6 +117,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ADD a, DEL a, ADD a || ADD b",
         processes: &[&[Add("a", R), Del("a", R), Add("a", R)], &[Add("b", R)]],
+        in_tests: false,
         ..PLAIN
     },
     Scenario {
@@ -177,6 +178,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
+        in_tests: false,
         ..PLAIN
     },
     Scenario {
@@ -197,7 +199,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a || DEL a",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Del("a", R)]],
-        in_tests: false,
         ..PLAIN
     },
     Scenario {

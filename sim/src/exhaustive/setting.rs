@@ -18,7 +18,7 @@ use super::scenario::{Act, Faults, Foreign, Scenario};
 use crate::linearizable::Holdings;
 
 /// Leases that one operation may be granted.
-pub const LEASES: usize = 6;
+pub const LEASES: usize = 3;
 
 /// A scenario made ready.
 pub struct Setting {

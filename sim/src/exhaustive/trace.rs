@@ -146,7 +146,9 @@ fn read(read: &Read) -> String {
 fn name(key: &[u8]) -> String {
     let text = String::from_utf8_lossy(key).into_owned();
     let text = text.strip_prefix("/w/").unwrap_or(&text);
-    text.replace("/net/", "/").replace("/eth0", "")
+    text.replace("/net/", "/")
+        .replace("/eth0", "")
+        .replace('\0', "+")
 }
 
 fn lease_name(lease: i64) -> String {
