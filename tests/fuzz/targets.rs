@@ -408,7 +408,15 @@ fn carry_out(parsed: &Parsed) {
         Request::Check(check) => {
             assert_attachment(&check.attachment);
             let checked = block_on(commands::check(&session, check));
-            assert!(matches!(checked, Err(Error::NoClaim { .. })), "{checked:?}");
+            let known = |address| check.previous.contains(address);
+            match (check.claim, checked) {
+                (Expectation::Needed, Err(Error::NoClaim { .. })) => {}
+                (Expectation::NotNeeded, Ok(())) => assert!(check.statics.iter().all(known)),
+                (Expectation::NotNeeded, Err(Error::StaticNotInPrevious(missing))) => {
+                    assert!(!known(&missing));
+                }
+                (_, checked) => panic!("{:?}: {checked:?}", check.claim),
+            }
         }
         Request::Gc(gc) => {
             let collected = block_on(commands::gc(&session, gc));
