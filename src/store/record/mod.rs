@@ -1,0 +1,156 @@
+//! The values of the store and their format version.
+//!
+//! Each value is one byte of format version and a body. A block's body is its bitmap; a claim's and
+//! a ticket's are postcard (a compact, documented format for serde) of the twins below, which
+//! nothing outside this folder sees. A value that does not decode is an error that names why; it is
+//! never overwritten on the way. What decodes has been checked to make sense.
+
+mod twin;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::twin::{ClaimTwin, HeldTwin, OwnerTwin, TicketTwin, holding};
+use super::Revision;
+use crate::address::Bitmap;
+use crate::claim::{Claim, Held, Owner, QueueId, Want};
+
+/// The format this version writes, and the only one it reads.
+const FORMAT: u8 = 1;
+
+/// What a ticket says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ticket {
+    /// ADD: give addresses.
+    Take {
+        /// One address for each.
+        wants: Vec<Want>,
+        /// For whom.
+        owner: Owner,
+    },
+    /// DEL: take back the claim that was last written at `modified`.
+    Release {
+        /// What that claim holds.
+        held: Vec<Held>,
+        /// Its modification revision.
+        modified: Revision,
+    },
+    /// The holder's answer to an ADD that cannot be served.
+    Refused(Shortage),
+}
+
+/// Why an ADD gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// No address of the range is free.
+    Exhausted(QueueId),
+    /// The requested address is held by another attachment.
+    Taken(Held),
+}
+
+/// Why a value is not one that this version can read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// No bytes at all.
+    #[error("it is empty")]
+    Empty,
+    /// Another format version.
+    #[error("it has format version {0}, this program reads {FORMAT}")]
+    Version(u8),
+    /// The body is truncated, too long, or makes no sense.
+    #[error("{0}")]
+    Garbage(String),
+}
+
+fn garbage(reason: &dyn fmt::Display) -> RecordError {
+    RecordError::Garbage(reason.to_string())
+}
+
+/// The value of an open block.
+pub fn encode_block(bitmap: &Bitmap) -> Vec<u8> {
+    let mut value = vec![FORMAT];
+    value.extend_from_slice(&bitmap.to_bytes());
+    value
+}
+
+/// The inverse of [`encode_block`].
+pub fn decode_block(value: &[u8]) -> Result<Bitmap, RecordError> {
+    let body = body(value)?;
+    let bytes = body.try_into().map_err(|_| {
+        garbage(&format!(
+            "a bitmap has 32 bytes, this one has {}",
+            body.len()
+        ))
+    })?;
+    Ok(Bitmap::from_bytes(bytes))
+}
+
+/// The value of a full block: that it is full says which bits are set.
+pub fn encode_full() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// The inverse of [`encode_full`].
+pub fn decode_full(value: &[u8]) -> Result<(), RecordError> {
+    match body(value)? {
+        [] => Ok(()),
+        rest => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
+    }
+}
+
+/// The value of a claim.
+pub fn encode_claim(claim: &Claim) -> Vec<u8> {
+    let twin = ClaimTwin {
+        held: claim.held.iter().map(HeldTwin::from).collect(),
+        owner: OwnerTwin::from(&claim.owner),
+        created_ms: u64::try_from(claim.created.as_millis()).unwrap_or(u64::MAX),
+    };
+    encode(&twin)
+}
+
+/// The inverse of [`encode_claim`].
+pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
+    let twin: ClaimTwin = decode(value)?;
+    let held = holding(twin.held)?;
+    let created = Duration::from_millis(twin.created_ms);
+    Ok(Claim {
+        held,
+        owner: twin.owner.into(),
+        created,
+    })
+}
+
+/// The value of a ticket.
+pub fn encode_ticket(ticket: &Ticket) -> Vec<u8> {
+    encode(&TicketTwin::from(ticket))
+}
+
+/// The inverse of [`encode_ticket`].
+pub fn decode_ticket(value: &[u8]) -> Result<Ticket, RecordError> {
+    decode::<TicketTwin>(value)?.try_into()
+}
+
+fn body(value: &[u8]) -> Result<&[u8], RecordError> {
+    match value.split_first() {
+        None => Err(RecordError::Empty),
+        Some((&FORMAT, body)) => Ok(body),
+        Some((&other, _)) => Err(RecordError::Version(other)),
+    }
+}
+
+fn encode<T: Serialize>(twin: &T) -> Vec<u8> {
+    postcard::to_extend(twin, vec![FORMAT]).expect("a vector takes any number of bytes")
+}
+
+fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RecordError> {
+    match postcard::take_from_bytes(body(value)?) {
+        Ok((twin, [])) => Ok(twin),
+        Ok((_, rest)) => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
+        Err(error) => Err(garbage(&error)),
+    }
+}

@@ -1,0 +1,162 @@
+//! Values come back, and what is not a value is a named error.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::*;
+use crate::address::{Interval, Pool};
+use crate::claim::Choice;
+use crate::limits;
+
+fn range(cidr: &str, own: bool) -> QueueId {
+    let cidr: IpNet = cidr.parse().expect("a CIDR");
+    QueueId {
+        pool: Pool {
+            name: None,
+            only: own.then_some(cidr),
+        },
+        cidr,
+    }
+}
+
+fn held(cidr: &str, address: &str) -> Held {
+    let address = address.parse::<IpAddr>().expect("an address").into();
+    Held {
+        range: range(cidr, true),
+        address,
+    }
+}
+
+fn claim() -> Claim {
+    Claim {
+        held: vec![
+            held("10.0.0.0/24", "10.0.0.7"),
+            held("fd00::/64", "fd00::7"),
+        ],
+        owner: Owner {
+            node: Some("node-1".to_owned()),
+            ..Owner::default()
+        },
+        created: Duration::from_millis(1_700_000_000_123),
+    }
+}
+
+fn tickets() -> Vec<Ticket> {
+    let interval = |cidr: &str| Interval::of(cidr.parse().expect("a CIDR"));
+    let lowest = Choice::Lowest(vec![interval("10.0.0.0/30"), interval("10.0.0.8/30")]);
+    vec![
+        Ticket::Take {
+            wants: vec![Want {
+                range: range("10.0.0.0/24", false),
+                choice: lowest,
+            }],
+            owner: claim().owner,
+        },
+        Ticket::Release {
+            held: claim().held,
+            modified: 77,
+        },
+        Ticket::Refused(Shortage::Exhausted(range("10.0.0.0/24", false))),
+        Ticket::Refused(Shortage::Taken(held("10.0.0.0/24", "10.0.0.7"))),
+    ]
+}
+
+#[test]
+fn values_come_back() {
+    assert_eq!(decode_claim(&encode_claim(&claim())), Ok(claim()));
+    for ticket in tickets() {
+        assert_eq!(decode_ticket(&encode_ticket(&ticket)), Ok(ticket));
+    }
+    let mut bitmap = Bitmap::EMPTY;
+    bitmap.set(200);
+    assert_eq!(decode_block(&encode_block(&bitmap)), Ok(bitmap));
+}
+
+#[test]
+fn a_truncated_longer_newer_or_empty_value_is_a_named_error() {
+    let value = encode_claim(&claim());
+    for length in 1..value.len() {
+        assert!(matches!(
+            decode_claim(&value[..length]),
+            Err(RecordError::Garbage(_))
+        ));
+    }
+    let longer = [value.as_slice(), &[0]].concat();
+    assert!(matches!(
+        decode_claim(&longer),
+        Err(RecordError::Garbage(_))
+    ));
+    let newer = [&[2], &value[1..]].concat();
+    assert_eq!(decode_claim(&newer), Err(RecordError::Version(2)));
+    assert_eq!(decode_claim(&[]), Err(RecordError::Empty));
+    assert_eq!(
+        decode_block(&[1; 34]),
+        Err(garbage(&"a bitmap has 32 bytes, this one has 33"))
+    );
+}
+
+#[test]
+fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
+    let check = |held: Vec<Held>, expected: &str| {
+        let expected = garbage(&expected);
+        let claim = encode_claim(&Claim {
+            held: held.clone(),
+            ..claim()
+        });
+        assert_eq!(decode_claim(&claim), Err(expected.clone()));
+        let ticket = encode_ticket(&Ticket::Release { held, modified: 7 });
+        assert_eq!(decode_ticket(&ticket), Err(expected));
+    };
+    check(Vec::new(), "it is about 0 addresses");
+    let many = 1..=limits::WANTS + 1;
+    let many = many.map(|last| held("10.0.0.0/24", &format!("10.0.0.{last}")));
+    check(many.collect(), "it is about 9 addresses");
+    let one = held("10.0.0.0/24", "10.0.0.7");
+    check(vec![one.clone(), one], "it holds an address twice");
+}
+
+#[test]
+fn a_pool_whose_name_is_empty_is_garbage() {
+    let mut nameless = claim();
+    nameless.held[0].range.pool.name = Some(String::new());
+    let expected = Err(garbage(&"the name of its pool is empty"));
+    assert_eq!(decode_claim(&encode_claim(&nameless)), expected);
+}
+
+#[test]
+fn a_claim_takes_few_bytes() {
+    let mut small = claim();
+    small.held.truncate(1);
+    small.held[0].range = range("10.0.0.0/24", false);
+    assert!(
+        encode_claim(&small).len() <= 40,
+        "{}",
+        encode_claim(&small).len()
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_fail_and_never_panic(
+        mut value in proptest::collection::vec(any::<u8>(), 0..200), versioned: bool,
+    ) {
+        if versioned && !value.is_empty() {
+            value[0] = FORMAT;
+        }
+        if let Ok(bitmap) = decode_block(&value) {
+            prop_assert_eq!(&encode_block(&bitmap), &value);
+        }
+        let _ = decode_claim(&value);
+        let _ = decode_ticket(&value);
+    }
+
+    #[test]
+    fn a_flipped_byte_decodes_or_fails_and_never_panics(at: usize, to: u8, which in 0..4_usize) {
+        let mut value = encode_ticket(&tickets()[which]);
+        let at = at % value.len();
+        value[at] = to;
+        let _ = decode_ticket(&value);
+    }
+}

@@ -1,0 +1,321 @@
+//! The twins of stored values: what postcard writes, in the order in which it writes it. A twin
+//! becomes a domain type only if it makes sense.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{RecordError, Shortage, Ticket, garbage};
+use crate::address::{Address, Interval, Pool};
+use crate::claim::{Choice, Held, Owner, QueueId, Want};
+use crate::limits;
+use crate::store::Revision;
+
+pub(super) fn all<A, B>(
+    twins: Vec<A>,
+    check: impl Fn(A) -> Result<B, RecordError>,
+) -> Result<Vec<B>, RecordError> {
+    twins.into_iter().map(check).collect()
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ClaimTwin {
+    pub(super) held: Vec<HeldTwin>,
+    pub(super) owner: OwnerTwin,
+    pub(super) created_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct OwnerTwin {
+    node: Option<String>,
+    pod_namespace: Option<String>,
+    pod_name: Option<String>,
+    pod_uid: Option<String>,
+    netns: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct PoolTwin {
+    name: Option<String>,
+    own: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CidrTwin {
+    network: AddressTwin,
+    length: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct RangeTwin {
+    pool: PoolTwin,
+    cidr: CidrTwin,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct HeldTwin {
+    range: RangeTwin,
+    address: AddressTwin,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum AddressTwin {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WantTwin {
+    range: RangeTwin,
+    choice: ChoiceTwin,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum ChoiceTwin {
+    Lowest(Vec<(AddressTwin, AddressTwin)>),
+    Exactly(AddressTwin),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum TicketTwin {
+    Take {
+        wants: Vec<WantTwin>,
+        owner: OwnerTwin,
+    },
+    Release {
+        held: Vec<HeldTwin>,
+        modified: Revision,
+    },
+    Exhausted(RangeTwin),
+    Taken(HeldTwin),
+}
+
+impl From<Address> for AddressTwin {
+    fn from(address: Address) -> Self {
+        match IpAddr::from(address) {
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
+            IpAddr::V6(ip) => Self::V6(ip.octets()),
+        }
+    }
+}
+
+impl From<&AddressTwin> for Address {
+    fn from(twin: &AddressTwin) -> Self {
+        match twin {
+            AddressTwin::V4(octets) => IpAddr::from(*octets).into(),
+            AddressTwin::V6(octets) => IpAddr::from(*octets).into(),
+        }
+    }
+}
+
+impl From<&QueueId> for RangeTwin {
+    fn from(range: &QueueId) -> Self {
+        let QueueId { pool, cidr } = range;
+        Self {
+            pool: PoolTwin {
+                name: pool.name.clone(),
+                own: pool.only.is_some(),
+            },
+            cidr: CidrTwin {
+                network: Address::from(cidr.network()).into(),
+                length: cidr.prefix_len(),
+            },
+        }
+    }
+}
+
+impl TryFrom<RangeTwin> for QueueId {
+    type Error = RecordError;
+
+    fn try_from(twin: RangeTwin) -> Result<Self, RecordError> {
+        let network = IpAddr::from(Address::from(&twin.cidr.network));
+        let cidr = IpNet::new(network, twin.cidr.length).map_err(|error| garbage(&error))?;
+        if cidr != cidr.trunc() {
+            return Err(garbage(&format!("the range {cidr} has host bits")));
+        }
+        // Its keys would be those of the pool without a name.
+        if twin.pool.name.as_deref() == Some("") {
+            return Err(garbage(&"the name of its pool is empty"));
+        }
+        let pool = Pool {
+            name: twin.pool.name,
+            only: twin.pool.own.then_some(cidr),
+        };
+        Ok(Self { pool, cidr })
+    }
+}
+
+impl From<&Held> for HeldTwin {
+    fn from(held: &Held) -> Self {
+        Self {
+            range: RangeTwin::from(&held.range),
+            address: held.address.into(),
+        }
+    }
+}
+
+impl TryFrom<HeldTwin> for Held {
+    type Error = RecordError;
+
+    fn try_from(twin: HeldTwin) -> Result<Self, RecordError> {
+        let range = QueueId::try_from(twin.range)?;
+        let address = inside(&range, &twin.address)?;
+        Ok(Self { range, address })
+    }
+}
+
+/// What one attachment holds: as many addresses as a request can ask for at most, each once.
+pub(super) fn holding(twins: Vec<HeldTwin>) -> Result<Vec<Held>, RecordError> {
+    countable(twins.len())?;
+    let held = all(twins, Held::try_from)?;
+    let places: BTreeSet<_> = held
+        .iter()
+        .map(|held| (&held.range.pool, held.address))
+        .collect();
+    if places.len() == held.len() {
+        Ok(held)
+    } else {
+        Err(garbage(&"it holds an address twice"))
+    }
+}
+
+pub(super) fn countable(count: usize) -> Result<(), RecordError> {
+    match count {
+        1..=limits::WANTS => Ok(()),
+        _ => Err(garbage(&format!("it is about {count} addresses"))),
+    }
+}
+
+fn inside(range: &QueueId, twin: &AddressTwin) -> Result<Address, RecordError> {
+    let address = Address::from(twin);
+    if Interval::of(range.cidr).contains(address) {
+        Ok(address)
+    } else {
+        Err(garbage(&format!(
+            "the address {address} is outside its range {}",
+            range.cidr
+        )))
+    }
+}
+
+impl From<&Owner> for OwnerTwin {
+    fn from(owner: &Owner) -> Self {
+        let Owner {
+            node,
+            pod_namespace,
+            pod_name,
+            pod_uid,
+            netns,
+        } = owner.clone();
+        Self {
+            node,
+            pod_namespace,
+            pod_name,
+            pod_uid,
+            netns,
+        }
+    }
+}
+
+impl From<OwnerTwin> for Owner {
+    fn from(twin: OwnerTwin) -> Self {
+        let OwnerTwin {
+            node,
+            pod_namespace,
+            pod_name,
+            pod_uid,
+            netns,
+        } = twin;
+        Self {
+            node,
+            pod_namespace,
+            pod_name,
+            pod_uid,
+            netns,
+        }
+    }
+}
+
+impl From<&Want> for WantTwin {
+    fn from(want: &Want) -> Self {
+        let choice = match &want.choice {
+            Choice::Lowest(intervals) => ChoiceTwin::Lowest(
+                intervals
+                    .iter()
+                    .map(|part| (part.first().into(), part.last().into()))
+                    .collect(),
+            ),
+            Choice::Exactly(address) => ChoiceTwin::Exactly((*address).into()),
+        };
+        Self {
+            range: RangeTwin::from(&want.range),
+            choice,
+        }
+    }
+}
+
+impl TryFrom<WantTwin> for Want {
+    type Error = RecordError;
+
+    fn try_from(twin: WantTwin) -> Result<Self, RecordError> {
+        let range = QueueId::try_from(twin.range)?;
+        let choice = match twin.choice {
+            ChoiceTwin::Exactly(address) => Choice::Exactly(inside(&range, &address)?),
+            ChoiceTwin::Lowest(ends) => {
+                let intervals = all(ends, |(first, last)| {
+                    let (first, last) = (inside(&range, &first)?, inside(&range, &last)?);
+                    Interval::new(first, last).ok_or_else(|| garbage(&"an interval ends too early"))
+                })?;
+                let apart = intervals
+                    .windows(2)
+                    .all(|two| two[0].last() < two[1].first());
+                if intervals.is_empty() || !apart {
+                    return Err(garbage(&"its intervals are none, or not in order"));
+                }
+                Choice::Lowest(intervals)
+            }
+        };
+        Ok(Self { range, choice })
+    }
+}
+
+impl From<&Ticket> for TicketTwin {
+    fn from(ticket: &Ticket) -> Self {
+        match ticket {
+            Ticket::Take { wants, owner } => Self::Take {
+                wants: wants.iter().map(WantTwin::from).collect(),
+                owner: OwnerTwin::from(owner),
+            },
+            Ticket::Release { held, modified } => Self::Release {
+                held: held.iter().map(HeldTwin::from).collect(),
+                modified: *modified,
+            },
+            Ticket::Refused(Shortage::Exhausted(range)) => Self::Exhausted(RangeTwin::from(range)),
+            Ticket::Refused(Shortage::Taken(held)) => Self::Taken(HeldTwin::from(held)),
+        }
+    }
+}
+
+impl TryFrom<TicketTwin> for Ticket {
+    type Error = RecordError;
+
+    fn try_from(twin: TicketTwin) -> Result<Self, RecordError> {
+        Ok(match twin {
+            TicketTwin::Take { wants, owner } => {
+                countable(wants.len())?;
+                Self::Take {
+                    wants: all(wants, Want::try_from)?,
+                    owner: owner.into(),
+                }
+            }
+            TicketTwin::Release { held, modified } => {
+                let held = holding(held)?;
+                Self::Release { held, modified }
+            }
+            TicketTwin::Exhausted(range) => Self::Refused(Shortage::Exhausted(range.try_into()?)),
+            TicketTwin::Taken(held) => Self::Refused(Shortage::Taken(held.try_into()?)),
+        })
+    }
+}
