@@ -66,7 +66,7 @@ impl Step {
         });
         let checks_ticket = txn.compares.iter().any(|compare| match compare {
             Compare::Modified(key, _) | Compare::Created(key, _) => is_ticket(key),
-            Compare::Absent(_) | Compare::NoneIn(..) | Compare::Leased(..) => false,
+            Compare::Absent(_) | Compare::NoneIn(..) => false,
         });
         let writes_claims = txn.writes.iter().any(|write| match write {
             Write::Put { key, .. } | Write::Delete(key) => is_claim(key),

@@ -47,7 +47,6 @@ pub async fn all<S: Store>(store: &S, prefix: &str) {
             none_in_is_a_range_without_keys
             modified_is_the_last_write
             created_is_the_last_creation
-            leased_is_the_lease_of_now
             one_compare_that_fails_refuses_all_writes;
         commits:
             a_transaction_is_one_revision

@@ -96,8 +96,6 @@ pub enum Compare {
     Modified(Vec<u8>, Revision),
     /// The key exists and came into being at this revision.
     Created(Vec<u8>, Revision),
-    /// The key exists and has this lease.
-    Leased(Vec<u8>, LeaseId),
 }
 
 /// A write of a commit. A commit that sets a key twice, or sets and deletes it, is

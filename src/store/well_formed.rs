@@ -60,10 +60,6 @@ fn assert_compare(compare: &Compare) {
             assert_key(key);
             assert!(*revision > 0, "an existing key has a positive revision");
         }
-        Compare::Leased(key, lease) => {
-            assert_key(key);
-            assert!(*lease != 0, "a lease's id is not 0");
-        }
     }
 }
 

@@ -161,10 +161,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
 
 fn key_of(compare: &Compare) -> Option<&[u8]> {
     match compare {
-        Compare::Absent(key)
-        | Compare::Modified(key, _)
-        | Compare::Created(key, _)
-        | Compare::Leased(key, _) => Some(key),
+        Compare::Absent(key) | Compare::Modified(key, _) | Compare::Created(key, _) => Some(key),
         Compare::NoneIn(..) => None,
     }
 }

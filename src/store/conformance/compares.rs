@@ -1,7 +1,7 @@
 //! Compares: each kind on keys that exist, never did, and no longer do.
 
 use super::{Scene, writing};
-use crate::store::{Compare, LeaseId, Outcome, Revision, Store, Txn};
+use crate::store::{Compare, Outcome, Revision, Store, Txn};
 
 /// Commits nothing if `compare` holds, and tells whether it did.
 async fn holds<S: Store>(scene: &Scene<'_, S>, compare: Compare) -> bool {
@@ -73,23 +73,6 @@ pub(super) async fn created_is_the_last_creation<S: Store>(scene: &Scene<'_, S>)
     let second = scene.put("a", "").await;
     assert!(!created(first).await, "created anew");
     assert!(created(second).await, "just created");
-}
-
-pub(super) async fn leased_is_the_lease_of_now<S: Store>(scene: &Scene<'_, S>) {
-    let leased = |lease: LeaseId| holds(scene, Compare::Leased(scene.key("a"), lease));
-    let one = scene.lease().await;
-    let other = scene.lease().await;
-    assert!(!leased(one).await, "never created");
-    scene.put("a", "").await;
-    assert!(!leased(one).await, "without a lease");
-    scene.writes([scene.write_leased("a", "", one)]).await;
-    assert!(leased(one).await, "leased");
-    assert!(!leased(other).await, "leased otherwise");
-    scene.writes([scene.write_leased("a", "", other)]).await;
-    assert!(!leased(one).await, "moved");
-    scene.revoke(other).await;
-    assert!(!leased(other).await, "gone with its lease");
-    scene.revoke(one).await;
 }
 
 pub(super) async fn one_compare_that_fails_refuses_all_writes<S: Store>(scene: &Scene<'_, S>) {

@@ -106,7 +106,6 @@ fn compare(compare: &Compare) -> WireCompare {
         Compare::Created(key, revision) => {
             WireCompare::create_revision(key.clone(), CompareOp::Equal, *revision)
         }
-        Compare::Leased(key, lease) => WireCompare::lease(key.clone(), CompareOp::Equal, *lease),
     }
 }
 

@@ -92,9 +92,6 @@ impl<'a, S: Store> Side<'a, S> {
                 let created = self.entry(key).await.map(|entry| entry.created);
                 Compare::Created(self.key(KEYS[key]), positive(created, off))
             }
-            CompareStep::Leased(key, lease) => {
-                Compare::Leased(self.key(KEYS[key]), self.lease(lease))
-            }
         }
     }
 

@@ -47,7 +47,6 @@ pub(super) enum CompareStep {
     Modified(usize, Revision),
     /// Of the key's own creation, off by so much.
     Created(usize, Revision),
-    Leased(usize, usize),
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +111,6 @@ fn compare() -> impl Strategy<Value = CompareStep> {
         (bound(), bound()).prop_map(|(from, until)| CompareStep::NoneIn(from, until)),
         (key(), off()).prop_map(|(key, off)| CompareStep::Modified(key, off)),
         (key(), off()).prop_map(|(key, off)| CompareStep::Created(key, off)),
-        (key(), lease()).prop_map(|(key, lease)| CompareStep::Leased(key, lease)),
     ]
 }
 
