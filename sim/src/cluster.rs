@@ -13,19 +13,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use whereabouts::claim::QueueId;
+use whereabouts::clock::Chance;
 use whereabouts::store::keys::Keys;
 use whereabouts::store::memory::{MemoryStore, State};
 
 pub use client::{Client, ClientWatch};
 
 use crate::history::History;
-use crate::judge::Judge;
+use crate::judge::{Cause, Judge};
 use crate::knobs::Knobs;
 use crate::planted::Bug;
 use crate::process::{Identity, NodeId, ProcessId};
 use crate::step::{Fault, Verb};
 use crate::totals::{End, Totals};
 use crate::world::World;
+
+/// How often the leader looks for leases whose time is up.
+const SWEEP: Duration = Duration::from_millis(500);
 
 /// A cluster. Clones are one cluster.
 #[derive(Clone)]
@@ -41,8 +45,13 @@ struct Inner {
     knobs: Knobs,
     bug: Option<Bug>,
     calm: Cell<bool>,
+    /// Draws the faults, apart from all other chance: that one fault is left out changes no other
+    /// draw by itself.
+    fault_chance: Chance,
+    next_fault: Cell<u64>,
     next_number: Cell<u64>,
     leader_at: Cell<Duration>,
+    sweep_at: Cell<Duration>,
     refusing_until: Cell<Duration>,
     full_until: Cell<Duration>,
     cut_until: RefCell<BTreeMap<(NodeId, Way), Duration>>,
@@ -69,6 +78,7 @@ impl Cluster {
         history: History,
     ) -> Self {
         let mut judge = Judge::new(keys.clone());
+        let fault_chance = Chance::new(world.chance().bits());
         store.with(|state| judge.begin(state));
         Self(Rc::new(Inner {
             world,
@@ -80,8 +90,11 @@ impl Cluster {
             knobs,
             bug,
             calm: Cell::new(false),
+            fault_chance,
+            next_fault: Cell::new(0),
             next_number: Cell::new(0),
             leader_at: Cell::default(),
+            sweep_at: Cell::default(),
             refusing_until: Cell::default(),
             full_until: Cell::default(),
             cut_until: RefCell::default(),
@@ -149,6 +162,7 @@ impl Cluster {
     /// Counts a fault that struck a process.
     pub fn count_fault(&self, fault: Fault, identity: &Identity) {
         identity.is_struck.set(true);
+        self.judge().strikes(identity.id);
         let place = (fault, identity.verb, identity.step.get());
         *self.totals().faults.entry(place).or_default() += 1;
         self.log(
@@ -160,7 +174,25 @@ impl Cluster {
     /// Whether a fault strikes at one of its occasions.
     pub fn strikes(&self, fault: Fault) -> bool {
         let rate = self.0.knobs.faults.get(&fault).copied().unwrap_or_default();
-        !self.0.calm.get() && rate > 0 && self.0.world.chance().below(10_000) < rate
+        if self.0.calm.get() || rate == 0 || self.0.fault_chance.below(10_000) >= rate {
+            return false;
+        }
+        let number = self.0.next_fault.replace(self.0.next_fault.get() + 1);
+        let strikes = self
+            .0
+            .knobs
+            .only
+            .as_ref()
+            .is_none_or(|only| only.contains(&number));
+        if strikes {
+            self.log(&"fault", format_args!("! {fault}, number {number}"));
+        }
+        strikes
+    }
+
+    /// How many faults have struck, or would have.
+    pub fn faults(&self) -> u64 {
+        self.0.next_fault.get()
     }
 
     /// From now on nothing fails any more.
@@ -180,14 +212,13 @@ impl Cluster {
 
     /// Lets time pass in the store; leases end, as far as a leader is there to end them.
     pub fn pass(&self, by: Duration) {
-        let has_leader = self.has_leader();
-        self.0.store.with(|state| {
-            state.advance(by);
-            if has_leader {
-                state.expire();
-            }
-        });
-        self.show_to_judge(None);
+        self.0.store.with(|state| state.advance(by));
+        let now = self.0.world.elapsed();
+        if self.has_leader() && now >= self.0.sweep_at.get() {
+            self.0.sweep_at.set(now + SWEEP);
+            self.0.store.with(State::expire);
+            self.show_to_judge(Cause::LeaseEnded);
+        }
     }
 
     /// Takes the leader away for a while. The next one lets all leases live anew.
@@ -263,8 +294,10 @@ impl Cluster {
         Duration::from_micros(1 + self.0.world.chance().below(longest))
     }
 
-    fn show_to_judge(&self, by: Option<ProcessId>) {
-        self.0.store.with(|state| self.judge().changed(state, by));
+    fn show_to_judge(&self, cause: Cause) {
+        self.0
+            .store
+            .with(|state| self.judge().changed(state, cause));
     }
 }
 

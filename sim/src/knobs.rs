@@ -1,7 +1,7 @@
 //! What a history is made of, drawn from its seed: a random subset of features and faults, so that
 //! different histories are thorough about different things.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use whereabouts::address::{Address, Interval, Pool, Range, RangeSpec};
@@ -36,11 +36,17 @@ pub enum Shape {
     Sparse,
     /// Blocks with only a few bits left, so that they move to `full/` and back.
     NearlyFull,
+    /// More intervals than one read covers, each of one address in a block of its own.
+    Scattered,
+    /// A range whose first block is nearly full, with exclusions in the second.
+    SecondBlock,
+    /// More pods at once than a block has addresses, from nothing.
+    Burst,
 }
 
 impl Shape {
-    /// All shapes.
-    pub const ALL: [Self; 12] = [
+    /// All shapes but the costly one.
+    pub const USUAL: [Self; 14] = [
         Self::HotRange,
         Self::ManyRanges,
         Self::Overlapping,
@@ -53,6 +59,8 @@ impl Shape {
         Self::Tiny,
         Self::Sparse,
         Self::NearlyFull,
+        Self::Scattered,
+        Self::SecondBlock,
     ];
 
     /// The configs that pods draw from: the ranges of each, in the order in which it names them.
@@ -111,6 +119,17 @@ impl Shape {
                 vec![plain("10.0.0.128/25")],
                 vec![plain("fd00::/118"), plain("10.0.0.0/22")],
             ],
+            Self::Scattered => vec![
+                vec![scattered()],
+                vec![plain("10.0.3.4/31")],
+                vec![plain("10.0.11.5/32")],
+            ],
+            Self::SecondBlock => vec![vec![range(
+                "10.0.0.0/22",
+                &["10.0.1.2/31", "10.0.1.6/32", "10.0.1.128/25"],
+                &[],
+            )]],
+            Self::Burst => vec![vec![plain("10.0.0.0/23")]],
         }
     }
 
@@ -118,26 +137,52 @@ impl Shape {
     pub fn held_before(self) -> u64 {
         match self {
             Self::NearlyFull => 252,
+            Self::SecondBlock => 253,
             _ => 0,
         }
     }
+
+    /// How many pods a node runs at the same time, if the shape says so.
+    fn pods_per_node(self, nodes: u64) -> Option<u64> {
+        (self == Self::Burst).then(|| 280 / nodes)
+    }
+}
+
+/// The fifth address of each of sixteen blocks.
+fn scattered() -> Range {
+    let between = |block: u8| {
+        let (from, until) = (format!("10.0.{block}.6"), format!("10.0.{}.4", block + 1));
+        Interval::new(address(&from), address(&until)).expect("in order")
+    };
+    let ends = [("10.0.0.0", "10.0.0.4"), ("10.0.15.6", "10.0.15.255")];
+    let ends = ends.map(|(from, until)| Interval::new(address(from), address(until)));
+    let ends = ends.into_iter().map(|end| end.expect("in order"));
+    range_without(
+        "10.0.0.0/20",
+        (0..15).map(between).chain(ends).collect(),
+        &[],
+    )
 }
 
 fn range(cidr: &str, exclusions: &[&str], gateways: &[&str]) -> Range {
-    let address =
-        |text: &&str| Address::from(text.parse::<std::net::IpAddr>().expect("an address"));
+    let excluded = |cidr: &&str| Interval::of(cidr.parse().expect("a CIDR"));
+    range_without(cidr, exclusions.iter().map(excluded).collect(), gateways)
+}
+
+fn range_without(cidr: &str, exclusions: Vec<Interval>, gateways: &[&str]) -> Range {
     let spec = RangeSpec {
         pool: Pool::default(),
         cidr: cidr.parse().expect("a CIDR"),
         first: None,
         last: None,
-        exclusions: exclusions
-            .iter()
-            .map(|cidr| Interval::of(cidr.parse().expect("a CIDR")))
-            .collect(),
-        gateways: gateways.iter().map(address).collect(),
+        exclusions,
+        gateways: gateways.iter().map(|text| address(text)).collect(),
     };
     Range::new(spec).expect("a range with addresses left")
+}
+
+fn address(text: &str) -> Address {
+    text.parse::<std::net::IpAddr>().expect("an address").into()
 }
 
 /// What a history is made of.
@@ -159,6 +204,10 @@ pub struct Knobs {
     pub faults: BTreeMap<Fault, u64>,
     /// Whether two of the nodes have no name of their own.
     pub nameless: bool,
+    /// Whether some processes are of a newer version.
+    pub mixed: bool,
+    /// The numbers of the faults that strike; `None`: all.
+    pub only: Option<BTreeSet<u64>>,
 }
 
 impl Knobs {
@@ -167,8 +216,14 @@ impl Knobs {
         let pick = |list: &[u64]| {
             list[usize::try_from(chance.below(list.len() as u64)).expect("a short list")]
         };
-        let shapes = Shape::ALL.len() as u64;
-        let shape = Shape::ALL[usize::try_from(chance.below(shapes)).expect("a short list")];
+        let shapes = Shape::USUAL.len() as u64;
+        let shape = Shape::USUAL[usize::try_from(chance.below(shapes)).expect("a short list")];
+        // A crowd costs as much as many small histories.
+        let shape = if chance.below(4 * shapes) == 0 {
+            Shape::Burst
+        } else {
+            shape
+        };
         let most = pick(&[0, 2, 5, 9]);
         let mut faults = BTreeMap::new();
         for _ in 0..most {
@@ -176,15 +231,20 @@ impl Knobs {
             let kind = Fault::ALL[usize::try_from(chance.below(kinds)).expect("a short list")];
             faults.insert(kind, pick(&[50, 200, 600]));
         }
+        let nodes = pick(&[2, 3, 5]);
+        let (pods, rounds) = (pick(&[1, 2, 4, 6]), pick(&[1, 2, 3]));
+        let crowd = shape.pods_per_node(nodes);
         Self {
             shape,
-            nodes: pick(&[2, 3, 5]),
-            pods_per_node: pick(&[1, 2, 4, 6]),
-            rounds: pick(&[1, 2, 3]),
+            nodes,
+            pods_per_node: crowd.unwrap_or(pods),
+            rounds: if crowd.is_some() { 1 } else { rounds },
             delay_us: pick(&[100, 500, 3_000]),
             pause_us: pick(&[0, 1_000, 20_000, 2_000_000]),
             faults,
             nameless: chance.below(5) == 0,
+            mixed: chance.below(5) == 0,
+            only: None,
         }
     }
 }
@@ -200,17 +260,23 @@ impl fmt::Display for Knobs {
             pause_us,
             faults,
             nameless,
+            mixed,
+            only,
         } = self;
         write!(
             f,
             "{shape:?}, {nodes} nodes x {pods_per_node} pods x {rounds} rounds, delay {delay_us} us, \
-             pause {pause_us} us, nameless {nameless}, faults"
+             pause {pause_us} us, nameless {nameless}, mixed {mixed}, faults"
         )?;
         if faults.is_empty() {
             return f.write_str(" none");
         }
         faults
             .iter()
-            .try_for_each(|(fault, rate)| write!(f, " {fault}:{rate}"))
+            .try_for_each(|(fault, rate)| write!(f, " {fault}:{rate}"))?;
+        match only {
+            Some(only) => write!(f, ", of them {only:?}"),
+            None => Ok(()),
+        }
     }
 }

@@ -26,4 +26,5 @@ pub mod runtime;
 pub mod shrink;
 pub mod step;
 pub mod totals;
+pub mod versions;
 pub mod world;

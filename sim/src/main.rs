@@ -59,7 +59,7 @@ enum Command {
     /// Plant each bug of the catalogue, and see that it is found.
     Planted {
         /// After how many seeds to give up.
-        #[arg(long, default_value_t = 20_000)]
+        #[arg(long, default_value_t = 1_000)]
         seeds: u64,
     },
 }
@@ -193,18 +193,39 @@ fn cores() -> usize {
 }
 
 fn find_planted(seeds: u64) -> bool {
-    println!("{:<24}{:>8}  {:<9}what", "bug", "seeds", "promise");
-    let results = on_all_cores(Bug::ALL.len(), |index| first_found(Bug::ALL[index], seeds));
-    for (bug, first) in Bug::ALL.iter().zip(&results) {
-        let name = bug.to_string();
-        match first {
-            Some((seed, Finding { promise, text, .. })) => {
-                println!("{name:<24}{:>8}  {promise:<9}{text}", seed + 1);
+    let started = Instant::now();
+    println!(
+        "{:<24}{:>6}{:>9}{:>14}  what",
+        "bug", "seeds", "promise", "interleavings"
+    );
+    let results = on_all_cores(Bug::ALL.len(), |index| {
+        let bug = Bug::ALL[index];
+        (first_found(bug, seeds), exhaustive::hunt(bug))
+    });
+    for (bug, (history, world)) in Bug::ALL.iter().zip(&results) {
+        let nothing = || "-".to_owned();
+        let seed = history
+            .as_ref()
+            .map_or_else(nothing, |(seed, _)| (seed + 1).to_string());
+        let promise = history
+            .as_ref()
+            .map_or_else(nothing, |(_, finding)| finding.promise.to_string());
+        let interleavings = world
+            .as_ref()
+            .map_or_else(nothing, |found| found.interleavings.to_string());
+        let what = match (history, world) {
+            (Some((_, Finding { text, .. })), _) => text.clone(),
+            (None, Some(found)) => {
+                format!("{} ({}, {} faults)", found.what, found.world, found.faults)
             }
-            None => println!("{name:<24}{:>8}  NOT FOUND: {}", "-", bug.description()),
-        }
+            (None, None) => format!("NOT FOUND: {}", bug.description()),
+        };
+        let name = bug.to_string();
+        println!("{name:<24}{seed:>6}{promise:>9}{interleavings:>14}  {what}");
     }
-    results.iter().all(Option::is_some)
+    println!("{:.1} s", started.elapsed().as_secs_f64());
+    let found = |(history, world): &(Option<_>, Option<_>)| history.is_some() || world.is_some();
+    results.iter().all(found)
 }
 
 /// `work` on each of `count` pieces, in any order; the results in theirs.

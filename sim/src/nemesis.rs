@@ -36,7 +36,13 @@ async fn strike(cluster: &Cluster, runtime: &Runtime, fault: Fault) {
     match fault {
         Fault::NoLeader => {
             says("begins");
-            cluster.lose_leader(pause(4_000)).await;
+            // Now and then for longer than any deadline.
+            let longest_ms = if world.chance().below(6) == 0 {
+                90_000
+            } else {
+                4_000
+            };
+            cluster.lose_leader(pause(longest_ms)).await;
             says("ends");
         }
         Fault::Restart => {
@@ -70,6 +76,7 @@ async fn strike(cluster: &Cluster, runtime: &Runtime, fault: Fault) {
         | Fault::WatchEnded
         | Fault::Killed
         | Fault::Paused
+        | Fault::Stalled
         | Fault::Orphaned => {}
     }
 }

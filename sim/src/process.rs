@@ -11,6 +11,7 @@ use whereabouts::claim::{Ask, Attachment, Held, QueueId};
 use whereabouts::clock::Chance;
 use whereabouts::commands;
 use whereabouts::error::Error;
+use whereabouts::limits;
 use whereabouts::request::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts::session::Session;
 use whereabouts::store::record::Shortage;
@@ -20,7 +21,7 @@ use crate::judge::{Seen, Used};
 use crate::planted::{self, Bug};
 use crate::step::{Step, Verb};
 use crate::totals::End;
-use crate::world::TaskId;
+use crate::world::{NodeClock, TaskId};
 
 /// A node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +65,10 @@ pub struct Identity {
     pub is_struck: Cell<bool>,
     /// Whether it has put a ticket, or tried to.
     pub has_joined: Cell<bool>,
+    /// Its task, once it is started.
+    pub task: Cell<Option<TaskId>>,
+    /// Whether it is of a newer version, whose tickets this one cannot read.
+    pub is_newer: bool,
 }
 
 impl fmt::Display for Identity {
@@ -144,6 +149,7 @@ impl Process {
 
 /// Starts a process on a node.
 pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
+    let is_newer = cluster.knobs().mixed && cluster.world().chance().below(2) == 0;
     let identity = Rc::new(Identity {
         id: ProcessId(cluster.next_number()),
         node,
@@ -153,6 +159,8 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
         used: Cell::new(Used::ByRuntime),
         is_struck: Cell::new(false),
         has_joined: Cell::new(false),
+        task: Cell::new(None),
+        is_newer,
     });
     let seen = seen(cluster, node, &job);
     cluster.judge().starts(identity.id, seen);
@@ -162,11 +170,11 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
     let task = {
         let end = end.clone();
         cluster.world().spawn(async move {
-            let job = planted::twist_job(client.cluster().bug(), job);
-            let answer = execute(&client, &job).await;
+            let answer = execute(&client, twisted(client.cluster().bug(), job)).await;
             end.borrow_mut().come(Some(answer));
         })
     };
+    identity.task.set(Some(task));
     Process {
         identity,
         task,
@@ -226,23 +234,42 @@ fn seen(cluster: &Cluster, node: NodeId, job: &Job) -> Seen {
         started: cluster.judge().ledger().revision(),
         ended: None,
         leases: std::collections::BTreeSet::new(),
+        is_struck: false,
     }
 }
 
-async fn execute(client: &Client, job: &Job) -> Answer {
+fn twisted(bug: Option<Bug>, mut job: Job) -> Job {
+    match &mut job {
+        Job::Add(ask) => planted::twist_ask(bug, ask),
+        Job::Del(attachment, queues) => planted::twist_del(bug, attachment, queues),
+        Job::Gc(gc) if bug == Some(Bug::GcWithoutList) => {
+            gc.valid.get_or_insert_default();
+        }
+        Job::Gc(_) | Job::Check(_) | Job::Status(_) => {}
+    }
+    job
+}
+
+/// What a verb may take longer than its deadline and than it was stopped.
+const SLACK: Duration = Duration::from_millis(10);
+
+async fn execute(client: &Client, job: Job) -> Answer {
     let cluster = client.cluster();
     let world = cluster.world();
     let chance = Chance::new(world.chance().bits());
-    let deadline_s = match (cluster.bug(), job) {
-        (Some(Bug::DeadlineForgotten), _) => 1_000_000,
-        (_, Job::Add(_)) => 60,
-        (_, Job::Status(_)) => 1,
-        (_, Job::Del(..) | Job::Check(_) | Job::Gc(_)) => 30,
+    let clock = NodeClock::new(world.clone(), client.identity().node.0);
+    let deadline = Duration::from_millis(match &job {
+        Job::Add(_) => limits::ADD_DEADLINE_MS,
+        Job::Status(_) => limits::STATUS_DEADLINE_MS,
+        Job::Del(..) | Job::Check(_) | Job::Gc(_) => limits::DEL_DEADLINE_MS,
+    });
+    let patience = match cluster.bug() {
+        Some(Bug::DeadlineForgotten) => deadline * 1_000,
+        _ => deadline,
     };
-    let deadline = Duration::from_secs(deadline_s);
-    let session = Session::new(client, world, &chance, cluster.keys(), deadline);
+    let session = Session::new(client, &clock, &chance, cluster.keys(), patience);
     let started = world.elapsed();
-    let result = match job {
+    let result = match &job {
         Job::Add(ask) => commands::add(&session, ask).await,
         Job::Del(attachment, queues) => {
             let result = commands::del(&session, attachment, queues).await;
@@ -257,7 +284,7 @@ async fn execute(client: &Client, job: &Job) -> Answer {
     let took = world.elapsed().saturating_sub(started);
     let identity = client.identity();
     let mut judge = cluster.judge();
-    if took > deadline.max(Duration::from_secs(1)) + cluster.paused(identity.id) {
+    if took > deadline + SLACK + cluster.paused(identity.id) {
         judge.accuse(
             10,
             format!("{identity} took {took:?}, its deadline is {deadline:?}"),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::join;
 use whereabouts::address::{Address, Name, Range};
 use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
 use whereabouts::request::{
@@ -92,7 +93,13 @@ impl Runtime {
             .map(|network| self.ask(node, network, container))
             .collect();
         for ask in &asks {
-            self.add(node, lost, ask).await;
+            if chance.below(8) == 0 {
+                // The runtime loses patience, and asks again: perhaps with a config that was edited.
+                let again = self.ask(node, ask.attachment.network.as_str(), container);
+                join(self.add(node, lost, ask), self.add(node, lost, &again)).await;
+            } else {
+                self.add(node, lost, ask).await;
+            }
         }
         self.idle(self.0.cluster.knobs().pause_us).await;
         for ask in &asks {
@@ -174,10 +181,7 @@ impl Runtime {
             if self.node(node).lost.get() != lost {
                 return;
             }
-            self.0
-                .known
-                .borrow_mut()
-                .insert(attachment.clone(), (node, queues.clone()));
+            self.know(attachment, node, &queues);
             self.node(node).adding.set(self.node(node).adding.get() + 1);
             let answer = self.execute(node, Job::Add(ask.clone())).await;
             self.node(node).adding.set(self.node(node).adding.get() - 1);
@@ -204,6 +208,15 @@ impl Runtime {
                 return;
             }
         }
+    }
+
+    fn know(&self, attachment: &Attachment, node: NodeId, queues: &[QueueId]) {
+        let mut known = self.0.known.borrow_mut();
+        let nothing = || (node, Vec::new());
+        let (_, all) = known.entry(attachment.clone()).or_insert_with(nothing);
+        all.extend(queues.iter().cloned());
+        all.sort();
+        all.dedup();
     }
 
     async fn check(&self, node: NodeId, check: CheckRequest) {
@@ -248,12 +261,11 @@ impl Runtime {
         let world = cluster.world();
         let process = process::start(cluster, node, job);
         self.node(node).running.borrow_mut().push(process.clone());
-        let moment = Duration::from_micros(world.chance().below(30 * cluster.knobs().delay_us));
         if cluster.strikes(Fault::Killed) {
-            world.sleep(moment).await;
+            self.some_moment(&process).await;
             self.kill(&process, Fault::Killed);
         } else if cluster.strikes(Fault::Paused) {
-            world.sleep(moment).await;
+            self.some_moment(&process).await;
             let pause = Duration::from_millis(world.chance().below(30_000));
             cluster.count_fault(Fault::Paused, &process.identity);
             cluster.note_pause(process.identity.id, pause);
@@ -261,7 +273,7 @@ impl Runtime {
             world.sleep(pause).await;
             world.resume(process.task);
         } else if process.identity.verb == Verb::Add && cluster.strikes(Fault::Orphaned) {
-            world.sleep(moment).await;
+            self.some_moment(&process).await;
             cluster.count_fault(Fault::Orphaned, &process.identity);
             process.identity.used.set(Used::ByNobody);
             self.suspect(&process);
@@ -282,6 +294,20 @@ impl Runtime {
             }
         }
         answer
+    }
+
+    /// A moment in the life of a process: any, or when it waits in a queue, if it soon does.
+    async fn some_moment(&self, process: &Process) {
+        let world = self.0.cluster.world();
+        let delay_us = self.0.cluster.knobs().delay_us;
+        let longest = Duration::from_micros(world.chance().below(30 * delay_us));
+        if world.chance().below(2) == 0 {
+            return world.sleep(longest).await;
+        }
+        let until = world.elapsed() + 4 * longest;
+        while process.identity.step.get() != Step::Wait && world.elapsed() < until {
+            world.sleep(Duration::from_micros(1 + delay_us / 4)).await;
+        }
     }
 
     fn kill(&self, process: &Process, fault: Fault) {

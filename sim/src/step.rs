@@ -148,6 +148,8 @@ pub enum Fault {
     Killed,
     /// A process is stopped for a while, perhaps longer than its lease lives.
     Paused,
+    /// A process is stopped just before it sends a write, perhaps until its lease has just ended.
+    Stalled,
     /// The runtime forgets a process, which goes on.
     Orphaned,
     /// A node is lost with all its pods, and comes back under the same name.
@@ -156,7 +158,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LostRequest,
         Self::LostReply,
         Self::LateRequest,
@@ -170,6 +172,7 @@ impl Fault {
         Self::NoSpace,
         Self::Killed,
         Self::Paused,
+        Self::Stalled,
         Self::Orphaned,
         Self::NodeLost,
     ];

@@ -31,21 +31,53 @@ struct Inner {
     next_id: Cell<u64>,
     tasks: RefCell<BTreeMap<TaskId, Process>>,
     timers: RefCell<BTreeMap<(Duration, u64), Waker>>,
-    ready: Arc<Mutex<BTreeSet<TaskId>>>,
+    ready: Ready,
     paused: RefCell<BTreeSet<TaskId>>,
 }
 
 struct TaskWaker {
     id: TaskId,
-    ready: Arc<Mutex<BTreeSet<TaskId>>>,
+    ready: Ready,
 }
 
 impl ArcWake for TaskWaker {
     fn wake_by_ref(this: &Arc<Self>) {
-        this.ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(this.id);
+        this.ready.insert(this.id);
+    }
+}
+
+/// The tasks that can go on, in order. There are few, and one is chosen by its place: a vector.
+#[derive(Clone, Default)]
+struct Ready(Arc<Mutex<Vec<TaskId>>>);
+
+impl Ready {
+    fn insert(&self, id: TaskId) {
+        let mut ready = self.lock();
+        if let Err(place) = ready.binary_search(&id) {
+            ready.insert(place, id);
+        }
+    }
+
+    /// Takes out one that is not paused, at a place that `chance` chooses.
+    fn choose(&self, paused: &BTreeSet<TaskId>, chance: &Chance) -> Option<TaskId> {
+        let mut ready = self.lock();
+        let place = |count: usize| usize::try_from(chance.below(count as u64)).ok();
+        if paused.is_empty() {
+            let place = place(ready.len())?;
+            return (place < ready.len()).then(|| ready.remove(place));
+        }
+        let runnable: Vec<TaskId> = ready
+            .iter()
+            .filter(|id| !paused.contains(id))
+            .copied()
+            .collect();
+        let chosen = *runnable.get(place(runnable.len())?)?;
+        ready.retain(|id| *id != chosen);
+        Some(chosen)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<TaskId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,7 +102,7 @@ impl World {
             next_id: Cell::new(0),
             tasks: RefCell::default(),
             timers: RefCell::default(),
-            ready: Arc::default(),
+            ready: Ready::default(),
             paused: RefCell::default(),
         }))
     }
@@ -90,7 +122,7 @@ impl World {
         let id = TaskId(self.0.next_id.get());
         self.0.next_id.set(id.0 + 1);
         self.0.tasks.borrow_mut().insert(id, Box::pin(process));
-        self.ready().insert(id);
+        self.0.ready.insert(id);
         id
     }
 
@@ -123,18 +155,7 @@ impl World {
 
     /// Lets one process run, or time pass.
     pub fn step(&self) -> Step {
-        let chosen = {
-            let mut ready = self.ready();
-            let paused = self.0.paused.borrow();
-            let runnable: Vec<TaskId> = ready.difference(&paused).copied().collect();
-            let index = self.chance().below(runnable.len() as u64);
-            let chosen = runnable
-                .get(usize::try_from(index).expect("a small number"))
-                .copied();
-            chosen.inspect(|id| {
-                ready.remove(id);
-            })
-        };
+        let chosen = self.0.ready.choose(&self.0.paused.borrow(), self.chance());
         let Some(id) = chosen else { return self.wait() };
         let process = self.0.tasks.borrow_mut().remove(&id);
         if let Some(mut process) = process {
@@ -164,9 +185,14 @@ impl World {
     }
 
     async fn sleep_until_elapsed(&self, until: Duration) {
+        let mut is_set = false;
         poll_fn(|context| {
             if self.elapsed() >= until {
                 return Poll::Ready(());
+            }
+            // A task has one waker all its life, so once is enough.
+            if std::mem::replace(&mut is_set, true) {
+                return Poll::Pending;
             }
             let number = self.0.next_id.get();
             self.0.next_id.set(number + 1);
@@ -177,10 +203,6 @@ impl World {
             Poll::Pending
         })
         .await;
-    }
-
-    fn ready(&self) -> std::sync::MutexGuard<'_, BTreeSet<TaskId>> {
-        self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,6 +218,42 @@ impl Clock for World {
     async fn sleep_until(&self, instant: Instant) {
         self.sleep_until_elapsed(instant.duration_since(self.0.origin))
             .await;
+    }
+}
+
+/// The clock of a node: time passes as everywhere, and each node believes another date, which jumps.
+#[derive(Clone, Debug)]
+pub struct NodeClock {
+    world: World,
+    node: u64,
+}
+
+/// How far the dates of nodes lie apart, in seconds.
+const SKEW_S: u64 = 2 * 86_400;
+
+/// After how long a node's date jumps, in seconds.
+const JUMP_S: u64 = 7;
+
+impl NodeClock {
+    /// The clock of a node.
+    pub fn new(world: World, node: u64) -> Self {
+        Self { world, node }
+    }
+}
+
+impl Clock for NodeClock {
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    fn since_epoch(&self) -> Duration {
+        let jumps = self.world.elapsed().as_secs() / JUMP_S;
+        let skew = Chance::new(self.node << 32 | jumps).below(SKEW_S);
+        self.world.since_epoch() + Duration::from_secs(skew)
+    }
+
+    async fn sleep_until(&self, instant: Instant) {
+        self.world.sleep_until(instant).await;
     }
 }
 

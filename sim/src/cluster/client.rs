@@ -1,10 +1,13 @@
 //! A process' connection to the cluster: the store's trait, each call a journey that can fail.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use whereabouts::clock::{Clock, within};
+use whereabouts::limits;
 use whereabouts::store::memory::{MemoryWatch, State};
 use whereabouts::store::{
     At, CommitError, Event, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, Watch,
@@ -12,9 +15,11 @@ use whereabouts::store::{
 };
 
 use super::{Cluster, Way};
+use crate::judge::Cause;
 use crate::planted::{self, Bug, Piece};
 use crate::process::Identity;
-use crate::step::{Fault, Step};
+use crate::step::{Fault, Step, Verb};
+use crate::versions;
 
 /// How a call ends that is not answered.
 enum NoAnswer {
@@ -65,6 +70,9 @@ impl Client {
         act: impl FnOnce(&mut State) -> Result<T, Unavailable> + 'static,
     ) -> Result<Result<T, Unavailable>, NoAnswer> {
         self.identity.step.set(step);
+        if needs == Needs::Write && self.cluster.strikes(Fault::Stalled) {
+            self.stall().await;
+        }
         {
             let mut totals = self.cluster.totals();
             totals.calls += 1;
@@ -85,6 +93,53 @@ impl Client {
         self.identity.step.set(Step::Between);
         answer
     }
+
+    /// Stops the process where it stands: half of the times until its lease has just ended.
+    async fn stall(&self) {
+        let world = self.cluster.world().clone();
+        let Some(task) = self.identity.task.get() else {
+            return;
+        };
+        let ttl_ms = u64::try_from(limits::TICKET_TTL_S * 1_000).expect("positive");
+        let pause_ms = if world.chance().below(2) == 0 {
+            ttl_ms + world.chance().below(1_500)
+        } else {
+            world.chance().below(3 * ttl_ms)
+        };
+        let pause = Duration::from_millis(pause_ms);
+        self.cluster.count_fault(Fault::Stalled, &self.identity);
+        self.cluster.note_pause(self.identity.id, pause);
+        world.pause(task);
+        let timer = world.clone();
+        world.spawn(async move {
+            timer.sleep(pause).await;
+            timer.resume(task);
+        });
+        yield_once().await;
+    }
+
+    /// What the process reads of what is stored.
+    fn understand(&self, view: &mut View) {
+        if self.identity.is_newer {
+            view.answers
+                .iter_mut()
+                .flatten()
+                .for_each(versions::read_by_newer);
+        }
+    }
+}
+
+/// Lets the scheduler choose anew.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A request on its way to the cluster and back.
@@ -162,9 +217,10 @@ impl Journey {
             }
         }
         let answer = inner.store.with(act);
-        // The end of a lease is nobody's commit, whoever ends it.
-        let by = (self.step != Step::Revoke).then_some(self.identity.id);
-        self.cluster.show_to_judge(by);
+        self.cluster.show_to_judge(match self.step {
+            Step::Revoke => Cause::Revoked,
+            step => Cause::Commit(self.identity.id, step),
+        });
         if full {
             Err(NoAnswer::Unknown("database space exceeded"))
         } else {
@@ -223,7 +279,9 @@ impl Store for Client {
         };
         let reply = self.call(step, needs, read).await;
         let mut view = answered(reply)?;
-        planted::twist_view(self.cluster.bug(), &self.identity, &mut view);
+        self.understand(&mut view);
+        let collects_on = (self.identity.verb == Verb::Gc).then_some(self.identity.node);
+        planted::twist_view(self.cluster.bug(), collects_on, &mut view);
         Ok(view)
     }
 
@@ -235,11 +293,22 @@ impl Store for Client {
             self.cluster.judge().joins(self.identity.id);
         }
         let bug = self.cluster.bug();
-        for Piece { txn: piece, last } in
-            planted::twist_txn(bug, self.cluster.keys(), &self.identity, txn)
+        let of = self.identity.attachment.as_ref();
+        for Piece {
+            txn: mut piece,
+            last,
+        } in planted::twist_txn(bug, self.cluster.keys(), of, txn)
         {
-            let call = self.call(step, Needs::Write, move |state| state.commit(&piece));
-            let reply = if bug == Some(Bug::UnknownAsFailure) {
+            let (cluster, identity) = (self.cluster.clone(), self.identity.clone());
+            let call = self.call(step, Needs::Write, move |state| {
+                let of = identity.attachment.as_ref();
+                planted::twist_arrival(bug, cluster.keys(), of, &mut piece, state);
+                if identity.is_newer {
+                    versions::written_by_newer(&mut piece, state);
+                }
+                state.commit(&piece)
+            });
+            let reply = if planted::is_impatient(bug) {
                 let world = self.cluster.world();
                 let impatient = world.now() + Duration::from_millis(900);
                 within(world, impatient, call)
@@ -248,11 +317,14 @@ impl Store for Client {
             } else {
                 call.await
             };
-            let result = match reply {
+            let mut result = match reply {
                 Ok(answer) => answer.map_err(CommitError::from),
                 Err(NoAnswer::Lost) => Err(CommitError::Unknown("the link was cut".to_owned())),
                 Err(NoAnswer::Unknown(reason)) => Err(CommitError::Unknown(reason.to_owned())),
             };
+            if let Ok(Outcome::Done(view) | Outcome::Conflict(view)) = &mut result {
+                self.understand(view);
+            }
             let result = planted::twist_outcome(bug, step, txn, result);
             self.cluster
                 .log(&*self.identity, format_args!("{step}: {}", brief(&result)));
@@ -325,7 +397,14 @@ impl Watch for ClientWatch {
         }
         let (at, _) = self.arriving.as_ref().expect("just set");
         world.sleep(at.saturating_sub(world.elapsed())).await;
-        let (_, events) = self.arriving.take().expect("nobody else takes it");
+        let (_, mut events) = self.arriving.take().expect("nobody else takes it");
+        if self.identity.is_newer {
+            for event in &mut events {
+                if let Event::Put(entry) = event {
+                    versions::read_by_newer(entry);
+                }
+            }
+        }
         let cut = self.cluster.is_cut(self.identity.node, Way::Back);
         if cut || self.cluster.strikes(Fault::WatchEnded) {
             let fault = if cut {

@@ -12,6 +12,7 @@ use super::moment::{Budget, Moment};
 use super::scenario::Scenario;
 use super::setting::Setting;
 use super::trace;
+use crate::planted::Bug;
 
 /// How much was explored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +69,9 @@ struct Frame {
 const SHORTENING_STEPS: u64 = 400_000;
 
 impl<'s> Explorer<'s> {
-    /// Makes `scenario` ready.
-    pub fn new(scenario: &'s Scenario, budget: Budget) -> Self {
-        let setting = Setting::new(scenario);
+    /// Makes `scenario` ready, perhaps with a bug.
+    pub fn new(scenario: &'s Scenario, budget: Budget, bug: Option<Bug>) -> Self {
+        let setting = Setting::new(scenario, bug);
         let automata = Automata::new(setting.with_deadlines(scenario), setting.keys.clone());
         Self {
             scenario,
@@ -84,7 +85,7 @@ impl<'s> Explorer<'s> {
 
     /// Explores everything, or until something is found.
     pub fn explore(mut self) -> (Counts, Option<Finding>) {
-        let found = self.search().map(|(what, choices)| {
+        let found = self.search(u64::MAX).map(|(what, choices)| {
             let (what, choices) = self.shorten(what, choices);
             let trace = self.trace(&choices);
             Finding {
@@ -110,7 +111,13 @@ impl<'s> Explorer<'s> {
         (trace, None)
     }
 
-    fn search(&mut self) -> Option<(String, Vec<usize>)> {
+    /// Explores at most `most` steps: what is found first, after how many interleavings.
+    pub fn first_finding(mut self, most: u64) -> Option<(String, u128)> {
+        let (what, _) = self.search(most)?;
+        Some((what, self.counts.interleavings))
+    }
+
+    fn search(&mut self, most: u64) -> Option<(String, Vec<usize>)> {
         let mut known: Digests<u128> = Digests::default();
         let first = self.first();
         let mut frames = vec![self.frame(first)];
@@ -125,10 +132,16 @@ impl<'s> Explorer<'s> {
                 }
                 continue;
             };
+            if self.counts.steps == most {
+                return None;
+            }
             frame.next += 1;
             self.counts.steps += 1;
             let mut moment = frame.moment.clone();
             if let Err(what) = self.follow(&mut moment, *choice) {
+                // Those that ended, and the one that leads here.
+                let ended = frames.iter().map(|frame| frame.interleavings);
+                self.counts.interleavings = ended.fold(1, u128::saturating_add);
                 return Some((what, path(&frames)));
             }
             let new = self.frame(moment);

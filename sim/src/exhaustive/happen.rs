@@ -11,6 +11,8 @@ use super::judge;
 use super::moment::{Late, Moment, WatchAt};
 use super::setting::Setting;
 use super::tape::{Answer, Request};
+use crate::planted::{self, Piece};
+use crate::step::Step;
 
 /// What was seen to happen, for the trace.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,7 @@ impl Moment {
                 let answer = match self.request(process, automata) {
                     Some(request) => {
                         seen.request = Some(request.clone());
-                        let answer = self.carry_out(process, &request);
+                        let answer = self.carry_out(process, &request, setting);
                         judge::fenced(self, process, &request, &answer, setting)?;
                         answer
                     }
@@ -64,14 +66,16 @@ impl Moment {
             Choice::LoseReply(process) => {
                 let request = self.strike(process, setting, automata, &mut seen);
                 if let Some(request) = &request {
-                    self.carry_out(process, request);
+                    self.carry_out(process, request, setting);
                 }
-                self.answer(process, unknown(), setting, automata, &mut seen)?;
+                let unknown = unknown(request.as_ref(), setting);
+                self.answer(process, unknown, setting, automata, &mut seen)?;
             }
             Choice::Delay(process) => {
                 let request = self.strike(process, setting, automata, &mut seen);
+                let unknown = unknown(request.as_ref(), setting);
                 self.set_late(process, request, setting);
-                self.answer(process, unknown(), setting, automata, &mut seen)?;
+                self.answer(process, unknown, setting, automata, &mut seen)?;
             }
             Choice::Fail(process) => {
                 let error = Unavailable::Later("the link was cut".to_owned());
@@ -158,16 +162,24 @@ impl Moment {
         seen.request.clone()
     }
 
-    fn carry_out(&mut self, process: ProcessId, request: &Request) -> Answer {
+    fn carry_out(&mut self, process: ProcessId, request: &Request, setting: &Setting) -> Answer {
         match request {
             Request::Read(reads, at) => {
-                let view = self.state.read(reads, *at);
+                let mut view = self.state.read(reads, planted::read_at(setting.bug, *at));
+                if let Ok(view) = &mut view {
+                    planted::twist_view(setting.bug, None, view);
+                }
                 let forgotten = matches!(view, Err(Unavailable::Compacted));
                 assert!(!forgotten, "what is read is not forgotten before: {at:?}");
                 Answer::View(view)
             }
             Request::Commit(txn) => {
-                Answer::Outcome(self.state.commit(txn).map_err(CommitError::Unavailable))
+                let operation = self.operation(process, setting);
+                let mut outcome = self.commit(txn, operation, setting);
+                if let Ok(Outcome::Done(view) | Outcome::Conflict(view)) = &mut outcome {
+                    planted::twist_view(setting.bug, None, view);
+                }
+                Answer::Outcome(outcome.map_err(CommitError::Unavailable))
             }
             Request::KeepAlive(lease) => Answer::Done(self.state.keep_alive(*lease)),
             Request::Revoke(lease) => Answer::Done(self.state.revoke(*lease)),
@@ -180,6 +192,24 @@ impl Moment {
             }
             Request::Grant | Request::Next => unreachable!("{request:?} is no step"),
         }
+    }
+
+    fn commit(
+        &mut self,
+        txn: &Txn,
+        operation: usize,
+        setting: &Setting,
+    ) -> Result<Outcome, Unavailable> {
+        let (bug, keys) = (setting.bug, &setting.keys);
+        let of = Some(setting.verbs[operation].attachment());
+        for Piece { mut txn, last } in planted::twist_txn(bug, keys, of, txn) {
+            planted::twist_arrival(bug, keys, of, &mut txn, &self.state);
+            let outcome = self.state.commit(&txn);
+            if last || !matches!(outcome, Ok(Outcome::Done(_))) {
+                return outcome;
+            }
+        }
+        unreachable!("one of the transactions is the last")
     }
 
     fn tell(&mut self, process: ProcessId, arriving: Arriving) -> Answer {
@@ -251,7 +281,7 @@ impl Moment {
         match &**request {
             Request::Watch(keys) if self.is_private(process, keys, setting) => {
                 let request = Request::Watch(keys.clone());
-                Some(self.carry_out(process, &request))
+                Some(self.carry_out(process, &request, setting))
             }
             Request::Grant => {
                 let run = &mut self.runs[process];
@@ -323,7 +353,7 @@ impl Moment {
 
     fn land(&mut self, late: &Late, setting: &Setting, seen: &mut Seen) -> Result<(), String> {
         let before = self.state.revision();
-        let outcome = self.state.commit(&late.txn);
+        let outcome = self.commit(&late.txn, late.operation, setting);
         let applied = self.state.revision() > before;
         seen.answer = Some(Answer::Outcome(outcome.map_err(CommitError::Unavailable)));
         if !applied {
@@ -388,8 +418,14 @@ impl Moment {
     }
 }
 
-fn unknown() -> Answer {
-    Answer::Outcome(Err(CommitError::Unknown("the link was cut".to_owned())))
+fn unknown(request: Option<&Request>, setting: &Setting) -> Answer {
+    let unknown = Err(CommitError::Unknown("the link was cut".to_owned()));
+    Answer::Outcome(match request {
+        Some(Request::Commit(txn)) => {
+            planted::twist_outcome(setting.bug, Step::of_commit(txn), txn, unknown)
+        }
+        _ => unknown,
+    })
 }
 
 /// Whether a transaction claims, or queues, for the attachment of `operation`.

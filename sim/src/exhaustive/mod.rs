@@ -38,6 +38,8 @@ use moment::Budget;
 pub use report::{Report, Row};
 use scenario::{Faults, SCENARIOS, Scenario};
 
+use crate::planted::Bug;
+
 /// Explores all scenarios, without and with a fault, on so many threads.
 pub fn run_all(threads: usize) -> Report {
     run(threads, |_| true)
@@ -76,13 +78,50 @@ pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
 
 /// Goes through the choices that a finding printed: what happens, and what is wrong in the end.
 pub fn replay(scenario: usize, faults: u8, choices: &[usize]) -> (String, Option<String>) {
-    Explorer::new(&SCENARIOS[scenario], budget(&SCENARIOS[scenario], faults)).replay(choices)
+    let budget = budget(&SCENARIOS[scenario], faults);
+    Explorer::new(&SCENARIOS[scenario], budget, None).replay(choices)
+}
+
+/// A planted bug, found in a small world.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The world.
+    pub world: &'static str,
+    /// Faults that could strike.
+    pub faults: u8,
+    /// The interleavings of this world that were gone through, with the one that shows it.
+    pub interleavings: u128,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Steps in one world after which a planted bug is looked for in the next.
+const HUNTING_STEPS: u64 = 30_000;
+
+/// Looks for a planted bug in one world after the other, first without a fault, then with one.
+pub fn hunt(bug: Bug) -> Option<Found> {
+    let worlds = [0, 1].into_iter().flat_map(|faults| {
+        let worlds = SCENARIOS.iter();
+        worlds
+            .filter(move |world| faults == 0 || world.faults != Faults::None)
+            .map(move |world| (world, faults))
+    });
+    worlds.into_iter().find_map(|(world, faults)| {
+        let explorer = Explorer::new(world, budget(world, faults), Some(bug));
+        let (what, interleavings) = explorer.first_finding(HUNTING_STEPS)?;
+        Some(Found {
+            world: world.name,
+            faults,
+            interleavings,
+            what,
+        })
+    })
 }
 
 fn explore(number: usize, faults: u8) -> Row {
     let begun = SystemClock.now();
     let scenario = &SCENARIOS[number];
-    let (counts, finding) = Explorer::new(scenario, budget(scenario, faults)).explore();
+    let (counts, finding) = Explorer::new(scenario, budget(scenario, faults), None).explore();
     Row {
         name: scenario.name,
         number,

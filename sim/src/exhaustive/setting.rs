@@ -16,6 +16,7 @@ use whereabouts::store::{LeaseId, Txn, Write};
 use super::automaton::Verb;
 use super::scenario::{Act, Faults, Foreign, Scenario};
 use crate::linearizable::Holdings;
+use crate::planted::{self, Bug};
 
 /// Leases that one operation may be granted.
 pub const LEASES: usize = 3;
@@ -43,11 +44,13 @@ pub struct Setting {
     pub is_impatient: bool,
     /// What may strike.
     pub faults: Faults,
+    /// The bug that is planted.
+    pub bug: Option<Bug>,
 }
 
 impl Setting {
-    /// Prepares `scenario`.
-    pub fn new(scenario: &Scenario) -> Self {
+    /// Prepares `scenario`, perhaps with a bug.
+    pub fn new(scenario: &Scenario, bug: Option<Bug>) -> Self {
         let keys = Rc::new(Keys::new("/w/"));
         let mut verbs = Vec::new();
         let mut processes = Vec::new();
@@ -81,6 +84,7 @@ impl Setting {
             queue,
             is_impatient: scenario.deadline_ms < 1_000,
             faults: scenario.faults,
+            bug,
         }
     }
 
@@ -97,7 +101,10 @@ impl Setting {
         };
         let verbs = self.verbs.iter().cloned().enumerate();
         verbs
-            .map(|(number, verb)| (verb, Duration::from_millis(deadline_ms(number))))
+            .map(|(number, verb)| {
+                let deadline = Duration::from_millis(deadline_ms(number));
+                (twisted(self.bug, verb), deadline)
+            })
             .collect()
     }
 
@@ -128,6 +135,14 @@ fn verb(act: &Act) -> Verb {
             cidrs.iter().map(|cidr| want(cidr).range).collect(),
         ),
     }
+}
+
+fn twisted(bug: Option<Bug>, mut verb: Verb) -> Verb {
+    match &mut verb {
+        Verb::Add(ask) => planted::twist_ask(bug, ask),
+        Verb::Del(attachment, queues) => planted::twist_del(bug, attachment, queues),
+    }
+    verb
 }
 
 fn queues_of(verb: &Verb) -> Vec<QueueId> {

@@ -8,6 +8,8 @@ use whereabouts::store::keys::{Key, Keys, TicketId};
 use whereabouts::store::record;
 use whereabouts::store::{Event, LeaseId, Revision};
 
+use crate::versions;
+
 /// The states that something had, each from a revision on.
 type Past<T> = Vec<(Revision, T)>;
 
@@ -99,6 +101,11 @@ impl Ledger {
     /// All tickets.
     pub fn tickets(&self) -> impl Iterator<Item = &TicketAt> {
         self.queues.values().flatten()
+    }
+
+    /// All queues, each with its tickets, oldest first.
+    pub fn queues(&self) -> impl Iterator<Item = (&QueueId, &Vec<TicketAt>)> {
+        self.queues.iter()
     }
 
     /// The tickets of a queue, oldest first.
@@ -296,7 +303,7 @@ impl Ledger {
         match event {
             Event::Put(entry) => {
                 let (created, lease) = (entry.created, entry.lease);
-                let value = record::decode_ticket(&entry.value);
+                let value = record::decode_ticket(&versions::readable(&entry.value));
                 let is_answered = matches!(value, Ok(record::Ticket::Refused(_)));
                 let was_answered = index.is_some_and(|index| queue[index].is_answered);
                 let ticket = TicketAt {

@@ -5,13 +5,12 @@
 //! served in order: the holder's own demand, then those of the tickets it deletes, oldest first.
 //! Small histories are checked completely, by another method, in the exhaustive mode.
 
-use std::collections::BTreeMap;
-
 use whereabouts::claim::{Ask, Attachment, Choice, Claim};
 use whereabouts::store::Revision;
 use whereabouts::store::keys::QueuedVerb;
 use whereabouts::store::record::Shortage;
 
+use super::asks::Asks;
 use super::ledger::Since;
 use super::{Change, Ledger, Seen};
 use crate::step::Verb;
@@ -24,7 +23,7 @@ enum Served<'c> {
 
 pub(super) fn check(
     ledger: &Ledger,
-    asks: &BTreeMap<Attachment, (Ask, Revision)>,
+    asks: &Asks,
     change: &Change,
     by: Option<&Seen>,
 ) -> Result<(), String> {
@@ -32,7 +31,9 @@ pub(super) fn check(
         return Ok(());
     }
     let served = in_order(asks, change, by);
-    let since = |(attachment, _): &(Attachment, Claim)| asks.get(attachment).map(|(_, at)| *at);
+    let since = |(attachment, claim): &(Attachment, Claim)| {
+        asks.met_by(attachment, claim).map(|(_, at)| *at)
+    };
     let first = change
         .given
         .iter()
@@ -57,11 +58,7 @@ pub(super) fn check(
     ))
 }
 
-fn in_order<'c>(
-    asks: &'c BTreeMap<Attachment, (Ask, Revision)>,
-    change: &'c Change,
-    by: Option<&Seen>,
-) -> Vec<Served<'c>> {
+fn in_order<'c>(asks: &'c Asks, change: &'c Change, by: Option<&Seen>) -> Vec<Served<'c>> {
     let own = by.and_then(|seen| {
         let verb = match seen.verb {
             Verb::Add => QueuedVerb::Add,
@@ -95,12 +92,10 @@ fn in_order<'c>(
         match verb {
             QueuedVerb::Add => {
                 let given = change.given.iter().find(of);
-                let ask = asks.get(*attachment);
-                served.extend(
-                    given
-                        .zip(ask)
-                        .map(|((_, claim), (ask, _))| Served::Given(ask, claim)),
-                );
+                served.extend(given.and_then(|(attachment, claim)| {
+                    let (ask, _) = asks.met_by(attachment, claim)?;
+                    Some(Served::Given(ask, claim))
+                }));
             }
             QueuedVerb::Del => {
                 let taken = change.taken.iter().find(of);

@@ -5,6 +5,7 @@
 
 mod agree;
 mod all_or_nothing;
+mod asks;
 mod fenced;
 mod in_use;
 mod independent;
@@ -26,7 +27,8 @@ use whereabouts::store::record::Shortage;
 use whereabouts::store::{Event, LeaseId, Revision};
 
 use crate::process::{NodeId, ProcessId};
-use crate::step::Verb;
+use crate::step::{Step, Verb};
+use asks::Asks;
 pub use ledger::{Change, Ledger};
 
 /// A promise that was broken.
@@ -70,6 +72,19 @@ pub struct Seen {
     pub ended: Option<Revision>,
     /// The leases it was granted.
     pub leases: BTreeSet<LeaseId>,
+    /// Whether a fault has struck it.
+    pub is_struck: bool,
+}
+
+/// Why the store has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A process committed something, in this step.
+    Commit(ProcessId, Step),
+    /// A process ended a lease.
+    Revoked,
+    /// The time of a lease was up.
+    LeaseEnded,
 }
 
 /// The judge of one history.
@@ -77,8 +92,7 @@ pub struct Seen {
 pub struct Judge {
     ledger: Ledger,
     processes: BTreeMap<ProcessId, Seen>,
-    /// What each attachment asks for, and since when.
-    asks: BTreeMap<Attachment, (Ask, Revision)>,
+    asks: Asks,
     /// Attachments that a runtime uses: added with success, and not being deleted.
     live: BTreeMap<Attachment, Vec<Held>>,
     finding: Option<Finding>,
@@ -90,7 +104,7 @@ impl Judge {
         Self {
             ledger: Ledger::new(keys),
             processes: BTreeMap::new(),
-            asks: BTreeMap::new(),
+            asks: Asks::default(),
             live: BTreeMap::new(),
             finding: None,
         }
@@ -108,7 +122,7 @@ impl Judge {
 
     /// Takes over what is in the store already, before the history begins.
     pub fn begin(&mut self, state: &State) {
-        self.take_in(state, None, false);
+        self.take_in(state, Cause::Revoked, false);
         let claims = self.ledger.claims().iter();
         self.live = claims
             .map(|(attachment, claim)| (attachment.clone(), claim.held.clone()))
@@ -118,10 +132,7 @@ impl Judge {
     /// A process starts.
     pub fn starts(&mut self, process: ProcessId, seen: Seen) {
         if let Some(ask) = &seen.ask {
-            let since = seen.started;
-            self.asks
-                .entry(ask.attachment.clone())
-                .or_insert((ask.clone(), since));
+            self.asks.add(ask, seen.started);
         }
         self.processes.insert(process, seen);
     }
@@ -146,34 +157,41 @@ impl Judge {
         }
     }
 
+    /// A fault strikes a process.
+    pub fn strikes(&mut self, process: ProcessId) {
+        if let Some(seen) = self.processes.get_mut(&process) {
+            seen.is_struck = true;
+        }
+    }
+
     /// A process puts a ticket.
     pub fn joins(&mut self, process: ProcessId) {
         let result = independent::check(&self.ledger, &self.processes, process);
         self.hold_against(11, result);
     }
 
-    /// The store has changed, by a process or by itself.
-    pub fn changed(&mut self, state: &State, by: Option<ProcessId>) {
-        self.take_in(state, by, true);
+    /// The store has changed.
+    pub fn changed(&mut self, state: &State, cause: Cause) {
+        self.take_in(state, cause, true);
     }
 
-    fn take_in(&mut self, state: &State, by: Option<ProcessId>, judged: bool) {
+    fn take_in(&mut self, state: &State, cause: Cause, judged: bool) {
         let mut revision = self.ledger.revision();
         let mut events: Vec<&Event> = Vec::new();
         for event in state.changes(revision) {
             if event.revision() != revision && !events.is_empty() {
-                self.take_in_revision(&events, by, judged);
+                self.take_in_revision(&events, cause, judged);
                 events.clear();
             }
             revision = event.revision();
             events.push(event);
         }
         if !events.is_empty() {
-            self.take_in_revision(&events, by, judged);
+            self.take_in_revision(&events, cause, judged);
         }
     }
 
-    fn take_in_revision(&mut self, events: &[&Event], by: Option<ProcessId>, judged: bool) {
+    fn take_in_revision(&mut self, events: &[&Event], cause: Cause, judged: bool) {
         let change = match self.ledger.apply(events) {
             Ok(change) => change,
             Err(text) => return self.hold_against(0, Err(text)),
@@ -181,19 +199,30 @@ impl Judge {
         if !judged {
             return;
         }
-        let by = by.and_then(|process| self.processes.get(&process));
+        let (by, step) = match cause {
+            Cause::Commit(process, step) => (self.processes.get(&process), Some(step)),
+            Cause::Revoked | Cause::LeaseEnded => (None, None),
+        };
         let results = [
             (1, unique::check(&self.ledger, &change)),
             (2, agree::check(&self.ledger, &change)),
             (3, inside::check(&self.asks, &change)),
             (4, lowest::check(&self.ledger, &self.asks, &change, by)),
             (5, all_or_nothing::check(&self.asks, &change)),
-            (7, fenced::check(&change, by)),
+            (7, fenced::check(&self.ledger, &change, by, step)),
             (9, in_use::check(&self.live, &change)),
             (10, progress::check(&self.ledger, &change, by)),
+            (10, self.keeps_its_lease(&change, cause)),
         ];
         for (promise, result) in results {
             self.hold_against(promise, result);
+        }
+    }
+
+    fn keeps_its_lease(&self, change: &Change, cause: Cause) -> Result<(), String> {
+        match cause {
+            Cause::LeaseEnded => progress::keeps_its_lease(&self.processes, change),
+            Cause::Commit(..) | Cause::Revoked => Ok(()),
         }
     }
 

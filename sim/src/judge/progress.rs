@@ -1,16 +1,37 @@
 //! Promise 10, progress: nobody passes a queue, and whoever deletes the oldest ticket by a commit wakes
 //! the next. That everything ends in time is seen where processes end.
 
+use std::collections::BTreeMap;
+
 use whereabouts::claim::Claim;
 
 use super::ledger::TicketAt;
 use super::{Change, Ledger, Seen};
+use crate::process::ProcessId;
 
 pub(super) fn check(ledger: &Ledger, change: &Change, by: Option<&Seen>) -> Result<(), String> {
     // The end of a lease wakes nobody.
     let Some(by) = by else { return Ok(()) };
     wakes_the_next(ledger, change)?;
     passes_nobody(ledger, change, by)
+}
+
+/// The lease of a ticket ends under a process only if something has struck that.
+pub(super) fn keeps_its_lease(
+    processes: &BTreeMap<ProcessId, Seen>,
+    change: &Change,
+) -> Result<(), String> {
+    for ticket in &change.left {
+        let is_owner = |seen: &&Seen| seen.leases.contains(&ticket.lease);
+        let owner = processes.values().find(is_owner);
+        if owner.is_some_and(|owner| owner.ended.is_none() && !owner.is_struck) {
+            let (attachment, queue) = (&ticket.id.attachment, &ticket.id.queue);
+            return Err(format!(
+                "{attachment} let the lease of its ticket for {queue} end"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn wakes_the_next(ledger: &Ledger, change: &Change) -> Result<(), String> {

@@ -11,7 +11,10 @@ use crate::history::History;
 use crate::judge::Finding;
 use crate::run::{knobs_of, run};
 
-pub use twist::{Piece, read_at, twist_job, twist_outcome, twist_txn, twist_view};
+pub use twist::{
+    Piece, is_impatient, read_at, twist_arrival, twist_ask, twist_del, twist_outcome, twist_txn,
+    twist_view,
+};
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -46,10 +49,15 @@ bugs! {
     QueueUnchecked,
     /// A holder does not check that it still has its ticket.
     HolderUnfenced,
-    /// A ticket is put over an existing one, and the fence compares its place alone.
+    /// A ticket is put over an existing one.
     TicketOverwritten,
+    /// A ticket is put over an existing one, and a holder's fence compares its creation alone.
+    FenceOfPlaceAlone,
     /// A served ticket is not checked, so a cancelled one is served all the same.
     CancelledTicketServed,
+    /// A served ticket must only exist, so one that was made anew with other wants is served as the
+    /// old one.
+    RemadeTicketServed,
     /// Tickets are served in another order than they came.
     ServedOutOfOrder,
     /// Whoever deletes the oldest ticket does not touch the next.
@@ -62,9 +70,9 @@ bugs! {
     ReadMoreLater,
     /// Reads tell of an older revision than the newest.
     StaleReads,
-    /// An unknown commit is taken as one that failed.
+    /// An optimistic commit whose outcome is unknown is taken as one that failed.
     UnknownAsFailure,
-    /// An unknown commit is taken as one that was done.
+    /// An optimistic commit whose outcome is unknown is taken as one that was done.
     UnknownAsSuccess,
     /// An unknown commit is not made impossible before going on.
     FenceForgotten,
@@ -92,6 +100,8 @@ bugs! {
     EndsTooLate,
     /// A range begins one address too early.
     BeginsTooEarly,
+    /// The last address of a block is passed over.
+    BlockEndForgotten,
     /// Exclusions are ignored from the second block on.
     ExclusionForgotten,
     /// Retries know no deadline.

@@ -1,14 +1,17 @@
 //! Where the bugs are planted: what passes between the production code and the cluster, changed.
 
-use whereabouts::address::{Address, Bitmap, Family, Interval, Name};
-use whereabouts::claim::{Ask, Choice};
+use whereabouts::address::{Bitmap, Family, Interval, Name};
+use whereabouts::claim::{Ask, Attachment, Choice, QueueId};
 use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::memory::{Options, State};
 use whereabouts::store::record;
-use whereabouts::store::{At, CommitError, Compare, Outcome, Txn, Unavailable, View, Write};
+use whereabouts::store::{
+    At, CommitError, Compare, Entry, Outcome, Read, Txn, Unavailable, View, Write,
+};
 
 use super::Bug;
-use crate::process::{Identity, Job};
-use crate::step::{Step, Verb, is_block, is_claim, is_ticket};
+use crate::process::NodeId;
+use crate::step::{Step, is_block, is_claim, is_ticket};
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]
@@ -27,17 +30,17 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
     }
 }
 
-/// What a process is told.
-pub fn twist_view(bug: Option<Bug>, identity: &Identity, view: &mut View) {
+/// What a process is told; `collects_on`: it is a GC, of that node.
+pub fn twist_view(bug: Option<Bug>, collects_on: Option<NodeId>, view: &mut View) {
     for answer in &mut view.answers {
-        match bug {
-            Some(Bug::ServedOutOfOrder) if answer.len() > 2 && is_ticket(&answer[0].key) => {
+        match (bug, collects_on) {
+            (Some(Bug::ServedOutOfOrder), _) if answer.len() > 2 && is_ticket(&answer[0].key) => {
                 answer[1..].reverse();
             }
-            Some(Bug::GcOfOtherNodes) if identity.verb == Verb::Gc => {
+            (Some(Bug::GcOfOtherNodes), Some(node)) => {
                 for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
                     let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
-                    claim.owner.node = Some(format!("node{}", identity.node.0));
+                    claim.owner.node = Some(format!("node{}", node.0));
                     entry.value = record::encode_claim(&claim);
                 }
             }
@@ -53,34 +56,39 @@ pub fn twist_outcome(
     txn: &Txn,
     result: Result<Outcome, CommitError>,
 ) -> Result<Outcome, CommitError> {
+    let optimistic = step == Step::Commit;
     match (bug, result) {
-        (Some(Bug::UnknownAsFailure), Err(CommitError::Unknown(reason))) => {
-            Err(Unavailable::Later(reason).into())
+        // Refused for good: nothing is settled, and nothing is tried again.
+        (Some(Bug::UnknownAsFailure), Err(CommitError::Unknown(reason))) if optimistic => {
+            Err(Unavailable::Refused(reason).into())
         }
-        (Some(Bug::UnknownAsSuccess), Err(CommitError::Unknown(_))) if step == Step::Commit => {
-            let answers = vec![Vec::new(); txn.then.len()];
+        (Some(Bug::UnknownAsSuccess), Err(CommitError::Unknown(_))) if optimistic => {
             Ok(Outcome::Done(View {
                 revision: 1,
-                cluster: 0,
-                answers,
+                cluster: Options::default().cluster,
+                answers: vec![Vec::new(); txn.then.len()],
             }))
         }
         (_, result) => result,
     }
 }
 
+/// Whether who sent a commit gives it up after a while of its own, so that this bug meets it before
+/// the session's patience ends.
+pub fn is_impatient(bug: Option<Bug>) -> bool {
+    matches!(bug, Some(Bug::UnknownAsFailure | Bug::UnknownAsSuccess))
+}
+
 /// The transactions that are sent for one.
-pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) -> Vec<Piece> {
+/// `of` is whose demand the sender has.
+pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &Txn) -> Vec<Piece> {
     let step = Step::of_commit(txn);
     let mut twisted = txn.clone();
     let mut drop_compares = |unwanted: &dyn Fn(&Compare) -> bool| {
         twisted.compares.retain(|compare| !unwanted(compare));
     };
     let of_block = |compare: &Compare| key_of(compare).is_some_and(is_block);
-    let own = |key: &[u8]| match keys.decode(key) {
-        Ok(Key::Ticket(id)) => Some(&id.attachment) == identity.attachment.as_ref(),
-        Ok(_) | Err(_) => false,
-    };
+    let own = |key: &[u8]| is_own(keys, of, key);
     match (bug, step) {
         (Some(Bug::BlockUnchecked), _) => drop_compares(&of_block),
         (Some(Bug::AbsentBlockHalfChecked), _) => drop_compares(
@@ -99,11 +107,8 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
         (Some(Bug::CancelledTicketServed), Step::Batch) => drop_compares(
             &|compare| matches!(compare, Compare::Modified(key, _) if is_ticket(key) && !own(key)),
         ),
-        (Some(Bug::TicketOverwritten), Step::Join) => {
+        (Some(Bug::TicketOverwritten | Bug::FenceOfPlaceAlone), Step::Join) => {
             drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)));
-        }
-        (Some(Bug::TicketOverwritten), Step::Batch) => {
-            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)));
         }
         (Some(Bug::ReleaseUnguarded), Step::Commit | Step::Batch) if deletes_claims(txn) => {
             drop_compares(&|compare| {
@@ -157,6 +162,49 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, identity: &Identity, txn: &Txn) 
         txn: twisted,
         last: true,
     }]
+}
+
+fn is_own(keys: &Keys, of: Option<&Attachment>, key: &[u8]) -> bool {
+    match keys.decode(key) {
+        Ok(Key::Ticket(id)) => Some(&id.attachment) == of,
+        Ok(_) | Err(_) => false,
+    }
+}
+
+/// What a transaction turns into when it arrives at the store.
+pub fn twist_arrival(
+    bug: Option<Bug>,
+    keys: &Keys,
+    of: Option<&Attachment>,
+    txn: &mut Txn,
+    state: &State,
+) {
+    if Step::of_commit(txn) != Step::Batch {
+        return;
+    }
+    for compare in &mut txn.compares {
+        let Compare::Modified(key, revision) = &*compare else {
+            continue;
+        };
+        let found = match bug {
+            Some(Bug::FenceOfPlaceAlone) if is_own(keys, of, key) => {
+                entry_at(state, key, At::Revision(*revision))
+                    .map(|was| Compare::Created(was.key, was.created))
+            }
+            Some(Bug::RemadeTicketServed) if is_ticket(key) && !is_own(keys, of, key) => {
+                entry_at(state, key, At::Now).map(|now| Compare::Modified(now.key, now.modified))
+            }
+            _ => None,
+        };
+        if let Some(weaker) = found {
+            *compare = weaker;
+        }
+    }
+}
+
+fn entry_at(state: &State, key: &[u8], at: At) -> Option<Entry> {
+    let view = state.read(&[Read::Key(key.to_vec())], at).ok()?;
+    view.answers.into_iter().flatten().next()
 }
 
 fn key_of(compare: &Compare) -> Option<&[u8]> {
@@ -218,50 +266,78 @@ fn first_half(txn: &Txn) -> Option<Txn> {
     None
 }
 
-/// What a process does instead of what it should.
-pub fn twist_job(bug: Option<Bug>, mut job: Job) -> Job {
-    match (bug, &mut job) {
-        (Some(Bug::GcWithoutList), Job::Gc(gc)) => {
-            gc.valid.get_or_insert_default();
-        }
-        (Some(Bug::DelLeavesTicket), Job::Del(_, queues)) => queues.clear(),
-        (Some(Bug::NetworkForgotten), Job::Add(ask)) => {
-            ask.attachment.network = Name::new("net").expect("a name");
-        }
-        (Some(Bug::NetworkForgotten), Job::Del(attachment, _)) => {
-            attachment.network = Name::new("net").expect("a name");
-        }
-        (Some(Bug::EndsTooLate), Job::Add(ask)) => change_intervals(ask, |intervals| {
-            let last = intervals.last_mut().expect("never empty");
-            let end = last.last().successor().unwrap_or(last.last());
-            *last = Interval::new(last.first(), end).expect("longer than before");
-        }),
-        (Some(Bug::BeginsTooEarly), Job::Add(ask)) => change_intervals(ask, |intervals| {
-            let begin = |address: Address| address.predecessor().unwrap_or(address);
-            let first = &mut intervals[0];
-            *first = Interval::new(begin(first.first()), first.last()).expect("longer than before");
-        }),
-        (Some(Bug::ExclusionForgotten), Job::Add(ask)) => change_intervals(ask, |intervals| {
-            let first = intervals[0].blocks().0;
-            let end = intervals[intervals.len() - 1].last();
-            let later = intervals
-                .iter()
-                .position(|interval| interval.blocks().1 > first);
-            if let Some(later) = later {
-                intervals[later] =
-                    Interval::new(intervals[later].first(), end).expect("longer than before");
-                intervals.truncate(later + 1);
-            }
-        }),
-        _ => {}
+/// What an ADD asks for instead of what it should.
+pub fn twist_ask(bug: Option<Bug>, ask: &mut Ask) {
+    if bug == Some(Bug::NetworkForgotten) {
+        ask.attachment.network = Name::new("net").expect("a name");
     }
-    job
+    for want in &mut ask.wants {
+        let cidr = Interval::of(want.range.cidr);
+        if let Choice::Lowest(intervals) = &mut want.choice {
+            twist_intervals(bug, cidr, intervals);
+        }
+    }
 }
 
-fn change_intervals(ask: &mut Ask, change: impl Fn(&mut Vec<Interval>)) {
-    for want in &mut ask.wants {
-        if let Choice::Lowest(intervals) = &mut want.choice {
-            change(intervals);
+fn twist_intervals(bug: Option<Bug>, cidr: Interval, intervals: &mut Vec<Interval>) {
+    let (first, last) = (intervals[0], intervals[intervals.len() - 1]);
+    let ends_at = |interval: Interval, end| Interval::new(interval.first(), end);
+    match bug {
+        Some(Bug::EndsTooLate) => {
+            let end = last.last().successor().filter(|end| cidr.contains(*end));
+            intervals.pop();
+            intervals.push(end.and_then(|end| ends_at(last, end)).unwrap_or(last));
         }
+        Some(Bug::BeginsTooEarly) => {
+            let begin = first.first().predecessor();
+            let begin = begin.filter(|begin| cidr.contains(*begin));
+            intervals[0] = begin
+                .and_then(|begin| Interval::new(begin, first.last()))
+                .unwrap_or(first);
+        }
+        Some(Bug::BlockEndForgotten) => {
+            *intervals = intervals
+                .iter()
+                .flat_map(|whole| without_block_ends(*whole))
+                .collect();
+        }
+        Some(Bug::ExclusionForgotten) => {
+            let block = first.blocks().0;
+            let later = intervals
+                .iter()
+                .position(|interval| interval.blocks().1 > block);
+            if let Some(later) = later {
+                intervals[later] = ends_at(intervals[later], last.last()).expect("in order");
+                intervals.truncate(later + 1);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The parts of an interval before the last address of each of its first blocks, and the rest.
+fn without_block_ends(mut rest: Interval) -> Vec<Interval> {
+    let mut parts = Vec::new();
+    for _ in 0..8 {
+        let block = rest.blocks().0;
+        let next = block.successor().map(|next| next.address(0));
+        let part = Interval::new(rest.first(), block.address(u8::MAX - 1));
+        let after = next.and_then(|next| Interval::new(next, rest.last()));
+        let (Some(part), Some(after)) = (part, after) else {
+            break;
+        };
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    parts
+}
+
+/// What a DEL is about instead of what it should be.
+pub fn twist_del(bug: Option<Bug>, attachment: &mut Attachment, queues: &mut Vec<QueueId>) {
+    match bug {
+        Some(Bug::NetworkForgotten) => attachment.network = Name::new("net").expect("a name"),
+        Some(Bug::DelLeavesTicket) => queues.clear(),
+        _ => {}
     }
 }
