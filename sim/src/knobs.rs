@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use whereabouts::address::{Address, Interval, Pool, Range, RangeSpec};
 use whereabouts::clock::Chance;
@@ -119,11 +120,12 @@ impl Shape {
                 vec![plain("10.0.0.128/25")],
                 vec![plain("fd00::/118"), plain("10.0.0.0/22")],
             ],
-            Self::Scattered => vec![
-                vec![scattered()],
-                vec![plain("10.0.3.4/31")],
-                vec![plain("10.0.11.5/32")],
-            ],
+            Self::Scattered => {
+                let mut configs = vec![vec![scattered()]; 6];
+                configs.push(vec![plain("10.0.3.4/31")]);
+                configs.push(vec![plain("10.0.9.5/32")]);
+                configs
+            }
             Self::SecondBlock => vec![vec![range(
                 "10.0.0.0/22",
                 &["10.0.1.2/31", "10.0.1.6/32", "10.0.1.128/25"],
@@ -146,20 +148,28 @@ impl Shape {
     fn pods_per_node(self, nodes: u64) -> Option<u64> {
         (self == Self::Burst).then(|| 280 / nodes)
     }
+
+    /// How long every pod lives at least: a crowd all at the same time.
+    pub fn least_life(self) -> Duration {
+        match self {
+            Self::Burst => Duration::from_secs(1),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
-/// The fifth address of each of sixteen blocks.
+/// The fifth address of each of eleven blocks.
 fn scattered() -> Range {
     let between = |block: u8| {
         let (from, until) = (format!("10.0.{block}.6"), format!("10.0.{}.4", block + 1));
         Interval::new(address(&from), address(&until)).expect("in order")
     };
-    let ends = [("10.0.0.0", "10.0.0.4"), ("10.0.15.6", "10.0.15.255")];
+    let ends = [("10.0.0.0", "10.0.0.4"), ("10.0.10.6", "10.0.15.255")];
     let ends = ends.map(|(from, until)| Interval::new(address(from), address(until)));
     let ends = ends.into_iter().map(|end| end.expect("in order"));
     range_without(
         "10.0.0.0/20",
-        (0..15).map(between).chain(ends).collect(),
+        (0..10).map(between).chain(ends).collect(),
         &[],
     )
 }
@@ -240,7 +250,11 @@ impl Knobs {
             pods_per_node: crowd.unwrap_or(pods),
             rounds: if crowd.is_some() { 1 } else { rounds },
             delay_us: pick(&[100, 500, 3_000]),
-            pause_us: pick(&[0, 1_000, 20_000, 2_000_000]),
+            pause_us: if crowd.is_some() {
+                0
+            } else {
+                pick(&[0, 1_000, 20_000, 2_000_000])
+            },
             faults,
             nameless: chance.below(5) == 0,
             mixed: chance.below(5) == 0,

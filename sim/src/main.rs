@@ -13,8 +13,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
-use whereabouts_sim::judge::Finding;
-use whereabouts_sim::planted::{Bug, first_found};
+use whereabouts_sim::planted::{Bug, Home, first_found};
 use whereabouts_sim::run::{Verdict, knobs_of, run};
 use whereabouts_sim::shrink::shrink;
 use whereabouts_sim::totals::Totals;
@@ -61,6 +60,9 @@ enum Command {
         /// After how many seeds to give up.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
+        /// Only this bug.
+        #[arg(long, value_parser = parse_bug)]
+        bug: Option<Bug>,
     },
 }
 
@@ -87,7 +89,7 @@ fn main() -> ExitCode {
         Command::Run { seeds, json } => run_many(seeds, json.as_deref()),
         Command::Replay { seed, trace, bug } => replay(seed, trace, bug),
         Command::Exhaustive => explore(),
-        Command::Planted { seeds } => find_planted(seeds),
+        Command::Planted { seeds, bug } => find_planted(seeds, bug),
     };
     if held {
         ExitCode::SUCCESS
@@ -192,29 +194,37 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn find_planted(seeds: u64) -> bool {
+fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
+    let bugs: Vec<Bug> = match only {
+        Some(bug) => vec![bug],
+        None => Bug::ALL.to_vec(),
+    };
     let started = Instant::now();
     println!(
         "{:<24}{:>6}{:>9}{:>14}  what",
         "bug", "seeds", "promise", "interleavings"
     );
-    let results = on_all_cores(Bug::ALL.len(), |index| {
-        let bug = Bug::ALL[index];
-        (first_found(bug, seeds), exhaustive::hunt(bug))
+    let results = on_all_cores(bugs.len(), |index| {
+        let bug = bugs[index];
+        let in_histories = match bug.home() {
+            Some(Home::World(_)) => None,
+            Some(Home::Shape(_)) | None => first_found(bug, seeds),
+        };
+        (in_histories, exhaustive::hunt(bug))
     });
-    for (bug, (history, world)) in Bug::ALL.iter().zip(&results) {
+    for (bug, (history, world)) in bugs.iter().zip(&results) {
         let nothing = || "-".to_owned();
         let seed = history
             .as_ref()
-            .map_or_else(nothing, |(seed, _)| (seed + 1).to_string());
+            .map_or_else(nothing, |found| found.histories.to_string());
         let promise = history
             .as_ref()
-            .map_or_else(nothing, |(_, finding)| finding.promise.to_string());
+            .map_or_else(nothing, |found| found.finding.promise.to_string());
         let interleavings = world
             .as_ref()
             .map_or_else(nothing, |found| found.interleavings.to_string());
         let what = match (history, world) {
-            (Some((_, Finding { text, .. })), _) => text.clone(),
+            (Some(found), _) => found.finding.text.clone(),
             (None, Some(found)) => {
                 format!("{} ({}, {} faults)", found.what, found.world, found.faults)
             }

@@ -1,5 +1,7 @@
 //! One history, from its seed to its verdict.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -65,12 +67,14 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
     let runtime = Runtime::new(cluster.clone());
     let places =
         (0..knobs.nodes).flat_map(|node| (0..knobs.pods_per_node).map(move |place| (node, place)));
-    let pods: Vec<TaskId> = places
-        .map(|(node, place)| {
-            let runtime = runtime.clone();
-            world.spawn(async move { runtime.run_pods(NodeId(node), place).await })
-        })
-        .collect();
+    let pods_left = Rc::new(Cell::new(knobs.nodes * knobs.pods_per_node));
+    for (node, place) in places {
+        let (runtime, left) = (runtime.clone(), pods_left.clone());
+        world.spawn(async move {
+            runtime.run_pods(NodeId(node), place).await;
+            left.set(left.get() - 1);
+        });
+    }
     world.spawn(nemesis::haunt(cluster.clone(), runtime.clone()));
     let mut last: Option<TaskId> = None;
     let mut steps = 0_u64;
@@ -82,7 +86,7 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
             Step::Waited(by) => cluster.pass(by),
             Step::Idle => break,
         }
-        let pods_left = pods.iter().any(|pod| world.is_alive(*pod));
+        let pods_left = pods_left.get() > 0;
         if calm_since.is_none() && (!pods_left || world.elapsed() > FAULTS_END) {
             cluster.log(&"world", format_args!("nothing fails any more"));
             cluster.calm_down();

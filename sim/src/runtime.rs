@@ -101,7 +101,9 @@ impl Runtime {
                 self.add(node, lost, ask).await;
             }
         }
-        self.idle(self.0.cluster.knobs().pause_us).await;
+        let knobs = self.0.cluster.knobs();
+        self.0.cluster.world().sleep(knobs.shape.least_life()).await;
+        self.idle(knobs.pause_us).await;
         for ask in &asks {
             if self.node(node).lost.get() != lost {
                 // The node came back without its pods: nobody deletes them.

@@ -58,22 +58,14 @@ impl Ready {
         }
     }
 
-    /// Takes out one that is not paused, at a place that `chance` chooses.
+    /// Takes out the first that is not paused, from a place on that `chance` chooses.
     fn choose(&self, paused: &BTreeSet<TaskId>, chance: &Chance) -> Option<TaskId> {
         let mut ready = self.lock();
-        let place = |count: usize| usize::try_from(chance.below(count as u64)).ok();
-        if paused.is_empty() {
-            let place = place(ready.len())?;
-            return (place < ready.len()).then(|| ready.remove(place));
-        }
-        let runnable: Vec<TaskId> = ready
-            .iter()
-            .filter(|id| !paused.contains(id))
-            .copied()
-            .collect();
-        let chosen = *runnable.get(place(runnable.len())?)?;
-        ready.retain(|id| *id != chosen);
-        Some(chosen)
+        let count = ready.len();
+        let first = usize::try_from(chance.below(count as u64)).expect("below a small number");
+        let mut places = (0..count).map(|further| (first + further) % count);
+        let place = places.find(|place| !paused.contains(&ready[*place]))?;
+        Some(ready.remove(place))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<TaskId>> {

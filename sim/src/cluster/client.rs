@@ -70,7 +70,13 @@ impl Client {
         act: impl FnOnce(&mut State) -> Result<T, Unavailable> + 'static,
     ) -> Result<Result<T, Unavailable>, NoAnswer> {
         self.identity.step.set(step);
-        if needs == Needs::Write && self.cluster.strikes(Fault::Stalled) {
+        // What a holder has decided on grows old while it is stopped: the more often.
+        let occasions = match (needs, step) {
+            (Needs::Write, Step::Batch) => 5,
+            (Needs::Write, _) => 1,
+            (Needs::Member | Needs::Leader, _) => 0,
+        };
+        if (0..occasions).any(|_| self.cluster.strikes(Fault::Stalled)) {
             self.stall().await;
         }
         {
@@ -101,10 +107,10 @@ impl Client {
             return;
         };
         let ttl_ms = u64::try_from(limits::TICKET_TTL_S * 1_000).expect("positive");
-        let pause_ms = if world.chance().below(2) == 0 {
-            ttl_ms + world.chance().below(1_500)
-        } else {
-            world.chance().below(3 * ttl_ms)
+        let pause_ms = match world.chance().below(4) {
+            0 => world.chance().below(1_000),
+            1 => world.chance().below(3 * ttl_ms),
+            _ => ttl_ms + world.chance().below(1_500),
         };
         let pause = Duration::from_millis(pause_ms);
         self.cluster.count_fault(Fault::Stalled, &self.identity);

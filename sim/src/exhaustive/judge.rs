@@ -139,6 +139,7 @@ pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<
         let Ok(Key::Claim(attachment)) = setting.keys.decode(&entry.key) else {
             continue;
         };
+        let claim = record::decode_claim(&entry.value).map_err(|error| error.to_string())?;
         let of_attachment = |number: &usize| *setting.verbs[*number].attachment() == attachment;
         let numbers = (0..setting.verbs.len()).filter(of_attachment);
         let may_be = numbers.clone().any(|number| {
@@ -151,7 +152,7 @@ pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<
                         && matches!(del.over, Some((_, Some(_))))
                 })
             };
-            matches!(setting.verbs[number], Verb::Add(_))
+            matches!(&setting.verbs[number], Verb::Add(ask) if ask.is_met_by(&claim))
                 && match add.over {
                     None => add.begun.is_some(),
                     Some((over, Some(_))) => over == moment.steps,

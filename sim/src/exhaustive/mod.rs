@@ -38,7 +38,7 @@ use moment::Budget;
 pub use report::{Report, Row};
 use scenario::{Faults, SCENARIOS, Scenario};
 
-use crate::planted::Bug;
+use crate::planted::{Bug, Home};
 
 /// Explores all scenarios, without and with a fault, on so many threads.
 pub fn run_all(threads: usize) -> Report {
@@ -96,25 +96,35 @@ pub struct Found {
 }
 
 /// Steps in one world after which a planted bug is looked for in the next.
-const HUNTING_STEPS: u64 = 30_000;
+const HUNTING_STEPS: u64 = 4_000;
 
-/// Looks for a planted bug in one world after the other, first without a fault, then with one.
+/// Looks for a planted bug in the world that is made for it, or else in one after the other, first
+/// without a fault, then with one.
 pub fn hunt(bug: Bug) -> Option<Found> {
+    if let Some(Home::World(name)) = bug.home() {
+        let mut worlds = SCENARIOS.iter();
+        let world = worlds.find(|world| world.name == name);
+        return hunt_in(world.expect("it is one of them"), 0, bug, u64::MAX);
+    }
     let worlds = [0, 1].into_iter().flat_map(|faults| {
         let worlds = SCENARIOS.iter();
         worlds
             .filter(move |world| faults == 0 || world.faults != Faults::None)
             .map(move |world| (world, faults))
     });
-    worlds.into_iter().find_map(|(world, faults)| {
-        let explorer = Explorer::new(world, budget(world, faults), Some(bug));
-        let (what, interleavings) = explorer.first_finding(HUNTING_STEPS)?;
-        Some(Found {
-            world: world.name,
-            faults,
-            interleavings,
-            what,
-        })
+    worlds
+        .into_iter()
+        .find_map(|(world, faults)| hunt_in(world, faults, bug, HUNTING_STEPS))
+}
+
+fn hunt_in(world: &'static Scenario, faults: u8, bug: Bug, most: u64) -> Option<Found> {
+    let explorer = Explorer::new(world, budget(world, faults), Some(bug));
+    let (what, interleavings) = explorer.first_finding(most)?;
+    Some(Found {
+        world: world.name,
+        faults,
+        interleavings,
+        what,
     })
 }
 

@@ -226,6 +226,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "queue, impatient: ADD a, ADD a of two ranges || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("b", R)], &[Add("a", R), Add("a", FOUR_SIX)]],
+        deadline_ms: SHORT_MS,
+        faults: Faults::None,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
         name: "queue: ADD a || ADD b, one address",
         foreign: Some(Leaves),
         processes: &[&[Add("a", ONE)], &[Add("b", ONE)]],

@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::history::History;
 use crate::judge::Finding;
+use crate::knobs::{Knobs, Shape};
 use crate::run::{knobs_of, run};
 
 pub use twist::{
@@ -108,12 +109,60 @@ bugs! {
     DeadlineForgotten,
 }
 
-/// The first seed of `seeds` whose history finds `bug`, and what it finds.
-pub fn first_found(bug: Bug, seeds: u64) -> Option<(u64, Finding)> {
-    (0..seeds).find_map(|seed| {
-        let verdict = run(seed, &knobs_of(seed), Some(bug), &History::default());
-        verdict.finding.map(|finding| (seed, finding))
-    })
+/// Where a bug shows that seldom does elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In histories of this shape; those of others are passed over.
+    Shape(Shape),
+    /// In this world of the exhaustive mode.
+    World(&'static str),
+}
+
+impl Bug {
+    /// Where the bug is looked for alone, if anywhere.
+    pub fn home(self) -> Option<Home> {
+        match self {
+            Self::AbsentBlockHalfChecked => Some(Home::Shape(Shape::Burst)),
+            Self::ReadMoreLater => Some(Home::Shape(Shape::Scattered)),
+            Self::RemadeTicketServed => Some(Home::World(
+                "queue, impatient: ADD a, ADD a of two ranges || ADD b",
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// A planted bug, found in a history.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The history's seed.
+    pub seed: u64,
+    /// Histories until then, this one included.
+    pub histories: u64,
+    /// What is wrong.
+    pub finding: Finding,
+}
+
+/// The first of so many histories that finds `bug`.
+pub fn first_found(bug: Bug, most: u64) -> Option<Found> {
+    let suits = |knobs: &Knobs| match bug.home() {
+        Some(Home::Shape(shape)) => knobs.shape == shape,
+        Some(Home::World(_)) | None => true,
+    };
+    let seeds = (0..).map(|seed| (seed, knobs_of(seed)));
+    let suited = seeds.filter(|(_, knobs)| suits(knobs));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    (1..)
+        .zip(suited.take(most))
+        .find_map(|(histories, (seed, knobs))| {
+            let verdict = run(seed, &knobs, Some(bug), &History::default());
+            let finding = verdict.finding?;
+            Some(Found {
+                seed,
+                histories,
+                finding,
+            })
+        })
 }
 
 impl fmt::Display for Bug {
