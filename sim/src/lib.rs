@@ -21,6 +21,7 @@ pub mod linearizable;
 pub mod nemesis;
 pub mod planted;
 pub mod process;
+pub mod replay;
 pub mod run;
 pub mod runtime;
 pub mod shrink;

@@ -5,21 +5,25 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
 use whereabouts_sim::planted::{Bug, Home, first_found};
+use whereabouts_sim::replay::{Replay, parse_bug};
 use whereabouts_sim::run::{Verdict, knobs_of, run};
-use whereabouts_sim::shrink::shrink;
+use whereabouts_sim::shrink::{Failing, shrink};
 use whereabouts_sim::totals::Totals;
 
 /// Runs the plugin's code on many simulated nodes against a simulated etcd that fails, and judges
 /// every revision. One seed gives one history, byte for byte.
+///
+/// Begin with `run --seeds 0..1000`. What it finds it makes smaller, and prints as a `replay` line; with
+/// `--trace`, that line shows what happens.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -41,26 +45,25 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Run one history again.
+    /// Run one history again, all of it or what was left when it was made smaller.
     Replay {
-        /// Its seed.
-        #[arg(long)]
-        seed: u64,
+        #[command(flatten)]
+        replay: Replay,
         /// Print what happens, a line an event.
         #[arg(long)]
         trace: bool,
-        /// With this bug planted.
-        #[arg(long, value_parser = parse_bug)]
-        bug: Option<Bug>,
     },
     /// Explore small worlds completely: every interleaving of store calls, with up to one fault.
     Exhaustive,
-    /// Plant each bug of the catalogue, and see that it is found.
+    /// Plant each bug of the catalogue, and see that it is found: after how many histories, and after
+    /// how many interleavings of a small world.
+    ///
+    /// Exit status: 0 if each was found in one of the two.
     Planted {
-        /// After how many seeds to give up.
+        /// After how many histories to give up.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
-        /// Only this bug.
+        /// Only this bug, and make the history that finds it smaller.
         #[arg(long, value_parser = parse_bug)]
         bug: Option<Bug>,
     },
@@ -75,19 +78,10 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     Ok(number(from)?..number(until)?)
 }
 
-fn parse_bug(text: &str) -> Result<Bug, String> {
-    let found = Bug::ALL
-        .iter()
-        .find(|bug| bug.to_string().eq_ignore_ascii_case(text));
-    found
-        .copied()
-        .ok_or_else(|| format!("no such bug; there are {:?}", Bug::ALL))
-}
-
 fn main() -> ExitCode {
     let held = match Arguments::parse().command {
         Command::Run { seeds, json } => run_many(seeds, json.as_deref()),
-        Command::Replay { seed, trace, bug } => replay(seed, trace, bug),
+        Command::Replay { replay, trace } => run_again(&replay, trace),
         Command::Exhaustive => explore(),
         Command::Planted { seeds, bug } => find_planted(seeds, bug),
     };
@@ -103,14 +97,21 @@ const LARGE: u64 = 10_000;
 
 fn run_many(seeds: Range<u64>, json: Option<&std::path::Path>) -> bool {
     let started = Instant::now();
-    let (totals, failures) = run_parallel(seeds.clone());
+    let sum = run_parallel(&seeds, started);
+    let Sum {
+        totals,
+        failed,
+        shown,
+        ..
+    } = sum;
     let took = started.elapsed().as_secs_f64();
     print!("{totals}");
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let per_minute = totals.executions() as f64 / took * 60.0;
     println!("\n{took:.1} s, {per_minute:.0} verbs per minute");
-    for (seed, verdict) in &failures {
-        report(*seed, verdict);
+    println!("{failed} findings");
+    for (seed, verdict) in &shown {
+        report(*seed, None, verdict);
     }
     let (faults, steps) = totals.untouched();
     let thorough = seeds.end - seeds.start < LARGE || (faults.is_empty() && steps.is_empty());
@@ -118,69 +119,103 @@ fn run_many(seeds: Range<u64>, json: Option<&std::path::Path>) -> bool {
         println!("never struck: {faults:?}; never struck in: {steps:?}");
     }
     if let Some(path) = json {
-        let written = std::fs::write(path, to_json(&totals, failures.len(), took).to_string());
+        let written = std::fs::write(path, to_json(&totals, failed, took).to_string());
         if let Err(error) = written {
             eprintln!("{}: {error}", path.display());
             return false;
         }
     }
-    failures.is_empty() && thorough
+    failed == 0 && thorough
 }
 
 /// Seeds that one core takes at a time.
 const PORTION: u64 = 64;
 
-fn run_parallel(seeds: Range<u64>) -> (Totals, BTreeMap<u64, Verdict>) {
-    let portions = (seeds.end - seeds.start).div_ceil(PORTION);
-    let results = on_all_cores(usize::try_from(portions).expect("it fits"), |index| {
-        let from = seeds.start + index as u64 * PORTION;
+/// Failing histories that are kept, to be made smaller and shown; the others are counted.
+const MOST_SHOWN: usize = 10;
+
+/// How often the progress is told on standard error.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// What many histories came to: of a size that does not grow with their number.
+#[derive(Default)]
+struct Sum {
+    totals: Totals,
+    failed: u64,
+    shown: BTreeMap<u64, Verdict>,
+    told: Duration,
+}
+
+impl Sum {
+    fn add(&mut self, totals: &Totals, failures: Vec<(u64, Verdict)>) {
+        self.totals.add(totals);
+        self.failed += failures.len() as u64;
+        self.shown.extend(failures);
+        while self.shown.len() > MOST_SHOWN {
+            self.shown.pop_last();
+        }
+    }
+
+    fn tell(&mut self, took: Duration, all: u64) {
+        if took >= self.told + TELL_EVERY {
+            self.told = took;
+            let (histories, failed) = (self.totals.histories, self.failed);
+            eprintln!(
+                "{:>6.0} s: {histories} of {all} histories, {failed} findings",
+                took.as_secs_f64()
+            );
+        }
+    }
+}
+
+fn run_parallel(seeds: &Range<u64>, started: Instant) -> Sum {
+    let all = seeds.end - seeds.start;
+    let sum = Mutex::new(Sum::default());
+    on_all_cores(all.div_ceil(PORTION), |index| {
+        let from = seeds.start + index * PORTION;
         let mut totals = Totals::default();
-        let mut failures = BTreeMap::new();
+        let mut failures = Vec::new();
         for seed in from..(from + PORTION).min(seeds.end) {
             let verdict = run(seed, &knobs_of(seed), None, &History::default());
             totals.add(&verdict.totals);
             if verdict.finding.is_some() {
-                failures.insert(seed, verdict);
+                failures.push((seed, verdict));
             }
         }
-        (totals, failures)
+        let mut sum = sum.lock().expect("no thread panics with it");
+        sum.add(&totals, failures);
+        sum.tell(started.elapsed(), all);
     });
-    let mut sum = Totals::default();
-    let mut all_failures = BTreeMap::new();
-    for (totals, failures) in results {
-        sum.add(&totals);
-        all_failures.extend(failures);
-    }
-    (sum, all_failures)
+    sum.into_inner().expect("no thread panics with it")
 }
 
-fn report(seed: u64, verdict: &Verdict) {
+fn report(seed: u64, bug: Option<Bug>, verdict: &Verdict) {
     let Some(finding) = &verdict.finding else {
         return;
     };
-    println!("\nseed {seed}: {finding}");
-    println!("  knobs: {}", verdict.knobs);
-    let small = shrink(seed, &verdict.knobs, finding.promise);
+    println!("\nseed {seed}: {finding}\n  {}", verdict.knobs);
+    let promise = finding.promise;
+    let small = shrink(Failing { seed, bug, promise }, &verdict.knobs);
     println!("  as small as it gets: {}", small.knobs);
-    println!("  again: cargo run --release -p whereabouts-sim -- replay --trace --seed {seed}");
+    println!("  {}", Replay::of(seed, bug, &small.knobs));
 }
 
-fn replay(seed: u64, trace: bool, bug: Option<Bug>) -> bool {
+fn run_again(replay: &Replay, trace: bool) -> bool {
     let history = if trace {
         History::kept()
     } else {
         History::default()
     };
-    let verdict = run(seed, &knobs_of(seed), bug, &history);
+    let (seed, knobs) = (replay.seed, replay.knobs());
+    let verdict = run(seed, &knobs, replay.bug, &history);
     for line in history.lines() {
         println!("{line}");
     }
-    let held = verdict.finding.is_none();
-    match verdict.finding {
+    match &verdict.finding {
         Some(finding) => println!("seed {seed}: {finding}"),
         None => println!("seed {seed}: every promise held"),
     }
-    held
+    verdict.finding.is_none()
 }
 
 fn explore() -> bool {
@@ -204,15 +239,21 @@ fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
         "{:<24}{:>6}{:>9}{:>14}  what",
         "bug", "seeds", "promise", "interleavings"
     );
-    let results = on_all_cores(bugs.len(), |index| {
-        let bug = bugs[index];
+    let results = Mutex::new(BTreeMap::new());
+    on_all_cores(bugs.len() as u64, |index| {
+        let bug = bugs[usize::try_from(index).expect("below the length")];
         let in_histories = match bug.home() {
             Some(Home::World(_)) => None,
             Some(Home::Shape(_)) | None => first_found(bug, seeds),
         };
-        (in_histories, exhaustive::hunt(bug))
+        let found = (in_histories, exhaustive::hunt(bug));
+        results
+            .lock()
+            .expect("no thread panics with it")
+            .insert(bug, found);
     });
-    for (bug, (history, world)) in bugs.iter().zip(&results) {
+    let results = results.into_inner().expect("no thread panics with it");
+    for (bug, (history, world)) in &results {
         let nothing = || "-".to_owned();
         let seed = history
             .as_ref()
@@ -234,14 +275,22 @@ fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
         println!("{name:<24}{seed:>6}{promise:>9}{interleavings:>14}  {what}");
     }
     println!("{:.1} s", started.elapsed().as_secs_f64());
+    if let (Some(bug), Some((Some(found), _))) = (only, results.values().next()) {
+        let verdict = run(
+            found.seed,
+            &knobs_of(found.seed),
+            Some(bug),
+            &History::default(),
+        );
+        report(found.seed, Some(bug), &verdict);
+    }
     let found = |(history, world): &(Option<_>, Option<_>)| history.is_some() || world.is_some();
-    results.iter().all(found)
+    results.values().all(found)
 }
 
-/// `work` on each of `count` pieces, in any order; the results in theirs.
-fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
+/// `work` on each of `count` pieces, in any order.
+fn on_all_cores(count: u64, work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
     thread::scope(|scope| {
         for _ in 0..cores() {
             scope.spawn(|| {
@@ -250,23 +299,14 @@ fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
                     if index >= count {
                         return;
                     }
-                    let result = work(index);
-                    results
-                        .lock()
-                        .expect("no thread panics with it")
-                        .insert(index, result);
+                    work(index);
                 }
             });
         }
     });
-    results
-        .into_inner()
-        .expect("no thread panics with it")
-        .into_values()
-        .collect()
 }
 
-fn to_json(totals: &Totals, failures: usize, took: f64) -> serde_json::Value {
+fn to_json(totals: &Totals, failures: u64, took: f64) -> serde_json::Value {
     let faults: BTreeMap<String, u64> = totals
         .faults
         .iter()

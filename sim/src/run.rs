@@ -30,7 +30,7 @@ const FAULTS_END: Duration = Duration::from_secs(120);
 /// Virtual time in which everything must end, once nothing fails any more.
 const PROGRESS: Duration = Duration::from_secs(1_200);
 
-/// Steps of the scheduler in which everything must end: a hundred times more than it takes.
+/// Steps of the scheduler in which everything must end: ten times more than the longest takes.
 const MOST_STEPS: u64 = 3_000_000;
 
 /// What came of a history.
@@ -40,6 +40,8 @@ pub struct Verdict {
     pub knobs: Knobs,
     /// What it came to.
     pub totals: Totals,
+    /// Faults that struck, or would have: they are numbered from 0.
+    pub faults: u64,
     /// The first promise that was broken.
     pub finding: Option<Finding>,
 }
@@ -119,6 +121,7 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
     Verdict {
         knobs: knobs.clone(),
         totals,
+        faults: cluster.faults(),
         finding,
     }
 }

@@ -1,17 +1,24 @@
-//! The simulator itself: one seed gives one history, histories keep the promises, and planted bugs
-//! break them.
+//! The simulator itself: one seed gives one history, histories keep the promises, planted bugs break
+//! them, and a failing history can be made small and run again.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
+use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
 use whereabouts_sim::planted::{Bug, first_found};
+use whereabouts_sim::replay::Replay;
 use whereabouts_sim::run::{knobs_of, run};
+use whereabouts_sim::shrink::{Failing, shrink};
+
+fn simulator(line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_whereabouts-sim"))
+        .args(line.split(' '))
+        .output()
+        .expect("the simulator was built for this test")
+}
 
 fn trace_of(seed: u64) -> Vec<u8> {
-    let output = Command::new(env!("CARGO_BIN_EXE_whereabouts-sim"))
-        .args(["replay", "--trace", "--seed", &seed.to_string()])
-        .output()
-        .expect("the simulator was built for this test");
+    let output = simulator(&format!("replay --trace --seed {seed}"));
     assert!(output.status.success(), "seed {seed}");
     output.stdout
 }
@@ -28,36 +35,85 @@ fn one_seed_gives_one_history_byte_for_byte_in_two_processes() {
 
 #[test]
 fn histories_keep_every_promise() {
-    for seed in 0..80 {
+    for seed in 0..60 {
         let verdict = run(seed, &knobs_of(seed), None, &History::default());
         assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
     }
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 14] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 17] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::ServedOutOfOrder, &[4]),
     (Bug::NextNotTouched, &[10]),
-    (Bug::StaleReads, &[4, 8]),
-    (Bug::ReleaseUnguarded, &[2, 9]),
+    (Bug::ReadMoreLater, &[4]),
+    (Bug::UnknownAsSuccess, &[6, 9]),
+    (Bug::ReleaseUnguarded, &[1, 2, 9]),
     (Bug::TwoTransactions, &[2, 5]),
     (Bug::NextBlockNotMade, &[2]),
     (Bug::FullNotMovedBack, &[2]),
     (Bug::ZeroCountedAsFree, &[2]),
-    (Bug::NetworkForgotten, &[3, 6, 9]),
     (Bug::GcWithoutList, &[9]),
     (Bug::DelSwallowsFailure, &[8]),
+    (Bug::EndsTooLate, &[3]),
     (Bug::BeginsTooEarly, &[3]),
+    (Bug::ExclusionForgotten, &[3]),
+    (Bug::DeadlineForgotten, &[10]),
 ];
 
 #[test]
 fn planted_bugs_are_found_as_what_they_break() {
     for (bug, promises) in QUICKLY_FOUND {
-        let found = first_found(bug, 60);
-        let (seed, finding) = found.unwrap_or_else(|| panic!("not found: {}", bug.description()));
-        let found = promises.contains(&finding.promise);
-        assert!(found, "{bug}, seed {seed}: {finding}");
+        let found = first_found(bug, 30);
+        let found = found.unwrap_or_else(|| panic!("not found: {}", bug.description()));
+        let promise = found.finding.promise;
+        assert!(promises.contains(&promise), "{bug}: {found:?}");
     }
+}
+
+#[test]
+fn planted_bugs_are_found_in_small_worlds() {
+    for bug in [
+        Bug::CancelledTicketServed,
+        Bug::RemadeTicketServed,
+        Bug::UnknownAsFailure,
+        Bug::FenceForgotten,
+    ] {
+        assert!(exhaustive::hunt(bug).is_some(), "{}", bug.description());
+    }
+}
+
+#[test]
+fn a_finding_is_made_small_and_its_line_finds_it_again() {
+    let bug = Bug::UnknownAsSuccess;
+    let found = first_found(bug, 30).expect("it is quickly found");
+    let (seed, promise) = (found.seed, found.finding.promise);
+    let failing = Failing {
+        seed,
+        bug: Some(bug),
+        promise,
+    };
+    let small = shrink(failing, &knobs_of(seed));
+    let only = small.knobs.only.clone().expect("some faults are left out");
+    assert!((1..=3).contains(&only.len()), "{}", small.knobs);
+    let line = Replay::of(seed, Some(bug), &small.knobs).to_string();
+    let output = simulator(&line);
+    let finding = format!("seed {seed}: {}", small.finding.expect("it fails"));
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(said.trim(), finding, "{line}");
+    assert!(!output.status.success());
+}
+
+#[test]
+fn what_is_shipped_is_built_without_the_simulator() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "whereabouts", "--edges", "all"])
+        .args(["--prefix", "none", "--offline", "--locked"])
+        .output()
+        .expect("cargo runs this test");
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    let has = |package: &str| tree.lines().any(|line| line.starts_with(package));
+    assert!(has("whereabouts v") && has("etcd-client v"), "{tree}");
+    assert!(!has("whereabouts-sim "), "{tree}");
 }
