@@ -305,6 +305,11 @@ async fn execute(client: &Client, job: Job) -> Answer {
             judge.short(identity.id, &Shortage::Taken(held));
             (Answer::Refused, End::Refused)
         }
+        // Of two ADDs at once, the other was given the very address that this one requests.
+        Err(error @ Error::AddedAgain { .. }) if identity.verb == Verb::Add => {
+            cluster.log(identity, format_args!("{error}"));
+            (Answer::Refused, End::Refused)
+        }
         Err(error @ (Error::Full(_) | Error::HoldsOther { .. })) => {
             cluster.log(identity, format_args!("{error}"));
             (Answer::Refused, End::Refused)

@@ -51,8 +51,8 @@ pub fn written_by_newer(txn: &mut Txn, state: &State) {
 fn format_of(state: &State, key: &[u8]) -> u8 {
     let view = state.read(&[Read::Key(key.to_vec())], At::Now);
     let entries = view.into_iter().flat_map(|view| view.answers).flatten();
-    let formats = entries.filter_map(|entry| entry.value.first().copied());
-    formats.last().unwrap_or(NEWER)
+    let mut formats = entries.filter_map(|entry| entry.value.first().copied());
+    formats.next().unwrap_or(NEWER)
 }
 
 fn set_format(value: &mut [u8], format: u8) {
