@@ -40,11 +40,6 @@ use scenario::{Faults, SCENARIOS, Scenario};
 
 use crate::planted::{Bug, Home};
 
-/// Explores all scenarios, without and with a fault, on so many threads.
-pub fn run_all(threads: usize) -> Report {
-    run(threads, |_| true)
-}
-
 /// Explores the scenarios that `chosen` chooses, without and with a fault, on so many threads.
 pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
     // The last are the largest, and are begun first.
