@@ -12,6 +12,7 @@ use crate::step::Fault;
 
 /// Which history: a seed, and what of it is left out.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[group(skip)]
 pub struct Replay {
     /// Its seed.
     #[arg(long)]
