@@ -11,7 +11,8 @@ use super::judge::{judge, judge_audit};
 use super::measure::{Cost, milliseconds};
 use super::range::RangeUnderLoad;
 use super::table::Table;
-use super::{Found, Setting};
+use super::Setting;
+use super::report::Found;
 
 /// How `fill` is to be run.
 #[derive(Args)]
@@ -95,7 +96,7 @@ pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String>
     }
     print(&rows);
     let json = rows.iter().map(to_json).collect();
-    Ok(Found { json, complaints })
+    Ok(Found { json, complaints, ..Found::default() })
 }
 
 fn print(rows: &[Row]) {

@@ -2,21 +2,31 @@
 //! table for each scenario. Counted figures are exact, and wrong ones end it with a failure; times
 //! are reported only.
 
+mod arena;
+mod client;
 mod fill;
+mod hot;
 mod judge;
+mod load;
 mod measure;
 mod range;
+mod report;
+mod rivals;
 mod table;
 mod workload;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use serde_json::{Value, json};
-use whereabouts_chaos::cluster::Storage;
+use serde_json::json;
+use whereabouts_chaos::cluster::{Cluster, Storage};
 use whereabouts_chaos::{ending, plugin};
+
+use arena::Arena;
+use report::Found;
 
 /// Measures whereabouts on an etcd of its own.
 #[derive(Parser)]
@@ -39,6 +49,15 @@ struct Arguments {
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// How often the scenarios with ratios are run.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: usize,
+    /// How long a sustained load lasts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    seconds: f64,
+    /// How many clients, one after the other.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
+    clients: Vec<usize>,
     #[command(flatten)]
     fill: fill::Options,
 }
@@ -47,6 +66,8 @@ struct Arguments {
 enum Scenario {
     /// ADD and DEL in a range of more and more claims, IPv4 /8 and IPv6 /64.
     Fill,
+    /// One range and many clients, the rivals beside them.
+    Hot,
 }
 
 /// What every scenario is run with.
@@ -55,14 +76,6 @@ struct Setting {
     storage: Storage,
     seed: u64,
     plugin: PathBuf,
-}
-
-/// What a scenario found.
-struct Found {
-    /// Everything that was measured.
-    json: Value,
-    /// What is not as it must be; each is a failure.
-    complaints: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -90,26 +103,58 @@ fn run(arguments: Arguments) -> Result<Vec<String>, String> {
         members: arguments.members,
         storage: arguments.storage,
         seed: arguments.seed,
-        plugin: arguments.plugin.map_or_else(plugin::build, Ok)?,
+        plugin: arguments.plugin.clone().map_or_else(plugin::build, Ok)?,
     };
-    let mut complaints = Vec::new();
+    let mut all = Found::default();
     let mut measured = serde_json::Map::new();
-    for scenario in arguments.scenarios {
-        let (name, found) = match scenario {
-            Scenario::Fill => ("fill", fill::run(&setting, &arguments.fill)?),
-        };
-        measured.insert(name.to_owned(), found.json);
-        complaints.extend(found.complaints);
+    for scenario in &arguments.scenarios {
+        let mut runs = Vec::new();
+        for _ in 0..arguments.runs {
+            let found = run_scenario(*scenario, &setting, &arguments)?;
+            all.complaints.extend(found.complaints);
+            all.ratios.extend(found.ratios);
+            runs.push(found.json);
+        }
+        let name = scenario.to_possible_value().expect("none is skipped");
+        measured.insert(name.get_name().to_owned(), json!(runs));
     }
+    let ratios = report::print_ratios(&all.ratios);
     if let Some(path) = arguments.json {
         let document = json!({
             "members": setting.members,
             "storage": format!("{:?}", setting.storage).to_lowercase(),
             "seed": setting.seed,
             "scenarios": measured,
+            "ratios": ratios,
         });
         let written = fs::write(&path, format!("{document:#}\n"));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(complaints)
+    Ok(all.complaints)
+}
+
+fn run_scenario(
+    scenario: Scenario,
+    setting: &Setting,
+    arguments: &Arguments,
+) -> Result<Found, String> {
+    let window = Duration::from_secs_f64(arguments.seconds);
+    match scenario {
+        Scenario::Fill => fill::run(setting, &arguments.fill),
+        Scenario::Hot => in_arena(setting, |arena| hot::run(arena, window, &arguments.clients)),
+    }
+}
+
+/// Runs a scenario on a cluster of its own.
+fn in_arena(
+    setting: &Setting,
+    act: impl FnOnce(&Arena<'_>) -> Result<Found, String>,
+) -> Result<Found, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let cluster = Cluster::start(setting.members, setting.storage, &[]);
+    let arena = Arena::new(setting, &runtime, &cluster, cluster.access())?;
+    act(&arena)
 }
