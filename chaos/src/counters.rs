@@ -1,6 +1,7 @@
 //! What was asked of etcd, in its own words: the counters of `/metrics`. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What a cluster was asked, and what it did, since its start or between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Counters {
     /// Messages that streams brought to clients: events of watches, and answers to what was asked
     /// on a stream (`grpc_server_msg_sent_total`).
     pub told: u64,
+    /// Processor time of all members together (`process_cpu_seconds_total`), in milliseconds.
+    pub cpu_ms: u64,
     /// Entries that Raft committed (`etcd_server_proposals_committed_total`): the writes.
     pub commits: u64,
     /// Keys written and deleted (`etcd_mvcc_put_total`, `etcd_mvcc_delete_total`).
@@ -32,6 +35,7 @@ impl Counters {
                 *all.requests.entry(method).or_default() += count;
             }
             all.told += member.told;
+            all.cpu_ms += member.cpu_ms;
             all.commits = all.commits.max(member.commits);
             all.keys_written = all.keys_written.max(member.keys_written);
             all.received_bytes += member.received_bytes;
@@ -44,6 +48,10 @@ impl Counters {
         let mut counters = Self::default();
         let samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
         for (name, value) in samples {
+            if name == "process_cpu_seconds_total" {
+                counters.cpu_ms = milliseconds(value);
+                continue;
+            }
             let Some(value) = whole_number(value).filter(|value| *value > 0) else {
                 continue;
             };
@@ -75,6 +83,7 @@ impl Counters {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             told: self.told - before.told,
+            cpu_ms: self.cpu_ms - before.cpu_ms,
             commits: self.commits - before.commits,
             keys_written: self.keys_written - before.keys_written,
             received_bytes: self.received_bytes - before.received_bytes,
@@ -106,6 +115,13 @@ fn message_of(name: &str) -> Option<Message<'_>> {
         ("msg_sent_total", true) => Some(Message::Told),
         _ => None,
     }
+}
+
+/// Seconds as Prometheus writes them, in whole milliseconds; 0 when they are none.
+fn milliseconds(seconds: &str) -> u64 {
+    let seconds = seconds.parse().ok().map(Duration::try_from_secs_f64);
+    let whole = seconds.and_then(Result::ok).unwrap_or_default();
+    u64::try_from(whole.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A whole number as Prometheus writes it: from 1,000,000 on, with an exponent.

@@ -15,7 +15,7 @@ use super::client::{Client, Connection, Whereabouts};
 use super::load::{self, Load, Numbers};
 use super::measure::Cost;
 use super::range::audited;
-use super::rivals::{CompareRetry, GlobalLock, RangeLock, Raw, RawKind};
+use super::rivals::{CompareRetry, GlobalLock, LockService, RangeLock, Raw, RawKind};
 use super::workload::Workload;
 
 /// Below what the rivals keep their blocks and claims.
@@ -29,7 +29,9 @@ const SIZED_BY: u64 = 20;
 pub(crate) enum Contender {
     /// The production code.
     Whereabouts,
-    /// A lock per range, without batches.
+    /// A lock per range, without batches, with etcd's lock service.
+    LockService,
+    /// The same, with a lock that wakes who is next at once.
     RangeLock,
     /// Compare and retry, without a lock.
     CompareRetry,
@@ -43,7 +45,8 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Whereabouts => "whereabouts",
-            Self::RangeLock => "range lock",
+            Self::LockService => "range lock (etcd's)",
+            Self::RangeLock => "range lock (tuned)",
             Self::CompareRetry => "compare and retry",
             Self::GlobalLock => "global lock",
             Self::Raw(RawKind::Get) => "raw get",
@@ -170,6 +173,17 @@ impl<'c> Arena<'c> {
                 self.take_back(&played)?;
                 Ok(played.cost)
             }
+            Contender::LockService => {
+                let mut connections = self.connections(RIVALS_PREFIX, clients, &ranges);
+                let clients = self.runtime.block_on(async {
+                    let mut made = Vec::with_capacity(clients);
+                    for connection in &mut connections {
+                        made.push(Rc::new(LockService::new(&self.access, connection).await?));
+                    }
+                    Ok::<_, String>(made)
+                })?;
+                self.load(pattern, &clients).map(|load| load.cost)
+            }
             Contender::RangeLock => {
                 let clients = self.connections(RIVALS_PREFIX, clients, &ranges);
                 let clients: Vec<_> = clients.map(|c| Rc::new(RangeLock(c))).collect();
@@ -197,7 +211,7 @@ impl<'c> Arena<'c> {
                     let bytes = match kind {
                         RawKind::ReadAndTransaction | RawKind::Get => self.add_bytes,
                         // As the commit alone.
-                        RawKind::Put | RawKind::Transaction => self.add_bytes * 3 / 4,
+                        RawKind::Put | RawKind::Transaction => self.commit_bytes(),
                     };
                     Raw::new(&self.access, kind, name, bytes).await
                 };
@@ -205,6 +219,11 @@ impl<'c> Arena<'c> {
                 self.load(pattern, &clients).map(|load| load.cost)
             }
         }
+    }
+
+    /// Bytes to etcd of an ADD's transaction, without those of its read.
+    pub(crate) fn commit_bytes(&self) -> usize {
+        self.add_bytes * 3 / 4
     }
 
     /// What is not as it must be when all claims were deleted.

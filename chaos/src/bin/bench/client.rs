@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use whereabouts::clock::{Chance, SystemClock};
+use whereabouts::error::Error;
 use whereabouts::limits;
 use whereabouts::request::Access;
 use whereabouts::session::Session;
@@ -69,12 +70,16 @@ impl Connection {
 pub(crate) struct Whereabouts(pub(crate) Connection);
 
 impl Whereabouts {
+    /// ADD of the pod of this number, with its error as it is.
+    pub(crate) async fn try_add(&self, number: u64) -> Result<IpNet, Error> {
+        let session = self.0.session(Duration::from_millis(limits::ADD_DEADLINE_MS));
+        let held = commands::add(&session, &self.0.workload.ask(number)).await?;
+        Ok(held[0].interface_address())
+    }
+
     /// ADD of the pod of this number.
     pub(crate) async fn add(&self, number: u64) -> Result<IpNet, String> {
-        let session = self.0.session(Duration::from_millis(limits::ADD_DEADLINE_MS));
-        let added = commands::add(&session, &self.0.workload.ask(number)).await;
-        let held = added.map_err(|error| error.details())?;
-        Ok(held[0].interface_address())
+        self.try_add(number).await.map_err(|error| error.details())
     }
 
     /// DEL of the pod of this number.

@@ -9,7 +9,8 @@ use super::rivals::RawKind;
 /// How many clients.
 pub(crate) const CLIENTS: [usize; 5] = [1, 8, 64, 256, 1_000];
 
-const RIVALS: [Contender; 5] = [
+const RIVALS: [Contender; 6] = [
+    Contender::LockService,
     Contender::RangeLock,
     Contender::CompareRetry,
     Contender::GlobalLock,
@@ -18,7 +19,10 @@ const RIVALS: [Contender; 5] = [
 ];
 
 /// How many times as fast as a rival, at so many clients.
-const TARGETS: [(Contender, usize, f64); 5] = [
+const TARGETS: [(Contender, usize, f64); 8] = [
+    (Contender::LockService, 8, 8.0),
+    (Contender::LockService, 64, 4.0),
+    (Contender::LockService, 256, 3.0),
     (Contender::RangeLock, 8, 8.0),
     (Contender::RangeLock, 64, 4.0),
     (Contender::RangeLock, 256, 3.0),

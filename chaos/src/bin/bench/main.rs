@@ -4,14 +4,18 @@
 
 mod arena;
 mod client;
+mod exec;
 mod fill;
 mod hot;
 mod judge;
 mod load;
+mod many;
 mod measure;
+mod pods;
 mod range;
 mod report;
 mod rivals;
+mod storm;
 mod table;
 mod workload;
 
@@ -64,11 +68,31 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// ADD and DEL in a range of more and more claims, IPv4 /8 and IPv6 /64.
-    Fill,
+    /// All of the others.
+    All,
+    /// One operation after the other: the plugin as a process, and a connected client.
+    Exec,
     /// One range and many clients, the rivals beside them.
     Hot,
+    /// 256 clients on 1 to 64 ranges.
+    Many,
+    /// ADD and DEL in a range of more and more claims, IPv4 /8 and IPv6 /64.
+    Fill,
+    /// 500 plugin processes at once on one range.
+    Storm,
+    /// 1,000 pods and 1,000 addresses.
+    Pods1000,
 }
+
+/// The scenarios that `all` stands for, in order.
+const EACH: [Scenario; 6] = [
+    Scenario::Exec,
+    Scenario::Hot,
+    Scenario::Many,
+    Scenario::Fill,
+    Scenario::Storm,
+    Scenario::Pods1000,
+];
 
 /// What every scenario is run with.
 struct Setting {
@@ -107,16 +131,16 @@ fn run(arguments: Arguments) -> Result<Vec<String>, String> {
     };
     let mut all = Found::default();
     let mut measured = serde_json::Map::new();
-    for scenario in &arguments.scenarios {
+    for scenario in chosen(&arguments.scenarios) {
+        println!("\n## {}", name(scenario));
         let mut runs = Vec::new();
         for _ in 0..arguments.runs {
-            let found = run_scenario(*scenario, &setting, &arguments)?;
+            let found = run_scenario(scenario, &setting, &arguments)?;
             all.complaints.extend(found.complaints);
             all.ratios.extend(found.ratios);
             runs.push(found.json);
         }
-        let name = scenario.to_possible_value().expect("none is skipped");
-        measured.insert(name.get_name().to_owned(), json!(runs));
+        measured.insert(name(scenario), json!(runs));
     }
     let ratios = report::print_ratios(&all.ratios);
     if let Some(path) = arguments.json {
@@ -133,6 +157,19 @@ fn run(arguments: Arguments) -> Result<Vec<String>, String> {
     Ok(all.complaints)
 }
 
+fn chosen(scenarios: &[Scenario]) -> Vec<Scenario> {
+    let each = |scenario: &Scenario| match scenario {
+        Scenario::All => EACH.to_vec(),
+        other => vec![*other],
+    };
+    scenarios.iter().flat_map(each).collect()
+}
+
+fn name(scenario: Scenario) -> String {
+    let value = scenario.to_possible_value();
+    value.expect("no scenario is hidden").get_name().to_owned()
+}
+
 fn run_scenario(
     scenario: Scenario,
     setting: &Setting,
@@ -141,6 +178,11 @@ fn run_scenario(
     let window = Duration::from_secs_f64(arguments.seconds);
     match scenario {
         Scenario::Fill => fill::run(setting, &arguments.fill),
+        Scenario::All => unreachable!("it stands for the others"),
+        Scenario::Exec => in_arena(setting, |arena| exec::run(arena, setting)),
+        Scenario::Many => in_arena(setting, |arena| many::run(arena, window)),
+        Scenario::Storm => in_arena(setting, |arena| storm::run(arena, setting)),
+        Scenario::Pods1000 => in_arena(setting, pods::run),
         Scenario::Hot => in_arena(setting, |arena| hot::run(arena, window, &arguments.clients)),
     }
 }

@@ -131,6 +131,7 @@ impl Cost {
             "bytes_to_etcd": self.each(self.spent.received_bytes),
             "bytes_from_etcd": self.each(self.spent.sent_bytes),
             "client_cpu_ms": self.cpu_ms(),
+            "etcd_cpu_ms": self.each(self.spent.cpu_ms),
             "p50_ms": milliseconds(self.percentile(50)),
             "p99_ms": milliseconds(self.percentile(99)),
             "worst_ms": milliseconds(self.percentile(100)),

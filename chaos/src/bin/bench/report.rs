@@ -86,6 +86,7 @@ fn print(rows: &[Row]) {
         "bytes to etcd",
         "bytes from etcd",
         "client CPU ms",
+        "etcd CPU ms",
     ]);
     for row in rows {
         let cost = &row.cost;
@@ -107,6 +108,7 @@ fn print(rows: &[Row]) {
             bytes(cost.spent.received_bytes),
             bytes(cost.spent.sent_bytes),
             format!("{:.2}", cost.cpu_ms()),
+            each(cost.spent.cpu_ms),
         ]);
     }
     println!();

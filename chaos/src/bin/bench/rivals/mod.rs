@@ -3,6 +3,7 @@
 
 mod compare_retry;
 mod global_lock;
+mod lock_service;
 mod range_lock;
 mod raw;
 
@@ -14,6 +15,7 @@ use whereabouts::snapshot::{Query, Snapshot};
 
 pub(crate) use compare_retry::CompareRetry;
 pub(crate) use global_lock::GlobalLock;
+pub(crate) use lock_service::LockService;
 pub(crate) use range_lock::RangeLock;
 pub(crate) use raw::{Raw, RawKind};
 
