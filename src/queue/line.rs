@@ -1,7 +1,8 @@
-//! One process in line: its ticket, the lease it lives by, the watch that tells of both ends.
+//! One process in line: its ticket, the lease it lives by, and the watch that tells of it.
 
 use std::time::Instant;
 
+use futures::future::join;
 use tracing::debug;
 
 use crate::allocator::{Demand, Verdict};
@@ -41,7 +42,6 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) put_unknown: bool,
     id: TicketId,
     key: Vec<u8>,
-    claim_key: Vec<u8>,
 }
 
 impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
@@ -52,20 +52,25 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         demand: &'s Demand,
         queue: &QueueId,
     ) -> Result<Self, Failure> {
-        let attachment = demand.attachment().clone();
-        let claim_key = session.keys().encode(&Key::Claim(attachment.clone()));
         let verb = match demand {
             Demand::Take(_) => QueuedVerb::Add,
             Demand::Release { .. } => QueuedVerb::Del,
         };
         let id = TicketId {
             queue: queue.clone(),
-            attachment,
+            attachment: demand.attachment().clone(),
             verb,
         };
         let key = session.keys().encode(&Key::Ticket(id.clone()));
-        let watch = session.watch(&[claim_key.clone(), key.clone()]).await?;
-        let lease = session.grant().await?;
+        let keys = [key.clone()];
+        let (watch, lease) = match join(session.watch(&keys), session.grant()).await {
+            (Ok(watch), Ok(lease)) => (watch, lease),
+            (Err(failure), Ok(lease)) => {
+                session.settling().revoke(lease.id).await;
+                return Err(failure);
+            }
+            (_, Err(failure)) => return Err(failure),
+        };
         let renew_at = session.clock().now() + lease.ttl / 3;
         Ok(Self {
             session,
@@ -77,7 +82,6 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             put_unknown: false,
             id,
             key,
-            claim_key,
         })
     }
 
@@ -87,10 +91,6 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
 
     pub(super) fn key(&self) -> &[u8] {
         &self.key
-    }
-
-    pub(super) fn claim_key(&self) -> &[u8] {
-        &self.claim_key
     }
 
     /// Puts the ticket, unless the demand is met already or another process of the same attachment

@@ -35,19 +35,20 @@ impl Client for CompareRetry {
         let mut pause = PAUSE;
         loop {
             let snapshot = session.snapshot(&queries).await.map_err(text)?;
+            let Some(plan) = plan_of(&snapshot, &demand)? else {
+                return Ok(());
+            };
             let mut draft = session.draft();
-            plan_of(&snapshot, &demand)?.write(&mut draft, session.clock().since_epoch());
+            plan.write(&mut draft, session.clock().since_epoch());
             match session.commit(draft).await.map_err(text)? {
                 Commit::Done(_) => return Ok(()),
-                Commit::Conflict(_) => {
+                Commit::Conflict(_) | Commit::Unknown(_) => {
                     SystemClock
                         .sleep_until(SystemClock.now() + self.0.chance.jitter(pause))
                         .await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                other @ (Commit::DoneUnread(_) | Commit::Unknown(_)) => {
-                    return Err(format!("{other:?}"));
-                }
+                Commit::DoneUnread(corrupt) => return Err(corrupt.to_string()),
             }
         }
     }

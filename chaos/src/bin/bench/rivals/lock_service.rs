@@ -36,8 +36,11 @@ impl LockService {
         let session = self.connection.session(DEADLINE);
         let demand = Demand::Take(self.connection.workload.ask(number));
         let snapshot = session.snapshot(&reads_of(&demand)).await.map_err(text)?;
+        let Some(plan) = plan_of(&snapshot, &demand)? else {
+            return Ok(());
+        };
         let mut draft = session.draft();
-        plan_of(&snapshot, &demand)?.write(&mut draft, session.clock().since_epoch());
+        plan.write(&mut draft, session.clock().since_epoch());
         match session.commit(draft).await.map_err(text)? {
             Commit::Done(_) => Ok(()),
             other => Err(format!("the lock was held, and yet {other:?}")),

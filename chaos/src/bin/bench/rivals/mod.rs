@@ -32,15 +32,17 @@ fn reads_of(demand: &Demand) -> Vec<Query> {
     [claim].into_iter().chain(blocks).collect()
 }
 
-/// What to write for `demand`, which must be served by what was read.
-fn plan_of(snapshot: &Snapshot, demand: &Demand) -> Result<Plan, String> {
+/// What to write for `demand`, which must be served by what was read; `None` when it was already.
+fn plan_of(snapshot: &Snapshot, demand: &Demand) -> Result<Option<Plan>, String> {
     let budget = Budget {
         compares: limits::TRANSACTION_OPERATIONS,
         operations: limits::TRANSACTION_OPERATIONS,
     };
     let plan = decide(snapshot, std::slice::from_ref(demand), budget);
     match plan.verdicts.as_slice() {
-        [Verdict::Granted(_)] => Ok(plan),
+        [Verdict::Granted(_)] => Ok(Some(plan)),
+        // A commit whose reply was late.
+        [Verdict::Held(_)] => Ok(None),
         other => Err(format!("not granted, but {other:?}")),
     }
 }

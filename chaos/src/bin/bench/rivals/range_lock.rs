@@ -48,8 +48,9 @@ impl Client for RangeLock {
         draft
             .put_leased(&ticket, Vec::new(), lease.id)
             .read_anyway(queries.iter().cloned());
-        let mut snapshot = read(session.commit(draft).await.map_err(text)?)?;
-        loop {
+        let put = session.commit(draft).await.map_err(text)?;
+        let mut snapshot = self.read(put, &queries).await?;
+        while let Some(plan) = plan_of(&snapshot, &demand)? {
             let tickets = snapshot.queue(&queue).expect("the queue was read");
             let Some((mine, others)) = tickets.split_first().filter(|(first, _)| first.key == key)
             else {
@@ -67,21 +68,28 @@ impl Client for RangeLock {
                     .write(Write::Touch(key.clone())),
                 None => draft.nobody_else_in(&queue, &key),
             };
-            plan_of(&snapshot, &demand)?.write(&mut draft, session.clock().since_epoch());
+            plan.write(&mut draft, session.clock().since_epoch());
             draft.read_otherwise(queries.iter().cloned());
             match session.commit(draft).await.map_err(text)? {
                 Commit::Done(_) => break,
-                refused => snapshot = read(refused)?,
+                refused => snapshot = self.read(refused, &queries).await?,
             }
         }
         self.0.store.revoke(lease.id).await.map_err(text)
     }
 }
 
-fn read(commit: Commit) -> Result<Snapshot, String> {
-    match commit {
-        Commit::Done(snapshot) | Commit::Conflict(snapshot) => Ok(snapshot),
-        other @ (Commit::DoneUnread(_) | Commit::Unknown(_)) => Err(format!("{other:?}")),
+impl RangeLock {
+    /// What a commit has read; what is there now, if its reply was late.
+    async fn read(&self, commit: Commit, queries: &[Query]) -> Result<Snapshot, String> {
+        match commit {
+            Commit::Done(snapshot) | Commit::Conflict(snapshot) => Ok(snapshot),
+            Commit::Unknown(_) => {
+                let session = self.0.session(DEADLINE);
+                session.snapshot(queries).await.map_err(text)
+            }
+            Commit::DoneUnread(corrupt) => Err(corrupt.to_string()),
+        }
     }
 }
 
