@@ -164,14 +164,9 @@ impl World {
     }
 
     async fn sleep_until_elapsed(&self, until: Duration) {
-        let mut is_set = false;
         poll_fn(|context| {
             if self.elapsed() >= until {
                 return Poll::Ready(());
-            }
-            // A task has one waker all its life, so once is enough.
-            if std::mem::replace(&mut is_set, true) {
-                return Poll::Pending;
             }
             let number = self.0.next_id.get();
             self.0.next_id.set(number + 1);

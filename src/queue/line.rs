@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use futures::future::join;
 use tracing::debug;
 
 use crate::allocator::{Demand, Verdict};
@@ -62,15 +61,8 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             verb,
         };
         let key = session.keys().encode(&Key::Ticket(id.clone()));
-        let keys = [key.clone()];
-        let (watch, lease) = match join(session.watch(&keys), session.grant()).await {
-            (Ok(watch), Ok(lease)) => (watch, lease),
-            (Err(failure), Ok(lease)) => {
-                session.settling().revoke(lease.id).await;
-                return Err(failure);
-            }
-            (_, Err(failure)) => return Err(failure),
-        };
+        let watch = session.watch(&[key.clone()]).await?;
+        let lease = session.grant().await?;
         let renew_at = session.clock().now() + lease.ttl / 3;
         Ok(Self {
             session,
