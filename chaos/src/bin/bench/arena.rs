@@ -49,7 +49,6 @@ impl fmt::Display for Contender {
             Self::RangeLock => "range lock (tuned)",
             Self::CompareRetry => "compare and retry",
             Self::GlobalLock => "global lock",
-            Self::Raw(RawKind::Get) => "raw get",
             Self::Raw(RawKind::Put) => "raw put",
             Self::Raw(RawKind::Transaction) => "raw txn",
             Self::Raw(RawKind::ReadAndTransaction) => "raw get + txn",
@@ -209,7 +208,7 @@ impl<'c> Arena<'c> {
                 let make = async |index: usize| {
                     let name = format!("{}-{index}", ranges[0].cidr().network());
                     let bytes = match kind {
-                        RawKind::ReadAndTransaction | RawKind::Get => self.add_bytes,
+                        RawKind::ReadAndTransaction => self.add_bytes,
                         // As the commit alone.
                         RawKind::Put | RawKind::Transaction => self.commit_bytes(),
                     };

@@ -12,7 +12,7 @@ const ADD_REQUESTS: u64 = 2;
 const DEL_REQUESTS: u64 = 3;
 
 /// By how much an ADD's bytes may grow from the emptiest to the fullest range.
-const BYTES_GROWTH: f64 = 1.1;
+pub(crate) const BYTES_GROWTH: f64 = 1.1;
 
 /// What is not as it must be in the rows of one range, which are in the order of their fill.
 /// With more than one member, a read that is late is asked of another one too, so that how many

@@ -11,10 +11,12 @@ mod judge;
 mod load;
 mod many;
 mod measure;
+mod plot;
 mod pods;
 mod range;
 mod report;
 mod rivals;
+mod slow;
 mod storm;
 mod table;
 mod workload;
@@ -24,17 +26,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
+use tokio::runtime::Runtime;
 use whereabouts_chaos::cluster::{Cluster, Storage};
 use whereabouts_chaos::{ending, plugin};
 
 use arena::Arena;
+use client::text;
 use report::Found;
 
 /// Measures whereabouts on an etcd of its own.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure.
     #[arg(required = true, value_enum)]
     scenarios: Vec<Scenario>,
@@ -53,7 +60,7 @@ struct Arguments {
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    /// How often the scenarios with ratios are run.
+    /// How often everything but `fill` and `storm` is run, to show the spread of the ratios.
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: usize,
     /// How long a sustained load lasts.
@@ -64,6 +71,17 @@ struct Arguments {
     clients: Vec<usize>,
     #[command(flatten)]
     fill: fill::Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw what was measured as SVG.
+    Plot {
+        /// What `--json` wrote.
+        file: PathBuf,
+        /// Where the drawings are put.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,16 +100,19 @@ enum Scenario {
     Storm,
     /// 1,000 pods and 1,000 addresses.
     Pods1000,
+    /// One range on a slow network, 1,000 pods on it.
+    Slow,
 }
 
 /// The scenarios that `all` stands for, in order.
-const EACH: [Scenario; 6] = [
+const EACH: [Scenario; 7] = [
     Scenario::Exec,
     Scenario::Hot,
     Scenario::Many,
     Scenario::Fill,
     Scenario::Storm,
     Scenario::Pods1000,
+    Scenario::Slow,
 ];
 
 /// What every scenario is run with.
@@ -122,6 +143,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Vec<String>, String> {
+    if let Some(Command::Plot { file, folder }) = &arguments.command {
+        return plot::run(file, folder).map(|()| Vec::new());
+    }
     ending::clean_up_on_panic_and_signal().map_err(|error| error.to_string())?;
     let setting = Setting {
         members: arguments.members,
@@ -134,7 +158,16 @@ fn run(arguments: Arguments) -> Result<Vec<String>, String> {
     for scenario in chosen(&arguments.scenarios) {
         println!("\n## {}", name(scenario));
         let mut runs = Vec::new();
-        for _ in 0..arguments.runs {
+        let runs_of_it = match scenario {
+            Scenario::Fill | Scenario::Storm => 1,
+            Scenario::All
+            | Scenario::Exec
+            | Scenario::Hot
+            | Scenario::Many
+            | Scenario::Pods1000
+            | Scenario::Slow => arguments.runs,
+        };
+        for _ in 0..runs_of_it {
             let found = run_scenario(scenario, &setting, &arguments)?;
             all.complaints.extend(found.complaints);
             all.ratios.extend(found.ratios);
@@ -183,6 +216,7 @@ fn run_scenario(
         Scenario::Many => in_arena(setting, |arena| many::run(arena, window)),
         Scenario::Storm => in_arena(setting, |arena| storm::run(arena, setting)),
         Scenario::Pods1000 => in_arena(setting, pods::run),
+        Scenario::Slow => slow::run(setting, window),
         Scenario::Hot => in_arena(setting, |arena| hot::run(arena, window, &arguments.clients)),
     }
 }
@@ -192,11 +226,14 @@ fn in_arena(
     setting: &Setting,
     act: impl FnOnce(&Arena<'_>) -> Result<Found, String>,
 ) -> Result<Found, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = runtime()?;
     let cluster = Cluster::start(setting.members, setting.storage, &[]);
     let arena = Arena::new(setting, &runtime, &cluster, cluster.access())?;
     act(&arena)
+}
+
+/// A runtime like the plugin's.
+fn runtime() -> Result<Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(text)
 }

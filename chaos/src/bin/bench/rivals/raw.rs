@@ -15,8 +15,6 @@ const FRAME_BYTES: usize = 12;
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RawKind {
-    /// One linearizable read of a key.
-    Get,
     /// One put.
     Put,
     /// One transaction that puts a block and a claim.
@@ -78,7 +76,6 @@ impl Client for Raw {
     async fn allocate(&self, number: u64) -> Result<(), String> {
         let claim = format!("/raw/claim/{}/{number:064x}/eth0", self.name);
         match self.kind {
-            RawKind::Get => self.get(&claim).await,
             RawKind::Put => {
                 let value = vec![0; self.bytes.saturating_sub(claim.len() + FRAME_BYTES / 2)];
                 let put = self.client.kv_client().put(claim, value, None).await;
