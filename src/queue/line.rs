@@ -61,7 +61,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             verb,
         };
         let key = session.keys().encode(&Key::Ticket(id.clone()));
-        let watch = session.watch(&[key.clone()]).await?;
+        let watch = session.watch(std::slice::from_ref(&key)).await?;
         let lease = session.grant().await?;
         let renew_at = session.clock().now() + lease.ttl / 3;
         Ok(Self {

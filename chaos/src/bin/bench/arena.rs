@@ -227,7 +227,9 @@ impl<'c> Arena<'c> {
 
     /// What is not as it must be when all claims were deleted.
     pub(crate) fn complaints(&self, scenario: &str) -> Result<Vec<String>, String> {
-        let connection = self.connections(&self.access.prefix, 1, &self.ranges(1)).next();
+        let connection = self
+            .connections(&self.access.prefix, 1, &self.ranges(1))
+            .next();
         let connection = connection.expect("there is one");
         let audit = self.runtime.block_on(audited(&connection))?;
         Ok(super::judge::judge_audit(scenario, &audit, 0))

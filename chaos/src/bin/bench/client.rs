@@ -72,7 +72,9 @@ pub(crate) struct Whereabouts(pub(crate) Connection);
 impl Whereabouts {
     /// ADD of the pod of this number, with its error as it is.
     pub(crate) async fn try_add(&self, number: u64) -> Result<IpNet, Error> {
-        let session = self.0.session(Duration::from_millis(limits::ADD_DEADLINE_MS));
+        let session = self
+            .0
+            .session(Duration::from_millis(limits::ADD_DEADLINE_MS));
         let held = commands::add(&session, &self.0.workload.ask(number)).await?;
         Ok(held[0].interface_address())
     }
@@ -84,7 +86,9 @@ impl Whereabouts {
 
     /// DEL of the pod of this number.
     pub(crate) async fn del(&self, number: u64) -> Result<(), String> {
-        let session = self.0.session(Duration::from_millis(limits::DEL_DEADLINE_MS));
+        let session = self
+            .0
+            .session(Duration::from_millis(limits::DEL_DEADLINE_MS));
         let attachment = self.0.workload.ask(number).attachment;
         let deleted = commands::del(&session, &attachment, &[self.0.workload.queue()]).await;
         deleted.map_err(|error| error.details())

@@ -56,7 +56,7 @@ impl Program {
         let (before, start) = (cpu(UsageWho::RUSAGE_CHILDREN), Instant::now());
         act()?;
         self.took.push(start.elapsed());
-        self.cpu += cpu(UsageWho::RUSAGE_CHILDREN) - before;
+        self.cpu += cpu(UsageWho::RUSAGE_CHILDREN).saturating_sub(before);
         Ok(())
     }
 
@@ -149,7 +149,11 @@ fn in_turns(
         put.run(|| {
             let key = format!("/etcdctl/{number}");
             let arguments = ["--endpoints", &endpoints, "put", &key, &value];
-            wait_for(Command::new("etcdctl").env("ETCDCTL_API", "3").args(arguments))
+            wait_for(
+                Command::new("etcdctl")
+                    .env("ETCDCTL_API", "3")
+                    .args(arguments),
+            )
         })?;
         nothing.run(|| wait_for(&mut Command::new("true")))?;
         del.run(|| execute("DEL"))?;

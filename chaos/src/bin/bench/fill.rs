@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use whereabouts::address::Family;
 use whereabouts_chaos::cluster::{Cluster, StoreSize};
 
+use super::Setting;
 use super::judge::{BYTES_GROWTH, judge, judge_audit};
 use super::measure::{Cost, milliseconds};
 use super::range::RangeUnderLoad;
-use super::table::Table;
-use super::Setting;
 use super::report::{Found, Ratio, Target};
+use super::table::Table;
 
 /// By how much an ADD's latency may grow from the emptiest to the fullest range.
 const LATENCY_GROWTH: f64 = 1.2;
@@ -56,6 +56,7 @@ impl fmt::Display for Way {
 
 /// What was measured at one fill, one way.
 pub(crate) struct Row {
+    pub(crate) family: Family,
     pub(crate) range: String,
     pub(crate) claims: u64,
     pub(crate) way: Way,
@@ -127,7 +128,11 @@ fn ratios(rows: &[Row]) -> Vec<Ratio> {
         };
         push("requests", |cost| cost.each(cost.spent.all_requests()), 1.0);
         push("bytes", |cost| cost.each(cost.bytes()), BYTES_GROWTH);
-        push("latency (p50)", |cost| milliseconds(cost.percentile(50)), LATENCY_GROWTH);
+        push(
+            "latency (p50)",
+            |cost| milliseconds(cost.percentile(50)),
+            LATENCY_GROWTH,
+        );
     }
     ratios
 }

@@ -66,7 +66,9 @@ pub(crate) fn run(arena: &Arena<'_>, window: Duration, clients: &[usize]) -> Res
         }
         for rival in RIVALS {
             let cost = arena.run(rival, Pattern::Sustained(window), clients, 1)?;
-            let target = TARGETS.iter().find(|(who, at, _)| (*who, *at) == (rival, clients));
+            let target = TARGETS
+                .iter()
+                .find(|(who, at, _)| (*who, *at) == (rival, clients));
             if let Some((_, _, least)) = target {
                 ratios.push(Ratio {
                     name: format!("allocations/s, one range, {clients} clients: to {rival}"),

@@ -65,22 +65,26 @@ pub(crate) fn each<C: Client>(
 ) -> Result<Load, String> {
     let ended = Rc::new(RefCell::new(Vec::new()));
     let meters = Meters::read(cluster);
-    let tasks = clients.iter().zip(work).enumerate().map(|(index, (client, numbers))| {
-        let (client, ended) = (Rc::clone(client), Rc::clone(&ended));
-        async move {
-            for number in numbers {
-                let started = Instant::now();
-                act(&client, number).await?;
-                ended.borrow_mut().push(Ended {
-                    client: index,
-                    number,
-                    started,
-                    at: Instant::now(),
-                });
+    let tasks = clients
+        .iter()
+        .zip(work)
+        .enumerate()
+        .map(|(index, (client, numbers))| {
+            let (client, ended) = (Rc::clone(client), Rc::clone(&ended));
+            async move {
+                for number in numbers {
+                    let started = Instant::now();
+                    act(&client, number).await?;
+                    ended.borrow_mut().push(Ended {
+                        client: index,
+                        number,
+                        started,
+                        at: Instant::now(),
+                    });
+                }
+                Ok(())
             }
-            Ok(())
-        }
-    });
+        });
     together(runtime, tasks.collect())?;
     let wall = meters.start().elapsed();
     Ok(load(cluster, meters, clients.len(), &ended.borrow(), wall))
@@ -116,7 +120,13 @@ pub(crate) fn sustained<C: Client>(
         }
     });
     together(runtime, tasks.collect())?;
-    Ok(load(cluster, meters, clients.len(), &ended.borrow(), window))
+    Ok(load(
+        cluster,
+        meters,
+        clients.len(),
+        &ended.borrow(),
+        window,
+    ))
 }
 
 fn load(
@@ -131,8 +141,13 @@ fn load(
         done[operation.client].push(operation.number);
     }
     let until = meters.start() + wall;
-    let in_time = ended.iter().filter(|operation| operation.at <= until).count() as u64;
-    let took = ended.iter().map(|operation| operation.at - operation.started);
+    let in_time = ended
+        .iter()
+        .filter(|operation| operation.at <= until)
+        .count() as u64;
+    let took = ended
+        .iter()
+        .map(|operation| operation.at - operation.started);
     Load {
         cost: meters.cost(cluster, took.collect(), in_time, wall),
         done,
@@ -145,7 +160,10 @@ fn together(
     tasks: Vec<impl Future<Output = Result<(), String>> + 'static>,
 ) -> Result<(), String> {
     let local = LocalSet::new();
-    let tasks: Vec<_> = tasks.into_iter().map(|task| local.spawn_local(task)).collect();
+    let tasks: Vec<_> = tasks
+        .into_iter()
+        .map(|task| local.spawn_local(task))
+        .collect();
     local.block_on(runtime, async {
         let mut result = Ok(());
         for task in tasks {

@@ -58,7 +58,7 @@ impl Meters {
         Cost {
             operations: took.len() as u64,
             spent: cluster.counters().since(&self.counters),
-            client_cpu: cpu - self.cpu,
+            client_cpu: cpu.saturating_sub(self.cpu),
             in_time,
             wall,
             took,

@@ -98,7 +98,10 @@ fn fills(runs: &Value) -> Lines {
 }
 
 /// Each line's points: of several runs, the median.
-#[expect(clippy::cast_precision_loss, reason = "what is counted is far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "what is counted is far below 2^52"
+)]
 fn points(line: &BTreeMap<u64, Vec<f64>>) -> Vec<(f64, f64)> {
     let median = |values: &Vec<f64>| {
         let mut sorted = values.clone();
@@ -154,7 +157,11 @@ fn draw_into(
             .draw_series(LineSeries::new(points, color.stroke_width(2)))?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-        chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(dots, 3, color.filled()))?;
+        chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(
+            dots,
+            3,
+            color.filled(),
+        ))?;
     }
     chart
         .configure_series_labels()

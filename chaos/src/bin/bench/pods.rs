@@ -48,7 +48,9 @@ fn play(arena: &Arena<'_>) -> Result<(Vec<Row>, f64, Vec<String>), String> {
     let one_more = arena.whereabouts(1, &range);
     match arena.runtime.block_on(one_more[0].try_add(ONE_TOO_MANY)) {
         Err(Error::Exhausted { .. }) => {}
-        other => complaints.push(format!("pods1000: one more than {PODS} ends with {other:?}")),
+        other => complaints.push(format!(
+            "pods1000: one more than {PODS} ends with {other:?}"
+        )),
     }
     let deleted = arena.take_back(&played)?;
     let cost = arena.run(Contender::GlobalLock, Pattern::Burst, pods, 1)?;

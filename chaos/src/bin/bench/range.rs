@@ -39,6 +39,7 @@ const OFFERED: u64 = limits::TRANSACTION_OPERATIONS as u64;
 /// A range, the cluster it is remembered in, and both ways to it.
 pub(crate) struct RangeUnderLoad<'c> {
     pub(crate) workload: Rc<Workload>,
+    family: Family,
     cluster: &'c Cluster,
     client: Whereabouts,
     plugin: Plugin,
@@ -53,6 +54,7 @@ impl<'c> RangeUnderLoad<'c> {
             plugin: Plugin::new(&setting.plugin, &workload.config(&access)),
             client: Whereabouts(Connection::new(&access, &workload, setting.seed)),
             workload,
+            family,
             cluster,
         }
     }
@@ -156,6 +158,7 @@ impl<'c> RangeUnderLoad<'c> {
         add(FIRST_MEASURED).await?;
         del(FIRST_MEASURED).await?;
         Ok(Row {
+            family: self.family,
             range: self.workload.cidr().to_string(),
             claims,
             way,
@@ -183,7 +186,10 @@ impl<'c> RangeUnderLoad<'c> {
     async fn del(&self, way: Way, number: u64) -> Result<(), String> {
         match way {
             Way::Client => self.client.del(number).await,
-            Way::Process => self.execute("DEL", self.workload.ask(number)).await.map(drop),
+            Way::Process => self
+                .execute("DEL", self.workload.ask(number))
+                .await
+                .map(drop),
         }
     }
 

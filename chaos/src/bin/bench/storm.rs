@@ -27,8 +27,14 @@ pub(crate) fn run(arena: &Arena<'_>, setting: &Setting) -> Result<Found, String>
         cost,
     };
     let rows = [
-        row("ADD, all at once", at_once(arena, workload, &plugin, "ADD")?),
-        row("DEL, all at once", at_once(arena, workload, &plugin, "DEL")?),
+        row(
+            "ADD, all at once",
+            at_once(arena, workload, &plugin, "ADD")?,
+        ),
+        row(
+            "DEL, all at once",
+            at_once(arena, workload, &plugin, "DEL")?,
+        ),
     ];
     Ok(Found {
         complaints: arena.complaints("storm")?,
@@ -57,7 +63,9 @@ fn at_once(
         };
         let threads: Vec<_> = asks.iter().map(execute).collect();
         let ended = threads.into_iter().map(|thread| {
-            thread.join().map_err(|_| "a thread of the storm panicked".to_owned())?
+            thread
+                .join()
+                .map_err(|_| "a thread of the storm panicked".to_owned())?
         });
         ended.collect::<Result<Vec<Duration>, String>>()
     })?;

@@ -43,7 +43,7 @@ impl GlobalLock {
             .filter_map(|address| address.parse().ok())
             .map(Ipv4Addr::to_bits)
             .collect();
-        let lowest = (self.first.to_bits()..)
+        let lowest = (self.first.to_bits()..=u32::MAX)
             .find(|address| !taken.contains(address))
             .expect("IPv4 is larger than a list can be");
         let address = Ipv4Addr::from_bits(lowest);
