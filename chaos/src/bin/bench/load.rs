@@ -12,10 +12,6 @@ use whereabouts_chaos::cluster::Cluster;
 use super::client::{Client, text};
 use super::measure::{Cost, Meters};
 
-/// How long operations that are under way at the end of a load may still take. What is not done
-/// then is not counted.
-const DRAIN: Duration = Duration::from_secs(3);
-
 /// The numbers of pods, each given out once.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers(Cell<u64>);
@@ -106,7 +102,7 @@ pub(crate) fn sustained<C: Client>(
         async move {
             while Instant::now() < until {
                 let (number, started) = (numbers.next(), Instant::now());
-                let done = timeout_at((until + DRAIN).into(), client.allocate(number)).await;
+                let done = timeout_at((until + C::DRAIN).into(), client.allocate(number)).await;
                 let Ok(done) = done else { break };
                 done?;
                 ended.borrow_mut().push(Ended {
