@@ -68,7 +68,7 @@ pub enum Finding {
     OpenAndFull(Slot),
     /// A block stands under `open/` without a free bit.
     NoFreeBit(Slot),
-    /// A block is full and the next one does not exist.
+    /// The last bit of a block is taken and the next block does not exist.
     NoSuccessor(Slot),
     /// A ticket has no lease, so that it would stay for ever.
     NoLease(String),
@@ -108,7 +108,10 @@ impl fmt::Display for Finding {
             Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
             Self::NoFreeBit(slot) => write!(f, "block {slot} is open and has no free bit"),
             Self::NoSuccessor(slot) => {
-                write!(f, "block {slot} is full and the next one does not exist")
+                write!(
+                    f,
+                    "the last bit of block {slot} is taken and the next block does not exist"
+                )
             }
             Self::NoLease(key) => write!(f, "the ticket {key} has no lease"),
         }
@@ -128,7 +131,6 @@ pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> A
 struct Auditor {
     audit: Audit,
     blocks: BTreeMap<Slot, Bitmap>,
-    full: Vec<Slot>,
     holders: BTreeMap<(Pool, Address), Attachment>,
 }
 
@@ -144,7 +146,6 @@ impl Auditor {
             }),
             Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
                 let bitmap = Bitmap::full(slot.block.family());
-                self.full.push(slot.clone());
                 self.enter_block(slot, bitmap);
             }),
             Ok(Key::Claim(attachment)) => record::decode_claim(&entry.value)
@@ -202,7 +203,6 @@ impl Auditor {
         let Self {
             mut audit,
             blocks,
-            full,
             holders,
         } = self;
         let is_marked = |pool: &Pool, address: Address| {
@@ -230,12 +230,10 @@ impl Auditor {
                 }
             }
         }
-        for slot in full {
-            if slot
-                .successor()
-                .is_some_and(|next| !blocks.contains_key(&next))
-            {
-                audit.findings.push(Finding::NoSuccessor(slot));
+        for (slot, _) in blocks.iter().filter(|(_, bits)| bits.reaches_the_end()) {
+            let missing = |next| !blocks.contains_key(&next);
+            if slot.successor().is_some_and(missing) {
+                audit.findings.push(Finding::NoSuccessor(slot.clone()));
             }
         }
         audit

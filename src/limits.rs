@@ -75,10 +75,6 @@ pub const TICKET_TTL_S: i64 = 10;
 /// delay after a holder has crashed and its lease is gone.
 pub const LOOK_AGAIN_MS: u64 = 2_000;
 
-/// How long a waiter whose ticket is gone waits for the claim's event that goes with it, before
-/// it reads the claim, in milliseconds.
-pub const EVENT_GRACE_MS: u64 = 20;
-
 /// Deadline of ADD when the config has no `timeout`, in milliseconds.
 pub const ADD_DEADLINE_MS: u64 = 60_000;
 

@@ -8,4 +8,5 @@ pub mod cluster;
 pub mod counters;
 pub mod ending;
 pub mod plugin;
+pub mod proxy;
 mod support;

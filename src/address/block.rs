@@ -188,6 +188,11 @@ impl Bitmap {
         self.0[0] | uncounted == u64::MAX && self.0[1..].iter().all(|word| *word == u64::MAX)
     }
 
+    /// Whether the highest address of the block is taken: then the next block exists.
+    pub fn reaches_the_end(&self) -> bool {
+        self.is_set(u8::MAX)
+    }
+
     /// How many addresses are taken.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()

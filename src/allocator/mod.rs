@@ -95,18 +95,19 @@ fn interval_queries(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Query>
         pool: pool.clone(),
         block: first,
     };
-    let begins_a_block = interval.first().bit() <= u8::from(first.base().ends_in_zero());
     match reach {
-        // An open first block, or else the first open one after it, has a free bit for it.
-        Reach::OneDemand if begins_a_block => {
+        Reach::OneDemand => {
+            // An open first block, or else the first open one after it, has a free bit for it; but
+            // where the interval begins inside a block, that one's free bits may lie before it.
+            let inside = interval.first().bit() > u8::from(first.base().ends_in_zero());
             let open = Query::Open {
                 from: from.clone(),
                 through: last,
-                limit: 1,
+                limit: if inside { 2 } else { 1 },
             };
             vec![Query::Full(from), open]
         }
-        Reach::OneDemand | Reach::Batch => search_queries(&from, last),
+        Reach::Batch => search_queries(&from, last),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The working sheet of one decision: the snapshot, and the changes made so far on top of it.
 //!
-//! It keeps the invariant on which the search rests: when a block becomes full, the next block of
-//! its family exists.
+//! It keeps the invariant on which the search rests: when the last bit of a block is taken, the next
+//! block of its family exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ impl<'s> Sheet<'s> {
             "bit {bit} of {slot} is taken twice"
         );
         change.now.set(bit);
-        if change.now.is_full(slot.block.family()) {
+        if bit == u8::MAX {
             self.ensure_successor(slot);
         }
         Ok(())
@@ -130,10 +130,9 @@ impl<'s> Sheet<'s> {
 
     /// The lowest free address of `interval`, or the block of which too little is known.
     ///
-    /// An absent block is free. An open block without a free bit in the interval is followed by
-    /// the next block. After a full block all are full until the next open one, because a block
-    /// exists when the one before it is full; only after a block that became full on this sheet is
-    /// that still to be seen.
+    /// An absent block is free. Where no bit of a block is usable, its last bit is taken (or the
+    /// interval ends in it), so the next block exists; and so on, as all blocks until the next open
+    /// one are full. Only after a block that was filled on this sheet is that still to be seen.
     fn lowest_free_in(&self, pool: &Pool, interval: Interval) -> Result<Option<Address>, BlockId> {
         let (first, last) = interval.blocks();
         let mut slot = Slot {
@@ -149,9 +148,9 @@ impl<'s> Sheet<'s> {
             let Some(next) = slot.successor().filter(|next| next.block <= last) else {
                 return Ok(None);
             };
-            let full_in_snapshot = !self.blocks.contains_key(&slot)
-                && matches!(self.snapshot.block(&slot), Ok(BlockState::Full(..)));
-            slot = if full_in_snapshot {
+            slot = if self.blocks.contains_key(&slot) {
+                next
+            } else {
                 let end = Slot {
                     pool: pool.clone(),
                     block: last,
@@ -172,8 +171,6 @@ impl<'s> Sheet<'s> {
                     pool: pool.clone(),
                     block,
                 }
-            } else {
-                next
             };
         }
     }

@@ -1,4 +1,4 @@
-//! One process in line: its ticket, the lease it lives by, the watch that tells of both ends.
+//! One process in line: its ticket, the lease it lives by, and the watch that tells of it.
 
 use std::time::Instant;
 
@@ -41,7 +41,6 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) put_unknown: bool,
     id: TicketId,
     key: Vec<u8>,
-    claim_key: Vec<u8>,
 }
 
 impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
@@ -52,19 +51,17 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         demand: &'s Demand,
         queue: &QueueId,
     ) -> Result<Self, Failure> {
-        let attachment = demand.attachment().clone();
-        let claim_key = session.keys().encode(&Key::Claim(attachment.clone()));
         let verb = match demand {
             Demand::Take(_) => QueuedVerb::Add,
             Demand::Release { .. } => QueuedVerb::Del,
         };
         let id = TicketId {
             queue: queue.clone(),
-            attachment,
+            attachment: demand.attachment().clone(),
             verb,
         };
         let key = session.keys().encode(&Key::Ticket(id.clone()));
-        let watch = session.watch(&[claim_key.clone(), key.clone()]).await?;
+        let watch = session.watch(std::slice::from_ref(&key)).await?;
         let lease = session.grant().await?;
         let renew_at = session.clock().now() + lease.ttl / 3;
         Ok(Self {
@@ -77,7 +74,6 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             put_unknown: false,
             id,
             key,
-            claim_key,
         })
     }
 
@@ -87,10 +83,6 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
 
     pub(super) fn key(&self) -> &[u8] {
         &self.key
-    }
-
-    pub(super) fn claim_key(&self) -> &[u8] {
-        &self.claim_key
     }
 
     /// Puts the ticket, unless the demand is met already or another process of the same attachment

@@ -3,76 +3,49 @@
 use std::time::{Duration, Instant};
 
 use super::line::{LeaseEnded, Line, Standing};
-use crate::allocator::{Demand, Verdict};
+use crate::allocator::Verdict;
 use crate::clock::{Clock, within};
 use crate::limits;
 use crate::session::Failure;
 use crate::snapshot::Corrupt;
-use crate::store::record::{self, Ticket};
+use crate::store::record::{self, Shortage, Ticket};
 use crate::store::{Event, Store, Unavailable, Watch};
 
-/// What the events so far tell.
-#[derive(Default)]
-struct Heard {
-    /// The demand is decided.
-    verdict: Option<Verdict>,
+/// What an event tells.
+enum Heard {
+    /// Nothing that is not known.
+    Nothing,
     /// The ticket was touched: perhaps the lock is ours.
-    touched: bool,
-    /// The ticket is gone.
-    ticket_gone: bool,
+    Touched,
+    /// The ticket says why the demand cannot be met.
+    Refused(Shortage),
+    /// The ticket is gone: the claim tells whether the demand was met.
+    Gone,
 }
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Waits until something is to be done. Events come from the watch; against a holder that
     /// crashed, and events that never come, this process looks for itself now and then.
     pub(super) async fn wait(&mut self) -> Result<Standing, Failure> {
-        let mut heard = Heard::default();
-        let mut look_at = self.look_later();
+        let look_at = self.look_later();
         loop {
             let events = match self.events_until(look_at).await? {
                 Woken::Events(events) => events,
                 Woken::Look => return self.look().await,
             };
+            let mut touched = false;
             for event in events {
-                self.hear(event, &mut heard)?;
+                match self.hear(event)? {
+                    Heard::Nothing => {}
+                    Heard::Touched => touched = true,
+                    Heard::Refused(shortage) => {
+                        return Ok(Standing::Ended(Verdict::Short(shortage)));
+                    }
+                    Heard::Gone => return self.look().await,
+                }
             }
-            match heard {
-                Heard {
-                    verdict: Some(verdict),
-                    ticket_gone: true,
-                    ..
-                } => {
-                    self.place = None;
-                    return Ok(Standing::Ended(verdict));
-                }
-                Heard {
-                    verdict: Some(verdict @ Verdict::Short(_)),
-                    ..
-                } => {
-                    return Ok(Standing::Ended(verdict));
-                }
-                Heard {
-                    touched: true,
-                    ticket_gone: false,
-                    verdict: None,
-                } => {
-                    return Ok(Standing::First);
-                }
-                // Claim and ticket change in one transaction, so the other's event is on its way.
-                Heard {
-                    verdict: Some(_), ..
-                }
-                | Heard {
-                    ticket_gone: true, ..
-                } => {
-                    let grace = Duration::from_millis(limits::EVENT_GRACE_MS);
-                    look_at = look_at.min(self.session.clock().now() + grace);
-                }
-                Heard {
-                    verdict: None,
-                    touched: false,
-                    ticket_gone: false,
-                } => {}
+            if touched {
+                return Ok(Standing::First);
             }
         }
     }
@@ -120,7 +93,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Some(Ok(events)) => return Ok(Woken::Events(events)),
                 Some(Err(ended)) => {
                     tracing::debug!(%ended, "watching anew");
-                    let keys = [self.claim_key().to_vec(), self.key().to_vec()];
+                    let keys = [self.key().to_vec()];
                     self.watch = session.watch(&keys).await?;
                     return Ok(Woken::Look);
                 }
@@ -129,40 +102,27 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
     }
 
-    fn hear(&self, event: Event, heard: &mut Heard) -> Result<(), Failure> {
-        let unusable = |error: record::RecordError, key: &[u8]| {
-            Failure::Corrupt(Corrupt {
-                key: String::from_utf8_lossy(key).into_owned(),
-                reason: error.to_string(),
-            })
-        };
-        match (event, self.demand) {
-            (Event::Put(entry), Demand::Take(ask)) if entry.key == self.claim_key() => {
-                let claim = record::decode_claim(&entry.value)
-                    .map_err(|error| unusable(error, &entry.key))?;
-                heard.verdict = Some(Verdict::on_claim(ask, &claim));
-            }
-            (Event::Deleted { key, .. }, Demand::Release { .. }) if key == self.claim_key() => {
-                heard.verdict = Some(Verdict::Released);
-            }
-            (Event::Put(entry), _) if entry.key == self.key() => {
+    fn hear(&self, event: Event) -> Result<Heard, Failure> {
+        match event {
+            Event::Put(entry) => {
                 let ours = entry.lease == self.lease.id && Some(entry.created) == self.place;
                 match record::decode_ticket(&entry.value) {
-                    Ok(Ticket::Refused(shortage)) if ours => {
-                        heard.verdict = Some(Verdict::Short(shortage));
-                    }
+                    Ok(Ticket::Refused(shortage)) if ours => Ok(Heard::Refused(shortage)),
                     // The first event of a ticket is that it was put, by this process.
-                    Ok(_) => heard.touched |= ours && entry.modified != entry.created,
-                    Err(error) => return Err(unusable(error, &entry.key)),
+                    Ok(_) if ours && entry.modified != entry.created => Ok(Heard::Touched),
+                    Ok(_) => Ok(Heard::Nothing),
+                    Err(error) => Err(Failure::Corrupt(Corrupt {
+                        key: String::from_utf8_lossy(&entry.key).into_owned(),
+                        reason: error.to_string(),
+                    })),
                 }
             }
-            (Event::Deleted { key, revision }, _) if key == self.key() => {
-                heard.ticket_gone |= self.place.is_some_and(|place| revision > place);
+            Event::Deleted { revision, .. } if self.place.is_some_and(|place| revision > place) => {
+                Ok(Heard::Gone)
             }
-            // Not of this demand: a claim taken away while adding, or given while deleting.
-            (Event::Put(_) | Event::Deleted { .. }, _) => {}
+            // Of a ticket that was there before this one.
+            Event::Deleted { .. } => Ok(Heard::Nothing),
         }
-        Ok(())
     }
 }
 

@@ -236,7 +236,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
         } else {
             put(&Key::Open(slot), record::encode_block(&bitmap));
         }
-        if is_full {
+        if bitmap.reaches_the_end() {
             put(&Key::Open(next), record::encode_block(&Bitmap::EMPTY));
         }
     }

@@ -14,18 +14,18 @@ pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
             (None, Some(full)) if !full.is_full(family) => {
                 return Err(format!("block {slot} is full and has a free bit"));
             }
-            (None, Some(full)) => {
-                let successor = slot.successor().map(|next| (ledger.block(&next), next));
-                if let Some(((None, None), next)) = successor {
-                    return Err(format!(
-                        "block {slot} is full and block {next} does not exist"
-                    ));
-                }
-                *full
-            }
+            (None, Some(full)) => *full,
             (Some(open), None) => *open,
             (None, None) => whereabouts::address::Bitmap::EMPTY,
         };
+        let successor = slot.successor().map(|next| (ledger.block(&next), next));
+        if let Some(((None, None), next)) = successor
+            && bitmap.reaches_the_end()
+        {
+            return Err(format!(
+                "the last bit of block {slot} is taken and block {next} does not exist"
+            ));
+        }
         let held = ledger.held(slot);
         if bitmap != held {
             let wrong = (0..=u8::MAX).find(|bit| bitmap.is_set(*bit) != held.is_set(*bit));

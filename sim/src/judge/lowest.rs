@@ -66,6 +66,13 @@ fn in_order<'c>(asks: &'c Asks, change: &'c Change, by: Option<&Seen>) -> Vec<Se
         };
         Some((seen.attachment.as_ref()?, verb))
     });
+    // Of a sender that was killed before its commit came: what is given to no ticket is its own.
+    let unqueued = |(attachment, _): &&(Attachment, Claim)| {
+        let mut left = change.left.iter();
+        !left.any(|ticket| ticket.id.attachment == *attachment)
+    };
+    let orphaned = change.given.iter().find(unqueued);
+    let own = own.or(orphaned.map(|(attachment, _)| (attachment, QueuedVerb::Add)));
     let tickets = change
         .left
         .iter()

@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use whereabouts::address::Family;
 use whereabouts_chaos::cluster::{Cluster, StoreSize};
 
-use super::judge::{judge, judge_audit};
+use super::Setting;
+use super::judge::{BYTES_GROWTH, judge, judge_audit};
 use super::measure::{Cost, milliseconds};
 use super::range::RangeUnderLoad;
+use super::report::{Found, Ratio, Target};
 use super::table::Table;
-use super::{Found, Setting};
+
+/// By how much an ADD's latency may grow from the emptiest to the fullest range.
+const LATENCY_GROWTH: f64 = 1.2;
 
 /// How `fill` is to be run.
 #[derive(Args)]
@@ -52,6 +56,7 @@ impl fmt::Display for Way {
 
 /// What was measured at one fill, one way.
 pub(crate) struct Row {
+    pub(crate) family: Family,
     pub(crate) range: String,
     pub(crate) claims: u64,
     pub(crate) way: Way,
@@ -94,8 +99,42 @@ pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String>
         complaints.extend(judge_audit(&name, &audit, claims));
     }
     print(&rows);
+    let ratios = ratios(&rows);
     let json = rows.iter().map(to_json).collect();
-    Ok(Found { json, complaints })
+    Ok(Found {
+        json,
+        ratios,
+        complaints,
+    })
+}
+
+/// What a connected client's ADD costs in the fullest range, to that in the emptiest.
+fn ratios(rows: &[Row]) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
+    let of_clients: Vec<&Row> = rows.iter().filter(|row| row.way == Way::Client).collect();
+    for rows in of_clients.chunk_by(|one, other| one.range == other.range) {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            continue;
+        };
+        let mut push = |what: &str, value: fn(&Cost) -> f64, most| {
+            ratios.push(Ratio {
+                name: format!(
+                    "{what} of an ADD in {}: at {} claims to {}",
+                    last.range, last.claims, first.claims
+                ),
+                value: value(&last.add) / value(&first.add),
+                target: Target::AtMost(most),
+            });
+        };
+        push("requests", |cost| cost.each(cost.spent.all_requests()), 1.0);
+        push("bytes", |cost| cost.each(cost.bytes()), BYTES_GROWTH);
+        push(
+            "latency (p50)",
+            |cost| milliseconds(cost.percentile(50)),
+            LATENCY_GROWTH,
+        );
+    }
+    ratios
 }
 
 fn print(rows: &[Row]) {

@@ -1,5 +1,6 @@
 //! The exact figures: what each operation may cost at most, at every fill, and what must be left.
 
+use whereabouts::address::Family;
 use whereabouts::audit::Audit;
 
 use super::fill::{Row, Way};
@@ -12,7 +13,29 @@ const ADD_REQUESTS: u64 = 2;
 const DEL_REQUESTS: u64 = 3;
 
 /// By how much an ADD's bytes may grow from the emptiest to the fullest range.
-const BYTES_GROWTH: f64 = 1.1;
+pub(crate) const BYTES_GROWTH: f64 = 1.1;
+
+/// Bytes of an operation in a client, to etcd and back, at any fill: what was counted when this was
+/// written. Less is progress, and to be written down here.
+struct Bytes {
+    add: f64,
+    del: f64,
+}
+
+/// Of IPv4.
+const BYTES_V4: Bytes = Bytes {
+    add: 1_420.0,
+    del: 2_118.0,
+};
+
+/// Of IPv6.
+const BYTES_V6: Bytes = Bytes {
+    add: 1_736.0,
+    del: 2_412.0,
+};
+
+/// By how much more they may be: revisions get longer as they grow.
+const BYTES_TOLERANCE: f64 = 1.02;
 
 /// What is not as it must be in the rows of one range, which are in the order of their fill.
 /// With more than one member, a read that is late is asked of another one too, so that how many
@@ -68,7 +91,29 @@ fn judge_row(row: &Row, members: usize) -> Vec<String> {
     check("ADD", &row.add, ADD_REQUESTS, 1, Bound::Exactly);
     check("DEL", &row.del, DEL_REQUESTS, 1, Bound::AtMost);
     check("DEL of the unknown", &row.del_again, 1, 0, Bound::Exactly);
+    complaints.extend(judge_bytes(row));
     complaints
+}
+
+fn judge_bytes(row: &Row) -> Vec<String> {
+    let expected = match row.family {
+        Family::V4 => BYTES_V4,
+        Family::V6 => BYTES_V6,
+    };
+    let verbs = [
+        ("ADD", &row.add, expected.add),
+        ("DEL", &row.del, expected.del),
+    ];
+    let found = verbs.map(|(verb, cost, expected)| {
+        let bytes = cost.each(cost.bytes());
+        (bytes > expected * BYTES_TOLERANCE).then(|| {
+            format!(
+                "{} at {} claims, {}: {verb} has {bytes:.0} bytes, not {expected}",
+                row.range, row.claims, row.way
+            )
+        })
+    });
+    found.into_iter().flatten().collect()
 }
 
 #[derive(Clone, Copy)]

@@ -2,25 +2,46 @@
 //! table for each scenario. Counted figures are exact, and wrong ones end it with a failure; times
 //! are reported only.
 
+mod arena;
+mod client;
+mod exec;
 mod fill;
+mod hot;
 mod judge;
+mod load;
+mod many;
 mod measure;
+mod plot;
+mod pods;
 mod range;
+mod report;
+mod rivals;
+mod slow;
+mod storm;
 mod table;
 mod workload;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use serde_json::{Value, json};
-use whereabouts_chaos::cluster::Storage;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::json;
+use tokio::runtime::Runtime;
+use whereabouts_chaos::cluster::{Cluster, Storage};
 use whereabouts_chaos::{ending, plugin};
+
+use arena::Arena;
+use client::text;
+use report::Found;
 
 /// Measures whereabouts on an etcd of its own.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// What to measure.
     #[arg(required = true, value_enum)]
     scenarios: Vec<Scenario>,
@@ -39,15 +60,60 @@ struct Arguments {
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// How often everything but `fill` and `storm` is run, to show the spread of the ratios.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: usize,
+    /// How long a sustained load lasts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    seconds: f64,
+    /// How many clients, one after the other.
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
+    clients: Vec<usize>,
     #[command(flatten)]
     fill: fill::Options,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Draw what was measured as SVG.
+    Plot {
+        /// What `--json` wrote.
+        file: PathBuf,
+        /// Where the drawings are put.
+        folder: PathBuf,
+    },
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Scenario {
+    /// All of the others.
+    All,
+    /// One operation after the other: the plugin as a process, and a connected client.
+    Exec,
+    /// One range and many clients, the rivals beside them.
+    Hot,
+    /// 256 clients on 1 to 64 ranges.
+    Many,
     /// ADD and DEL in a range of more and more claims, IPv4 /8 and IPv6 /64.
     Fill,
+    /// 500 plugin processes at once on one range.
+    Storm,
+    /// 1,000 pods and 1,000 addresses.
+    Pods1000,
+    /// One range on a slow network, 1,000 pods on it.
+    Slow,
 }
+
+/// The scenarios that `all` stands for, in order.
+const EACH: [Scenario; 7] = [
+    Scenario::Exec,
+    Scenario::Hot,
+    Scenario::Many,
+    Scenario::Fill,
+    Scenario::Storm,
+    Scenario::Pods1000,
+    Scenario::Slow,
+];
 
 /// What every scenario is run with.
 struct Setting {
@@ -55,14 +121,6 @@ struct Setting {
     storage: Storage,
     seed: u64,
     plugin: PathBuf,
-}
-
-/// What a scenario found.
-struct Found {
-    /// Everything that was measured.
-    json: Value,
-    /// What is not as it must be; each is a failure.
-    complaints: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -85,31 +143,97 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Vec<String>, String> {
+    if let Some(Command::Plot { file, folder }) = &arguments.command {
+        return plot::run(file, folder).map(|()| Vec::new());
+    }
     ending::clean_up_on_panic_and_signal().map_err(|error| error.to_string())?;
     let setting = Setting {
         members: arguments.members,
         storage: arguments.storage,
         seed: arguments.seed,
-        plugin: arguments.plugin.map_or_else(plugin::build, Ok)?,
+        plugin: arguments.plugin.clone().map_or_else(plugin::build, Ok)?,
     };
-    let mut complaints = Vec::new();
+    let mut all = Found::default();
     let mut measured = serde_json::Map::new();
-    for scenario in arguments.scenarios {
-        let (name, found) = match scenario {
-            Scenario::Fill => ("fill", fill::run(&setting, &arguments.fill)?),
+    for scenario in chosen(&arguments.scenarios) {
+        println!("\n## {}", name(scenario));
+        let mut runs = Vec::new();
+        let runs_of_it = match scenario {
+            Scenario::Fill | Scenario::Storm => 1,
+            Scenario::All
+            | Scenario::Exec
+            | Scenario::Hot
+            | Scenario::Many
+            | Scenario::Pods1000
+            | Scenario::Slow => arguments.runs,
         };
-        measured.insert(name.to_owned(), found.json);
-        complaints.extend(found.complaints);
+        for _ in 0..runs_of_it {
+            let found = run_scenario(scenario, &setting, &arguments)?;
+            all.complaints.extend(found.complaints);
+            all.ratios.extend(found.ratios);
+            runs.push(found.json);
+        }
+        measured.insert(name(scenario), json!(runs));
     }
+    let ratios = report::print_ratios(&all.ratios);
     if let Some(path) = arguments.json {
         let document = json!({
             "members": setting.members,
             "storage": format!("{:?}", setting.storage).to_lowercase(),
             "seed": setting.seed,
             "scenarios": measured,
+            "ratios": ratios,
         });
         let written = fs::write(&path, format!("{document:#}\n"));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(complaints)
+    Ok(all.complaints)
+}
+
+fn chosen(scenarios: &[Scenario]) -> Vec<Scenario> {
+    let each = |scenario: &Scenario| match scenario {
+        Scenario::All => EACH.to_vec(),
+        other => vec![*other],
+    };
+    scenarios.iter().flat_map(each).collect()
+}
+
+fn name(scenario: Scenario) -> String {
+    let value = scenario.to_possible_value();
+    value.expect("no scenario is hidden").get_name().to_owned()
+}
+
+fn run_scenario(
+    scenario: Scenario,
+    setting: &Setting,
+    arguments: &Arguments,
+) -> Result<Found, String> {
+    let window = Duration::from_secs_f64(arguments.seconds);
+    match scenario {
+        Scenario::Fill => fill::run(setting, &arguments.fill),
+        Scenario::All => unreachable!("it stands for the others"),
+        Scenario::Exec => in_arena(setting, |arena| exec::run(arena, setting)),
+        Scenario::Many => in_arena(setting, |arena| many::run(arena, window)),
+        Scenario::Storm => in_arena(setting, |arena| storm::run(arena, setting)),
+        Scenario::Pods1000 => in_arena(setting, pods::run),
+        Scenario::Slow => slow::run(setting, window),
+        Scenario::Hot => in_arena(setting, |arena| hot::run(arena, window, &arguments.clients)),
+    }
+}
+
+/// Runs a scenario on a cluster of its own.
+fn in_arena(
+    setting: &Setting,
+    act: impl FnOnce(&Arena<'_>) -> Result<Found, String>,
+) -> Result<Found, String> {
+    let runtime = runtime()?;
+    let cluster = Cluster::start(setting.members, setting.storage, &[]);
+    let arena = Arena::new(setting, &runtime, &cluster, cluster.access())?;
+    act(&arena)
+}
+
+/// A runtime like the plugin's.
+fn runtime() -> Result<Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(text)
 }

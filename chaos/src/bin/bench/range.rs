@@ -1,28 +1,28 @@
 //! One large range under load: filling it, and measuring ADD and DEL in it, both ways.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 use whereabouts::address::Family;
 use whereabouts::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use whereabouts::audit::{Audit, audit};
-use whereabouts::claim::{Ask, QueueId};
-use whereabouts::clock::{Chance, Clock, SystemClock};
-use whereabouts::commands;
+use whereabouts::claim::Ask;
+use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::limits;
 use whereabouts::listing::list;
 use whereabouts::session::{Commit, Session};
 use whereabouts::snapshot::{Query, Snapshot};
 use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::keys::Keys;
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_chaos::plugin::Plugin;
 
 use super::Setting;
+use super::client::{Connection, Whereabouts, text};
 use super::fill::{Options, Row, Way};
 use super::measure::Cost;
-use super::workload::{NETWORK, NODE, Workload};
+use super::workload::Workload;
 
 /// The number of the first pod that is measured: those below fill the range.
 const FIRST_MEASURED: u64 = 1 << 40;
@@ -38,38 +38,24 @@ const OFFERED: u64 = limits::TRANSACTION_OPERATIONS as u64;
 
 /// A range, the cluster it is remembered in, and both ways to it.
 pub(crate) struct RangeUnderLoad<'c> {
-    pub(crate) workload: Workload,
+    pub(crate) workload: Rc<Workload>,
+    family: Family,
     cluster: &'c Cluster,
-    store: EtcdStore,
-    keys: Keys,
-    chance: Chance,
+    client: Whereabouts,
     plugin: Plugin,
 }
 
 impl<'c> RangeUnderLoad<'c> {
     /// Of a cluster that is empty.
     pub(crate) fn new(setting: &Setting, family: Family, cluster: &'c Cluster) -> Self {
-        let workload = Workload::new(family, setting.seed);
-        let chance = Chance::new(setting.seed);
+        let workload = Rc::new(Workload::large(family, setting.seed));
         let access = cluster.access();
-        let config = json!({
-            "cniVersion": "1.0.0",
-            "name": NETWORK,
-            "type": "bridge",
-            "ipam": {
-                "type": "whereabouts",
-                "etcd_host": access.endpoints,
-                "node_name": NODE,
-                "range": workload.cidr().to_string(),
-            },
-        });
         Self {
-            plugin: Plugin::new(&setting.plugin, &config),
-            store: EtcdStore::new(&access, &chance),
-            keys: Keys::new(&access.prefix),
+            plugin: Plugin::new(&setting.plugin, &workload.config(&access)),
+            client: Whereabouts(Connection::new(&access, &workload, setting.seed)),
             workload,
+            family,
             cluster,
-            chance,
         }
     }
 
@@ -100,7 +86,7 @@ impl<'c> RangeUnderLoad<'c> {
 
     /// Brings the range from `from` to `to` claims: the allocator's own batches, one at a time.
     async fn fill(&self, from: u64, to: u64) -> Result<(), String> {
-        let session = self.session(FILL_DEADLINE);
+        let session = self.client.0.session(FILL_DEADLINE);
         let take = |number| Demand::Take(self.workload.ask(number));
         let queries = take(from).block_queries(Reach::Batch);
         let queries: Vec<Query> = queries.into_iter().collect();
@@ -172,6 +158,7 @@ impl<'c> RangeUnderLoad<'c> {
         add(FIRST_MEASURED).await?;
         del(FIRST_MEASURED).await?;
         Ok(Row {
+            family: self.family,
             range: self.workload.cidr().to_string(),
             claims,
             way,
@@ -183,15 +170,10 @@ impl<'c> RangeUnderLoad<'c> {
     }
 
     async fn add(&self, way: Way, number: u64) -> Result<String, String> {
-        let ask = self.workload.ask(number);
         match way {
-            Way::Client => {
-                let session = self.session(Duration::from_millis(limits::ADD_DEADLINE_MS));
-                let held = commands::add(&session, &ask).await.map_err(text)?;
-                Ok(held[0].interface_address().to_string())
-            }
+            Way::Client => Ok(self.client.add(number).await?.to_string()),
             Way::Process => {
-                let answer = self.execute("ADD", ask).await?;
+                let answer = self.execute("ADD", self.workload.ask(number)).await?;
                 let answer: Value = serde_json::from_str(&answer).map_err(text)?;
                 let address = answer["ips"][0]["address"].as_str();
                 address
@@ -202,16 +184,12 @@ impl<'c> RangeUnderLoad<'c> {
     }
 
     async fn del(&self, way: Way, number: u64) -> Result<(), String> {
-        let ask = self.workload.ask(number);
         match way {
-            Way::Client => {
-                let session = self.session(Duration::from_millis(limits::DEL_DEADLINE_MS));
-                let queues = ask.wants.iter().map(|want| want.range.clone());
-                let queues: Vec<QueueId> = queues.collect();
-                let deleted = commands::del(&session, &ask.attachment, &queues).await;
-                deleted.map_err(text)
-            }
-            Way::Process => self.execute("DEL", ask).await.map(drop),
+            Way::Client => self.client.del(number).await,
+            Way::Process => self
+                .execute("DEL", self.workload.ask(number))
+                .await
+                .map(drop),
         }
     }
 
@@ -224,27 +202,9 @@ impl<'c> RangeUnderLoad<'c> {
         }
     }
 
-    fn session(&self, deadline: Duration) -> Session<'_, EtcdStore, SystemClock> {
-        Session::new(
-            &self.store,
-            &SystemClock,
-            &self.chance,
-            &self.keys,
-            deadline,
-        )
-    }
-
     /// All that is stored, checked.
     pub(crate) async fn audit(&self) -> Result<Audit, String> {
-        let mut failure = String::new();
-        for _ in 0..LISTINGS {
-            match list(&self.store, &self.keys).await {
-                Ok(listing) => return Ok(audit(&self.keys, &listing.entries)),
-                Err(error) => failure = error.to_string(),
-            }
-            eprintln!("{}: listing again: {failure}", self.workload.cidr());
-        }
-        Err(failure)
+        audited(&self.client.0).await
     }
 
     /// Executes the plugin while the client's connection goes on.
@@ -255,7 +215,16 @@ impl<'c> RangeUnderLoad<'c> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it so")]
-fn text(error: impl ToString) -> String {
-    error.to_string()
+/// All that is stored, checked.
+pub(crate) async fn audited(connection: &Connection) -> Result<Audit, String> {
+    let Connection { store, keys, .. } = connection;
+    let mut failure = String::new();
+    for _ in 0..LISTINGS {
+        match list(store, keys).await {
+            Ok(listing) => return Ok(audit(keys, &listing.entries)),
+            Err(error) => failure = error.to_string(),
+        }
+        eprintln!("listing again: {failure}");
+    }
+    Err(failure)
 }

@@ -3,44 +3,61 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use serde_json::{Value, json};
 use whereabouts::address::{Family, Name, Pool, Range, RangeSpec};
-use whereabouts::claim::{Ask, Attachment, Owner, Want};
+use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
 use whereabouts::clock::Chance;
+use whereabouts::request::Access;
 
 /// The network's name in all configs.
-pub(crate) const NETWORK: &str = "bench";
+const NETWORK: &str = "bench";
 
-/// The node's name in all configs.
-pub(crate) const NODE: &str = "node-0001.example.internal";
+/// How many nodes the pods are on.
+const NODES: u64 = 10;
 
-/// A large range, and the requests for addresses of it.
+/// A range, and the requests for addresses of it.
+#[derive(Debug)]
 pub(crate) struct Workload {
-    family: Family,
     range: Range,
     seed: u64,
 }
 
 impl Workload {
-    /// The range of `family`: an IPv4 /8, an IPv6 /64.
-    pub(crate) fn new(family: Family, seed: u64) -> Self {
+    /// All of the large range of `family`: an IPv4 /8, an IPv6 /64.
+    pub(crate) fn large(family: Family, seed: u64) -> Self {
         let cidr = match family {
             Family::V4 => IpNet::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
             Family::V6 => IpNet::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)), 64),
         };
+        Self::between(cidr.expect("the prefix fits its family"), None, seed)
+    }
+
+    /// All of one of many ranges that share no block: an IPv4 /16.
+    pub(crate) fn of_many(index: u8, seed: u64) -> Self {
+        Self::between(sixteenth(index), None, seed)
+    }
+
+    /// The lowest `size` addresses of such a range.
+    pub(crate) fn of_size(index: u8, size: u32, seed: u64) -> Self {
+        let IpAddr::V4(network) = sixteenth(index).network() else {
+            unreachable!("the ranges are of IPv4")
+        };
+        // No address that ends in .0.
+        let last = network.to_bits() + (size - 1) / 255 * 256 + (size - 1) % 255 + 1;
+        Self::between(sixteenth(index), Some(Ipv4Addr::from_bits(last)), seed)
+    }
+
+    fn between(cidr: IpNet, last: Option<Ipv4Addr>, seed: u64) -> Self {
         let range = Range::new(RangeSpec {
             pool: Pool::default(),
-            cidr: cidr.expect("the prefix fits its family"),
+            cidr,
             first: None,
-            last: None,
+            last: last.map(|last| IpAddr::V4(last).into()),
             exclusions: Vec::new(),
             gateways: Vec::new(),
         });
         let range = range.expect("the range makes sense");
-        Self {
-            family,
-            range,
-            seed,
-        }
+        Self { range, seed }
     }
 
     /// The range.
@@ -49,8 +66,31 @@ impl Workload {
     }
 
     /// What is wanted, always the same: the lowest free address.
-    pub(crate) fn wants(&self) -> Vec<Want> {
+    fn wants(&self) -> Vec<Want> {
         vec![Want::lowest(&self.range)]
+    }
+
+    /// The queue of the range.
+    pub(crate) fn queue(&self) -> QueueId {
+        QueueId {
+            pool: self.range.pool().clone(),
+            cidr: self.range.cidr(),
+        }
+    }
+
+    /// The config of the plugin on the first node.
+    pub(crate) fn config(&self, access: &Access) -> Value {
+        json!({
+            "cniVersion": "1.0.0",
+            "name": NETWORK,
+            "type": "bridge",
+            "ipam": {
+                "type": "whereabouts",
+                "etcd_host": access.endpoints,
+                "node_name": node(0),
+                "range": self.cidr().to_string(),
+            },
+        })
     }
 
     /// The request of the pod of this number.
@@ -61,7 +101,7 @@ impl Workload {
         let container = format!("{one:016x}{two:016x}{three:016x}{four:016x}");
         let (high, low) = (chance.bits(), chance.bits());
         let owner = Owner {
-            node: Some(NODE.to_owned()),
+            node: Some(node(number % NODES)),
             pod_namespace: Some("production".to_owned()),
             pod_name: Some(format!("web-6f5d9c7b8d-{:05x}", high & 0xf_ffff)),
             pod_uid: Some(format!(
@@ -87,23 +127,28 @@ impl Workload {
 
     /// The address that is the lowest free one when so many are taken from the start.
     pub(crate) fn lowest_after(&self, taken: u64) -> IpNet {
-        let first = match self.range.cidr().network() {
-            IpAddr::V4(first) => u128::from(first.to_bits()),
-            IpAddr::V6(first) => first.to_bits(),
-        };
-        let number = match self.family {
+        let address = match self.range.cidr().network() {
             // No address that ends in .0.
-            Family::V4 => first + u128::from(taken / 255 * 256 + taken % 255 + 1),
-            // Not the first one.
-            Family::V6 => first + u128::from(taken) + 1,
-        };
-        let address = match self.family {
-            Family::V4 => {
-                let number = u32::try_from(number).expect("the range lies in IPv4");
-                IpAddr::V4(Ipv4Addr::from_bits(number))
+            IpAddr::V4(first) => {
+                let further = u32::try_from(taken / 255 * 256 + taken % 255 + 1);
+                let further = further.expect("so many are not in IPv4");
+                IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() + further))
             }
-            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+            // Not the first one.
+            IpAddr::V6(first) => {
+                IpAddr::V6(Ipv6Addr::from_bits(first.to_bits() + u128::from(taken) + 1))
+            }
         };
         IpNet::new(address, self.range.cidr().prefix_len()).expect("the prefix fits its family")
     }
+}
+
+/// The /16 of this number.
+fn sixteenth(index: u8) -> IpNet {
+    let network = IpAddr::V4(Ipv4Addr::new(10, index, 0, 0));
+    IpNet::new(network, 16).expect("the prefix fits IPv4")
+}
+
+fn node(number: u64) -> String {
+    format!("node-{number:04}.example.internal")
 }

@@ -1,0 +1,108 @@
+//! A lock per range, without batches: each holder serves itself alone.
+//!
+//! 1. At once: create a watch on my ticket, from now on, and grant a lease.
+//! 2. Put the ticket; the same transaction reads the two oldest tickets, the blocks and the claim.
+//! 3. Not the oldest: wait until the ticket is touched, then read the same again.
+//! 4. The oldest: commit block and claim, delete the ticket and touch the next one, in one
+//!    transaction that is fenced by the ticket's revision; a refusal brings fresh reads.
+//! 5. Revoke the lease.
+
+use futures::future::join;
+use whereabouts::allocator::Demand;
+use whereabouts::clock::Clock;
+use whereabouts::session::Commit;
+use whereabouts::snapshot::{Query, Queued, Snapshot};
+use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
+use whereabouts::store::{Compare, Event, Store, Watch, Write};
+
+use super::{DEADLINE, TTL_S, plan_of, reads_of};
+use crate::client::{Client, Connection, text};
+
+/// A client that locks its range.
+#[derive(Debug)]
+pub(crate) struct RangeLock(pub(crate) Connection);
+
+impl Client for RangeLock {
+    async fn connect(&self) -> Result<(), String> {
+        self.0.touch().await
+    }
+
+    async fn allocate(&self, number: u64) -> Result<(), String> {
+        let (session, queue) = (self.0.session(DEADLINE), self.0.workload.queue());
+        let ask = self.0.workload.ask(number);
+        let ticket = Key::Ticket(TicketId {
+            queue: queue.clone(),
+            attachment: ask.attachment.clone(),
+            verb: QueuedVerb::Add,
+        });
+        let (key, demand) = (self.0.keys.encode(&ticket), Demand::Take(ask));
+        let mut queries = reads_of(&demand);
+        queries.push(Query::Tickets {
+            queue: queue.clone(),
+            limit: 2,
+        });
+        let keys = [key.clone()];
+        let (watch, lease) = join(self.0.store.watch(&keys), self.0.store.grant(TTL_S)).await;
+        let (mut watch, lease) = (watch.map_err(text)?, lease.map_err(text)?);
+        let mut draft = session.draft();
+        draft
+            .put_leased(&ticket, Vec::new(), lease.id)
+            .read_anyway(queries.iter().cloned());
+        let put = session.commit(draft).await.map_err(text)?;
+        let mut snapshot = self.read(put, &queries).await?;
+        while let Some(plan) = plan_of(&snapshot, &demand)? {
+            let tickets = snapshot.queue(&queue).expect("the queue was read");
+            let Some((mine, others)) = tickets.split_first().filter(|(first, _)| first.key == key)
+            else {
+                touched(&mut watch).await?;
+                snapshot = session.snapshot(&queries).await.map_err(text)?;
+                continue;
+            };
+            let mut draft = session.draft();
+            draft
+                .compare(Compare::Modified(key.clone(), mine.modified))
+                .write(Write::Delete(key.clone()));
+            match others.first() {
+                Some(Queued { key, created, .. }) => draft
+                    .compare(Compare::Created(key.clone(), *created))
+                    .write(Write::Touch(key.clone())),
+                None => draft.nobody_else_in(&queue, &key),
+            };
+            plan.write(&mut draft, session.clock().since_epoch());
+            draft.read_otherwise(queries.iter().cloned());
+            match session.commit(draft).await.map_err(text)? {
+                Commit::Done(_) => break,
+                refused => snapshot = self.read(refused, &queries).await?,
+            }
+        }
+        self.0.store.revoke(lease.id).await.map_err(text)
+    }
+}
+
+impl RangeLock {
+    /// What a commit has read; what is there now, if its reply was late.
+    async fn read(&self, commit: Commit, queries: &[Query]) -> Result<Snapshot, String> {
+        match commit {
+            Commit::Done(snapshot) | Commit::Conflict(snapshot) => Ok(snapshot),
+            Commit::Unknown(_) => {
+                let session = self.0.session(DEADLINE);
+                session.snapshot(queries).await.map_err(text)
+            }
+            Commit::DoneUnread(corrupt) => Err(corrupt.to_string()),
+        }
+    }
+}
+
+/// Waits until the ticket is written again.
+async fn touched(watch: &mut impl Watch) -> Result<(), String> {
+    loop {
+        let events = watch.next().await.map_err(text)?;
+        let touched = |event: &Event| match event {
+            Event::Put(entry) => entry.modified != entry.created,
+            Event::Deleted { .. } => false,
+        };
+        if events.iter().any(touched) {
+            return Ok(());
+        }
+    }
+}
