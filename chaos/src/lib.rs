@@ -8,5 +8,6 @@ pub mod cluster;
 pub mod counters;
 pub mod ending;
 pub mod plugin;
+pub mod proxied;
 pub mod proxy;
 mod support;

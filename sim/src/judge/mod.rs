@@ -173,7 +173,19 @@ impl Judge {
         }
     }
 
+    /// A watch has told of one revision: all of its events. `by` is what is known of its maker.
+    pub fn told(&mut self, events: &[&Event], by: Option<&Seen>) {
+        self.judge_revision(events, by, true);
+    }
+
     fn take_in_revision(&mut self, events: &[&Event], by: Option<ProcessId>, judged: bool) {
+        let processes = std::mem::take(&mut self.processes);
+        let by = by.and_then(|process| processes.get(&process));
+        self.judge_revision(events, by, judged);
+        self.processes = processes;
+    }
+
+    fn judge_revision(&mut self, events: &[&Event], by: Option<&Seen>, judged: bool) {
         let change = match self.ledger.apply(events) {
             Ok(change) => change,
             Err(text) => return self.hold_against(0, Err(text)),
@@ -181,7 +193,6 @@ impl Judge {
         if !judged {
             return;
         }
-        let by = by.and_then(|process| self.processes.get(&process));
         let results = [
             (1, unique::check(&self.ledger, &change)),
             (2, agree::check(&self.ledger, &change)),
