@@ -10,4 +10,5 @@ pub mod ending;
 pub mod plugin;
 pub mod proxied;
 pub mod proxy;
+pub mod suite;
 mod support;

@@ -1,0 +1,250 @@
+//! What happened, counted and timed: executions by their end, ADDs by what was wrong meanwhile,
+//! and each fault with the successes before, during and after it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use whereabouts_sim::step::Verb;
+
+use super::fault::Fault;
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// With success.
+    Done,
+    /// There was nothing to be had: the range is full, the address is taken.
+    Refused,
+    /// etcd was not available (code 11), or GC could not collect everything.
+    Failed,
+    /// Killed: its outcome is unknown.
+    Unknown,
+}
+
+/// What is wrong at the moment. Each change is another moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Healthy,
+    /// One fault alone.
+    Under(Fault),
+    /// A fault is being healed, or there are several.
+    Unclear,
+}
+
+/// A time under one fault.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// The fault.
+    pub fault: Fault,
+    /// When it began.
+    pub start: Instant,
+    /// When it was healed; `None` while it lasts.
+    pub end: Option<Instant>,
+    /// ADDs that failed with code 11 meanwhile.
+    pub clear_failures: u64,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Tally {
+    start: Instant,
+    condition: (Condition, u64),
+    executions: BTreeMap<(Verb, End), u64>,
+    /// When ADDs ended with success, in order.
+    successes: Vec<Instant>,
+    healthy: Vec<Duration>,
+    under: BTreeMap<Fault, Vec<Duration>>,
+    windows: Vec<Window>,
+}
+
+/// A moment at which an execution began.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun((Condition, u64));
+
+/// The faults of one kind together.
+#[derive(Clone, Debug, Default)]
+pub struct Struck {
+    /// How often.
+    pub times: u64,
+    /// ADDs that succeeded in the time before, as long as the fault lasted or since the last one.
+    pub before: usize,
+    /// Meanwhile.
+    pub during: usize,
+    /// In as long a time after it.
+    pub after: usize,
+    /// ADDs that failed clearly meanwhile.
+    pub clear_failures: u64,
+    /// The longest time without a success, from its beginning to the first success after its end.
+    pub longest_gap: Duration,
+    /// How long ADDs took that began under it, shortest first.
+    pub took: Vec<Duration>,
+}
+
+impl Tally {
+    /// Nothing has happened yet.
+    pub fn new(start: Instant) -> Self {
+        Self {
+            start,
+            condition: (Condition::Unclear, 0),
+            executions: BTreeMap::new(),
+            successes: Vec::new(),
+            healthy: Vec::new(),
+            under: BTreeMap::new(),
+            windows: Vec::new(),
+        }
+    }
+
+    /// Since when it is counted.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Something else is wrong from now on.
+    pub fn becomes(&mut self, condition: Condition) {
+        self.condition = (condition, self.condition.1 + 1);
+    }
+
+    /// An execution begins.
+    pub fn begins(&self) -> Begun {
+        Begun(self.condition)
+    }
+
+    /// An execution has ended.
+    pub fn ended(&mut self, verb: Verb, end: End, begun: Begun, took: Duration, now: Instant) {
+        *self.executions.entry((verb, end)).or_default() += 1;
+        match (verb, end) {
+            (Verb::Add, End::Done) => {
+                self.successes.push(now);
+                match begun.0 {
+                    (Condition::Healthy, _) if begun.0 == self.condition => self.healthy.push(took),
+                    (Condition::Under(fault), _) => self.under.entry(fault).or_default().push(took),
+                    (Condition::Healthy | Condition::Unclear, _) => {}
+                }
+            }
+            (Verb::Add, End::Failed) => {
+                let open = self
+                    .windows
+                    .iter_mut()
+                    .filter(|window| window.end.is_none());
+                open.for_each(|window| window.clear_failures += 1);
+            }
+            _ => {}
+        }
+    }
+
+    /// A fault begins.
+    pub fn strikes(&mut self, fault: Fault, now: Instant) {
+        self.windows.push(Window {
+            fault,
+            start: now,
+            end: None,
+            clear_failures: 0,
+        });
+    }
+
+    /// A fault is healed.
+    pub fn healed(&mut self, fault: Fault, now: Instant) {
+        let mut windows = self.windows.iter_mut().rev();
+        let window = windows.find(|window| window.fault == fault && window.end.is_none());
+        window.expect("the fault has begun").end = Some(now);
+    }
+
+    /// ADDs that ended with success since then.
+    pub fn successes_since(&self, then: Instant) -> usize {
+        self.successes.len() - self.successes.partition_point(|at| *at < then)
+    }
+
+    fn successes_between(&self, from: Instant, until: Instant) -> &[Instant] {
+        let index = |then| self.successes.partition_point(|at| *at < then);
+        &self.successes[index(from)..index(until).max(index(from))]
+    }
+
+    /// Executions by verb and end.
+    pub fn executions(&self) -> &BTreeMap<(Verb, End), u64> {
+        &self.executions
+    }
+
+    /// All executions.
+    pub fn total(&self) -> u64 {
+        self.executions.values().sum()
+    }
+
+    /// How long ADDs took while nothing was wrong, shortest first.
+    pub fn healthy(&self) -> Vec<Duration> {
+        let mut took = self.healthy.clone();
+        took.sort_unstable();
+        took
+    }
+
+    /// The faults that struck and were healed, by kind.
+    pub fn struck(&self) -> BTreeMap<Fault, Struck> {
+        let mut struck: BTreeMap<Fault, Struck> = BTreeMap::new();
+        for window in &self.windows {
+            let Some(end) = window.end else { continue };
+            let kind = struck.entry(window.fault).or_default();
+            let length = end - window.start;
+            let before = window.start.checked_sub(length).unwrap_or(self.start);
+            kind.times += 1;
+            kind.before += self.successes_between(before, window.start).len();
+            let during = self.successes_between(window.start, end);
+            kind.during += during.len();
+            let after = self.successes_between(end, end + length);
+            kind.after += after.len();
+            kind.clear_failures += window.clear_failures;
+            let first_after = self.successes_between(end, Instant::now()).first();
+            let marks = during.iter().chain(first_after).copied();
+            let mut last = window.start;
+            for mark in marks {
+                kind.longest_gap = kind.longest_gap.max(mark - last);
+                last = mark;
+            }
+        }
+        for (fault, took) in &self.under {
+            if let Some(kind) = struck.get_mut(fault) {
+                kind.took.clone_from(took);
+                kind.took.sort_unstable();
+            }
+        }
+        struck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn successes_are_told_apart_by_the_fault_they_came_under() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut tally = Tally::new(start);
+        let add = |tally: &mut Tally, end, second| {
+            let begun = tally.begins();
+            tally.ended(
+                Verb::Add,
+                end,
+                begun,
+                Duration::from_secs(second),
+                at(second),
+            );
+        };
+        tally.becomes(Condition::Healthy);
+        add(&mut tally, End::Done, 1);
+        tally.becomes(Condition::Under(Fault::LeaderKilled));
+        tally.strikes(Fault::LeaderKilled, at(2));
+        add(&mut tally, End::Failed, 3);
+        add(&mut tally, End::Done, 5);
+        tally.healed(Fault::LeaderKilled, at(6));
+        tally.becomes(Condition::Unclear);
+        add(&mut tally, End::Done, 9);
+        add(&mut tally, End::Done, 11);
+        let struck = &tally.struck()[&Fault::LeaderKilled];
+        let counts = (struck.before, struck.during, struck.after);
+        assert_eq!(counts, (1, 1, 1));
+        assert_eq!(struck.clear_failures, 1);
+        assert_eq!(struck.took, [Duration::from_secs(5)]);
+        assert_eq!(tally.healthy(), [Duration::from_secs(1)]);
+        assert_eq!(tally.total(), 5);
+    }
+}
