@@ -7,10 +7,12 @@ use std::{env, fs};
 
 use clap::{Parser, ValueEnum};
 use serde_json::json;
+use whereabouts_chaos::ending;
+use whereabouts_chaos::plugin::{self, Program};
 use whereabouts_chaos::proxied::{ProxiedCluster, Security, Setup};
 use whereabouts_chaos::suite::report::Report;
 use whereabouts_chaos::suite::{Options, Suite};
-use whereabouts_chaos::{ending, plugin};
+use whereabouts_sim::planted::Bug;
 
 /// Shakes etcd and the plugin for a while, and judges all that happened.
 #[derive(Parser)]
@@ -39,6 +41,10 @@ struct Arguments {
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Run the plugin with this bug of the simulator's catalogue, until it is found: that is then the
+    /// success.
+    #[arg(long, value_name = "BUG", conflicts_with = "plugin", value_parser = bug)]
+    sabotage: Option<Bug>,
     /// Also write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -54,8 +60,10 @@ enum Transport {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(0) => ExitCode::SUCCESS,
+    let arguments = Arguments::parse();
+    let expects_findings = arguments.sabotage.is_some();
+    match run(&arguments) {
+        Ok(count) if (count > 0) == expects_findings => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(reason) => {
             eprintln!("chaos: {reason}");
@@ -70,9 +78,10 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     if arguments.members < 3 {
         return Err("a cluster that loses a member has at least three".to_owned());
     }
-    let plugin = match &arguments.plugin {
-        Some(plugin) => plugin.clone(),
-        None => plugin::build()?,
+    let plugin = match (&arguments.plugin, arguments.sabotage) {
+        (Some(plugin), _) => plugin.clone(),
+        (None, None) => plugin::build()?,
+        (None, Some(_)) => plugin::build_program(Program::Sabotaged)?,
     };
     let seed = arguments.seed.unwrap_or_else(drawn_seed);
     println!(
@@ -94,6 +103,7 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
         nodes: arguments.nodes,
         pods: arguments.pods,
         plugin,
+        sabotage: arguments.sabotage.map(|bug| bug.to_string()),
     };
     let suite = Suite::new(options, cluster);
     let complaints = suite.run()?;
@@ -110,6 +120,14 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
         write(path, &format!("{document:#}\n"))?;
     }
     Ok(count)
+}
+
+/// A bug of the catalogue, by its name.
+fn bug(name: &str) -> Result<Bug, String> {
+    let found = Bug::ALL.iter().find(|bug| bug.to_string() == name);
+    found
+        .copied()
+        .ok_or_else(|| format!("the bugs are {:?}", Bug::ALL))
 }
 
 /// The program, by its path: the environment of members has no `PATH`.

@@ -60,6 +60,8 @@ pub struct Options {
     pub pods: u64,
     /// The plugin.
     pub plugin: PathBuf,
+    /// The bug that it has, if it is the sabotaged one.
+    pub sabotage: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,6 +242,10 @@ impl Suite {
 
     fn plugin(&self) -> &Path {
         &self.options.plugin
+    }
+
+    fn sabotage(&self) -> Option<&str> {
+        self.options.sabotage.as_deref()
     }
 
     fn cluster(&self) -> &ProxiedCluster {

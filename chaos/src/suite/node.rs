@@ -292,7 +292,7 @@ impl Node {
             stopped,
         } = execute(
             suite.plugin(),
-            &variables(verb, pod),
+            &variables(verb, pod, suite.sabotage()),
             &config.to_string(),
             strike,
         )
@@ -382,12 +382,13 @@ fn brief(outcome: &Outcome) -> String {
     }
 }
 
-fn variables(verb: Verb, pod: Option<&Pod>) -> Vec<(&'static str, String)> {
+fn variables(verb: Verb, pod: Option<&Pod>, sabotage: Option<&str>) -> Vec<(&'static str, String)> {
     let command = format!("{verb}").to_uppercase();
     let mut variables = vec![
         ("CNI_COMMAND", command),
         ("CNI_PATH", "/opt/cni/bin".to_owned()),
     ];
+    variables.extend(sabotage.map(|bug| ("SABOTAGE", bug.to_owned())));
     if let Some(pod) = pod {
         let attachment = &pod.ask.attachment;
         variables.extend([
