@@ -151,14 +151,22 @@ impl<'c> Control<'c> {
         let id = self.id(member).await?;
         let others = (0..self.0.size()).find(|other| *other != member);
         let other = others.ok_or("the only member cannot be replaced")?;
-        let remove = async |mut client: Client| client.member_remove(id).await;
-        self.ask(other, remove).await?;
+        // Neither before the members that stay have seen each other for a while.
+        let remove = async || {
+            let remove = async |mut client: Client| client.member_remove(id).await;
+            // That it is gone already is the answer to a repeated request.
+            let _ = self.ask(other, remove).await;
+            let list = async |mut client: Client| client.member_list().await;
+            let members = self.ask(other, list).await.ok()?;
+            let is_gone = members.members().iter().all(|member| member.id() != id);
+            is_gone.then_some(())
+        };
+        self.become_so("a member is removed", remove).await?;
         let url = self.0.members[member].peer_url(self.0.security());
         let add = async || {
             let add = async |mut client: Client| client.member_add([url.clone()], None).await;
             self.ask(other, add).await.ok()
         };
-        // Not before the members that stay have seen each other for a while.
         self.become_so("a member is added", add).await?;
         self.0.start_anew(member);
         Ok(())

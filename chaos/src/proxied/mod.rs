@@ -220,7 +220,8 @@ fn new_member(
     let [client, peer] = quiet_ports();
     let party = Party::Member(number);
     let processes = processes.clone();
-    let recognise: Recognise = Arc::new(move |end| processes.owner_of(end).map(Party::Member));
+    let recognise: Recognise =
+        Arc::new(move |from, to| processes.owner_of(from, to).map(Party::Member));
     let proxies = [
         Proxy::for_clients(links, party, client)?,
         Proxy::start(links, party, peer, recognise)?,
@@ -232,3 +233,6 @@ fn new_member(
         proxies,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures::future::{join, join_all, join3};
+use futures::future::{Either, join, join_all, join3, select};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
@@ -43,6 +43,9 @@ const PREFIX: &str = "/w/";
 
 /// How often many pods start at once.
 const BURST_PERIOD: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether a promise is broken.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Lines of the log that are kept for a finding.
 const LOG_LINES: usize = 4_000;
@@ -142,16 +145,26 @@ impl Suite {
         };
         let pods: Vec<_> = nodes.iter().flat_map(places).collect();
         let end = Instant::now() + self.options.lasts;
-        nemesis::haunt(self, end).await;
-        self.phase.set(Phase::Ending);
-        self.burst.notify_waiters();
-        finish::finish(self, &nodes, join_all(pods)).await;
+        let haunt = std::pin::pin!(nemesis::haunt(self, end));
+        let found = std::pin::pin!(self.found());
+        if let Either::Left(_) = select(haunt, found).await {
+            self.phase.set(Phase::Ending);
+            self.burst.notify_waiters();
+            finish::finish(self, &nodes, join_all(pods)).await;
+        }
         self.watching.set(false);
         let mut complaints = self.findings();
         if complaints.is_empty() {
             complaints = nemesis::complaints(self);
         }
         complaints
+    }
+
+    /// Ends when a promise is broken.
+    async fn found(&self) {
+        while !self.has_found() {
+            sleep(LOOK).await;
+        }
     }
 
     /// Now and then everybody who idles starts at once.

@@ -23,18 +23,18 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// Chunks of replies of which each time one is cut in its middle.
 const CHUNKS_BETWEEN_RESETS: u32 = 25;
 
+/// Pause between two compactions.
+const BETWEEN_COMPACTIONS: Duration = Duration::from_millis(200);
+
 /// Strikes until `end`, and until every kind has struck.
 pub(super) async fn haunt(suite: &Suite, end: Instant) {
     let chance = Chance::new(suite.seed());
     suite.tally().becomes(Condition::Healthy);
     sleep(HEALTHY_AT_FIRST).await;
     for fault in first_round(&chance) {
-        if suite.has_found() {
-            return;
-        }
         strike_alone(suite, fault, &chance).await;
     }
-    while Instant::now() < end && !suite.has_found() {
+    while Instant::now() < end {
         let cluster = pick(&chance, Strikes::Cluster);
         if chance.below(2) == 0 {
             strike_alone(suite, cluster, &chance).await;
@@ -96,7 +96,7 @@ async fn recover(suite: &Suite, fault: Fault) {
         suite.trouble(format_args!("after {fault}: {reason}"));
     }
     let again = async {
-        while suite.tally().successes_since(healed) == 0 && !suite.has_found() {
+        while suite.tally().successes_since(healed) == 0 {
             sleep(Duration::from_millis(10)).await;
         }
     };
@@ -214,10 +214,16 @@ async fn strike_cluster(
         }
         Fault::Compacted => {
             let end = Instant::now() + lasts;
+            let mut compacted = 0;
             for member in all.into_iter().cycle() {
                 // What the watch has not seen yet must stay: it is milliseconds behind.
-                control.compact(suite.seen()).await?;
+                let seen = suite.seen();
+                if seen > compacted {
+                    control.compact(seen).await?;
+                    compacted = seen;
+                }
                 control.defragment(member).await?;
+                sleep(BETWEEN_COMPACTIONS).await;
                 if Instant::now() > end {
                     break;
                 }

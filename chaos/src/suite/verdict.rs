@@ -234,3 +234,94 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
     maker.leases = own.map(|ticket| ticket.lease).collect();
     Ok(Some(maker))
 }
+
+#[cfg(test)]
+mod tests {
+    use whereabouts::address::{Name, Pool};
+    use whereabouts::claim::QueueId;
+    use whereabouts::store::Entry;
+    use whereabouts::store::keys::TicketId;
+
+    use super::*;
+
+    fn attachment(container: &str) -> Attachment {
+        Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new(container).expect("a name"),
+            interface: "eth0".to_owned(),
+        }
+    }
+
+    fn claim(container: &str) -> Key {
+        Key::Claim(attachment(container))
+    }
+
+    fn ticket(container: &str, verb: QueuedVerb) -> Key {
+        let cidr = "10.0.0.0/24".parse().expect("a CIDR");
+        Key::Ticket(TicketId {
+            queue: QueueId {
+                pool: Pool::default(),
+                cidr,
+            },
+            attachment: attachment(container),
+            verb,
+        })
+    }
+
+    fn put(key: &Key) -> Event {
+        Event::Put(Entry {
+            key: Keys::new("/w/").encode(key),
+            value: Vec::new(),
+            created: 2,
+            modified: 2,
+            lease: 0,
+        })
+    }
+
+    fn deleted(key: &Key) -> Event {
+        Event::Deleted {
+            key: Keys::new("/w/").encode(key),
+            revision: 2,
+        }
+    }
+
+    fn check(events: &[Event], expected: Result<Option<(Verb, &str)>, ()>) {
+        let keys = Keys::new("/w/");
+        let judge = Judge::new(keys.clone());
+        let events: Vec<&Event> = events.iter().collect();
+        let found = maker(&keys, judge.ledger(), &events);
+        let found = found.map(|maker| maker.map(|seen| (seen.verb, seen.attachment)));
+        let expected =
+            expected.map(|maker| maker.map(|(verb, name)| (verb, Some(attachment(name)))));
+        assert_eq!(found.map_err(drop), expected, "{events:?}");
+    }
+
+    #[test]
+    fn a_revision_tells_its_maker_by_what_it_serves_without_a_ticket() {
+        let (add, del) = (QueuedVerb::Add, QueuedVerb::Del);
+        check(&[put(&claim("a"))], Ok(Some((Verb::Add, "a"))));
+        check(&[deleted(&claim("a"))], Ok(Some((Verb::Del, "a"))));
+        let batch = [put(&claim("b")), deleted(&ticket("b", add))];
+        check(&batch, Ok(None));
+        check(
+            &[&batch[..], &[put(&claim("a"))]].concat(),
+            Ok(Some((Verb::Add, "a"))),
+        );
+        check(
+            &[deleted(&claim("a")), deleted(&ticket("a", del))],
+            Ok(None),
+        );
+        // A DEL takes the waiting ADD of its attachment along.
+        check(
+            &[deleted(&claim("a")), deleted(&ticket("a", add))],
+            Ok(Some((Verb::Del, "a"))),
+        );
+        check(&[deleted(&ticket("a", add))], Ok(None));
+    }
+
+    #[test]
+    fn no_commit_serves_two_who_did_not_queue() {
+        check(&[put(&claim("a")), put(&claim("b"))], Err(()));
+        check(&[put(&claim("a")), deleted(&claim("b"))], Err(()));
+    }
+}
