@@ -43,7 +43,7 @@ struct Arguments {
     plugin: Option<PathBuf>,
     /// Run the plugin with this bug of the simulator's catalogue, until it is found: that is then the
     /// success.
-    #[arg(long, value_name = "BUG", conflicts_with = "plugin", value_parser = bug)]
+    #[arg(long, value_name = "BUG", value_parser = bug)]
     sabotage: Option<Bug>,
     /// Also write the report to this file.
     #[arg(long, value_name = "FILE")]

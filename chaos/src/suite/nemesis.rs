@@ -9,7 +9,7 @@ use whereabouts::clock::Chance;
 
 use super::Suite;
 use super::fault::{Fault, Leaves, Strikes};
-use super::tally::Condition;
+use super::tally::{Condition, SETTLED};
 use crate::proxied::{Control, ProxiedCluster};
 use crate::proxy::{Link, Links, Party, Passage};
 
@@ -116,9 +116,9 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
         Fault::PluginStopped => Duration::from_secs(15),
         // Longer than the deadlines of most nodes.
         Fault::MajorityKilled | Fault::MajorityCut => Duration::from_secs(10),
-        Fault::LeaderStopped | Fault::LeaderCut | Fault::LeaderUnheard | Fault::LeaderDeaf => {
-            Duration::from_secs(6)
-        }
+        // Time to elect a leader, and to go on without the member.
+        Fault::LeaderUnheard | Fault::LeaderDeaf => Duration::from_secs(6),
+        _ if fault.is_one_member_dead() => SETTLED + Duration::from_secs(4),
         _ => Duration::from_secs(4),
     };
     let lasts = lasts + Duration::from_millis(chance.below(1_000));

@@ -285,7 +285,7 @@ impl Node {
         let ask = pod.map(|pod| &pod.ask).filter(|_| verb == Verb::Add);
         let strike = self.strike(verb);
         let process = suite.verdict().starts(self.number, verb, attachment, ask);
-        let begun = suite.tally().begins();
+        let begun = suite.tally().begins(Instant::now());
         let Ended {
             outcome,
             took,

@@ -8,6 +8,10 @@ use whereabouts_sim::step::Verb;
 
 use super::fault::Fault;
 
+/// After so long under a fault a cluster that can has elected a leader anew: the election time of
+/// etcd, and 2 s.
+pub const SETTLED: Duration = Duration::from_secs(3);
+
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
@@ -54,13 +58,14 @@ pub struct Tally {
     /// When ADDs ended with success, in order.
     successes: Vec<Instant>,
     healthy: Vec<Duration>,
-    under: BTreeMap<Fault, Vec<Duration>>,
+    /// How long into a fault ADDs began, and how long they took.
+    under: BTreeMap<Fault, Vec<(Duration, Duration)>>,
     windows: Vec<Window>,
 }
 
 /// A moment at which an execution began.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun((Condition, u64));
+pub struct Begun((Condition, u64), Instant);
 
 /// The faults of one kind together.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +84,8 @@ pub struct Struck {
     pub longest_gap: Duration,
     /// How long ADDs took that began under it, shortest first.
     pub took: Vec<Duration>,
+    /// Of those, the ones that began when it was [`SETTLED`].
+    pub took_settled: Vec<Duration>,
 }
 
 impl Tally {
@@ -106,8 +113,8 @@ impl Tally {
     }
 
     /// An execution begins.
-    pub fn begins(&self) -> Begun {
-        Begun(self.condition)
+    pub fn begins(&self, now: Instant) -> Begun {
+        Begun(self.condition, now)
     }
 
     /// An execution has ended.
@@ -118,7 +125,13 @@ impl Tally {
                 self.successes.push(now);
                 match begun.0 {
                     (Condition::Healthy, _) if begun.0 == self.condition => self.healthy.push(took),
-                    (Condition::Under(fault), _) => self.under.entry(fault).or_default().push(took),
+                    (Condition::Under(fault), _) => {
+                        let mut windows = self.windows.iter().rev();
+                        let window = windows.find(|window| window.fault == fault);
+                        let since = window.map_or(now, |window| window.start);
+                        let into = begun.1.saturating_duration_since(since);
+                        self.under.entry(fault).or_default().push((into, took));
+                    }
                     (Condition::Healthy | Condition::Unclear, _) => {}
                 }
             }
@@ -152,12 +165,16 @@ impl Tally {
 
     /// ADDs that ended with success since then.
     pub fn successes_since(&self, then: Instant) -> usize {
-        self.successes.len() - self.successes.partition_point(|at| *at < then)
+        self.successes.len() - self.index(then)
     }
 
     fn successes_between(&self, from: Instant, until: Instant) -> &[Instant] {
-        let index = |then| self.successes.partition_point(|at| *at < then);
-        &self.successes[index(from)..index(until).max(index(from))]
+        &self.successes[self.index(from)..self.index(until)]
+    }
+
+    /// Of the first success from then on.
+    fn index(&self, then: Instant) -> usize {
+        self.successes.partition_point(|at| *at < then)
     }
 
     /// Executions by verb and end.
@@ -192,7 +209,7 @@ impl Tally {
             let after = self.successes_between(end, end + length);
             kind.after += after.len();
             kind.clear_failures += window.clear_failures;
-            let first_after = self.successes_between(end, Instant::now()).first();
+            let first_after = self.successes[self.index(end)..].first();
             let marks = during.iter().chain(first_after).copied();
             let mut last = window.start;
             for mark in marks {
@@ -202,12 +219,19 @@ impl Tally {
         }
         for (fault, took) in &self.under {
             if let Some(kind) = struck.get_mut(fault) {
-                kind.took.clone_from(took);
-                kind.took.sort_unstable();
+                let settled = took.iter().filter(|(into, _)| *into >= SETTLED);
+                kind.took_settled = sorted(settled);
+                kind.took = sorted(took);
             }
         }
         struck
     }
+}
+
+fn sorted<'t>(took: impl IntoIterator<Item = &'t (Duration, Duration)>) -> Vec<Duration> {
+    let mut took: Vec<Duration> = took.into_iter().map(|(_, took)| *took).collect();
+    took.sort_unstable();
+    took
 }
 
 #[cfg(test)]
@@ -220,31 +244,28 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         let mut tally = Tally::new(start);
         let add = |tally: &mut Tally, end, second| {
-            let begun = tally.begins();
-            tally.ended(
-                Verb::Add,
-                end,
-                begun,
-                Duration::from_secs(second),
-                at(second),
-            );
+            let begun = tally.begins(at(second - 1));
+            let took = Duration::from_secs(1);
+            tally.ended(Verb::Add, end, begun, took, at(second));
         };
         tally.becomes(Condition::Healthy);
         add(&mut tally, End::Done, 1);
         tally.becomes(Condition::Under(Fault::LeaderKilled));
         tally.strikes(Fault::LeaderKilled, at(2));
         add(&mut tally, End::Failed, 3);
-        add(&mut tally, End::Done, 5);
-        tally.healed(Fault::LeaderKilled, at(6));
+        add(&mut tally, End::Done, 4);
+        add(&mut tally, End::Done, 6);
+        tally.healed(Fault::LeaderKilled, at(7));
         tally.becomes(Condition::Unclear);
         add(&mut tally, End::Done, 9);
-        add(&mut tally, End::Done, 11);
+        add(&mut tally, End::Done, 13);
         let struck = &tally.struck()[&Fault::LeaderKilled];
         let counts = (struck.before, struck.during, struck.after);
-        assert_eq!(counts, (1, 1, 1));
+        assert_eq!(counts, (1, 2, 1));
         assert_eq!(struck.clear_failures, 1);
-        assert_eq!(struck.took, [Duration::from_secs(5)]);
+        assert_eq!((struck.took.len(), struck.took_settled.len()), (2, 1));
+        assert_eq!(struck.longest_gap, Duration::from_secs(3));
         assert_eq!(tally.healthy(), [Duration::from_secs(1)]);
-        assert_eq!(tally.total(), 5);
+        assert_eq!(tally.total(), 6);
     }
 }
