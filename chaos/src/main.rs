@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde_json::json;
 use whereabouts_chaos::ending;
 use whereabouts_chaos::plugin::{self, Program};
@@ -27,8 +27,8 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     members: usize,
     /// How connections to etcd, and within it, are protected.
-    #[arg(long, value_enum, default_value_t = Transport::Plain)]
-    transport: Transport,
+    #[arg(long, value_enum, default_value_t = Security::Plain)]
+    security: Security,
     /// Nodes.
     #[arg(long, default_value_t = 24)]
     nodes: u64,
@@ -51,12 +51,6 @@ struct Arguments {
     /// Write the end of the log to this file.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Transport {
-    Plain,
-    Tls,
 }
 
 fn main() -> ExitCode {
@@ -86,14 +80,11 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     let seed = arguments.seed.unwrap_or_else(drawn_seed);
     println!(
         "seed {seed}, {} members of etcd, {:?}",
-        arguments.members, arguments.transport
+        arguments.members, arguments.security
     );
     let cluster = ProxiedCluster::start(Setup {
         members: arguments.members,
-        security: match arguments.transport {
-            Transport::Plain => Security::Plain,
-            Transport::Tls => Security::MutualTls,
-        },
+        security: arguments.security,
         etcd: found(&arguments.etcd)?,
     })
     .map_err(|error| format!("etcd: {error}"))?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fmt, fs, io};
 
+use clap::ValueEnum;
 use tempfile::TempDir;
 
 pub use self::control::Control;
@@ -27,7 +28,7 @@ const MEMORY: &str = "/dev/shm";
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How connections are protected, those of clients and those between members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Security {
     /// Not at all.
     Plain,
@@ -182,12 +183,6 @@ impl ProxiedCluster {
         self.kill(member);
         self.members[member].forget();
         self.launch(member, Founding::Existing);
-    }
-
-    /// The end of a member's log, for people.
-    pub fn log_of(&self, member: usize) -> String {
-        let path = self.folder.path().join(format!("m{member}.log"));
-        fs::read_to_string(path).unwrap_or_default()
     }
 
     fn launch(&self, member: usize, founding: Founding) {

@@ -14,6 +14,7 @@ mod nemesis;
 mod network;
 mod node;
 pub mod report;
+mod strike;
 pub mod tally;
 mod verdict;
 mod watcher;
