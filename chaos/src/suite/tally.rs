@@ -72,11 +72,11 @@ pub struct Begun((Condition, u64), Instant);
 pub struct Struck {
     /// How often.
     pub times: u64,
-    /// ADDs that succeeded in the time before, as long as the fault lasted or since the last one.
+    /// ADDs that succeeded before it, since the fault before was healed.
     pub before: usize,
     /// Meanwhile.
     pub during: usize,
-    /// In as long a time after it.
+    /// After it, until the next fault.
     pub after: usize,
     /// ADDs that failed clearly meanwhile.
     pub clear_failures: u64,
@@ -168,10 +168,6 @@ impl Tally {
         self.successes.len() - self.index(then)
     }
 
-    fn successes_between(&self, from: Instant, until: Instant) -> &[Instant] {
-        &self.successes[self.index(from)..self.index(until)]
-    }
-
     /// Of the first success from then on.
     fn index(&self, then: Instant) -> usize {
         self.successes.partition_point(|at| *at < then)
@@ -199,18 +195,22 @@ impl Tally {
         let mut struck: BTreeMap<Fault, Struck> = BTreeMap::new();
         for window in &self.windows {
             let Some(end) = window.end else { continue };
+            let ends = self.windows.iter().filter_map(|other| other.end);
+            let last_end = ends.filter(|end| *end <= window.start).max();
+            let starts = self.windows.iter().map(|other| other.start);
+            let next_start = starts.filter(|start| *start >= end).min();
+            let before = self.index(last_end.unwrap_or(self.start))..self.index(window.start);
+            let during = self.index(window.start)..self.index(end);
+            let after =
+                self.index(end)..next_start.map_or(self.successes.len(), |start| self.index(start));
             let kind = struck.entry(window.fault).or_default();
-            let length = end - window.start;
-            let before = window.start.checked_sub(length).unwrap_or(self.start);
             kind.times += 1;
-            kind.before += self.successes_between(before, window.start).len();
-            let during = self.successes_between(window.start, end);
+            kind.before += before.len();
             kind.during += during.len();
-            let after = self.successes_between(end, end + length);
             kind.after += after.len();
             kind.clear_failures += window.clear_failures;
-            let first_after = self.successes[self.index(end)..].first();
-            let marks = during.iter().chain(first_after).copied();
+            let first_after = self.successes.get(after.start);
+            let marks = self.successes[during].iter().chain(first_after).copied();
             let mut last = window.start;
             for mark in marks {
                 kind.longest_gap = kind.longest_gap.max(mark - last);
@@ -261,7 +261,7 @@ mod tests {
         add(&mut tally, End::Done, 13);
         let struck = &tally.struck()[&Fault::LeaderKilled];
         let counts = (struck.before, struck.during, struck.after);
-        assert_eq!(counts, (1, 2, 1));
+        assert_eq!(counts, (1, 2, 2));
         assert_eq!(struck.clear_failures, 1);
         assert_eq!((struck.took.len(), struck.took_settled.len()), (2, 1));
         assert_eq!(struck.longest_gap, Duration::from_secs(3));
