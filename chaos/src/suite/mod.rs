@@ -13,6 +13,7 @@ mod finish;
 mod nemesis;
 mod network;
 mod node;
+mod pod;
 pub mod report;
 mod strike;
 pub mod tally;

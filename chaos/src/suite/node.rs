@@ -4,23 +4,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use whereabouts::address::Name;
-use whereabouts::claim::{Ask, Attachment, Held, Owner};
+use whereabouts::claim::{Ask, Attachment, Owner};
 use whereabouts::clock::Chance;
-use whereabouts::store::record::Shortage;
 use whereabouts_sim::step::Verb;
 
 use super::Suite;
 use super::execution::{Ended, Outcome, Strike, execute};
 use super::fault::Fault;
 use super::network::{Asked, Shape};
+use super::pod::{Pod, answer, brief, variables};
 use super::tally::End;
 use super::verdict::Answer;
 use crate::proxied::Security;
@@ -51,14 +49,6 @@ pub(super) struct Node {
     collecting: Cell<bool>,
     /// What the runtime knows to exist: what GC must leave.
     known: RefCell<BTreeSet<Attachment>>,
-}
-
-/// An attachment, and what it asks for.
-struct Pod {
-    shape: Shape,
-    ask: Ask,
-    config: Value,
-    arguments: String,
 }
 
 impl Node {
@@ -359,82 +349,5 @@ impl Node {
         } else {
             Strike::Nothing
         }
-    }
-}
-
-impl Pod {
-    fn name(&self) -> &str {
-        self.ask.attachment.container.as_str()
-    }
-}
-
-fn brief(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Done(result) => {
-            let ips = result["ips"].as_array();
-            let ips = ips
-                .into_iter()
-                .flatten()
-                .map(|ip| ip["address"].to_string());
-            format!("done {}", ips.collect::<Vec<_>>().join(" "))
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn variables(verb: Verb, pod: Option<&Pod>, sabotage: Option<&str>) -> Vec<(&'static str, String)> {
-    let command = format!("{verb}").to_uppercase();
-    let mut variables = vec![
-        ("CNI_COMMAND", command),
-        ("CNI_PATH", "/opt/cni/bin".to_owned()),
-    ];
-    variables.extend(sabotage.map(|bug| ("SABOTAGE", bug.to_owned())));
-    if let Some(pod) = pod {
-        let attachment = &pod.ask.attachment;
-        variables.extend([
-            ("CNI_CONTAINERID", attachment.container.to_string()),
-            ("CNI_IFNAME", attachment.interface.clone()),
-            ("CNI_NETNS", format!("/run/netns/{}", attachment.container)),
-            ("CNI_ARGS", pod.arguments.clone()),
-        ]);
-    }
-    variables
-}
-
-/// What an ADD has answered.
-fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, String> {
-    let Some(ask) = ask else {
-        return Ok(Answer::Other);
-    };
-    let range = || ask.wants[0].range.clone();
-    match outcome {
-        Outcome::Done(result) => {
-            let ips = result["ips"].as_array().ok_or("an ADD without ips")?;
-            let addresses: Option<Vec<IpAddr>> = ips
-                .iter()
-                .map(|ip| ip["address"].as_str()?.parse::<IpNet>().ok())
-                .map(|net| net.map(|net| net.addr()))
-                .collect();
-            let addresses = addresses.ok_or("an ip without an address")?;
-            if addresses.len() != ask.wants.len() {
-                return Err(format!("{addresses:?} for {} wants", ask.wants.len()));
-            }
-            let held = ask.wants.iter().zip(addresses).map(|(want, address)| Held {
-                range: want.range.clone(),
-                address: address.into(),
-            });
-            Ok(Answer::Added(held.collect()))
-        }
-        Outcome::Failed(101, _) if ask.wants.len() == 1 => {
-            Ok(Answer::Short(Shortage::Exhausted(range())))
-        }
-        Outcome::Failed(102, _) => match &ask.wants[0].choice {
-            whereabouts::claim::Choice::Exactly(address) => {
-                let (range, address) = (range(), *address);
-                Ok(Answer::Short(Shortage::Taken(Held { range, address })))
-            }
-            whereabouts::claim::Choice::Lowest(_) => Err("nobody asked for an address".to_owned()),
-        },
-        Outcome::Failed(..) | Outcome::Killed | Outcome::Wrong(_) => Ok(Answer::Other),
     }
 }
