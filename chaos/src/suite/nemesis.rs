@@ -20,6 +20,9 @@ const HEALTHY_BETWEEN: Duration = Duration::from_millis(1_500);
 /// Longest time after a fault until an ADD succeeds again.
 const RECOVERY: Duration = Duration::from_secs(60);
 
+/// Longest time until leases of those who are gone have ended.
+const NO_TICKETS: Duration = Duration::from_secs(30);
+
 /// Strikes until `end`, and until every kind has struck.
 pub(super) async fn haunt(suite: &Suite, end: Instant) {
     let chance = Chance::new(suite.seed());
@@ -29,6 +32,7 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
         strike_alone(suite, fault, &chance).await;
     }
     while Instant::now() < end {
+        no_tickets(suite).await;
         let cluster = pick(&chance, Strikes::Cluster);
         if chance.below(2) == 0 {
             strike_alone(suite, cluster, &chance).await;
@@ -39,12 +43,15 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     }
 }
 
-/// Every kind once: first those of the cluster, so that no ADD waits for the lease of a plugin
-/// that was killed while it is measured what they cost.
+/// Every kind once: first those of the cluster that leave a majority, so that no ADD waits for the
+/// lease of somebody who was killed, or ended without etcd, while it is measured what they cost.
 fn first_round(chance: &Chance) -> Vec<Fault> {
-    let mut faults = shuffled(of(Strikes::Cluster), chance);
-    faults.extend(shuffled(of(Strikes::Plugin), chance));
-    faults
+    let (minority, majority) = of(Strikes::Cluster)
+        .into_iter()
+        .partition(|fault| fault.leaves() == Leaves::Minority);
+    let groups = [majority, minority, of(Strikes::Plugin)];
+    let groups = groups.map(|faults| shuffled(faults, chance));
+    groups.concat()
 }
 
 fn of(strikes: Strikes) -> Vec<Fault> {
@@ -80,6 +87,18 @@ async fn strike_both(suite: &Suite, faults: [Fault; 2], chance: &Chance) {
     let [one, other] = faults;
     join(strike(suite, one, chance), strike(suite, other, chance)).await;
     recover(suite, one).await;
+}
+
+/// Waits until nobody stands in a queue, dead or alive.
+async fn no_tickets(suite: &Suite) {
+    let is_left = || suite.verdict().ledger().tickets().next().is_some();
+    let gone = async {
+        while is_left() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Where pods come all the time it is no fault if there is always one.
+    let _ = timeout(NO_TICKETS, gone).await;
 }
 
 /// After a fault: the cluster is well again, ADD succeeds, and for a while nothing is wrong.
