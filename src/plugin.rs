@@ -13,13 +13,13 @@ use crate::commands;
 use crate::error::Error;
 use crate::invocation::{Invocation, Machine};
 use crate::request::{
-    self, AddRequest, CheckRequest, CniVersion, DelRequest, GcRequest, Logging, Outcome, Parsed,
-    Rejected, Remark, Request, WhenUnreachable,
+    self, Access, AddRequest, CheckRequest, CniVersion, DelRequest, GcRequest, Logging, Outcome,
+    Parsed, Rejected, Remark, Request, WhenUnreachable,
 };
 use crate::session::{Failure, Session};
-use crate::store::Unavailable;
 use crate::store::etcd::EtcdStore;
 use crate::store::keys::Keys;
+use crate::store::{Store, Unavailable};
 use crate::telemetry;
 
 /// The code of an error that is a bug of this plugin.
@@ -89,6 +89,16 @@ pub fn answer_panics() {
 
 /// Carries out `invocation`, with `seed` for its chance.
 pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Answer {
+    execute_in(invocation, machine, seed, EtcdStore::new)
+}
+
+/// The same in a store of another kind, which `open` reaches.
+pub fn execute_in<S: Store>(
+    invocation: &Invocation,
+    machine: &dyn Machine,
+    seed: u64,
+    open: impl FnOnce(&Access, &Chance) -> S,
+) -> Answer {
     match request::parse(invocation, machine) {
         Ok(Outcome::About) => {
             let stderr = answer::about(&invocation.program);
@@ -100,7 +110,7 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Ans
         Ok(Outcome::Version(version)) => Answer::success(answer::versions(version)),
         Ok(Outcome::Verb(parsed)) => {
             let (version, logging, remarks) = (parsed.version, &parsed.logging, &parsed.remarks);
-            logged(version, logging, remarks, || carry_out(&parsed, seed))
+            logged(version, logging, remarks, || carry_out(&parsed, seed, open))
         }
         Err(rejected) => {
             let Rejected {
@@ -141,7 +151,11 @@ fn logged(
     Answer { stderr, ..answer }
 }
 
-fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
+fn carry_out<S: Store>(
+    parsed: &Parsed,
+    seed: u64,
+    open: impl FnOnce(&Access, &Chance) -> S,
+) -> Result<String, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -159,7 +173,7 @@ fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
         Request::Gc(GcRequest { network, .. }) => info_span!("GC", %network),
         Request::Status(_) => info_span!("STATUS"),
     };
-    let result = runtime.block_on(serve(parsed, seed).instrument(span.clone()));
+    let result = runtime.block_on(serve(parsed, seed, open).instrument(span.clone()));
     if let Err(error) = &result {
         span.in_scope(|| log(error));
     }
@@ -175,9 +189,13 @@ fn log(error: &Error) {
     );
 }
 
-async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {
+async fn serve<S: Store>(
+    parsed: &Parsed,
+    seed: u64,
+    open: impl FnOnce(&Access, &Chance) -> S,
+) -> Result<String, Error> {
     let chance = Chance::new(seed);
-    let store = EtcdStore::new(&parsed.access, &chance);
+    let store = open(&parsed.access, &chance);
     let keys = Keys::new(&parsed.access.prefix);
     let session = Session::new(&store, &SystemClock, &chance, &keys, parsed.deadline);
     match &parsed.request {

@@ -86,8 +86,33 @@ fn variables(verb: &str, attachment: &Attachment, owner: &Owner) -> Vec<(&'stati
     ]
 }
 
+/// A program of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The plugin as it is shipped.
+    Plugin,
+    /// The plugin with a planted bug.
+    Sabotaged,
+}
+
+impl Program {
+    /// Its package and its own name.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Plugin => ["whereabouts"; 2],
+            Self::Sabotaged => ["whereabouts-chaos", "sabotaged"],
+        }
+    }
+}
+
 /// Builds the plugin as it is shipped (release), and says where it is.
 pub fn build() -> Result<PathBuf, String> {
+    build_program(Program::Plugin)
+}
+
+/// Builds a program (release), and says where it is.
+pub fn build_program(program: Program) -> Result<PathBuf, String> {
+    let [package, name] = program.names();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     // What cargo tells the programs that it runs is not for another cargo: it would build anew.
     let told = env::vars_os().map(|(name, _)| name).filter(|name| {
@@ -101,7 +126,7 @@ pub fn build() -> Result<PathBuf, String> {
     let output = build
         .current_dir(WORKSPACE)
         .args(["build", "--release", "--locked", "--message-format=json"])
-        .args(["--package", "whereabouts", "--bin", "whereabouts"])
+        .args(["--package", package, "--bin", name])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -112,9 +137,9 @@ pub fn build() -> Result<PathBuf, String> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let executable = messages.lines().rev().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == "whereabouts";
+        let is_it = message["target"]["name"] == name;
         let path = message["executable"].as_str().filter(|_| is_it)?;
         Some(PathBuf::from(path))
     });
-    executable.ok_or_else(|| "cargo build does not say where the plugin is".to_owned())
+    executable.ok_or_else(|| format!("cargo build does not say where {name} is"))
 }

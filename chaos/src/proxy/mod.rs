@@ -22,9 +22,9 @@ use tokio::sync::oneshot;
 use self::connection::carry;
 pub use self::links::{Link, Links, Party, Passage};
 
-/// Tells who connects, by the address from which it does; nobody that is known: the connection is
-/// closed.
-pub type Recognise = Arc<dyn Fn(SocketAddr) -> Option<Party> + Send + Sync>;
+/// Tells who connects, by the addresses from which and to which it does; nobody that is known: the
+/// connection is closed.
+pub type Recognise = Arc<dyn Fn(SocketAddr, SocketAddr) -> Option<Party> + Send + Sync>;
 
 /// A proxy in front of one party. It ends, with its connections, when it is dropped.
 pub struct Proxy {
@@ -36,7 +36,7 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy for clients in front of `owner`, which listens at `target`.
     pub fn for_clients(links: &Links, owner: Party, target: SocketAddr) -> io::Result<Self> {
-        Self::start(links, owner, target, Arc::new(|_| Some(Party::Clients)))
+        Self::start(links, owner, target, Arc::new(|_, _| Some(Party::Clients)))
     }
 
     /// A proxy in front of `owner`, which listens at `target`, for those whom `recognise` knows.
@@ -112,7 +112,8 @@ impl Front {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let Some(party) = (self.recognise)(from) else {
+            let to = client.local_addr();
+            let Some(party) = to.ok().and_then(|to| (self.recognise)(from, to)) else {
                 continue;
             };
             let there = self.links.direction(party, self.owner);

@@ -120,7 +120,7 @@ fn a_reply_is_cut_in_its_middle() {
 fn who_is_not_recognised_is_shut_out() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let target = listener.local_addr().expect("it is bound");
-    let nobody: Recognise = Arc::new(|_| None);
+    let nobody: Recognise = Arc::new(|_, _| None);
     let proxy = Proxy::start(&Links::default(), MEMBER, target, nobody).expect("it starts");
     let mut client = TcpStream::connect(proxy.address()).expect("a proxy listens");
     client.set_read_timeout(Some(BOUND)).expect("not zero");

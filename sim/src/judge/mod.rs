@@ -191,38 +191,54 @@ impl Judge {
         }
     }
 
-    fn take_in_revision(&mut self, events: &[&Event], cause: Cause, judged: bool) {
-        let change = match self.ledger.apply(events) {
-            Ok(change) => change,
-            Err(text) => return self.hold_against(0, Err(text)),
-        };
-        if !judged {
-            return;
-        }
-        let (by, step) = match cause {
-            Cause::Commit(process, step) => (self.processes.get(&process), Some(step)),
-            Cause::Revoked | Cause::LeaseEnded => (None, None),
-        };
-        let results = [
-            (1, unique::check(&self.ledger, &change)),
-            (2, agree::check(&self.ledger, &change)),
-            (3, inside::check(&self.asks, &change)),
-            (4, lowest::check(&self.ledger, &self.asks, &change, by)),
-            (5, all_or_nothing::check(&self.asks, &change)),
-            (7, fenced::check(&self.ledger, &change, by, step)),
-            (9, in_use::check(&self.live, &change)),
-            (10, progress::check(&self.ledger, &change, by)),
-            (10, self.keeps_its_lease(&change, cause)),
-        ];
-        for (promise, result) in results {
-            self.hold_against(promise, result);
+    /// A watch has told of one revision: all of its events. `by` is what is known of its maker.
+    pub fn told(&mut self, events: &[&Event], by: Option<&Seen>) {
+        if let Some(change) = self.enter(events) {
+            self.judge(&change, by, None);
         }
     }
 
-    fn keeps_its_lease(&self, change: &Change, cause: Cause) -> Result<(), String> {
+    fn take_in_revision(&mut self, events: &[&Event], cause: Cause, judged: bool) {
+        let Some(change) = self.enter(events).filter(|_| judged) else {
+            return;
+        };
+        let processes = std::mem::take(&mut self.processes);
         match cause {
-            Cause::LeaseEnded => progress::keeps_its_lease(&self.processes, change),
-            Cause::Commit(..) | Cause::Revoked => Ok(()),
+            Cause::Commit(process, step) => {
+                self.judge(&change, processes.get(&process), Some(step));
+            }
+            Cause::Revoked => self.judge(&change, None, None),
+            Cause::LeaseEnded => {
+                self.judge(&change, None, None);
+                self.hold_against(10, progress::keeps_its_lease(&processes, &change));
+            }
+        }
+        self.processes = processes;
+    }
+
+    fn enter(&mut self, events: &[&Event]) -> Option<Change> {
+        match self.ledger.apply(events) {
+            Ok(change) => Some(change),
+            Err(text) => {
+                self.hold_against(0, Err(text));
+                None
+            }
+        }
+    }
+
+    fn judge(&mut self, change: &Change, by: Option<&Seen>, step: Option<Step>) {
+        let results = [
+            (1, unique::check(&self.ledger, change)),
+            (2, agree::check(&self.ledger, change)),
+            (3, inside::check(&self.asks, change)),
+            (4, lowest::check(&self.ledger, &self.asks, change, by)),
+            (5, all_or_nothing::check(&self.asks, change)),
+            (7, fenced::check(&self.ledger, change, by, step)),
+            (9, in_use::check(&self.live, change)),
+            (10, progress::check(&self.ledger, change, by)),
+        ];
+        for (promise, result) in results {
+            self.hold_against(promise, result);
         }
     }
 

@@ -1,0 +1,115 @@
+//! The plugin with a bug of the simulator's catalogue, planted between it and etcd: for the chaos
+//! suite, which must find it. The bug's name is in the variable `SABOTAGE`.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+use whereabouts::address::Name;
+use whereabouts::claim::Attachment;
+use whereabouts::invocation::{Invocation, LocalMachine};
+use whereabouts::plugin;
+use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
+use whereabouts::store::keys::Keys;
+use whereabouts::store::{
+    At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
+};
+use whereabouts_sim::planted::{self, Bug, Piece};
+use whereabouts_sim::process::NodeId;
+use whereabouts_sim::step::Step;
+
+fn main() -> ExitCode {
+    plugin::answer_panics();
+    let name = std::env::var("SABOTAGE").unwrap_or_default();
+    let Some(bug) = planted::Bug::ALL.iter().find(|bug| bug.to_string() == name) else {
+        eprintln!("SABOTAGE: {name:?} is not one of {:?}", Bug::ALL);
+        return ExitCode::from(2);
+    };
+    let invocation = Invocation::capture();
+    let stdin = invocation.stdin.as_deref().unwrap_or_default();
+    // Bugs are planted in right invocations alone.
+    let config: Value = serde_json::from_slice(stdin).unwrap_or_default();
+    let seed = u64::from(std::process::id());
+    let answer = plugin::execute_in(&invocation, &LocalMachine, seed, |access, chance| {
+        Sabotaged {
+            store: EtcdStore::new(access, chance),
+            bug: *bug,
+            keys: Keys::new(&access.prefix),
+            collects_on: collects_on(&invocation, &config),
+            attachment: attachment(&invocation, &config),
+        }
+    });
+    answer.print()
+}
+
+/// The node whose claims the process collects, if it is a GC.
+fn collects_on(invocation: &Invocation, config: &Value) -> Option<NodeId> {
+    let name = config["ipam"]["node_name"].as_str()?;
+    let number = name.strip_prefix("node")?.parse().ok()?;
+    (text(invocation, "CNI_COMMAND") == Some("GC")).then_some(NodeId(number))
+}
+
+/// Whose addresses the process is about.
+fn attachment(invocation: &Invocation, config: &Value) -> Option<Attachment> {
+    Some(Attachment {
+        network: Name::new(config["name"].as_str()?).ok()?,
+        container: Name::new(text(invocation, "CNI_CONTAINERID")?).ok()?,
+        interface: text(invocation, "CNI_IFNAME")?.to_owned(),
+    })
+}
+
+fn text<'i>(invocation: &'i Invocation, variable: &str) -> Option<&'i str> {
+    invocation.variable(variable)?.to_str()
+}
+
+/// etcd, with a bug on the way to it.
+struct Sabotaged {
+    store: EtcdStore,
+    bug: Bug,
+    keys: Keys,
+    collects_on: Option<NodeId>,
+    attachment: Option<Attachment>,
+}
+
+impl Store for Sabotaged {
+    type Watch = EtcdWatch;
+
+    async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
+        let at = planted::read_at(Some(self.bug), at);
+        let mut view = self.store.read(reads, at).await?;
+        planted::twist_view(Some(self.bug), self.collects_on, &mut view);
+        Ok(view)
+    }
+
+    async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
+        let step = Step::of_commit(txn);
+        for Piece { txn: piece, last } in
+            planted::twist_txn(Some(self.bug), &self.keys, self.attachment.as_ref(), txn)
+        {
+            let result = self.store.commit(&piece).await;
+            let result = planted::twist_outcome(Some(self.bug), step, txn, result);
+            if last || !matches!(result, Ok(Outcome::Done(_))) {
+                return result;
+            }
+        }
+        unreachable!("one of the transactions is the last")
+    }
+
+    async fn grant(&self, ttl_s: i64) -> Result<Lease, Unavailable> {
+        self.store.grant(ttl_s).await
+    }
+
+    async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        if self.bug == Bug::LeaseNotKeptAlive {
+            return Ok(());
+        }
+        self.store.keep_alive(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        self.store.revoke(lease).await
+    }
+
+    async fn watch(&self, keys: &[Vec<u8>]) -> Result<EtcdWatch, Unavailable> {
+        self.store.watch(keys).await
+    }
+}

@@ -1,0 +1,210 @@
+//! One member: a process of etcd, on ports and with data of its own, that is killed, stopped and
+//! started again.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use super::{Security, Setup};
+use crate::proxy::Proxy;
+
+/// Ports below those that the kernel gives to outgoing connections (`ip_local_port_range`), so
+/// that the ports of a member that is down stay free.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// Arguments that every member has: snapshots often enough to matter in minutes, and elections as
+/// later releases hold them by default.
+const ARGUMENTS: [&str; 3] = ["--snapshot-count", "3000", "--pre-vote"];
+
+/// One member of a cluster.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    /// What members reach each other through.
+    pub(super) peer_proxy: Proxy,
+    /// What clients reach it through.
+    pub(super) client_proxy: Proxy,
+    folder: PathBuf,
+    process: Mutex<Process>,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    child: Option<Child>,
+    /// How often it began anew, without data.
+    lives: u32,
+}
+
+/// Whether a member founds a cluster or joins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Founding {
+    New,
+    Existing,
+}
+
+/// Two ports that nobody listens on: for clients and for peers.
+pub(super) fn quiet_ports() -> [SocketAddr; 2] {
+    [quiet_port(), quiet_port()]
+}
+
+fn quiet_port() -> SocketAddr {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Processes that start at the same time begin in different places.
+    let first = process::id() as usize * 101 + NEXT.fetch_add(1, Ordering::Relaxed);
+    let ports = PORTS.cycle().skip(first % PORTS.len()).take(PORTS.len());
+    let mut addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let quiet = addresses.find(|address| TcpListener::bind(address).is_ok());
+    quiet.expect("a port is free")
+}
+
+impl Member {
+    pub(super) fn new(
+        name: String,
+        folder: &Path,
+        [client, peer]: [SocketAddr; 2],
+        [client_proxy, peer_proxy]: [Proxy; 2],
+    ) -> Self {
+        Self {
+            name,
+            client,
+            peer,
+            peer_proxy,
+            client_proxy,
+            folder: folder.to_path_buf(),
+            process: Mutex::default(),
+        }
+    }
+
+    /// Where it listens for clients, past its proxy.
+    pub(super) fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// It and its peers' URL, as `--initial-cluster` has them.
+    pub(super) fn peer_url(&self, security: Security) -> String {
+        format!("{}://{}", security.scheme(), self.peer_proxy.address())
+    }
+
+    /// Its name and its peers' URL, as `--initial-cluster` has them.
+    pub(super) fn peer_entry(&self, security: Security) -> String {
+        format!("{}={}", self.name, self.peer_url(security))
+    }
+
+    /// Starts it on the data that it has. Gives its pid.
+    pub(super) fn start(&self, setup: &Setup, peers: &str, founding: Founding) -> i32 {
+        let mut process = self.process();
+        let scheme = setup.security.scheme();
+        let client_url = format!("{scheme}://{}", self.client);
+        let mut command = Command::new(&setup.etcd);
+        command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(self.log())
+            .args(ARGUMENTS)
+            .args(["--name", &self.name])
+            .arg("--data-dir")
+            .arg(self.data(process.lives))
+            .args(["--listen-client-urls", &client_url])
+            .args(["--advertise-client-urls", &client_url])
+            .args(["--listen-peer-urls", &format!("{scheme}://{}", self.peer)])
+            .args([
+                "--initial-advertise-peer-urls",
+                &self.peer_url(setup.security),
+            ])
+            .args(["--initial-cluster", peers])
+            .arg("--initial-cluster-state")
+            .arg(match founding {
+                Founding::New => "new",
+                Founding::Existing => "existing",
+            });
+        if setup.security == Security::MutualTls {
+            let path = |name: &str| self.folder.join(name);
+            for side in ["", "peer-"] {
+                command
+                    .arg(format!("--{side}cert-file"))
+                    .arg(path("server.pem"));
+                command
+                    .arg(format!("--{side}key-file"))
+                    .arg(path("server.key"));
+                command
+                    .arg(format!("--{side}trusted-ca-file"))
+                    .arg(path("authority.pem"));
+                command.arg(format!("--{side}client-cert-auth"));
+            }
+        }
+        let child = command.spawn().expect("etcd can be executed");
+        let pid = Pid::from_child(&child).as_raw_nonzero().get();
+        process.child = Some(child);
+        pid
+    }
+
+    /// Ends it at once; its data stays.
+    pub(super) fn kill(&self) {
+        if let Some(mut child) = self.process().child.take() {
+            // It fails only for a process that was waited for, which has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Forgets its data: it is to begin anew.
+    pub(super) fn forget(&self) {
+        let mut process = self.process();
+        // What is left is removed with the cluster's folder.
+        let _ = fs::remove_dir_all(self.data(process.lives));
+        process.lives += 1;
+    }
+
+    /// Makes it hang: its connections stay and nothing answers.
+    pub(super) fn stop(&self) {
+        if let Some(child) = &self.process().child {
+            let pid = Pid::from_child(child);
+            kill_process(pid, Signal::STOP).expect("the child was not waited for");
+            // Its threads stop some time after the signal; then its parent is told.
+            waitpid(Some(pid), WaitOptions::UNTRACED).expect("the child stops");
+        }
+    }
+
+    /// Lets it go on.
+    pub(super) fn go_on(&self) {
+        if let Some(child) = &self.process().child {
+            kill_process(Pid::from_child(child), Signal::CONT)
+                .expect("the child was not waited for");
+        }
+    }
+
+    /// Whether its process has ended without being told to.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut process = self.process();
+        let ended = process.child.as_mut().map(Child::try_wait);
+        ended.is_some_and(|ended| ended.expect("a child can be asked for").is_some())
+    }
+
+    fn data(&self, lives: u32) -> PathBuf {
+        self.folder.join(format!("{}-{lives}", self.name))
+    }
+
+    fn log(&self) -> File {
+        let path = self.folder.join(format!("{}.log", self.name));
+        let log = OpenOptions::new().create(true).append(true).open(path);
+        log.expect("the cluster's folder can be written")
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

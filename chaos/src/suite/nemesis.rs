@@ -1,0 +1,200 @@
+//! What strikes: every kind of fault once, in an order drawn from the seed, then more of them,
+//! also two at once, until time is up. After each, ADD must succeed again.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join;
+use tokio::time::{sleep, timeout};
+use whereabouts::clock::Chance;
+
+use super::Suite;
+use super::fault::{Fault, Leaves, Strikes};
+use super::strike::strike_cluster;
+use super::tally::{Condition, SETTLED};
+use crate::proxied::Control;
+
+/// Time without a fault at first, and between two.
+const HEALTHY_AT_FIRST: Duration = Duration::from_secs(6);
+const HEALTHY_BETWEEN: Duration = Duration::from_millis(1_500);
+
+/// Longest time after a fault until an ADD succeeds again.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Longest time until leases of those who are gone have ended.
+const NO_TICKETS: Duration = Duration::from_secs(30);
+
+/// Strikes until `end`, and until every kind has struck.
+pub(super) async fn haunt(suite: &Suite, end: Instant) {
+    let chance = Chance::new(suite.seed());
+    suite.tally().becomes(Condition::Healthy);
+    sleep(HEALTHY_AT_FIRST).await;
+    for fault in first_round(&chance) {
+        strike_alone(suite, fault, &chance).await;
+    }
+    while Instant::now() < end {
+        no_tickets(suite).await;
+        let cluster = pick(&chance, Strikes::Cluster);
+        if chance.below(2) == 0 {
+            strike_alone(suite, cluster, &chance).await;
+        } else {
+            let faults = [cluster, pick(&chance, Strikes::Plugin)];
+            strike_both(suite, faults, &chance).await;
+        }
+    }
+}
+
+/// Every kind once: first those of the cluster that leave a majority, so that no ADD waits for the
+/// lease of somebody who was killed, or ended without etcd, while it is measured what they cost.
+fn first_round(chance: &Chance) -> Vec<Fault> {
+    let (minority, majority) = of(Strikes::Cluster)
+        .into_iter()
+        .partition(|fault| fault.leaves() == Leaves::Minority);
+    let groups = [majority, minority, of(Strikes::Plugin)];
+    let groups = groups.map(|faults| shuffled(faults, chance));
+    groups.concat()
+}
+
+fn of(strikes: Strikes) -> Vec<Fault> {
+    let mut faults = Fault::ALL.to_vec();
+    faults.retain(|fault| fault.strikes() == strikes);
+    faults
+}
+
+fn shuffled(mut faults: Vec<Fault>, chance: &Chance) -> Vec<Fault> {
+    for last in (1..faults.len()).rev() {
+        faults.swap(last, below(chance, last + 1));
+    }
+    faults
+}
+
+fn pick(chance: &Chance, strikes: Strikes) -> Fault {
+    let faults = of(strikes);
+    faults[below(chance, faults.len())]
+}
+
+pub(super) fn below(chance: &Chance, bound: usize) -> usize {
+    usize::try_from(chance.below(bound as u64)).expect("below a usize")
+}
+
+async fn strike_alone(suite: &Suite, fault: Fault, chance: &Chance) {
+    suite.tally().becomes(Condition::Under(fault));
+    strike(suite, fault, chance).await;
+    recover(suite, fault).await;
+}
+
+async fn strike_both(suite: &Suite, faults: [Fault; 2], chance: &Chance) {
+    suite.tally().becomes(Condition::Unclear);
+    let [one, other] = faults;
+    join(strike(suite, one, chance), strike(suite, other, chance)).await;
+    recover(suite, one).await;
+}
+
+/// Waits until nobody stands in a queue, dead or alive.
+async fn no_tickets(suite: &Suite) {
+    let is_left = || suite.verdict().ledger().tickets().next().is_some();
+    let gone = async {
+        while is_left() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Where pods come all the time it is no fault if there is always one.
+    let _ = timeout(NO_TICKETS, gone).await;
+}
+
+/// After a fault: the cluster is well again, ADD succeeds, and for a while nothing is wrong.
+async fn recover(suite: &Suite, fault: Fault) {
+    suite.tally().becomes(Condition::Unclear);
+    let healed = Instant::now();
+    if let Err(reason) = Control::of(suite.cluster()).all_well().await {
+        suite.trouble(format_args!("after {fault}: {reason}"));
+    }
+    let again = async {
+        while suite.tally().successes_since(healed) == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if timeout(RECOVERY, again).await.is_err() {
+        let text = format!("no ADD has succeeded within {RECOVERY:?} after {fault}");
+        suite.verdict().accuse(10, text);
+    }
+    suite.tally().becomes(Condition::Healthy);
+    sleep(HEALTHY_BETWEEN).await;
+}
+
+/// Strikes, waits, and heals.
+async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
+    suite.log(format_args!("! {fault} begins"));
+    suite.tally().strikes(fault, Instant::now());
+    let lasts = match fault {
+        Fault::PluginStopped => Duration::from_secs(15),
+        // Longer than the deadlines of most nodes.
+        Fault::MajorityKilled | Fault::MajorityCut => Duration::from_secs(10),
+        // Time to elect a leader, and to go on without the member.
+        Fault::LeaderUnheard | Fault::LeaderDeaf => Duration::from_secs(6),
+        _ if fault.is_one_member_dead() => SETTLED + Duration::from_secs(4),
+        _ => Duration::from_secs(4),
+    };
+    let lasts = lasts + Duration::from_millis(chance.below(1_000));
+    let done = match fault.strikes() {
+        Strikes::Plugin => {
+            suite.set_under(fault);
+            sleep(lasts).await;
+            suite.no_longer_under(fault);
+            Ok(())
+        }
+        // A large future, and no caller is to carry it.
+        Strikes::Cluster => Box::pin(strike_cluster(suite, fault, lasts, chance)).await,
+    };
+    suite.tally().healed(fault, Instant::now());
+    suite.log(format_args!("! {fault} ends"));
+    match done {
+        Ok(()) => suite.hit(fault),
+        Err(reason) => suite.trouble(format_args!("{fault}: {reason}")),
+    }
+}
+
+/// What must be true of every kind when all is over: it has struck; where a majority lives, ADD
+/// went on; where none does, and for long, some have failed clearly.
+pub(super) fn complaints(suite: &Suite) -> Vec<String> {
+    let struck = suite.tally().struck();
+    let mut complaints = Vec::new();
+    for fault in Fault::ALL {
+        let Some(kind) = struck.get(&fault).filter(|_| suite.was_hit(fault)) else {
+            complaints.push(format!("{fault} has not struck"));
+            continue;
+        };
+        let mut needs = vec![("before", kind.before), ("after", kind.after)];
+        match (fault.leaves(), fault) {
+            (Leaves::Majority, _) => needs.push(("during", kind.during)),
+            (Leaves::Minority, Fault::MajorityKilled | Fault::MajorityCut) => {
+                let clear = usize::try_from(kind.clear_failures).unwrap_or(usize::MAX);
+                if clear == 0 {
+                    complaints.push(format!("{fault}: no ADD has failed with code 11"));
+                }
+            }
+            (Leaves::Minority, _) => {}
+        }
+        let missing = needs.into_iter().filter(|(_, successes)| *successes == 0);
+        complaints.extend(missing.map(|(when, _)| format!("{fault}: no ADD succeeded {when} it")));
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_round_has_every_kind_once_in_an_order_of_its_seed() {
+        let round = |seed| first_round(&Chance::new(seed));
+        let mut sorted = round(1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, {
+            let mut all = Fault::ALL.to_vec();
+            all.sort_unstable();
+            all
+        });
+        assert_eq!(round(1), round(1));
+        assert_ne!(round(1), round(2));
+    }
+}
