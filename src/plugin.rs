@@ -3,30 +3,32 @@
 use std::panic;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use tracing::{Instrument, error, info, info_span};
+use tracing::{error, info};
 
 use crate::answer;
-use crate::claim::Ask;
 use crate::clock::{Chance, SystemClock};
 use crate::commands;
 use crate::error::Error;
 use crate::invocation::{Invocation, Machine};
 use crate::request::{
-    self, AddRequest, CheckRequest, CniVersion, DelRequest, GcRequest, Logging, Outcome, Parsed,
-    Rejected, Remark, Request, WhenUnreachable,
+    self, AddRequest, CniVersion, DelRequest, Outcome, Parsed, Remark, Request, WhenUnreachable,
 };
 use crate::session::{Failure, Session};
 use crate::store::Unavailable;
 use crate::store::etcd::EtcdStore;
 use crate::store::keys::Keys;
-use crate::telemetry;
+use crate::telemetry::{self, Subject, Telemetry, Unsent};
 
 /// The code of an error that is a bug of this plugin.
 const PANIC_CODE: u32 = 100;
 
 /// The version in which a panic is answered, once it is known.
 static VERSION: OnceLock<CniVersion> = OnceLock::new();
+
+/// Whether the answer is a success, once it is printed.
+static ANSWERED: OnceLock<bool> = OnceLock::new();
 
 /// What the process says at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl Answer {
         if !self.stdout.is_empty() {
             println!("{}", self.stdout);
         }
+        ANSWERED.get_or_init(|| self.success);
         if self.success {
             ExitCode::SUCCESS
         } else {
@@ -72,9 +75,13 @@ impl Answer {
     }
 }
 
-/// Answers a panic as CNI wants: an error as JSON on stdout, and a failure.
+/// Answers a panic as CNI wants: an error as JSON on stdout, and a failure. One that comes when the
+/// answer is out changes nothing any more.
 pub fn answer_panics() {
     panic::set_hook(Box::new(|panic| {
+        if let Some(success) = ANSWERED.get() {
+            std::process::exit(i32::from(!success));
+        }
         error!(target: telemetry::PANIC, "{panic}");
         let version = VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
         let details = panic.to_string();
@@ -87,58 +94,84 @@ pub fn answer_panics() {
     }));
 }
 
-/// Carries out `invocation`, with `seed` for its chance.
-pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Answer {
+/// What an execution depends on beside its invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The seed of its chance.
+    pub seed: u64,
+    /// When the process began.
+    pub begun: SystemTime,
+}
+
+/// Carries out `invocation`. What is then left to send is to be sent when the answer is out.
+pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> (Answer, Unsent) {
+    let begun = start.begun;
     match request::parse(invocation, machine) {
         Ok(Outcome::About) => {
             let stderr = answer::about(&invocation.program);
-            Answer {
+            let answer = Answer {
                 stderr,
                 ..Answer::success(String::new())
-            }
+            };
+            (answer, Unsent::nothing())
         }
-        Ok(Outcome::Version(version)) => Answer::success(answer::versions(version)),
+        Ok(Outcome::Version(version)) => {
+            let answer = Answer::success(answer::versions(version));
+            (answer, Unsent::nothing())
+        }
         Ok(Outcome::Verb(parsed)) => {
-            let (version, logging, remarks) = (parsed.version, &parsed.logging, &parsed.remarks);
-            logged(version, logging, remarks, || carry_out(&parsed, seed))
+            let request = Some(&parsed.request);
+            let subject = Subject {
+                invocation,
+                request,
+                begun,
+            };
+            let telemetry = Telemetry::start(&parsed.logging, parsed.tracing.as_ref(), subject);
+            told(telemetry, parsed.version, &parsed.remarks, || {
+                carry_out(&parsed, start.seed)
+            })
         }
         Err(rejected) => {
-            let Rejected {
-                version,
-                logging,
-                remarks,
-                error,
-            } = *rejected;
-            logged(version, &logging, &remarks, || {
-                let error = Error::Request(Box::new(error));
-                log(&error);
-                Err(error)
+            let rejected = *rejected;
+            let subject = Subject {
+                invocation,
+                request: None,
+                begun,
+            };
+            let telemetry = Telemetry::start(&rejected.logging, rejected.tracing.as_ref(), subject);
+            told(telemetry, rejected.version, &rejected.remarks, || {
+                Err(Error::Request(Box::new(rejected.error)))
             })
         }
     }
 }
 
-/// Runs `act` with its log open, and makes an answer of what comes of it.
-fn logged(
+/// Runs `act` while `telemetry` listens, and makes an answer of what comes of it.
+fn told(
+    telemetry: Telemetry,
     version: CniVersion,
-    logging: &Logging,
     remarks: &[Remark],
     act: impl FnOnce() -> Result<String, Error>,
-) -> Answer {
+) -> (Answer, Unsent) {
     VERSION.get_or_init(|| version);
-    let stderr = match telemetry::start(logging) {
-        Ok(()) => String::new(),
-        Err(error) => format!("log_file cannot be opened, nothing is logged: {error}"),
-    };
-    telemetry::log_remarks(remarks);
-    let answer = match act() {
-        Ok(stdout) => Answer::success(stdout),
-        Err(error) => {
-            let (code, message, details) = (error.code(), error.summary(), error.details());
-            Answer::failure(answer::failure(version, code, message, &details))
+    let stderr = telemetry
+        .log_error
+        .as_ref()
+        .map_or_else(String::new, |error| {
+            format!("log_file cannot be opened, nothing is logged: {error}")
+        });
+    let answer = telemetry.span.in_scope(|| {
+        telemetry::log_remarks(remarks);
+        match act() {
+            Ok(stdout) => Answer::success(stdout),
+            Err(error) => {
+                let (code, message) = (error.code(), error.summary());
+                let details = telemetry.failed(&error);
+                Answer::failure(answer::failure(version, code, message, &details))
+            }
         }
-    };
-    Answer { stderr, ..answer }
+    });
+    (Answer { stderr, ..answer }, telemetry.end())
 }
 
 fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
@@ -146,33 +179,7 @@ fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    let span = match &parsed.request {
-        Request::Add(AddRequest {
-            ask: Some(Ask { attachment, .. }),
-            ..
-        }) => {
-            info_span!("ADD", %attachment)
-        }
-        Request::Add(AddRequest { ask: None, .. }) => info_span!("ADD"),
-        Request::Del(DelRequest { attachment, .. }) => info_span!("DEL", %attachment),
-        Request::Check(CheckRequest { attachment, .. }) => info_span!("CHECK", %attachment),
-        Request::Gc(GcRequest { network, .. }) => info_span!("GC", %network),
-        Request::Status(_) => info_span!("STATUS"),
-    };
-    let result = runtime.block_on(serve(parsed, seed).instrument(span.clone()));
-    if let Err(error) = &result {
-        span.in_scope(|| log(error));
-    }
-    result
-}
-
-fn log(error: &Error) {
-    error!(
-        code = error.code(),
-        "{}: {}",
-        error.summary(),
-        error.details()
-    );
+    runtime.block_on(serve(parsed, seed))
 }
 
 async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {
@@ -186,6 +193,7 @@ async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {
                 Some(ask) => commands::add(&session, ask).await?,
                 None => Vec::new(),
             };
+            telemetry::granted(&held);
             return Ok(answer::success(parsed.version, &held, answer));
         }
         Request::Del(DelRequest {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, instrument};
 
 use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
@@ -12,6 +12,7 @@ use crate::snapshot::{Query, Snapshot};
 use crate::store::keys::{Key, QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
+use crate::telemetry;
 
 /// Where a process stands.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
 
     /// Puts the ticket, unless the demand is met already or another process of the same attachment
     /// is in line: then that one's end is awaited first.
+    #[instrument(level = "debug", skip_all)]
     pub(super) async fn join(&mut self) -> Result<Standing, Failure> {
         let mut pauses = self.session.pauses();
         loop {
@@ -262,10 +264,12 @@ fn ticket_of(demand: &Demand) -> Ticket {
         Demand::Take(ask) => Ticket::Take {
             wants: ask.wants.clone(),
             owner: ask.owner.clone(),
+            trace: telemetry::here(),
         },
         Demand::Release { held, modified, .. } => Ticket::Release {
             held: held.clone(),
             modified: *modified,
+            trace: telemetry::here(),
         },
     }
 }
