@@ -179,7 +179,10 @@ fn carry_out(parsed: &Parsed, seed: u64) -> Result<String, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    runtime.block_on(serve(parsed, seed))
+    let result = runtime.block_on(serve(parsed, seed));
+    // A name that is still being looked up is not waited for: no deadline reaches that thread.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(parsed: &Parsed, seed: u64) -> Result<String, Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{debug, instrument};
+use tracing::debug;
 
 use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
@@ -96,7 +96,6 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
 
     /// Puts the ticket, unless the demand is met already or another process of the same attachment
     /// is in line: then that one's end is awaited first.
-    #[instrument(level = "debug", skip_all)]
     pub(super) async fn join(&mut self) -> Result<Standing, Failure> {
         let mut pauses = self.session.pauses();
         loop {

@@ -22,7 +22,7 @@ pub enum ExportError {
         source: tonic::transport::Error,
     },
     /// The collector cannot be reached, or refuses.
-    #[error("the collector has not taken them: {0}")]
+    #[error("the collector has not taken them: {}: {}", .0.code(), .0.message())]
     Status(#[from] Box<tonic::Status>),
     /// The collector has taken some of them only.
     #[error("the collector has left out {count} of them: {message}")]
