@@ -77,7 +77,7 @@ impl Telemetry {
         let mut outbox =
             tracing.map(|tracing| Outbox::new(tracing, root::resource(subject), subject.begun));
         if log.is_some() || outbox.is_some() {
-            let tracer = outbox.as_ref().map(|outbox| tracer(outbox));
+            let tracer = outbox.as_ref().map(tracer);
             let subscriber = tracing_subscriber::registry()
                 .with(log)
                 .with(tracer.map(layer));

@@ -210,8 +210,8 @@ fn parse(text: &str) -> Vec<Span> {
                 span.links.push((value.to_owned(), String::new()));
             }
             (Part::Link, Some(span), true) if name == "ID" => {
-                let link = span.links.last_mut().expect("the trace comes first");
-                value.clone_into(&mut link.1);
+                let last = span.links.last_mut().expect("the trace comes first");
+                value.clone_into(&mut last.1);
             }
             (Part::Resource | Part::Span | Part::Event | Part::Link, _, _) => {}
         }

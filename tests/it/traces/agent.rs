@@ -127,9 +127,9 @@ fn what_is_not_spans_is_counted_and_changes_nothing() {
     let (site, collector) = (Site::shared(), Collector::start());
     let agent = Agent::start(&collector.endpoint);
     let stranger = UnixDatagram::unbound().expect("a socket");
-    for garbage in [&b"garbage"[..], &[0xff; 60_000], b""] {
+    for garbage in [b"garbage".to_vec(), vec![0xff; 60_000], Vec::new()] {
         stranger
-            .send_to(garbage, agent.socket())
+            .send_to(&garbage, agent.socket())
             .expect("it is taken");
     }
     agent.await_metric(MALFORMED, 3);

@@ -25,8 +25,8 @@ async fn send(exporter: &mut Exporter, batch: Batch, counters: &Counters) {
     let bound = Duration::from_millis(limits::AGENT_EXPORT_MS);
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=limits::AGENT_EXPORT_TRIES {
-        let exported = timeout(bound, exporter.export(batch.request.clone())).await;
-        let (reason, may_pass) = match exported {
+        let result = timeout(bound, exporter.export(batch.request.clone())).await;
+        let (reason, may_pass) = match result {
             Ok(Ok(())) => {
                 counters.exports_done.add(1);
                 counters.spans_sent.add(batch.count);

@@ -89,7 +89,7 @@ fn parcel(datagram: &[u8]) -> Option<Parcel> {
         .iter()
         .flat_map(|one| &one.scope_spans);
     let count: usize = scopes.map(|scope| scope.spans.len()).sum();
-    (count > 0).then(|| Parcel {
+    (count > 0).then_some(Parcel {
         spans: request.resource_spans,
         count: count as u64,
         bytes: datagram.len(),
