@@ -13,7 +13,8 @@ use crate::commands;
 use crate::error::Error;
 use crate::invocation::{Invocation, Machine};
 use crate::request::{
-    self, AddRequest, CniVersion, DelRequest, Outcome, Parsed, Remark, Request, WhenUnreachable,
+    self, AddRequest, CniVersion, DelRequest, Logging, Outcome, Parsed, Remark, Request, Tracing,
+    WhenUnreachable,
 };
 use crate::session::{Failure, Session};
 use crate::store::Unavailable;
@@ -120,16 +121,18 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> 
             (answer, Unsent::nothing())
         }
         Ok(Outcome::Verb(parsed)) => {
-            let request = Some(&parsed.request);
             let subject = Subject {
                 invocation,
-                request,
+                request: Some(&parsed.request),
                 begun,
             };
-            let telemetry = Telemetry::start(&parsed.logging, parsed.tracing.as_ref(), subject);
-            told(telemetry, parsed.version, &parsed.remarks, || {
-                carry_out(&parsed, start.seed)
-            })
+            let report = Report {
+                version: parsed.version,
+                logging: &parsed.logging,
+                tracing: parsed.tracing.as_ref(),
+                remarks: &parsed.remarks,
+            };
+            told(&report, subject, || carry_out(&parsed, start.seed))
         }
         Err(rejected) => {
             let rejected = *rejected;
@@ -138,30 +141,41 @@ pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> 
                 request: None,
                 begun,
             };
-            let telemetry = Telemetry::start(&rejected.logging, rejected.tracing.as_ref(), subject);
-            told(telemetry, rejected.version, &rejected.remarks, || {
-                Err(Error::Request(Box::new(rejected.error)))
-            })
+            let report = Report {
+                version: rejected.version,
+                logging: &rejected.logging,
+                tracing: rejected.tracing.as_ref(),
+                remarks: &rejected.remarks,
+            };
+            let error = Error::Request(Box::new(rejected.error));
+            told(&report, subject, || Err(error))
         }
     }
 }
 
-/// Runs `act` while `telemetry` listens, and makes an answer of what comes of it.
-fn told(
-    telemetry: Telemetry,
+/// How an execution is told of.
+struct Report<'a> {
     version: CniVersion,
-    remarks: &[Remark],
+    logging: &'a Logging,
+    tracing: Option<&'a Tracing>,
+    remarks: &'a [Remark],
+}
+
+/// Runs `act` and tells of it, and makes an answer of what comes of it.
+fn told(
+    report: &Report<'_>,
+    subject: Subject<'_>,
     act: impl FnOnce() -> Result<String, Error>,
 ) -> (Answer, Unsent) {
+    let version = report.version;
     VERSION.get_or_init(|| version);
-    let stderr = telemetry
-        .log_error
-        .as_ref()
-        .map_or_else(String::new, |error| {
-            format!("log_file cannot be opened, nothing is logged: {error}")
-        });
+    let telemetry = Telemetry::start(report.logging, report.tracing, subject);
+    let stderr = match &telemetry.log_error {
+        None => String::new(),
+        Some(error) => format!("log_file cannot be opened, nothing is logged: {error}"),
+    };
     let answer = telemetry.span.in_scope(|| {
-        telemetry::log_remarks(remarks);
+        telemetry::log_remarks(report.remarks);
         match act() {
             Ok(stdout) => Answer::success(stdout),
             Err(error) => {
