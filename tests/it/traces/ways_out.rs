@@ -105,7 +105,7 @@ fn what_a_runtime_hands_on_in_opentelemetrys_variables_is_enough() {
     let service = call("on").variable("OTEL_SERVICE_NAME", "containerd");
     let service = service.variable(
         "OTEL_RESOURCE_ATTRIBUTES",
-        "deployment.environment.name=test",
+        "deployment.environment.name=test,service.name=containerd",
     );
     service.run().result();
     let spans = collector.spans_of(1);
