@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 use tracing::warn;
 
@@ -86,7 +87,7 @@ impl Outbox {
     }
 
     /// The spans, with what only the process as a whole tells of its own.
-    fn finished(&self) -> Vec<opentelemetry_sdk::trace::SpanData> {
+    fn finished(&self) -> Vec<SpanData> {
         let Ended { mut spans, dropped } = self.kept.take();
         let root = spans
             .iter_mut()
