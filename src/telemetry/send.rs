@@ -34,8 +34,12 @@ pub(super) struct Outbox {
 /// Why spans are lost.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("the agent at {socket} has not taken them: {error}")]
-    Agent { socket: String, error: io::Error },
+    #[error("the agent at {socket} has taken {taken} datagrams: {error}")]
+    Agent {
+        socket: String,
+        taken: usize,
+        error: io::Error,
+    },
     #[error(transparent)]
     Collector(#[from] ExportError),
     #[error("the collector has not answered in {0:?}")]
@@ -113,8 +117,8 @@ fn send(tracing: &Tracing, request: ExportTraceServiceRequest) -> Result<(), Los
         (Some(socket), None) => hand_over(socket, request),
         (None, Some(collector)) => export(collector, tracing.flush, request),
         (Some(socket), Some(collector)) => match hand_over(socket, request.clone()) {
-            Err(_) => export(collector, tracing.flush, request),
-            Ok(()) => Ok(()),
+            Err(Lost::Agent { taken: 0, .. }) => export(collector, tracing.flush, request),
+            handed_over => handed_over,
         },
         (None, None) => Ok(()),
     }
@@ -122,17 +126,21 @@ fn send(tracing: &Tracing, request: ExportTraceServiceRequest) -> Result<(), Los
 
 /// Hands spans to the agent, without waiting: it takes them now or not at all.
 fn hand_over(socket: &Path, request: ExportTraceServiceRequest) -> Result<(), Lost> {
-    let send = || {
+    let mut taken = 0;
+    let hand_over = || {
         let agent = UnixDatagram::unbound()?;
         agent.set_nonblocking(true)?;
         agent.connect(socket)?;
         for datagram in datagrams(request) {
             agent.send(&datagram)?;
+            taken += 1;
         }
         Ok(())
     };
-    send().map_err(|error| Lost::Agent {
+    let result = hand_over();
+    result.map_err(|error| Lost::Agent {
         socket: socket.display().to_string(),
+        taken,
         error,
     })
 }
