@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use tracing::instrument;
 
 use crate::address::{Address, Family};
 use crate::claim::Held;
@@ -13,6 +14,7 @@ use crate::request::{AnswerParts, CniVersion, Dns, Route};
 
 /// The result of an ADD: what is held, in the order of the request's wants, then what is static
 /// (CNI 1.1.0, "ADD Success").
+#[instrument(name = "answer", level = "debug", skip_all)]
 pub fn success(version: CniVersion, held: &[Held], parts: &AnswerParts) -> String {
     assert_eq!(
         held.len(),

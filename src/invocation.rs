@@ -12,13 +12,13 @@ use std::path::Path;
 
 use crate::limits;
 
-/// Variables beside `CNI_*` that are kept: the trace that a runtime continues (W3C Trace Context
-/// and Baggage; libcni hands them on).
-const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
+/// Variables beside `CNI_*` and `OTEL_*` that are kept: the trace that a runtime continues (W3C
+/// Trace Context; libcni hands it on).
+const TRACE_VARIABLES: [&str; 2] = ["TRACEPARENT", "TRACESTATE"];
 
 /// One execution of the plugin, as data. Stdin may hold a password: it is not `Debug`.
 pub struct Invocation {
-    /// `CNI_*` and the trace variables, as they were: not necessarily UTF-8.
+    /// `CNI_*`, `OTEL_*` and the trace variables, as they were: not necessarily UTF-8.
     pub variables: BTreeMap<String, OsString>,
     /// The name the program was called by, without its directory.
     pub program: String,
@@ -65,7 +65,7 @@ impl Invocation {
 }
 
 fn is_kept(name: &str) -> bool {
-    name.starts_with("CNI_") || TRACE_VARIABLES.contains(&name)
+    name.starts_with("CNI_") || name.starts_with("OTEL_") || TRACE_VARIABLES.contains(&name)
 }
 
 fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, StdinError> {
@@ -178,7 +178,7 @@ mod tests {
             "CNI_ARGS",
             "TRACEPARENT",
             "TRACESTATE",
-            "BAGGAGE",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
         assert!(kept.into_iter().all(is_kept));
         let dropped = [
@@ -187,6 +187,7 @@ mod tests {
             "ETCD_PASSWORD",
             "cni_command",
             "TRACEPARENTS",
+            "BAGGAGE",
         ];
         assert!(!dropped.into_iter().any(is_kept));
     }

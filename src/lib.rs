@@ -36,3 +36,4 @@ pub mod session;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod trace_context;

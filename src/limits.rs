@@ -106,6 +106,36 @@ pub const LONGEST_RETRY_MS: u64 = 1_000;
 /// After how long the first read is sent to the next endpoint as well, in milliseconds.
 pub const STAGGER_MS: u64 = 30;
 
+/// How long sending spans to a collector may take when the config does not say, in milliseconds.
+pub const TRACE_FLUSH_MS: u64 = 100;
+
+/// Largest `trace_flush_ms`.
+pub const LONGEST_TRACE_FLUSH_MS: u64 = 5_000;
+
+/// Spans of one execution that are kept; further ones are counted.
+pub const SPANS: usize = 2_048;
+
+/// Bytes of a datagram of spans: Linux takes 212,992 with what it adds itself (`wmem_default`).
+pub const TRACE_DATAGRAM_BYTES: usize = 128 << 10;
+
+/// Bytes of spans that the agent keeps for a collector that does not take them; more are dropped.
+pub const AGENT_BACKLOG_BYTES: usize = 16 << 20;
+
+/// Bytes of spans that the agent sends at once: half of what a collector usually takes (gRPC's 4 MiB).
+pub const AGENT_BATCH_BYTES: usize = 2 << 20;
+
+/// How long the agent waits for more spans before it sends some, in milliseconds.
+pub const AGENT_BATCH_MS: u64 = 200;
+
+/// How long the agent waits for the collector's answer, in milliseconds.
+pub const AGENT_EXPORT_MS: u64 = 10_000;
+
+/// How often the agent tries to send the same spans.
+pub const AGENT_EXPORT_TRIES: u32 = 6;
+
+/// How long the agent may take to send what is left when it is told to end, in milliseconds.
+pub const AGENT_FAREWELL_MS: u64 = 3_000;
+
 /// Entries of any kind that one page of a listing holds.
 pub const ENTRIES_PER_PAGE: u32 = 50_000;
 
@@ -114,5 +144,8 @@ pub const CLAIMS_PER_PAGE: u32 = 1_000;
 
 const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
 const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
+const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);
+const _: () = assert!(AGENT_BATCH_BYTES < AGENT_BACKLOG_BYTES);
+const _: () = assert!(TRACE_FLUSH_MS <= LONGEST_TRACE_FLUSH_MS);
 const _: () = assert!(ATTEMPT_MS <= LONGEST_ATTEMPT_MS && RETRY_MS <= LONGEST_RETRY_MS);
 const _: () = assert!(4 * INTERVALS_PER_READ + WANTS < TRANSACTION_OPERATIONS);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tracing::debug;
+use tracing::{debug, instrument};
 
 use crate::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use crate::claim::QueueId;
@@ -86,6 +86,7 @@ fn busy_queue<'q>(snapshot: &Snapshot, queues: &'q BTreeSet<QueueId>) -> Option<
 
 /// Decides `demand`, reading as much more as that takes, at the revision of the snapshot. If that
 /// revision has been compacted, begins anew.
+#[instrument(name = "decide", level = "debug", skip_all)]
 async fn decide_fully<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     snapshot: &mut Snapshot,

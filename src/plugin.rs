@@ -3,30 +3,33 @@
 use std::panic;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use tracing::{Instrument, error, info, info_span};
+use tracing::{error, info};
 
 use crate::answer;
-use crate::claim::Ask;
 use crate::clock::{Chance, SystemClock};
 use crate::commands;
 use crate::error::Error;
 use crate::invocation::{Invocation, Machine};
 use crate::request::{
-    self, Access, AddRequest, CheckRequest, CniVersion, DelRequest, GcRequest, Logging, Outcome,
-    Parsed, Rejected, Remark, Request, WhenUnreachable,
+    self, Access, AddRequest, CniVersion, DelRequest, Logging, Outcome, Parsed, Remark, Request,
+    Tracing, WhenUnreachable,
 };
 use crate::session::{Failure, Session};
 use crate::store::etcd::EtcdStore;
 use crate::store::keys::Keys;
 use crate::store::{Store, Unavailable};
-use crate::telemetry;
+use crate::telemetry::{self, Subject, Telemetry, Unsent};
 
 /// The code of an error that is a bug of this plugin.
 const PANIC_CODE: u32 = 100;
 
 /// The version in which a panic is answered, once it is known.
 static VERSION: OnceLock<CniVersion> = OnceLock::new();
+
+/// Whether the answer is a success, once it is printed.
+static ANSWERED: OnceLock<bool> = OnceLock::new();
 
 /// What the process says at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,7 @@ impl Answer {
         if !self.stdout.is_empty() {
             println!("{}", self.stdout);
         }
+        ANSWERED.get_or_init(|| self.success);
         if self.success {
             ExitCode::SUCCESS
         } else {
@@ -72,9 +76,13 @@ impl Answer {
     }
 }
 
-/// Answers a panic as CNI wants: an error as JSON on stdout, and a failure.
+/// Answers a panic as CNI wants: an error as JSON on stdout, and a failure. One that comes when the
+/// answer is out changes nothing any more.
 pub fn answer_panics() {
     panic::set_hook(Box::new(|panic| {
+        if let Some(success) = ANSWERED.get() {
+            std::process::exit(i32::from(!success));
+        }
         error!(target: telemetry::PANIC, "{panic}");
         let version = VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
         let details = panic.to_string();
@@ -87,68 +95,107 @@ pub fn answer_panics() {
     }));
 }
 
-/// Carries out `invocation`, with `seed` for its chance.
-pub fn execute(invocation: &Invocation, machine: &dyn Machine, seed: u64) -> Answer {
-    execute_in(invocation, machine, seed, EtcdStore::new)
+/// What an execution depends on beside its invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The seed of its chance.
+    pub seed: u64,
+    /// When the process began.
+    pub begun: SystemTime,
+}
+
+/// Carries out `invocation`. What is then left to send is to be sent when the answer is out.
+pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> (Answer, Unsent) {
+    execute_in(invocation, machine, start, EtcdStore::new)
 }
 
 /// The same in a store of another kind, which `open` reaches.
 pub fn execute_in<S: Store>(
     invocation: &Invocation,
     machine: &dyn Machine,
-    seed: u64,
+    start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
-) -> Answer {
+) -> (Answer, Unsent) {
+    let begun = start.begun;
     match request::parse(invocation, machine) {
         Ok(Outcome::About) => {
             let stderr = answer::about(&invocation.program);
-            Answer {
+            let answer = Answer {
                 stderr,
                 ..Answer::success(String::new())
-            }
+            };
+            (answer, Unsent::nothing())
         }
-        Ok(Outcome::Version(version)) => Answer::success(answer::versions(version)),
+        Ok(Outcome::Version(version)) => {
+            let answer = Answer::success(answer::versions(version));
+            (answer, Unsent::nothing())
+        }
         Ok(Outcome::Verb(parsed)) => {
-            let (version, logging, remarks) = (parsed.version, &parsed.logging, &parsed.remarks);
-            logged(version, logging, remarks, || carry_out(&parsed, seed, open))
+            let subject = Subject {
+                invocation,
+                request: Some(&parsed.request),
+                begun,
+            };
+            let report = Report {
+                version: parsed.version,
+                logging: &parsed.logging,
+                tracing: parsed.tracing.as_ref(),
+                remarks: &parsed.remarks,
+            };
+            told(&report, subject, || carry_out(&parsed, start.seed, open))
         }
         Err(rejected) => {
-            let Rejected {
-                version,
-                logging,
-                remarks,
-                error,
-            } = *rejected;
-            logged(version, &logging, &remarks, || {
-                let error = Error::Request(Box::new(error));
-                log(&error);
-                Err(error)
-            })
+            let rejected = *rejected;
+            let subject = Subject {
+                invocation,
+                request: None,
+                begun,
+            };
+            let report = Report {
+                version: rejected.version,
+                logging: &rejected.logging,
+                tracing: rejected.tracing.as_ref(),
+                remarks: &rejected.remarks,
+            };
+            let error = Error::Request(Box::new(rejected.error));
+            told(&report, subject, || Err(error))
         }
     }
 }
 
-/// Runs `act` with its log open, and makes an answer of what comes of it.
-fn logged(
+/// How an execution is told of.
+struct Report<'a> {
     version: CniVersion,
-    logging: &Logging,
-    remarks: &[Remark],
+    logging: &'a Logging,
+    tracing: Option<&'a Tracing>,
+    remarks: &'a [Remark],
+}
+
+/// Runs `act` and tells of it, and makes an answer of what comes of it.
+fn told(
+    report: &Report<'_>,
+    subject: Subject<'_>,
     act: impl FnOnce() -> Result<String, Error>,
-) -> Answer {
+) -> (Answer, Unsent) {
+    let version = report.version;
     VERSION.get_or_init(|| version);
-    let stderr = match telemetry::start(logging) {
-        Ok(()) => String::new(),
-        Err(error) => format!("log_file cannot be opened, nothing is logged: {error}"),
+    let telemetry = Telemetry::start(report.logging, report.tracing, subject);
+    let stderr = match &telemetry.log_error {
+        None => String::new(),
+        Some(error) => format!("log_file cannot be opened, nothing is logged: {error}"),
     };
-    telemetry::log_remarks(remarks);
-    let answer = match act() {
-        Ok(stdout) => Answer::success(stdout),
-        Err(error) => {
-            let (code, message, details) = (error.code(), error.summary(), error.details());
-            Answer::failure(answer::failure(version, code, message, &details))
+    let answer = telemetry.span.in_scope(|| {
+        telemetry::log_remarks(report.remarks);
+        match act() {
+            Ok(stdout) => Answer::success(stdout),
+            Err(error) => {
+                let (code, message) = (error.code(), error.summary());
+                let details = telemetry.failed(&error);
+                Answer::failure(answer::failure(version, code, message, &details))
+            }
         }
-    };
-    Answer { stderr, ..answer }
+    });
+    (Answer { stderr, ..answer }, telemetry.end())
 }
 
 fn carry_out<S: Store>(
@@ -160,33 +207,10 @@ fn carry_out<S: Store>(
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    let span = match &parsed.request {
-        Request::Add(AddRequest {
-            ask: Some(Ask { attachment, .. }),
-            ..
-        }) => {
-            info_span!("ADD", %attachment)
-        }
-        Request::Add(AddRequest { ask: None, .. }) => info_span!("ADD"),
-        Request::Del(DelRequest { attachment, .. }) => info_span!("DEL", %attachment),
-        Request::Check(CheckRequest { attachment, .. }) => info_span!("CHECK", %attachment),
-        Request::Gc(GcRequest { network, .. }) => info_span!("GC", %network),
-        Request::Status(_) => info_span!("STATUS"),
-    };
-    let result = runtime.block_on(serve(parsed, seed, open).instrument(span.clone()));
-    if let Err(error) = &result {
-        span.in_scope(|| log(error));
-    }
+    let result = runtime.block_on(serve(parsed, seed, open));
+    // A name that is still being looked up is not waited for: no deadline reaches that thread.
+    runtime.shutdown_background();
     result
-}
-
-fn log(error: &Error) {
-    error!(
-        code = error.code(),
-        "{}: {}",
-        error.summary(),
-        error.details()
-    );
 }
 
 async fn serve<S: Store>(
@@ -204,6 +228,7 @@ async fn serve<S: Store>(
                 Some(ask) => commands::add(&session, ask).await?,
                 None => Vec::new(),
             };
+            telemetry::granted(&held);
             return Ok(answer::success(parsed.version, &held, answer));
         }
         Request::Del(DelRequest {

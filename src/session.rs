@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use backoff::backoff::Backoff;
 use backoff::exponential::ExponentialBackoff;
-use tracing::debug;
+use tracing::{Span, debug, instrument};
 
 use crate::clock::{Chance, Clock, within};
 use crate::draft::Draft;
@@ -17,6 +17,7 @@ use crate::limits;
 use crate::snapshot::{Corrupt, Query, Snapshot};
 use crate::store::keys::Keys;
 use crate::store::{At, CommitError, Lease, LeaseId, Outcome, Store, Unavailable, View};
+use crate::telemetry;
 
 /// Why an operation cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,14 +153,21 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         Ok(snapshot.extend(self.keys, queries, view)?)
     }
 
+    #[instrument(name = "read", level = "debug", skip_all, fields(
+        whereabouts.attempts, whereabouts.revision
+    ))]
     async fn view(&self, queries: &[Query], at: At) -> Result<View, Failure> {
         let reads: Vec<_> = queries.iter().map(|query| query.read(self.keys)).collect();
         let view = self.repeat(|| self.store.read(&reads, at)).await?;
+        Span::current().record("whereabouts.revision", view.revision);
         self.check_cluster(view.cluster)?;
         Ok(view)
     }
 
     /// Commits a transaction.
+    #[instrument(level = "debug", skip_all, fields(
+        whereabouts.attempts, whereabouts.outcome, whereabouts.revision, otel.status_code
+    ))]
     pub async fn commit(&self, draft: Draft<'_>) -> Result<Commit, Failure> {
         let (txn, then, otherwise) = draft.finish();
         let mut pauses = self.pauses();
@@ -169,6 +177,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                 self.lengthen_attempts();
                 Err(CommitError::Unknown("no reply in time".to_owned()))
             });
+            telemetry::note_outcome(&outcome, pauses.tries + 1);
             return match outcome {
                 Ok(Outcome::Done(view)) => {
                     self.check_cluster(view.cluster)?;
@@ -196,6 +205,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     /// Commits a fence: a transaction that makes one with an unknown outcome impossible, or fails
     /// because that one, or another, came first. Either way nothing is unknown afterwards, and the
     /// snapshot of `fence`'s reads tells what is.
+    #[instrument(level = "debug", skip_all)]
     pub async fn settle(&self, fence: &Draft<'_>) -> Result<Snapshot, Failure> {
         let session = self.settling();
         let mut pauses = session.pauses();
@@ -215,11 +225,13 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// Grants a lease for a ticket.
+    #[instrument(name = "grant lease", level = "debug", skip_all, fields(whereabouts.attempts))]
     pub async fn grant(&self) -> Result<Lease, Failure> {
         self.repeat(|| self.store.grant(limits::TICKET_TTL_S)).await
     }
 
     /// Lets a lease live on, in one try: its owner tries again in time.
+    #[instrument(name = "keep lease alive", level = "debug", skip_all)]
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
         let late = || Err(Unavailable::Later("no reply in time".to_owned()));
         let alive = self.store.keep_alive(lease);
@@ -229,6 +241,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// Ends a lease, in one try: if that fails, it ends by itself.
+    #[instrument(name = "revoke lease", level = "debug", skip_all)]
     pub async fn revoke(&self, lease: LeaseId) {
         let revoked = within(self.clock, self.attempt_end(), self.store.revoke(lease)).await;
         match revoked {
@@ -240,6 +253,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
 
     /// Ends a lease for certain, so that nothing can be bound to it any more: what was sent with it
     /// and is still on its way will be refused.
+    #[instrument(name = "end lease", level = "debug", skip_all, fields(whereabouts.attempts))]
     pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
         match self.repeat(|| self.store.revoke(lease)).await {
             Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => Ok(()),
@@ -248,6 +262,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// Watches `keys` from now on.
+    #[instrument(level = "debug", skip_all, fields(whereabouts.attempts))]
     pub async fn watch(&self, keys: &[Vec<u8>]) -> Result<S::Watch, Failure> {
         self.repeat(|| self.store.watch(keys)).await
     }
@@ -277,6 +292,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     {
         let mut pauses = self.pauses();
         loop {
+            Span::current().record("whereabouts.attempts", i64::from(pauses.tries + 1));
             let reason = match within(self.clock, self.attempt_end(), call()).await {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(Unavailable::Later(reason))) => reason,

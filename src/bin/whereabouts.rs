@@ -3,12 +3,18 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use whereabouts::invocation::{Invocation, LocalMachine};
-use whereabouts::plugin;
+use whereabouts::plugin::{self, Start};
 
 fn main() -> ExitCode {
+    let begun = SystemTime::now();
     plugin::answer_panics();
     let seed = RandomState::new().build_hasher().finish();
-    plugin::execute(&Invocation::capture(), &LocalMachine, seed).print()
+    let start = Start { seed, begun };
+    let (answer, unsent) = plugin::execute(&Invocation::capture(), &LocalMachine, start);
+    let code = answer.print();
+    unsent.send();
+    code
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tracing::debug;
+use tracing::{debug, instrument};
 
 use super::leave::write_removal;
 use super::line::{LeaseEnded, Line};
@@ -20,6 +20,7 @@ use crate::snapshot::{Query, Queued, Snapshot};
 use crate::store::keys::{QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
 use crate::store::{Compare, Store, Unavailable, Write};
+use crate::telemetry;
 
 /// How the holding of a lock goes.
 struct Hold {
@@ -43,6 +44,7 @@ type Served<'q> = (Demand, Option<&'q Queued>);
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Serves the queue. `None`: this process does not hold the lock, or not any more, and its own
     /// demand was not served by it.
+    #[instrument(level = "debug", skip_all)]
     pub(super) async fn hold(&mut self) -> Result<Option<Verdict>, Failure> {
         let mut hold = Hold {
             own: None,
@@ -81,6 +83,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     }
 
     /// Commits one batch, and tells what to go on with; `None` to leave.
+    #[instrument(name = "batch", level = "debug", skip_all, fields(whereabouts.queue.length = others.len()))]
     async fn serve(
         &mut self,
         hold: &mut Hold,
@@ -114,8 +117,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             waiting = others.len(),
             "a batch"
         );
+        let begun = self.session.clock().since_epoch();
         match self.session.commit(draft).await {
             Ok(done @ (Commit::Done(_) | Commit::DoneUnread(_))) => {
+                let size = plan.verdicts.len();
+                telemetry::served(&self.id().attachment, begun, size, others_of(served, size));
                 hold.own = hold.own.take().or(own);
                 hold.most = limits::TRANSACTION_OPERATIONS;
                 hold.batches += 1;
@@ -213,7 +219,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             };
             let attachment = id.attachment.clone();
             match ticket.clone() {
-                Ticket::Take { wants, owner } => {
+                Ticket::Take { wants, owner, .. } => {
                     let ask = Ask {
                         attachment,
                         wants,
@@ -221,7 +227,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                     };
                     served.push((Demand::Take(ask), Some(queued)));
                 }
-                Ticket::Release { held, modified } => {
+                Ticket::Release { held, modified, .. } => {
                     let release = Demand::Release {
                         attachment,
                         held,
@@ -303,6 +309,12 @@ fn out_of_time(id: &TicketId) -> Failure {
         id.queue
     ))
     .into()
+}
+
+/// The tickets of other processes in a batch of the first `size` demands, and their places in it.
+fn others_of<'q>(served: &[Served<'q>], size: usize) -> impl Iterator<Item = (usize, &'q Queued)> {
+    let batch = (1..).zip(served).take(size);
+    batch.filter_map(|(place, (_, ticket))| Some((place, (*ticket)?)))
 }
 
 /// Whether a ticket is an ADD of `attachment`: a DEL of it takes the ticket along.

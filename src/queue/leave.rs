@@ -1,6 +1,6 @@
 //! Leaving the queue: whoever deletes the oldest ticket wakes the next, in the same transaction.
 
-use tracing::{debug, warn};
+use tracing::{debug, instrument, warn};
 
 use super::line::Line;
 use crate::allocator::Verdict;
@@ -38,6 +38,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Leaves the queue for good and tells how the demand ended. After a failure the claim tells
     /// whether the demand was carried out all the same, once the ticket is gone and nobody can
     /// serve it any more.
+    #[instrument(level = "debug", skip_all)]
     pub(super) async fn leave(
         mut self,
         result: Result<Verdict, Failure>,

@@ -12,6 +12,7 @@ use crate::snapshot::{Query, Snapshot};
 use crate::store::keys::{Key, QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
+use crate::telemetry;
 
 /// Where a process stands.
 #[derive(Debug)]
@@ -254,10 +255,12 @@ fn ticket_of(demand: &Demand) -> Ticket {
         Demand::Take(ask) => Ticket::Take {
             wants: ask.wants.clone(),
             owner: ask.owner.clone(),
+            trace: telemetry::here(),
         },
         Demand::Release { held, modified, .. } => Ticket::Release {
             held: held.clone(),
             modified: *modified,
+            trace: telemetry::here(),
         },
     }
 }

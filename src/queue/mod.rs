@@ -24,8 +24,12 @@ use crate::session::{Failure, Session};
 use crate::store::{Store, Unavailable};
 pub(crate) use leave::write_removal;
 use line::{Line, Standing};
+use tracing::instrument;
 
 /// Carries out `demand` through `queue`.
+#[instrument(name = "queue", level = "debug", skip_all, fields(
+    whereabouts.range = %queue.cidr, whereabouts.pool = %queue.pool
+))]
 pub async fn line_up<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     demand: &Demand,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::instrument;
+
 use super::line::{LeaseEnded, Line, Standing};
 use crate::allocator::Verdict;
 use crate::clock::{Clock, within};
@@ -26,6 +28,7 @@ enum Heard {
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Waits until something is to be done. Events come from the watch; against a holder that
     /// crashed, and events that never come, this process looks for itself now and then.
+    #[instrument(level = "debug", skip_all)]
     pub(super) async fn wait(&mut self) -> Result<Standing, Failure> {
         let look_at = self.look_later();
         loop {

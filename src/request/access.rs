@@ -4,7 +4,7 @@
 //! before anything is sent. Nothing that was configured as secret leaves as anything but a
 //! [`Secret`].
 
-use super::endpoint::{Endpoint, EndpointError, Scheme};
+use super::endpoint::{ETCD_PORT, Endpoint, EndpointError, Scheme};
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
@@ -93,8 +93,7 @@ fn endpoints(
     let texts = node.text_or_texts()?;
     // Before it is split: a password may have a comma.
     if texts.iter().any(|text| text.text.contains('@')) {
-        let reason = format!("an endpoint {}", EndpointError::UserInfo);
-        return Err(RequestError::HiddenValue { key, reason });
+        return Err(user_in_endpoint(key));
     }
     let items = texts.iter().flat_map(|text| {
         let items = text.text.split(',').map(str::trim);
@@ -121,11 +120,8 @@ fn endpoints(
 }
 
 fn url(item: &Text, tls_key: Option<&Text>) -> Result<(Scheme, String), RequestError> {
-    let endpoint = Endpoint::parse(&item.text).map_err(|error| match error {
-        EndpointError::UserInfo => RequestError::HiddenValue {
-            key: item.key.clone(),
-            reason: format!("an endpoint {error}"),
-        },
+    let endpoint = Endpoint::parse(&item.text, ETCD_PORT).map_err(|error| match error {
+        EndpointError::UserInfo => user_in_endpoint(item.key.clone()),
         EndpointError::Scheme | EndpointError::Path | EndpointError::Host | EndpointError::Port => {
             item.wrong(error)
         }
@@ -141,6 +137,14 @@ fn url(item: &Text, tls_key: Option<&Text>) -> Result<(Scheme, String), RequestE
         scheme,
         format!("{}://{}", scheme.as_str(), endpoint.authority),
     ))
+}
+
+fn user_in_endpoint(key: String) -> RequestError {
+    let reason = format!(
+        "an endpoint {}, which belong into etcd_username and etcd_password",
+        EndpointError::UserInfo
+    );
+    RequestError::HiddenValue { key, reason }
 }
 
 fn identity(

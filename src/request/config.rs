@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object};
-use super::{LogLevel, access, behaviour, flat_file, plan, ranges, static_parts};
+use super::{LogLevel, access, behaviour, flat_file, plan, ranges, static_parts, tracing};
 use crate::address::Name;
-use crate::invocation::Machine;
+use crate::invocation::{Invocation, Machine};
 
 /// Keys of the ancestor that have no meaning here: locks, stores and jobs that this plugin has
 /// not.
@@ -43,9 +43,10 @@ pub(super) struct Config {
 impl Config {
     /// Takes the keys out of `config`, those of the flat file among them. Keys of `ipam` that are
     /// none are found here; other keys of the config belong to other plugins. What the config says
-    /// of logging goes to `findings` at once, so that later errors can be logged.
+    /// of logging and tracing goes to `findings` at once, so that later errors are told of too.
     pub(super) fn take(
         mut config: Object,
+        invocation: &Invocation,
         machine: &dyn Machine,
         findings: &mut Findings,
     ) -> Result<Self, RequestError> {
@@ -60,6 +61,7 @@ impl Config {
         let mut ipam = ipam.object()?;
         let directories = flat_file::merge(&mut ipam, machine, findings)?;
         findings.logging = behaviour::logging(&mut ipam, findings)?;
+        findings.tracing = tracing::tracing(&mut ipam, invocation, findings)?;
 
         let runtime = object_or_none(config.take("runtimeConfig"));
         let mut runtime = findings.tolerate(runtime)?;

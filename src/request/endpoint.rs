@@ -1,11 +1,14 @@
-//! How endpoints of etcd are written: with or without scheme, port and brackets.
+//! How endpoints are written: with or without scheme, port and brackets.
 
 use std::net::Ipv6Addr;
 
 use crate::limits;
 
-/// The port of an endpoint that does not say one.
-const PORT: u16 = 2379;
+/// The port of an etcd that does not say one.
+pub(super) const ETCD_PORT: u16 = 2379;
+
+/// The port of an OTLP collector that does not say one (OTLP over gRPC).
+pub(super) const OTLP_PORT: u16 = 4317;
 
 /// An endpoint, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(super) enum Scheme {
 pub(super) enum EndpointError {
     #[error("is no endpoint: its scheme is neither http nor https")]
     Scheme,
-    #[error("is no endpoint: user and password belong into etcd_username and etcd_password")]
+    #[error("is no endpoint: it has a user or a password")]
     UserInfo,
     #[error("is no endpoint: nothing may follow its port")]
     Path,
@@ -51,8 +54,8 @@ impl Scheme {
 }
 
 impl Endpoint {
-    /// The endpoint that `text` writes.
-    pub(super) fn parse(text: &str) -> Result<Self, EndpointError> {
+    /// The endpoint that `text` writes; `usual` is its port when it does not say one.
+    pub(super) fn parse(text: &str, usual: u16) -> Result<Self, EndpointError> {
         // First, so that no other error shows a password.
         if text.contains('@') {
             return Err(EndpointError::UserInfo);
@@ -73,7 +76,7 @@ impl Endpoint {
         }
         let (host, port) = split(rest)?;
         let port = match port {
-            None => PORT,
+            None => usual,
             Some(port) => parse_port(port)?,
         };
         Ok(Self {
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, EndpointError>) {
-        let found = Endpoint::parse(text).map(|endpoint| {
+        let found = Endpoint::parse(text, ETCD_PORT).map(|endpoint| {
             let scheme = endpoint.scheme.map_or("", Scheme::as_str);
             format!("{scheme} {}", endpoint.authority)
         });

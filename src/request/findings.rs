@@ -1,7 +1,7 @@
 //! What was found on the way: remarks, and what an error can already say of its invocation.
 
 use super::error::RequestError;
-use super::{CniVersion, LogLevel, Logging, Remark};
+use super::{CniVersion, LogLevel, Logging, Remark, Tracing};
 use crate::limits;
 
 /// Which errors of a config a verb lives with.
@@ -21,6 +21,8 @@ pub(super) struct Findings {
     pub(super) version: CniVersion,
     /// Where to log.
     pub(super) logging: Logging,
+    /// Where to send spans.
+    pub(super) tracing: Option<Tracing>,
     /// What a person should know of.
     pub(super) remarks: Vec<Remark>,
     /// What to live with.
@@ -33,6 +35,7 @@ impl Findings {
         Self {
             version: CniVersion::NEWEST,
             logging: Logging::default(),
+            tracing: None,
             remarks: Vec::new(),
             tolerance: Tolerance::Strict,
         }

@@ -12,6 +12,8 @@
 //!                              v
 //!                           Request
 //! ```
+//!
+//! How an invocation is told of, in a log and in traces, is read first, so that errors are too.
 
 mod access;
 mod args;
@@ -37,6 +39,7 @@ mod static_parts;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod tracing;
 mod tree;
 mod version;
 
@@ -50,7 +53,7 @@ use crate::claim::{Ask, Attachment, QueueId, Want};
 
 pub use error::{RequestError, Shown};
 pub use parse::parse;
-pub use tool::access_from;
+pub use tool::{access_from, collector_from};
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.
@@ -72,6 +75,8 @@ pub struct Rejected {
     pub version: CniVersion,
     /// Where to log it, as far as the config could be read.
     pub logging: Logging,
+    /// Where to send its spans, as far as the config could be read.
+    pub tracing: Option<Tracing>,
     /// What was found before the error.
     pub remarks: Vec<Remark>,
     /// Why.
@@ -89,6 +94,8 @@ pub struct Parsed {
     pub access: Access,
     /// Where and how much to log.
     pub logging: Logging,
+    /// Where to send its spans; `None` when it is not traced.
+    pub tracing: Option<Tracing>,
     /// How long the verb may take.
     pub deadline: Duration,
     /// What was accepted, but a person should know of.
@@ -307,6 +314,26 @@ pub struct Logging {
     pub file: Option<PathBuf>,
     /// How much.
     pub level: LogLevel,
+}
+
+/// Where an invocation's spans go; at least one of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// `trace_socket`: the agent on this node, which sends them on.
+    pub socket: Option<PathBuf>,
+    /// `otlp_endpoint`: where to without such an agent, or when it does not take them.
+    pub collector: Option<Collector>,
+    /// `trace_flush_ms`: how long sending them to the collector may take.
+    pub flush: Duration,
+}
+
+/// A collector that speaks OTLP over gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Its URL: scheme, host and port.
+    pub url: String,
+    /// Headers that it wants.
+    pub headers: Vec<(String, Secret)>,
 }
 
 /// `log_level`.

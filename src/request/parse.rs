@@ -24,6 +24,7 @@ pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, 
         Box::new(Rejected {
             version: findings.version,
             logging: findings.logging,
+            tracing: findings.tracing,
             remarks: findings.remarks,
             error,
         })
@@ -57,7 +58,7 @@ fn read(
         Verb::Add | Verb::Status => Tolerance::Strict,
         Verb::Del | Verb::Check | Verb::Gc => Tolerance::Lenient,
     };
-    let config = Config::take(config, machine, findings)?;
+    let config = Config::take(config, invocation, machine, findings)?;
     let parsed = parse_config(verb, config, invocation, machine, findings)?;
     Ok(Outcome::Verb(parsed))
 }
@@ -161,6 +162,7 @@ fn parse_config(
         version: findings.version,
         access,
         logging: findings.logging.clone(),
+        tracing: findings.tracing.clone(),
         deadline,
         remarks: mem::take(&mut findings.remarks),
     })

@@ -248,7 +248,7 @@ pub fn ticket(data: &[u8]) {
     let written = record::encode_ticket(&ticket);
     assert_eq!(record::decode_ticket(&written).as_ref(), Ok(&ticket));
     match ticket {
-        Ticket::Take { wants, owner } => {
+        Ticket::Take { wants, owner, .. } => {
             assert!((1..=limits::WANTS).contains(&wants.len()));
             wants.iter().for_each(assert_want);
             serve_take(Ask {
@@ -257,7 +257,7 @@ pub fn ticket(data: &[u8]) {
                 owner,
             });
         }
-        Ticket::Release { held, modified: _ } => {
+        Ticket::Release { held, .. } => {
             assert_held(&held);
             serve_release(other, held);
         }
@@ -494,6 +494,7 @@ fn assert_ask(ask: &Ask) {
     let ticket = Ticket::Take {
         wants: ask.wants.clone(),
         owner: ask.owner.clone(),
+        trace: None,
     };
     let written = record::encode_ticket(&ticket);
     assert_eq!(record::decode_ticket(&written), Ok(ticket));

@@ -11,5 +11,6 @@ mod outage;
 mod plugin;
 mod store;
 mod support;
+mod traces;
 mod verbs;
 mod ways;

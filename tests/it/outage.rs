@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::plugin::{Answer, Network, Pod, Site, TIMEOUT_S, pods};
+use crate::plugin::{Answer, Network, Pod, SilentNames, Site, TIMEOUT_S, pods};
 use crate::support::certificates::Certificates;
 use crate::support::etcd::{Cluster, PASSWORD, Setup, Transport, Users};
 use crate::support::{HangingEndpoint, dead_endpoint};
@@ -55,6 +55,17 @@ fn every_verb_with_etcd_refusing_connections_is_code_11_by_its_deadline() {
 fn every_verb_with_etcd_hanging_is_code_11_by_its_deadline() {
     let hanging = HangingEndpoint::start();
     check_unreachable(&hanging.url());
+}
+
+/// To look a name up takes the C library some 10 s then, on a thread that nothing can end.
+#[test]
+fn status_with_a_name_server_that_hangs_is_code_50_by_its_deadline() {
+    let names = SilentNames::start();
+    let network = Site::shared().network("10.0.0.0/24");
+    let network = network.ipam(json!({"etcd_host": "etcd.example"}));
+    let call = names.around(network.call_without_pod("STATUS"));
+    let answer = within(Duration::from_secs(5), || call.run());
+    answer.assert_error(50, &["etcd is not available"]);
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn a_ticket_that_comes_between_the_read_and_the_commit_of_an_add_refuses_the_com
     let ticket = Ticket::Take {
         wants: vec![Want::lowest(&range(CIDR))],
         owner: Owner::default(),
+        trace: None,
     };
     let store = site.store();
     run(async {

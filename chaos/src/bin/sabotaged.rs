@@ -2,12 +2,13 @@
 //! suite, which must find it. The bug's name is in the variable `SABOTAGE`.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::Value;
 use whereabouts::address::Name;
 use whereabouts::claim::Attachment;
 use whereabouts::invocation::{Invocation, LocalMachine};
-use whereabouts::plugin;
+use whereabouts::plugin::{self, Start};
 use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
 use whereabouts::store::keys::Keys;
 use whereabouts::store::{
@@ -28,8 +29,11 @@ fn main() -> ExitCode {
     let stdin = invocation.stdin.as_deref().unwrap_or_default();
     // Bugs are planted in right invocations alone.
     let config: Value = serde_json::from_slice(stdin).unwrap_or_default();
-    let seed = u64::from(std::process::id());
-    let answer = plugin::execute_in(&invocation, &LocalMachine, seed, |access, chance| {
+    let start = Start {
+        seed: u64::from(std::process::id()),
+        begun: SystemTime::now(),
+    };
+    let (answer, _) = plugin::execute_in(&invocation, &LocalMachine, start, |access, chance| {
         Sabotaged {
             store: EtcdStore::new(access, chance),
             bug: *bug,

@@ -255,6 +255,7 @@ fn line_up(state: &mut State, keys: &Keys, queue: &QueueId) -> (Vec<u8>, LeaseId
     let ticket = Ticket::Take {
         wants: vec![want(&queue.cidr.to_string())],
         owner: Owner::default(),
+        trace: None,
     };
     let put = Write::Put {
         key: key.clone(),

@@ -2,6 +2,7 @@
 
 mod check;
 mod connection;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Run as the agent of a node: send on the spans that the plugins on it hand over, and tell how
+    /// that goes. Ends on SIGTERM and SIGINT.
+    Serve(serve::ServeOptions),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -51,6 +55,7 @@ enum Ending {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check { etcd, output } => check::check(&etcd, output),
+        Command::Serve(options) => serve::serve(&options),
     };
     match result {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,

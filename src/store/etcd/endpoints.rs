@@ -13,6 +13,7 @@ use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptio
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::OnceCell;
+use tracing::{Span, instrument};
 
 use super::failure::{self, Failure};
 use crate::clock::{Chance, Clock, SystemClock, within};
@@ -164,6 +165,10 @@ impl Endpoints {
         Ok(self.chosen.get().expect("an endpoint has just answered"))
     }
 
+    #[instrument(name = "etcd", level = "debug", skip_all, fields(
+        otel.kind = "client", otel.status_code, db.system.name = "etcd",
+        url.full = self.access.endpoints[index]
+    ), err(level = "debug", Debug))]
     async fn ask<T>(
         &self,
         index: usize,
@@ -176,6 +181,9 @@ impl Endpoints {
             Ok(client) => Box::pin(request(client.clone())).await,
             Err(error) => Err(error.into()),
         };
+        if result.is_err() {
+            Span::current().record("otel.status_code", "ERROR");
+        }
         result.map_err(|failure| match failure {
             // A server that misses a client certificate closes the connection, and whether it
             // is heard to say why is a matter of luck (TLS 1.3).
@@ -229,6 +237,7 @@ impl Drop for Suspicion<'_> {
 
 /// A client of one endpoint, logged in if there is a login. Without one it only connects when it
 /// is used.
+#[instrument(level = "debug", skip_all, fields(url.full = url))]
 async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
     let milliseconds = Duration::from_millis;
     let mut options = ConnectOptions::new()

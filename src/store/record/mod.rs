@@ -2,7 +2,7 @@
 //!
 //! Each value is one byte of format version and a body. A block's body is its bitmap; a claim's and
 //! a ticket's are postcard (a compact, documented format for serde) of the twins below, which
-//! nothing outside this folder sees. A value that does not decode is an error that names why; it is
+//! nothing outside this folder sees; a ticket whose request is traced ends with its trace context. A value that does not decode is an error that names why; it is
 //! never overwritten on the way. What decodes has been checked to make sense.
 
 mod twin;
@@ -19,6 +19,7 @@ use self::twin::{ClaimTwin, HeldTwin, OwnerTwin, TicketTwin, holding};
 use super::Revision;
 use crate::address::Bitmap;
 use crate::claim::{Claim, Held, Owner, QueueId, Want};
+use crate::trace_context::TraceContext;
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
@@ -32,6 +33,8 @@ pub enum Ticket {
         wants: Vec<Want>,
         /// For whom.
         owner: Owner,
+        /// The span that waits, if the request is traced.
+        trace: Option<TraceContext>,
     },
     /// DEL: take back the claim that was last written at `modified`.
     Release {
@@ -39,9 +42,22 @@ pub enum Ticket {
         held: Vec<Held>,
         /// Its modification revision.
         modified: Revision,
+        /// The span that waits, if the request is traced.
+        trace: Option<TraceContext>,
     },
     /// The holder's answer to an ADD that cannot be served.
     Refused(Shortage),
+}
+
+impl Ticket {
+    /// The span that waits, if the request is traced. An answer is its waiter's, and belongs to no
+    /// other span.
+    pub fn trace(&self) -> Option<TraceContext> {
+        match self {
+            Self::Take { trace, .. } | Self::Release { trace, .. } => *trace,
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 /// Why an ADD gets nothing.
@@ -99,7 +115,7 @@ pub fn encode_full() -> Vec<u8> {
 pub fn decode_full(value: &[u8]) -> Result<(), RecordError> {
     match body(value)? {
         [] => Ok(()),
-        rest => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
+        rest => Err(too_long(rest)),
     }
 }
 
@@ -127,12 +143,26 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
 
 /// The value of a ticket.
 pub fn encode_ticket(ticket: &Ticket) -> Vec<u8> {
-    encode(&TicketTwin::from(ticket))
+    let mut value = encode(&TicketTwin::from(ticket));
+    value.extend(ticket.trace().iter().flat_map(TraceContext::to_bytes));
+    value
 }
 
 /// The inverse of [`encode_ticket`].
 pub fn decode_ticket(value: &[u8]) -> Result<Ticket, RecordError> {
-    decode::<TicketTwin>(value)?.try_into()
+    let (twin, rest) = take::<TicketTwin>(value)?;
+    let trace = match <&[u8; TraceContext::BYTES]>::try_from(rest) {
+        Ok(bytes) => {
+            let context = TraceContext::from_bytes(bytes);
+            Some(context.ok_or_else(|| garbage(&"its trace has no id"))?)
+        }
+        Err(_) if rest.is_empty() => None,
+        Err(_) => return Err(too_long(rest)),
+    };
+    match (twin.into_ticket(trace)?, rest) {
+        (Ticket::Refused(_), [_, ..]) => Err(too_long(rest)),
+        (ticket, _) => Ok(ticket),
+    }
 }
 
 fn body(value: &[u8]) -> Result<&[u8], RecordError> {
@@ -148,9 +178,17 @@ fn encode<T: Serialize>(twin: &T) -> Vec<u8> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RecordError> {
-    match postcard::take_from_bytes(body(value)?) {
-        Ok((twin, [])) => Ok(twin),
-        Ok((_, rest)) => Err(garbage(&format!("it has {} bytes too many", rest.len()))),
-        Err(error) => Err(garbage(&error)),
+    match take(value)? {
+        (twin, []) => Ok(twin),
+        (_, rest) => Err(too_long(rest)),
     }
+}
+
+/// A twin, and the bytes after it.
+fn take<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<(T, &'a [u8]), RecordError> {
+    postcard::take_from_bytes(body(value)?).map_err(|error| garbage(&error))
+}
+
+fn too_long(rest: &[u8]) -> RecordError {
+    garbage(&format!("it has {} bytes too many", rest.len()))
 }

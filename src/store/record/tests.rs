@@ -53,10 +53,12 @@ fn tickets() -> Vec<Ticket> {
                 choice: lowest,
             }],
             owner: claim().owner,
+            trace: None,
         },
         Ticket::Release {
             held: claim().held,
             modified: 77,
+            trace: TraceContext::new([1; 16], [2; 8]),
         },
         Ticket::Refused(Shortage::Exhausted(range("10.0.0.0/24", false))),
         Ticket::Refused(Shortage::Taken(held("10.0.0.0/24", "10.0.0.7"))),
@@ -98,6 +100,31 @@ fn a_truncated_longer_newer_or_empty_value_is_a_named_error() {
 }
 
 #[test]
+fn a_ticket_ends_with_its_trace_and_is_as_before_without_one() {
+    let [plain, traced, refused, _] = <[Ticket; 4]>::try_from(tickets()).expect("four tickets");
+    let (plain, traced) = (encode_ticket(&plain), encode_ticket(&traced));
+    assert!(traced.ends_with(&[[1; 16].as_slice(), &[2; 8]].concat()));
+    let context = TraceContext::new([3; 16], [4; 8]).expect("both are ids");
+    let added = [plain.as_slice(), &context.to_bytes()].concat();
+    let ticket = decode_ticket(&added).expect("a take with a trace");
+    assert_eq!(ticket.trace(), Some(context));
+    assert_eq!(encode_ticket(&ticket), added);
+
+    let check = |value: &[u8], more: &[u8], expected: &str| {
+        let value = [value, more].concat();
+        assert_eq!(decode_ticket(&value), Err(garbage(&expected)));
+    };
+    check(&plain, &[0; 24], "its trace has no id");
+    check(&plain, &[1; 23], "it has 23 bytes too many");
+    check(&traced, &[1], "it has 25 bytes too many");
+    check(
+        &encode_ticket(&refused),
+        &[1; 24],
+        "it has 24 bytes too many",
+    );
+}
+
+#[test]
 fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
     let check = |held: Vec<Held>, expected: &str| {
         let expected = garbage(&expected);
@@ -106,7 +133,11 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
             ..claim()
         });
         assert_eq!(decode_claim(&claim), Err(expected.clone()));
-        let ticket = encode_ticket(&Ticket::Release { held, modified: 7 });
+        let ticket = encode_ticket(&Ticket::Release {
+            held,
+            modified: 7,
+            trace: None,
+        });
         assert_eq!(decode_ticket(&ticket), Err(expected));
     };
     check(Vec::new(), "it is about 0 addresses");

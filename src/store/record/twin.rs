@@ -12,6 +12,7 @@ use crate::address::{Address, Interval, Pool};
 use crate::claim::{Choice, Held, Owner, QueueId, Want};
 use crate::limits;
 use crate::store::Revision;
+use crate::trace_context::TraceContext;
 
 pub(super) fn all<A, B>(
     twins: Vec<A>,
@@ -284,11 +285,11 @@ impl TryFrom<WantTwin> for Want {
 impl From<&Ticket> for TicketTwin {
     fn from(ticket: &Ticket) -> Self {
         match ticket {
-            Ticket::Take { wants, owner } => Self::Take {
+            Ticket::Take { wants, owner, .. } => Self::Take {
                 wants: wants.iter().map(WantTwin::from).collect(),
                 owner: OwnerTwin::from(owner),
             },
-            Ticket::Release { held, modified } => Self::Release {
+            Ticket::Release { held, modified, .. } => Self::Release {
                 held: held.iter().map(HeldTwin::from).collect(),
                 modified: *modified,
             },
@@ -298,24 +299,25 @@ impl From<&Ticket> for TicketTwin {
     }
 }
 
-impl TryFrom<TicketTwin> for Ticket {
-    type Error = RecordError;
-
-    fn try_from(twin: TicketTwin) -> Result<Self, RecordError> {
-        Ok(match twin {
-            TicketTwin::Take { wants, owner } => {
+impl TicketTwin {
+    /// The ticket, and the span that waits with it.
+    pub(super) fn into_ticket(self, trace: Option<TraceContext>) -> Result<Ticket, RecordError> {
+        Ok(match self {
+            Self::Take { wants, owner } => {
                 countable(wants.len())?;
-                Self::Take {
+                Ticket::Take {
                     wants: all(wants, Want::try_from)?,
                     owner: owner.into(),
+                    trace,
                 }
             }
-            TicketTwin::Release { held, modified } => {
-                let held = holding(held)?;
-                Self::Release { held, modified }
-            }
-            TicketTwin::Exhausted(range) => Self::Refused(Shortage::Exhausted(range.try_into()?)),
-            TicketTwin::Taken(held) => Self::Refused(Shortage::Taken(held.try_into()?)),
+            Self::Release { held, modified } => Ticket::Release {
+                held: holding(held)?,
+                modified,
+                trace,
+            },
+            Self::Exhausted(range) => Ticket::Refused(Shortage::Exhausted(range.try_into()?)),
+            Self::Taken(held) => Ticket::Refused(Shortage::Taken(held.try_into()?)),
         })
     }
 }

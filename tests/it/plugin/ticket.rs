@@ -25,6 +25,7 @@ impl Foreigner {
         let ticket = Ticket::Take {
             wants: vec![Want::lowest(&range(cidr))],
             owner: Owner::default(),
+            trace: None,
         };
         Self::line_up_as("foreigner", site, cidr, record::encode_ticket(&ticket))
     }

@@ -8,32 +8,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Subscriber, debug, error, info, trace, warn};
+use tracing::{Level, Subscriber, debug, error, info, trace, warn};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::PANIC;
 use crate::request::{LogLevel, Logging, Remark};
 
-/// The target of what is logged even with `log_level: panic`.
-pub const PANIC: &str = "whereabouts::panic";
-
-/// Logs from here on as `logging` says. `Err` tells why nothing is logged; then nothing is.
-pub fn start(logging: &Logging) -> io::Result<()> {
-    let Some(path) = &logging.file else {
-        return Ok(());
+/// The log that `logging` says; `None` logs nothing.
+pub(super) fn open(logging: &Logging) -> io::Result<Option<File>> {
+    let open = |path| {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600).open(path)
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)?;
-    let subscriber = tracing_subscriber::registry().with(layer(file, logging.level));
-    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
+    logging.file.as_ref().map(open).transpose()
 }
 
-fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
+/// What writes to the log. Of spans, a line names the verb's alone: those below it are for traces.
+pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
     file: File,
     level: LogLevel,
 ) -> impl Layer<S> {
@@ -48,11 +41,15 @@ fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
     let targets = Targets::new()
         .with_target("whereabouts", ours)
         .with_target(PANIC, LevelFilter::ERROR);
+    let not_below_the_verbs =
+        filter_fn(|metadata| metadata.is_event() || *metadata.level() <= Level::INFO);
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
         .with_writer(Mutex::new(file))
-        .with_filter(targets)
+        .with_filter(
+            targets.and(not_below_the_verbs.with_max_level_hint(ours.max(LevelFilter::ERROR))),
+        )
 }
 
 /// Logs what was accepted but a person should know of.
@@ -73,6 +70,9 @@ pub fn log_remarks(remarks: &[Remark]) {
 mod tests {
     use std::io::Read;
     use std::os::unix::fs::MetadataExt;
+
+    use tracing::{debug_span, info_span};
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
@@ -113,6 +113,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_names_the_span_of_the_verb_alone() {
+        let act = || {
+            let _verb = info_span!("ADD", attachment = "a").entered();
+            let _step = debug_span!("commit", attempts = 1).entered();
+            debug!("one");
+        };
+        let text = logged(LogLevel::Debug, act);
+        assert!(text.contains("ADD{attachment=\"a\"}: one"), "{text}");
+    }
+
+    #[test]
     fn a_new_log_file_is_its_owners_alone_and_one_that_cannot_be_opened_is_an_error() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("log");
@@ -120,7 +131,7 @@ mod tests {
             file: Some(path.clone()),
             level: LogLevel::Info,
         };
-        start(&logging).expect("the folder can be written to");
+        open(&logging).expect("the folder can be written to");
         let mode = std::fs::metadata(path).expect("the file is there").mode();
         assert_eq!(mode & 0o777, 0o600);
         let nowhere = Logging {
@@ -128,7 +139,7 @@ mod tests {
             ..logging
         };
         assert_eq!(
-            start(&nowhere).expect_err("no folder").kind(),
+            open(&nowhere).expect_err("no folder").kind(),
             io::ErrorKind::NotFound
         );
     }
