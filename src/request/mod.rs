@@ -50,7 +50,7 @@ use crate::claim::{Ask, Attachment, QueueId, Want};
 
 pub use error::{RequestError, Shown};
 pub use parse::parse;
-pub use tool::access_from;
+pub use tool::{Linted, access_from, lint, node_name};
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.
