@@ -1,0 +1,326 @@
+//! A claim as it is shown, and how one is picked out.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use whereabouts::address::Pool;
+use whereabouts::claim::{Attachment, Claim, UNKNOWN_INTERFACE};
+use whereabouts::snapshot::Stored;
+use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::{Entry, record};
+
+use crate::connection::Connection;
+use crate::output::{age, moment};
+
+/// A claim and whose it is.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// Whose.
+    pub(crate) attachment: Attachment,
+    /// What.
+    pub(crate) claim: Stored<Claim>,
+}
+
+/// The columns of [`Shown::row`].
+pub(crate) const COLUMNS: &[&str] = &[
+    "ADDRESS",
+    "RANGE",
+    "NETWORK",
+    "CONTAINER",
+    "IFNAME",
+    "POD",
+    "NODE",
+    "AGE",
+    "REVISION",
+];
+
+impl Shown {
+    /// The claim that `entry` is; an error that names its key when it cannot be read.
+    pub(crate) fn of(keys: &Keys, entry: &Entry) -> Result<Self, String> {
+        let key = || String::from_utf8_lossy(&entry.key).into_owned();
+        let attachment = match keys.decode(&entry.key) {
+            Ok(Key::Claim(attachment)) => attachment,
+            Ok(_) => return Err(format!("{} is not a claim", key())),
+            Err(error) => return Err(error.to_string()),
+        };
+        let value = record::decode_claim(&entry.value)
+            .map_err(|error| format!("the value of {} cannot be used: {error}", key()))?;
+        let claim = Stored {
+            value,
+            created: entry.created,
+            modified: entry.modified,
+            lease: entry.lease,
+        };
+        Ok(Self { attachment, claim })
+    }
+
+    /// Its namespace and pod.
+    pub(crate) fn pod(&self) -> String {
+        let owner = &self.claim.value.owner;
+        match (&owner.pod_namespace, &owner.pod_name) {
+            (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+            (None, Some(name)) => name.clone(),
+            (_, None) => "-".to_owned(),
+        }
+    }
+
+    /// It in one row.
+    pub(crate) fn row(&self) -> Vec<String> {
+        let Attachment {
+            network,
+            container,
+            interface,
+        } = &self.attachment;
+        let claim = &self.claim.value;
+        let join = |texts: Vec<String>| texts.join(",");
+        let interface = match interface.as_str() {
+            UNKNOWN_INTERFACE => "-",
+            interface => interface,
+        };
+        vec![
+            join(
+                claim
+                    .held
+                    .iter()
+                    .map(|held| held.address.to_string())
+                    .collect(),
+            ),
+            join(
+                claim
+                    .held
+                    .iter()
+                    .map(|held| held.range.cidr.to_string())
+                    .collect(),
+            ),
+            network.to_string(),
+            short(container.as_str()),
+            interface.to_owned(),
+            self.pod(),
+            claim.owner.node.clone().unwrap_or_else(|| "-".to_owned()),
+            age(claim.created),
+            self.claim.modified.to_string(),
+        ]
+    }
+
+    /// All of it.
+    pub(crate) fn value(&self) -> Value {
+        let Attachment {
+            network,
+            container,
+            interface,
+        } = &self.attachment;
+        let Claim {
+            held,
+            owner,
+            created,
+        } = &self.claim.value;
+        let addresses: Vec<Value> = held
+            .iter()
+            .map(|held| {
+                json!({
+                    "address": held.address.to_string(),
+                    "range": held.range.cidr.to_string(),
+                    "pool": pool(&held.range.pool),
+                })
+            })
+            .collect();
+        json!({
+            "network": network.as_str(),
+            "container": container.as_str(),
+            "interface": (interface != UNKNOWN_INTERFACE).then_some(interface),
+            "addresses": addresses,
+            "node": owner.node,
+            "pod": {
+                "namespace": owner.pod_namespace,
+                "name": owner.pod_name,
+                "uid": owner.pod_uid,
+            },
+            "netns": owner.netns,
+            "created": moment(*created),
+            "revision": self.claim.modified,
+        })
+    }
+}
+
+/// A pool for programs: its name, and whether it is one range's own.
+pub(crate) fn pool(pool: &Pool) -> Value {
+    json!({"name": pool.name, "own": pool.only.is_some()})
+}
+
+/// A container id as people read it: its beginning is enough to tell it from others.
+pub(crate) fn short(container: &str) -> String {
+    container.chars().take(13).collect()
+}
+
+/// A pool, as it is chosen.
+#[derive(Args, Clone)]
+pub(crate) struct PoolOption {
+    /// The pool, a config's `network_name` [default: the one that all configs share].
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
+    /// The range has a pool of its own: its configs have `enable_overlapping_ranges: false`.
+    #[arg(long)]
+    own_pool: bool,
+}
+
+impl PoolOption {
+    /// The pool of the range with this CIDR.
+    pub(crate) fn of(&self, cidr: IpNet) -> Pool {
+        Pool {
+            name: self.pool.clone(),
+            only: self.own_pool.then_some(cidr.trunc()),
+        }
+    }
+}
+
+/// Which claims are meant: all that fit everything that is said.
+#[derive(Args, Default)]
+pub(crate) struct Filter {
+    /// Claims that hold an address of the range with this CIDR.
+    #[arg(long, value_name = "CIDR")]
+    range: Option<IpNet>,
+    /// Claims that hold an address of this pool.
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
+    /// Claims of this node.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Claims of this pod.
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pod: Option<String>,
+    /// Claims that hold this address.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// Claims of this network.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
+    /// Claims of containers whose id begins so.
+    #[arg(long, value_name = "ID")]
+    container: Option<String>,
+    /// Claims of this interface.
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+}
+
+impl Filter {
+    /// Whether `shown` is meant.
+    pub(crate) fn fits(&self, shown: &Shown) -> bool {
+        let Attachment {
+            network,
+            container,
+            interface,
+        } = &shown.attachment;
+        let Claim { held, owner, .. } = &shown.claim.value;
+        let held_fits = held.iter().any(|held| {
+            fits(
+                self.range.as_ref().map(IpNet::trunc).as_ref(),
+                &held.range.cidr,
+            ) && self
+                .pool
+                .as_ref()
+                .is_none_or(|pool| held.range.pool.name.as_ref() == Some(pool))
+                && fits(self.address.as_ref(), &IpAddr::from(held.address))
+        });
+        held_fits
+            && self
+                .node
+                .as_ref()
+                .is_none_or(|node| owner.node.as_ref() == Some(node))
+            && self.pod.as_ref().is_none_or(|pod| is_pod(shown, pod))
+            && self
+                .network
+                .as_ref()
+                .is_none_or(|name| name == network.as_str())
+            && self
+                .container
+                .as_ref()
+                .is_none_or(|id| container.as_str().starts_with(id.as_str()))
+            && fits(self.interface.as_ref(), interface)
+    }
+}
+
+fn fits<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == found)
+}
+
+fn is_pod(shown: &Shown, text: &str) -> bool {
+    let owner = &shown.claim.value.owner;
+    match text.split_once('/') {
+        Some((namespace, name)) => {
+            owner.pod_namespace.as_deref() == Some(namespace)
+                && owner.pod_name.as_deref() == Some(name)
+        }
+        None => owner.pod_name.as_deref() == Some(text),
+    }
+}
+
+/// What a person says when one thing is meant.
+pub(crate) enum Word {
+    /// An address.
+    Address(IpAddr),
+    /// A pod, or a container by the beginning of its id.
+    Name(String),
+}
+
+impl Word {
+    /// What `text` says.
+    pub(crate) fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(address) => Self::Address(address),
+            Err(_) => Self::Name(text.to_owned()),
+        }
+    }
+
+    /// Whether `shown` is meant.
+    pub(crate) fn fits(&self, shown: &Shown) -> bool {
+        match self {
+            Self::Address(address) => {
+                let mut held = shown.claim.value.held.iter();
+                held.any(|held| IpAddr::from(held.address) == *address)
+            }
+            Self::Name(text) => {
+                is_pod(shown, text) || shown.attachment.container.as_str().starts_with(text)
+            }
+        }
+    }
+}
+
+/// The claims that are meant, and those that cannot be read.
+pub(crate) struct Chosen {
+    /// In the order of their keys.
+    pub(crate) claims: Vec<Shown>,
+    /// Why each cannot be read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// Goes through all claims, of which few are meant.
+pub(crate) fn choose(
+    connection: &Connection,
+    is_meant: impl Fn(&Shown) -> bool,
+) -> Result<Chosen, String> {
+    let mut chosen = Chosen {
+        claims: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    let claims = connection.keys.claims(None);
+    connection.each_page(claims, whereabouts::store::At::Now, |page| {
+        for entry in page {
+            match Shown::of(&connection.keys, entry) {
+                Ok(shown) if is_meant(&shown) => chosen.claims.push(shown),
+                Ok(_) => {}
+                Err(reason) => chosen.unreadable.push(reason),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(chosen)
+}
+
+/// Says on stderr what could not be read.
+pub(crate) fn warn_of(unreadable: &[String]) {
+    for reason in unreadable {
+        eprintln!("whereaboutsctl: {reason}");
+    }
+}
