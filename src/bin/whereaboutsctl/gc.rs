@@ -18,6 +18,7 @@ use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, Progress, table};
 use crate::shown::{COLUMNS, Shown, choose, warn_of};
+use crate::stay::stay;
 
 /// Where named network namespaces are.
 const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -42,10 +43,31 @@ pub(crate) struct Unneeded {
     /// With --netns, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// With --netns and --yes: stay, do it every so often, and end on SIGTERM.
+    #[arg(long, value_name = "TIME", requires_all = ["netns", "yes"],
+        value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
 }
 
-/// Releases the claims that are not needed.
+/// Releases the claims that are not needed, once or every so often.
 pub(crate) fn gc(
+    etcd: &EtcdOptions,
+    unneeded: &Unneeded,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let Some(every) = unneeded.every else {
+        return collect(etcd, unneeded, consent, output);
+    };
+    let act = || collect(etcd, unneeded, consent, output).map(drop);
+    if let Err(reason) = act() {
+        eprintln!("whereaboutsctl: {reason}");
+    }
+    stay(every, act)?;
+    Ok(Ending::AsItShould)
+}
+
+fn collect(
     etcd: &EtcdOptions,
     unneeded: &Unneeded,
     consent: &Consent,

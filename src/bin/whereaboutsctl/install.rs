@@ -10,15 +10,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
-
-use futures::future::{Either, select};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
 use crate::Ending;
 use crate::output::print;
+use crate::stay::stay;
 
 /// The names that the plugin answers to.
 const NAMES: [&str; 2] = ["whereabouts", "whereaboots"];
@@ -81,38 +77,12 @@ pub(crate) struct Parts {
 pub(crate) fn install(place: &Place, parts: &Parts) -> Result<Ending, String> {
     install_once(place, parts)?;
     if parts.stay {
-        stay(place, parts)?;
+        stay(parts.every, || install_once(place, parts))?;
         if parts.then_uninstall {
             return uninstall(place);
         }
     }
     Ok(Ending::AsItShould)
-}
-
-fn stay(place: &Place, parts: &Parts) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let text = |error: std::io::Error| error.to_string();
-        let mut terminated = signal(SignalKind::terminate()).map_err(text)?;
-        let mut interrupted = signal(SignalKind::interrupt()).map_err(text)?;
-        print("installed; staying until SIGTERM\n");
-        loop {
-            let (terminated, interrupted) = (pin!(terminated.recv()), pin!(interrupted.recv()));
-            let stop = select(terminated, interrupted);
-            match select(stop, pin!(sleep(parts.every))).await {
-                Either::Left(_) => return Ok(()),
-                // What fails now may not the next time; the node keeps what it has.
-                Either::Right(_) => {
-                    if let Err(reason) = install_once(place, parts) {
-                        eprintln!("whereaboutsctl: {reason}");
-                    }
-                }
-            }
-        }
-    })
 }
 
 fn install_once(place: &Place, parts: &Parts) -> Result<(), String> {

@@ -15,6 +15,7 @@ mod queue;
 mod ranges;
 mod release;
 mod shown;
+mod stay;
 mod watch;
 
 use std::path::PathBuf;

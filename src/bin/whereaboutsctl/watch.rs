@@ -49,8 +49,10 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
 }
 
 fn present(connection: &Connection) -> Result<Revision, String> {
-    // A range that holds no key: only the revision is asked for.
-    let nothing = (vec![0], vec![0, 0]);
+    // No key of ours begins so: only the revision is asked for. It is below the prefix, as nothing
+    // else may be read with the rights of the plugin.
+    let keys = &connection.keys;
+    let nothing = (keys.with_prefix(&[0]), keys.with_prefix(&[0, 0]));
     let mut pages = Pages::new(nothing, At::Now);
     connection.ask(pages.next(&connection.store))?;
     Ok(pages.revision())

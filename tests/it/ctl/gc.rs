@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{FAILED, FOUND, WELL, assert_said, on};
 use crate::plugin::{Network, Pod, Site, pods};
+use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -166,4 +168,32 @@ fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_j
     drop(living);
     assert_said(&gc(&["--grace", "0s", "--yes"]), WELL, &["2 are released"]);
     site.assert_at_rest(3);
+}
+
+#[test]
+fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
+    let site = Site::shared();
+    let folder = fs::create_dir_all("/run/netns");
+    folder.expect("tests run as root");
+    let mut reaper = std::process::Command::new(super::TOOL)
+        .args([
+            "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes", "--every", "50ms",
+        ])
+        .args(["--etcd-host", &site.access().endpoints.join(",")])
+        .args(["--etcd-prefix", &site.prefix])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the tool starts");
+    let network = site.network(CIDR);
+    for container in ["reaped-first", "reaped-later"] {
+        network.add(&Pod::new(container)).result();
+        poll("it is collected", || {
+            (site.audit().claims == 0).then_some(())
+        });
+    }
+    kill_process(Pid::from_child(&reaper), Signal::TERM).expect("it was not waited for");
+    let ended = reaper.wait().expect("a child can be waited for");
+    assert!(ended.success(), "{ended}");
+    site.assert_at_rest(0);
 }

@@ -9,6 +9,7 @@ mod lint;
 mod look;
 mod queue;
 mod release;
+mod role;
 mod watch;
 
 use serde_json::{Value, json};
