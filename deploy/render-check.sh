@@ -56,19 +56,22 @@ check_that_it_can_fail() {
 }
 
 check_image() {
-    local container root
+    local root
     deploy/build-image.sh "$image" >"$work/build.log" 2>&1 || fail "no image:" "$(tail "$work/build.log")"
     container=$(buildah --storage-driver vfs from "$image")
     root=$(buildah --storage-driver vfs mount "$container")
     echo "in the image: $(cd "$root" && find . -type f | sort | tr '\n' ' ')"
-    # Alone in its root, as in the container; it installs the plugin that is beside it.
-    mkdir "$root/node"
-    chroot "$root" /whereaboutsctl --version
-    chroot "$root" /whereaboutsctl install --bin-dir /node/bin --config-dir /node/config --node-name node-1
+    # It installs the plugin that is beside it.
+    inside --version
+    inside install --bin-dir /node/bin --config-dir /node/config --node-name node-1
     CNI_COMMAND=VERSION chroot "$root" /node/bin/whereabouts <<<'{"cniVersion": "1.0.0"}' | jq -e .cniVersion
-    chroot "$root" /whereaboutsctl uninstall --bin-dir /node/bin --config-dir /node/config
+    inside uninstall --bin-dir /node/bin --config-dir /node/config
     [[ -z $(find "$root/node" -type f) ]] || fail "something is left of the installation"
     buildah --storage-driver vfs rm "$container" >/dev/null
+}
+
+inside() { # ARGUMENT ...: of the tool, in the container
+    buildah --storage-driver vfs run --isolation chroot "$container" -- /whereaboutsctl "$@"
 }
 
 clean_up() {

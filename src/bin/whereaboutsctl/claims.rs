@@ -10,7 +10,7 @@ use crate::connection::{Connection, EtcdOptions};
 use crate::output::{List, Output, age};
 use crate::shown::{COLUMNS, Filter, Shown, Word, choose, warn_of};
 
-/// Lists the claims that fit, page by page.
+/// Lists the claims that fit, page by page, each in the order of addresses.
 pub(crate) fn claims(
     etcd: &EtcdOptions,
     filter: &Filter,
@@ -20,15 +20,17 @@ pub(crate) fn claims(
     let mut list = List::new(output, COLUMNS);
     let mut unreadable = Vec::new();
     connection.each_page(connection.keys.claims(None), At::Now, |page| {
-        let mut items = Vec::new();
+        let mut fitting = Vec::new();
         for entry in page {
             match Shown::of(&connection.keys, entry) {
-                Ok(shown) if filter.fits(&shown) => items.push((shown.row(), shown.value())),
+                Ok(shown) if filter.fits(&shown) => fitting.push(shown),
                 Ok(_) => {}
                 Err(reason) => unreadable.push(reason),
             }
         }
-        list.add(&items);
+        fitting.sort_by_key(|shown| shown.claim.value.held[0].address);
+        let items = fitting.iter().map(|shown| (shown.row(), shown.value()));
+        list.add(&items.collect::<Vec<_>>());
         Ok(())
     })?;
     let count = list.end();

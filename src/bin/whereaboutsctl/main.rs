@@ -42,7 +42,7 @@ not ask.";
 
 /// Looks at the addresses that whereabouts has given, and puts them in order.
 #[derive(Parser)]
-#[command(version, after_long_help = COMMON, after_help = "More: whereaboutsctl help, or COMMAND --help.")]
+#[command(name = "whereaboutsctl", version, after_long_help = COMMON, after_help = "More: whereaboutsctl help, or COMMAND --help.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
