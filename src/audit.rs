@@ -1,7 +1,7 @@
 //! What must be true of the store at rest, at every revision: bits are claims, and the invariants
 //! on which the search rests. Pure; it reads nothing and repairs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::address::{Address, Bitmap, Family, Pool, Slot};
@@ -131,6 +131,8 @@ pub struct Auditor {
     found: Audit,
     /// Whether a claim cannot be read: then nobody knows what it holds.
     claim_unreadable: bool,
+    /// Blocks of which a key has a value that cannot be read.
+    blocks_unreadable: BTreeSet<Slot>,
     blocks: BTreeMap<Slot, Block>,
     holders: BTreeMap<(Pool, Address), Holder>,
 }
@@ -168,7 +170,12 @@ impl Auditor {
     /// Takes one more entry in.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let text = || String::from_utf8_lossy(&entry.key).into_owned();
-        let result = match keys.decode(&entry.key) {
+        let key = keys.decode(&entry.key);
+        let slot = match &key {
+            Ok(Key::Open(slot) | Key::Full(slot)) => Some(slot.clone()),
+            Ok(Key::Claim(_) | Key::Ticket(_)) | Err(_) => None,
+        };
+        let result = match key {
             Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
                 if bitmap.is_full(slot.block.family()) {
                     self.found.findings.push(Finding::NoFreeBit(slot.clone()));
@@ -202,6 +209,7 @@ impl Auditor {
             }
         };
         if let Err(error) = result {
+            self.blocks_unreadable.extend(slot);
             let finding = Finding::Unreadable {
                 key: text(),
                 reason: error.to_string(),
@@ -288,6 +296,11 @@ impl Auditor {
         let last = (slot.pool.clone(), slot.block.address(u8::MAX));
         let holders = self.holders.range(first..=last);
         holders.map(|((_, address), holder)| (*address, holder))
+    }
+
+    /// Whether a key of the block has a value that cannot be read.
+    pub(crate) fn is_unreadable(&self, slot: &Slot) -> bool {
+        self.blocks_unreadable.contains(slot)
     }
 
     /// Whether a claim cannot be read: what nobody else holds may be held by it.

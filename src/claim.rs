@@ -89,6 +89,16 @@ pub struct QueueId {
     pub cidr: IpNet,
 }
 
+impl QueueId {
+    /// The queue of `range`.
+    pub fn of(range: &Range) -> Self {
+        Self {
+            pool: range.pool().clone(),
+            cidr: range.cidr(),
+        }
+    }
+}
+
 impl fmt::Display for QueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of pool {}", self.cidr, self.pool)
@@ -160,10 +170,7 @@ impl Want {
     pub fn lowest(range: &Range) -> Self {
         let choice = Choice::Lowest(range.intervals().to_vec());
         Self {
-            range: QueueId {
-                pool: range.pool().clone(),
-                cidr: range.cidr(),
-            },
+            range: QueueId::of(range),
             choice,
         }
     }
@@ -173,10 +180,7 @@ impl Want {
         range.check_request(address)?;
         let choice = Choice::Exactly(address);
         Ok(Self {
-            range: QueueId {
-                pool: range.pool().clone(),
-                cidr: range.cidr(),
-            },
+            range: QueueId::of(range),
             choice,
         })
     }

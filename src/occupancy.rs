@@ -127,16 +127,6 @@ impl Occupancy {
     }
 }
 
-impl QueueId {
-    /// The queue of `range`.
-    pub fn of(range: &Range) -> Self {
-        Self {
-            pool: range.pool().clone(),
-            cidr: range.cidr(),
-        }
-    }
-}
-
 /// All that a config with this CIDR and nothing else gives. One without an address to give, of
 /// which only requested addresses can be held, counts as all of it.
 fn whole(range: &QueueId) -> BTreeSet<Interval> {

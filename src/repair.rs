@@ -87,6 +87,9 @@ pub fn plan(auditor: &Auditor, findings: &[Finding]) -> Vec<Repair> {
 impl BlockRepair {
     /// `None` when the block is to be left as it is.
     fn of(auditor: &Auditor, slot: Slot) -> Option<Self> {
+        if auditor.is_unreadable(&slot) {
+            return None;
+        }
         let was = auditor.block(&slot);
         let before = was.marks(slot.block.family());
         let mut now = if auditor.has_unreadable_claim() {

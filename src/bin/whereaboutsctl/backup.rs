@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -19,7 +20,8 @@ use crate::output::{Consent, Decision, Output, Progress};
 pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
     let fail = |error: std::io::Error| format!("{}: {error}", file.display());
-    let created = File::options().write(true).create_new(true).open(file);
+    let mut options = File::options();
+    let created = options.write(true).create_new(true).mode(0o600).open(file);
     let opened = created.map_err(fail)?;
     let written = write(&connection, &opened);
     let synced = written.and_then(|told| opened.sync_all().map_err(fail).map(|()| told));

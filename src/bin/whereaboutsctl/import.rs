@@ -60,7 +60,7 @@ pub(crate) enum Source {
         #[command(flatten)]
         destination: Destination,
     },
-    /// The data directory of the host-local plugin on a node: /var/lib/cni/networks/<network>.
+    /// The data directory of the host-local plugin on a node: /var/lib/cni/networks/NETWORK.
     HostLocal {
         /// The directory.
         directory: PathBuf,

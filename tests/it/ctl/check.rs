@@ -170,6 +170,17 @@ fn nothing_is_freed_while_a_claim_cannot_be_read() {
     assert_eq!(findings, 2, "the claim, and the bit that it holds");
 }
 
+#[test]
+fn a_block_that_cannot_be_read_is_left_as_it_is() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), vec![2, 0]);
+    let before = site.entries();
+    let left = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&left, FOUND, &["cannot be read", "is not marked as taken"]);
+    assert!(!left.stderr.contains("done"), "{left:?}");
+    assert_eq!(site.entries(), before);
+}
+
 fn json_of_found(site: &Site) -> usize {
     let found = on(site, &["check", "-o", "json"]).run();
     assert_eq!(found.exit_code, FOUND);
