@@ -278,6 +278,22 @@ mod tests {
         Ok(())
     }
 
+    proptest::proptest! {
+        /// Whatever the bytes are, after a right header too, they are read or refused.
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        ) {
+            let headed = [b"whereabouts backup 1 prefix=/ revision=1\n", &bytes[..]].concat();
+            for bytes in [&bytes, &headed] {
+                if Reader::new(bytes.as_slice()).is_ok() {
+                    let read = read_quietly(bytes);
+                    proptest::prop_assert!(read.is_err(), "by chance, a checksum fits");
+                }
+            }
+        }
+    }
+
     #[test]
     fn another_version_is_named() {
         let other = b"whereabouts backup 2 prefix=/x/ revision=1\n".as_slice();

@@ -129,6 +129,13 @@ pub const KEYS_PER_RESTORE: usize = 100;
 /// Bytes of a key, and of a value, in a backup: more than etcd takes in a request by default.
 pub const BACKUP_BYTES: u32 = 2 << 20;
 
+/// Bytes of a file that the operator's tool reads whole: configs, or what another allocator has
+/// remembered, of which a million addresses have about 100 bytes each.
+pub const DOCUMENT_BYTES: usize = 256 << 20;
+
+/// Values in the documents of such a file.
+pub const DOCUMENT_NODES: usize = 16 << 20;
+
 /// Addresses that a picture of a range shows one by one.
 pub const PICTURE_ADDRESSES: u128 = 4096;
 

@@ -323,6 +323,54 @@ mod tests {
         prop_oneof![4 => some, 1 => Just(all)]
     }
 
+    /// What `act` does between the plan and its one repair, which is refused then.
+    #[track_caller]
+    fn check_refused(
+        claims: &[u128],
+        blocks: &[(Option<[u8; 32]>, bool)],
+        act: impl FnOnce(&Keys, &MemoryStore),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims.iter().copied().collect(), blocks);
+        let repairs = look(&keys, &store);
+        let [repair] = repairs.as_slice() else {
+            panic!("not one repair: {repairs:?}");
+        };
+        act(&keys, &store);
+        let before = store.entries();
+        let chance = Chance::new(1);
+        let session = Session::new(&store, &SystemClock, &chance, &keys, Duration::from_mins(1));
+        let repaired = block_on(commands::repair(&session, repair)).expect("memory");
+        assert_eq!(repaired, Repaired::Changed);
+        assert_eq!(store.entries(), before);
+    }
+
+    #[test]
+    fn a_repair_is_refused_when_the_block_or_a_claim_it_marks_has_changed() {
+        let mut leaked = [0; 32];
+        leaked[0] = 0b110;
+        let open = |number: u128| {
+            let block = BlockId::of(address(number << 8));
+            let pool = Pool::default();
+            Key::Open(Slot { pool, block })
+        };
+        check_refused(&[1], &[(Some(leaked), false)], |keys, store| {
+            let mut bitmap = Bitmap::from_bytes(&leaked);
+            bitmap.set(3);
+            put(store, keys.encode(&open(0)), record::encode_block(&bitmap));
+        });
+        check_refused(&[1], &[], |keys, store| {
+            put(store, keys.encode(&claim_key(1)), claim(1));
+        });
+        check_refused(&[1], &[], |keys, store| {
+            put(
+                store,
+                keys.encode(&open(0)),
+                record::encode_block(&Bitmap::EMPTY),
+            );
+        });
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -160,6 +160,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever a source has, it is read or told to be unusable.
+        #[test]
+        fn any_source_is_read_or_unusable(name in "\\PC{0,20}", text in "[0-9a-f:. \\r\\n/x]{0,60}") {
+            let ranges = ["10.0.0.0/8", "::/0"].map(|cidr| cidr.parse().expect("a CIDR"));
+            host_local(&name, &text, &ranges);
+            host_local("10.0.0.1", &text, &ranges);
+            ascii(&name, text.as_bytes());
+            ascii("10.0.0.0/8", text.as_bytes());
+            let allocation = serde_json::json!({"id": text.as_str(), "podref": name.as_str()});
+            ip_pools(&serde_json::json!({"kind": "IPPool", "spec": {
+                "range": "ffff::/16", "allocations": {text.as_str(): allocation},
+            }}));
+        }
+    }
+
     #[test]
     fn addresses_of_one_attachment_are_one_request_and_what_nobody_may_have_is_none() {
         let target = Target {

@@ -1,11 +1,12 @@
 //! Network configurations in files: a config, a list of plugins, or NetworkAttachmentDefinitions.
 
-use std::fs;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 use whereabouts::invocation::LocalMachine;
+use whereabouts::limits;
 use whereabouts::request::{self, Linted, RequestError};
 
 /// The names that the plugin answers to.
@@ -50,19 +51,32 @@ pub(crate) fn documents(file: &Path) -> Result<Vec<Value>, String> {
         let value = serde_json::from_str(&text).map_err(|error| fail(&error))?;
         return Ok(vec![value]);
     }
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| fail(&error))?;
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 2 * limits::DOCUMENT_NODES,
+            max_nodes: limits::DOCUMENT_NODES,
+            max_total_scalar_bytes: limits::DOCUMENT_BYTES,
+        },
+    };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(&text, options).map_err(|error| fail(&error))?;
     Ok(documents.into_iter().filter(|one| !one.is_null()).collect())
 }
 
 /// The text of a file, or of standard input.
 pub(crate) fn text(file: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map(drop)
+    let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin())
     } else {
-        fs::read_to_string(file).map(|read| text = read)
+        Box::new(File::open(file).map_err(|error| fail(&error))?)
     };
-    read.map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut text = String::new();
+    let most = limits::DOCUMENT_BYTES;
+    let read = source.take(most as u64 + 1).read_to_string(&mut text);
+    if read.map_err(|error| fail(&error))? > most {
+        return Err(fail(&format_args!("it has more than {most} bytes")));
+    }
     Ok(text)
 }
 
@@ -103,4 +117,20 @@ fn of_config(origin: &str, config: &Value) -> Vec<FoundConfig> {
 fn is_ours(config: &Value) -> bool {
     let kind = config["ipam"]["type"].as_str();
     kind.is_some_and(|kind| NAMES.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More values than a YAML reader takes by default: 20,000 addresses of IPPools have so many.
+    #[test]
+    fn documents_may_be_as_large_as_the_ranges_of_another_allocator() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("pools.yaml");
+        let text = format!("---\n{}", "- {a: 1, b: 2}\n".repeat(60_000));
+        std::fs::write(&file, text).expect("the folder can be written");
+        let read = documents(&file).expect("it is YAML");
+        assert_eq!(read[0].as_array().map(Vec::len), Some(60_000));
+    }
 }
