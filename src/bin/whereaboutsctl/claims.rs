@@ -6,9 +6,10 @@ use whereabouts::snapshot::{BlockState, Query};
 use whereabouts::store::At;
 
 use crate::Ending;
+use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{List, Output, age};
-use crate::shown::{COLUMNS, Filter, Shown, Word, choose, warn_of};
+use crate::shown::{COLUMNS, Shown};
 
 /// Lists the claims that fit, page by page, each in the order of addresses.
 pub(crate) fn claims(

@@ -22,33 +22,35 @@ use crate::output::Progress;
 /// How long etcd may take to answer one question.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Under what the options stand in a help text.
+const HEADING: &str = "How to reach etcd (default: as the flat file says)";
+
 /// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
 #[derive(Args)]
-#[command(next_help_heading = "How to reach etcd (default: as the flat file says)")]
 pub(crate) struct EtcdOptions {
     /// Where etcd is: host and port, or a list of them separated by commas.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, help_heading = HEADING, value_name = "LIST")]
     etcd_host: Option<String>,
     /// Below which prefix the keys are.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, help_heading = HEADING, value_name = "PREFIX")]
     etcd_prefix: Option<String>,
     /// The user to log in as.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
     etcd_username: Option<String>,
     /// The file with the user's password.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_password_file: Option<PathBuf>,
     /// The CA that the servers' certificates are checked against.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_ca_cert_file: Option<PathBuf>,
     /// The certificate to show.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_cert_file: Option<PathBuf>,
     /// The key of that certificate.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_key_file: Option<PathBuf>,
     /// The flat file, if not in the usual place.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     configuration_path: Option<PathBuf>,
 }
 

@@ -14,10 +14,11 @@ use whereabouts::invocation::LocalMachine;
 use whereabouts::request::{self, ValidAttachment};
 
 use crate::Ending;
+use crate::chosen::{choose, warn_of};
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, Progress, table};
-use crate::shown::{COLUMNS, Shown, choose, warn_of};
+use crate::shown::{COLUMNS, Shown};
 use crate::stay::stay;
 
 /// Where named network namespaces are.

@@ -45,7 +45,7 @@ pub(crate) struct Destination {
 #[derive(Subcommand)]
 pub(crate) enum Source {
     /// The first whereabouts plugin's ranges in etcd: keys `/whereabouts/<range>`, a line for each
-    /// address. They do not tell interfaces: see the note below.
+    /// address. They do not tell interfaces: see `import --help`.
     Etcd {
         /// Below which prefix its keys are.
         #[arg(long, value_name = "PREFIX", default_value = "/whereabouts/")]

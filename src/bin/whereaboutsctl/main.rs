@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod chosen;
 mod claims;
 mod configs;
 mod connection;
@@ -25,9 +26,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 
+use chosen::{Filter, PoolOption};
 use connection::EtcdOptions;
 use output::{Consent, OutputOption};
-use shown::{Filter, PoolOption};
 
 /// What all commands have in common.
 const COMMON: &str = "\

@@ -15,10 +15,11 @@ use whereabouts::store::keys::Key;
 use whereabouts::store::{At, record};
 
 use crate::Ending;
+use crate::chosen::PoolOption;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::Output;
 use crate::ranges::configured;
-use crate::shown::{PoolOption, pool};
+use crate::shown::pool;
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
 pub(crate) fn map(

@@ -12,9 +12,10 @@ use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{At, Entry, Revision};
 
 use crate::Ending;
+use crate::chosen::warn_of;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Output, age, moment, table};
-use crate::shown::{Shown, pool, short, warn_of};
+use crate::shown::{Shown, pool, short};
 
 /// A ticket, as far as it can be read.
 struct Standing {

@@ -9,10 +9,11 @@ use whereabouts::picture::bar;
 use whereabouts::store::At;
 
 use crate::Ending;
+use crate::chosen::warn_of;
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Output, table};
-use crate::shown::{pool, warn_of};
+use crate::shown::pool;
 
 /// Characters of a bar.
 const BAR: u8 = 20;

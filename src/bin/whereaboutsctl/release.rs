@@ -8,9 +8,10 @@ use whereabouts::invocation::LocalMachine;
 use whereabouts::request;
 
 use crate::Ending;
+use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, table};
-use crate::shown::{COLUMNS, Filter, Shown, Word, choose, warn_of};
+use crate::shown::{COLUMNS, Shown};
 
 /// Releases the one claim that `text` and `filter` mean, if it is still at `revision`.
 pub(crate) fn release(

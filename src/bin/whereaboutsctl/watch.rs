@@ -10,9 +10,10 @@ use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::{At, Revision};
 
 use crate::Ending;
+use crate::chosen::Filter;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Output, moment, print, yaml};
-use crate::shown::{Filter, Shown};
+use crate::shown::Shown;
 
 /// Before another try, when a watch has ended.
 const PAUSE: Duration = Duration::from_secs(1);
