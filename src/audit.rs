@@ -1,14 +1,14 @@
 //! What must be true of the store at rest, at every revision: bits are claims, and the invariants
 //! on which the search rests. Pure; it reads nothing and repairs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::address::{Address, Bitmap, Pool, Slot};
+use crate::address::{Address, Bitmap, Family, Pool, Slot};
 use crate::claim::{Attachment, Claim};
-use crate::store::Entry;
 use crate::store::keys::{Key, Keys};
 use crate::store::record;
+use crate::store::{Entry, Revision};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,36 +124,81 @@ pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> A
     for entry in entries {
         auditor.enter(keys, entry);
     }
-    auditor.finish()
+    auditor.audit()
 }
 
-#[derive(Default)]
-struct Auditor {
-    audit: Audit,
-    blocks: BTreeMap<Slot, Bitmap>,
-    holders: BTreeMap<(Pool, Address), Attachment>,
+/// Everything that matters of what is stored, and what was found of it so far.
+#[derive(Clone, Debug, Default)]
+pub struct Auditor {
+    /// What can be told of one entry alone.
+    found: Audit,
+    /// Whether a claim cannot be read: then nobody knows what it holds.
+    claim_unreadable: bool,
+    /// Blocks of which a key has a value that cannot be read.
+    blocks_unreadable: BTreeSet<Slot>,
+    blocks: BTreeMap<Slot, Block>,
+    holders: BTreeMap<(Pool, Address), Holder>,
+}
+
+/// What is stored of a block under each of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Under `open/`, and when it was last written.
+    pub(crate) open: Option<(Bitmap, Revision)>,
+    /// When the mark under `full/` was last written.
+    pub(crate) full: Option<Revision>,
+}
+
+/// Who holds an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The attachment.
+    pub(crate) attachment: Attachment,
+    /// When its claim was last written.
+    pub(crate) modified: Revision,
+}
+
+impl Block {
+    /// What either key marks as taken.
+    pub(crate) fn marks(&self, family: Family) -> Bitmap {
+        match (self.full, self.open) {
+            (Some(_), _) => Bitmap::full(family),
+            (None, Some((bitmap, _))) => bitmap,
+            (None, None) => Bitmap::EMPTY,
+        }
+    }
 }
 
 impl Auditor {
-    fn enter(&mut self, keys: &Keys, entry: &Entry) {
+    /// Takes one more entry in.
+    pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let text = || String::from_utf8_lossy(&entry.key).into_owned();
-        let result = match keys.decode(&entry.key) {
+        let key = keys.decode(&entry.key);
+        let slot = match &key {
+            Ok(Key::Open(slot) | Key::Full(slot)) => Some(slot.clone()),
+            Ok(Key::Claim(_) | Key::Ticket(_)) | Err(_) => None,
+        };
+        let result = match key {
             Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
                 if bitmap.is_full(slot.block.family()) {
-                    self.audit.findings.push(Finding::NoFreeBit(slot.clone()));
+                    self.found.findings.push(Finding::NoFreeBit(slot.clone()));
                 }
-                self.enter_block(slot, bitmap);
+                self.enter_block(&slot, bitmap);
+                self.blocks.entry(slot).or_default().open = Some((bitmap, entry.modified));
             }),
             Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
-                let bitmap = Bitmap::full(slot.block.family());
-                self.enter_block(slot, bitmap);
+                self.enter_block(&slot, Bitmap::full(slot.block.family()));
+                self.blocks.entry(slot).or_default().full = Some(entry.modified);
             }),
-            Ok(Key::Claim(attachment)) => record::decode_claim(&entry.value)
-                .map(|claim| self.enter_claim(&attachment, &claim)),
+            Ok(Key::Claim(attachment)) => {
+                let claim = record::decode_claim(&entry.value);
+                self.claim_unreadable |= claim.is_err();
+                claim.map(|claim| self.enter_claim(&attachment, entry.modified, &claim))
+            }
             Ok(Key::Ticket(_)) => {
-                self.audit.tickets += 1;
+                self.found.tickets += 1;
                 if entry.lease == 0 {
-                    self.audit.findings.push(Finding::NoLease(text()));
+                    self.found.findings.push(Finding::NoLease(text()));
                 }
                 record::decode_ticket(&entry.value).map(drop)
             }
@@ -162,67 +207,68 @@ impl Auditor {
                     key: text(),
                     reason: error.reason.to_owned(),
                 };
-                self.audit.findings.push(finding);
+                self.found.findings.push(finding);
                 return;
             }
         };
         if let Err(error) = result {
+            self.blocks_unreadable.extend(slot);
             let finding = Finding::Unreadable {
                 key: text(),
                 reason: error.to_string(),
             };
-            self.audit.findings.push(finding);
+            self.found.findings.push(finding);
         }
     }
 
-    fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
-        self.audit.blocks += 1;
-        self.audit.set_bits += bitmap.bits().count();
-        if self.blocks.insert(slot.clone(), bitmap).is_some() {
-            self.audit.findings.push(Finding::OpenAndFull(slot));
+    fn enter_block(&mut self, slot: &Slot, bitmap: Bitmap) {
+        self.found.blocks += 1;
+        self.found.set_bits += bitmap.bits().count();
+        if self.blocks.contains_key(slot) {
+            let finding = Finding::OpenAndFull(slot.clone());
+            self.found.findings.push(finding);
         }
     }
 
-    fn enter_claim(&mut self, attachment: &Attachment, claim: &Claim) {
-        self.audit.claims += 1;
+    fn enter_claim(&mut self, attachment: &Attachment, modified: Revision, claim: &Claim) {
+        self.found.claims += 1;
         for held in &claim.held {
-            self.audit.addresses += 1;
+            self.found.addresses += 1;
             let place = (held.range.pool.clone(), held.address);
-            if let Some(other) = self.holders.insert(place, attachment.clone()) {
-                self.audit.findings.push(Finding::HeldTwice {
+            let holder = Holder {
+                attachment: attachment.clone(),
+                modified,
+            };
+            if let Some(other) = self.holders.insert(place, holder) {
+                self.found.findings.push(Finding::HeldTwice {
                     pool: held.range.pool.clone(),
                     address: held.address,
-                    one: other,
+                    one: other.attachment,
                     other: attachment.clone(),
                 });
             }
         }
     }
 
-    fn finish(self) -> Audit {
-        let Self {
-            mut audit,
-            blocks,
-            holders,
-        } = self;
-        let is_marked = |pool: &Pool, address: Address| {
-            blocks
-                .get(&Slot::of(pool, address))
-                .is_some_and(|bitmap| bitmap.is_set(address.bit()))
-        };
-        for ((pool, address), holder) in &holders {
-            if !is_marked(pool, *address) {
-                let (pool, holder) = (pool.clone(), holder.clone());
+    /// The judgement on all that was entered.
+    pub fn audit(&self) -> Audit {
+        let mut audit = self.found.clone();
+        for ((pool, address), holder) in &self.holders {
+            let marks = self
+                .block(&Slot::of(pool, *address))
+                .marks(address.family());
+            if !marks.is_set(address.bit()) {
                 audit.findings.push(Finding::NotMarked {
-                    pool,
+                    pool: pool.clone(),
                     address: *address,
-                    holder,
+                    holder: holder.attachment.clone(),
                 });
             }
         }
-        for (slot, bitmap) in &blocks {
-            for address in bitmap.bits().map(|bit| slot.block.address(bit)) {
-                if !holders.contains_key(&(slot.pool.clone(), address)) {
+        for (slot, block) in &self.blocks {
+            let marks = block.marks(slot.block.family());
+            for address in marks.bits().map(|bit| slot.block.address(bit)) {
+                if !self.holders.contains_key(&(slot.pool.clone(), address)) {
                     audit.findings.push(Finding::NotHeld {
                         pool: slot.pool.clone(),
                         address,
@@ -230,12 +276,41 @@ impl Auditor {
                 }
             }
         }
-        for (slot, _) in blocks.iter().filter(|(_, bits)| bits.reaches_the_end()) {
-            let missing = |next| !blocks.contains_key(&next);
+        let last_taken =
+            |slot: &Slot, block: &Block| block.marks(slot.block.family()).reaches_the_end();
+        for (slot, _) in self
+            .blocks
+            .iter()
+            .filter(|(slot, block)| last_taken(slot, block))
+        {
+            let missing = |next| !self.blocks.contains_key(&next);
             if slot.successor().is_some_and(missing) {
                 audit.findings.push(Finding::NoSuccessor(slot.clone()));
             }
         }
         audit
+    }
+
+    /// What is stored of a block.
+    pub(crate) fn block(&self, slot: &Slot) -> Block {
+        self.blocks.get(slot).copied().unwrap_or_default()
+    }
+
+    /// Who holds addresses of a block.
+    pub(crate) fn holders(&self, slot: &Slot) -> impl Iterator<Item = (Address, &Holder)> {
+        let first = (slot.pool.clone(), slot.block.address(0));
+        let last = (slot.pool.clone(), slot.block.address(u8::MAX));
+        let holders = self.holders.range(first..=last);
+        holders.map(|((_, address), holder)| (*address, holder))
+    }
+
+    /// Whether a key of the block has a value that cannot be read.
+    pub(crate) fn is_unreadable(&self, slot: &Slot) -> bool {
+        self.blocks_unreadable.contains(slot)
+    }
+
+    /// Whether a claim cannot be read: what nobody else holds may be held by it.
+    pub(crate) fn has_unreadable_claim(&self) -> bool {
+        self.claim_unreadable
     }
 }

@@ -19,8 +19,32 @@ pub struct Attachment {
     pub interface: String,
 }
 
+/// In the place of an interface's name, in the claim of a container that came from a store without
+/// such names. No runtime can use it: a name with a colon is refused.
+pub const UNKNOWN_INTERFACE: &str = ":";
+
+impl Attachment {
+    /// The attachment of the same container whose interface is not known.
+    #[must_use]
+    pub fn without_interface(&self) -> Self {
+        Self {
+            interface: UNKNOWN_INTERFACE.to_owned(),
+            ..self.clone()
+        }
+    }
+}
+
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.interface == UNKNOWN_INTERFACE {
+            let Self {
+                network, container, ..
+            } = self;
+            return write!(
+                f,
+                "an unknown interface of container {container} in network {network}"
+            );
+        }
         write!(
             f,
             "{} of container {} in network {}",
@@ -63,6 +87,16 @@ pub struct QueueId {
     pub pool: Pool,
     /// The canonical CIDR.
     pub cidr: IpNet,
+}
+
+impl QueueId {
+    /// The queue of `range`.
+    pub fn of(range: &Range) -> Self {
+        Self {
+            pool: range.pool().clone(),
+            cidr: range.cidr(),
+        }
+    }
 }
 
 impl fmt::Display for QueueId {
@@ -136,10 +170,7 @@ impl Want {
     pub fn lowest(range: &Range) -> Self {
         let choice = Choice::Lowest(range.intervals().to_vec());
         Self {
-            range: QueueId {
-                pool: range.pool().clone(),
-                cidr: range.cidr(),
-            },
+            range: QueueId::of(range),
             choice,
         }
     }
@@ -149,10 +180,7 @@ impl Want {
         range.check_request(address)?;
         let choice = Choice::Exactly(address);
         Ok(Self {
-            range: QueueId {
-                pool: range.pool().clone(),
-                cidr: range.cidr(),
-            },
+            range: QueueId::of(range),
             choice,
         })
     }

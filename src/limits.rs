@@ -142,6 +142,34 @@ pub const ENTRIES_PER_PAGE: u32 = 50_000;
 /// Claims that one page of a listing holds.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;
 
+/// Claims that one repair of a block relies on: with the block's own conditions they fit into a
+/// transaction.
+pub const CLAIMS_PER_REPAIR: usize = 100;
+
+/// Times that what is stored is judged and repaired again, as one pass may not reach everything.
+pub const REPAIR_PASSES: usize = 8;
+
+/// Keys that one transaction of a restore writes.
+pub const KEYS_PER_RESTORE: usize = 100;
+
+/// Bytes of a key, and of a value, in a backup: more than etcd takes in a request by default.
+pub const BACKUP_BYTES: u32 = 2 << 20;
+
+/// Bytes of a file that the operator's tool reads whole: configs, or what another allocator has
+/// remembered, of which a million addresses have about 100 bytes each.
+pub const DOCUMENT_BYTES: usize = 256 << 20;
+
+/// Values in the documents of such a file.
+pub const DOCUMENT_NODES: usize = 16 << 20;
+
+/// Addresses that a picture of a range shows one by one.
+pub const PICTURE_ADDRESSES: u128 = 4096;
+
+/// Cells that a picture has when each stands for several addresses.
+pub const PICTURE_CELLS: u128 = 2048;
+
+const _: () = assert!(CLAIMS_PER_REPAIR + 8 < TRANSACTION_OPERATIONS);
+const _: () = assert!(KEYS_PER_RESTORE < TRANSACTION_OPERATIONS);
 const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
 const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
 const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);

@@ -15,31 +15,68 @@ pub struct Listing {
 
 /// Reads everything below the prefix of `keys`.
 pub async fn list<S: Store>(store: &S, keys: &Keys) -> Result<Listing, Unavailable> {
-    let (mut from, until) = keys.everything();
-    let mut at = At::Now;
+    let mut pages = Pages::new(keys.everything(), At::Now);
     let mut entries: Vec<Entry> = Vec::new();
-    loop {
-        let page = Read::Range {
-            from: from.clone(),
-            until: until.clone(),
+    while let Some(page) = pages.next(store).await? {
+        entries.extend(page);
+    }
+    let revision = pages.revision();
+    Ok(Listing { revision, entries })
+}
+
+/// A range of keys, of which one page is in memory at a time. All pages are of one revision.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    from: Vec<u8>,
+    until: Vec<u8>,
+    at: At,
+    ended: bool,
+}
+
+impl Pages {
+    /// The keys from the first (included) until the second (excluded): at the revision `at`, or
+    /// at that of the first page.
+    pub fn new((from, until): (Vec<u8>, Vec<u8>), at: At) -> Self {
+        Self {
+            from,
+            until,
+            at,
+            ended: false,
+        }
+    }
+
+    /// The next page, in key order; `None` after the last. After an error it can be asked again.
+    pub async fn next<S: Store>(&mut self, store: &S) -> Result<Option<Vec<Entry>>, Unavailable> {
+        if self.ended {
+            return Ok(None);
+        }
+        let read = Read::Range {
+            from: self.from.clone(),
+            until: self.until.clone(),
             order: Order::Key,
             limit: limits::ENTRIES_PER_PAGE,
         };
-        let view = store.read(&[page], at).await?;
-        let revision = match at {
-            At::Revision(revision) => revision,
-            At::Now | At::Whenever => view.revision,
+        let view = store.read(&[read], self.at).await?;
+        self.at = match self.at {
+            At::Revision(revision) => At::Revision(revision),
+            At::Now | At::Whenever => At::Revision(view.revision),
         };
-        at = At::Revision(revision);
-        let page = view.answers.into_iter().flatten();
-        let before = entries.len();
-        entries.extend(page);
-        match entries[before..].last() {
-            None => return Ok(Listing { revision, entries }),
-            Some(last) => {
-                from.clone_from(&last.key);
-                from.push(0);
+        let page: Vec<Entry> = view.answers.into_iter().flatten().collect();
+        match page.last() {
+            Some(last) if page.len() >= limits::ENTRIES_PER_PAGE as usize => {
+                self.from.clone_from(&last.key);
+                self.from.push(0);
             }
+            Some(_) | None => self.ended = true,
+        }
+        Ok((!page.is_empty()).then_some(page))
+    }
+
+    /// The revision of all pages, once the first was read.
+    pub fn revision(&self) -> Revision {
+        match self.at {
+            At::Revision(revision) => revision,
+            At::Now | At::Whenever => panic!("no page was read"),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::store::Store;
 use crate::store::keys::{Key, QueuedVerb, TicketId};
 
 /// Releases what the attachment holds, and takes an ADD of it out of `queues`. Of the unknown,
-/// nothing is written.
+/// nothing is written. An attachment that holds nothing stands for one whose interface is not known,
+/// if that is all that its container holds in this network.
 pub async fn del<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     attachment: &Attachment,
@@ -29,7 +30,11 @@ pub async fn del<S: Store, C: Clock>(
             verb: QueuedVerb::Add,
         })
         .collect();
-    let mut queries = vec![Query::Claim(attachment.clone())];
+    let nameless = attachment.without_interface();
+    let mut queries = vec![
+        Query::Claim(attachment.clone()),
+        Query::Claim(nameless.clone()),
+    ];
     for ticket in &tickets {
         queries.push(Query::Ticket(ticket.clone()));
         queries.push(Query::Tickets {
@@ -43,14 +48,20 @@ pub async fn del<S: Store, C: Clock>(
             snapshot = cancel(session, &snapshot, waiting, &queries).await?;
             continue;
         }
-        let claim = snapshot.claim(attachment).expect("the claim was read");
-        let Some(claim) = claim else {
-            info!("nothing to delete");
-            return Ok(());
+        let claim_of = |attachment| snapshot.claim(attachment).expect("the claim was read");
+        let (whose, claim) = match (claim_of(attachment), claim_of(&nameless)) {
+            (Some(claim), _) => (attachment, claim),
+            (None, Some(claim)) if is_all_of_container(session, &nameless).await? => {
+                (&nameless, claim)
+            }
+            (None, Some(_) | None) => {
+                info!("nothing to delete");
+                return Ok(());
+            }
         };
         let (held, modified) = (claim.value.held.clone(), claim.modified);
         let release = Demand::Release {
-            attachment: attachment.clone(),
+            attachment: whose.clone(),
             held,
             modified,
         };
@@ -70,6 +81,25 @@ pub async fn del<S: Store, C: Clock>(
     Err(Error::AddedAgain {
         attachment: attachment.clone(),
     })
+}
+
+/// Whether the claim of `nameless` is the only one of its container in its network. Claims of other
+/// containers may be on the page that is read, and do not matter.
+async fn is_all_of_container<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    nameless: &Attachment,
+) -> Result<bool, Failure> {
+    let (first, until) = session
+        .keys()
+        .claims_of(&nameless.network, &nameless.container);
+    let page = session
+        .snapshot(&[Query::Claims {
+            network: Some(nameless.network.clone()),
+            after: Some(first),
+        }])
+        .await?;
+    let of_container = page.listed().iter().filter(|listed| listed.key < until);
+    Ok(of_container.count() <= 1)
 }
 
 fn is_there(snapshot: &Snapshot, id: &TicketId) -> bool {

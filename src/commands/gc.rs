@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use crate::allocator::{Demand, Verdict};
+use crate::claim::{Attachment, UNKNOWN_INTERFACE};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::limits;
@@ -90,13 +91,10 @@ async fn collect<S: Store, C: Clock>(
         .claim
         .as_ref()
         .map_err(|corrupt| Failure::from(corrupt.clone()))?;
-    let in_use = ValidAttachment {
-        container: attachment.container.as_str().to_owned(),
-        interface: attachment.interface.clone(),
-    };
+    let in_use = is_valid(attachment, valid);
     let mut claim = claim.clone();
     for _ in 0..limits::DEL_ROUNDS {
-        if claim.value.owner.node.as_deref() != Some(node) || valid.contains(&in_use) {
+        if claim.value.owner.node.as_deref() != Some(node) || in_use {
             return Ok(Outcome::Stays);
         }
         let (held, modified) = (claim.value.held.clone(), claim.modified);
@@ -114,5 +112,17 @@ async fn collect<S: Store, C: Clock>(
     }
     Err(Error::AddedAgain {
         attachment: attachment.clone(),
+    })
+}
+
+/// Whether the attachment is in use. One whose interface is not known is, while its container has any.
+pub fn is_valid(attachment: &Attachment, valid: &BTreeSet<&ValidAttachment>) -> bool {
+    let container = attachment.container.as_str();
+    if attachment.interface == UNKNOWN_INTERFACE {
+        return valid.iter().any(|one| one.container == container);
+    }
+    valid.contains(&ValidAttachment {
+        container: container.to_owned(),
+        interface: attachment.interface.clone(),
     })
 }

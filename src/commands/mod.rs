@@ -1,13 +1,18 @@
-//! The verbs: each reads, decides, commits and settles within its session's deadline.
+//! The verbs, and what the operator's tool changes: each reads, decides, commits and settles within
+//! its session's deadline.
 
 mod add;
 mod check;
 mod del;
 mod gc;
+mod release;
+mod repair;
 mod status;
 
 pub use add::add;
 pub use check::check;
 pub use del::del;
-pub use gc::{Collected, gc};
+pub use gc::{Collected, gc, is_valid};
+pub use release::{Released, release};
+pub use repair::{Repaired, repair};
 pub use status::status;

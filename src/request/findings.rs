@@ -12,6 +12,8 @@ pub(super) enum Tolerance {
     /// Those in keys that the verb does not depend on: DEL, CHECK and GC must work when the config
     /// was changed, or broken, after the ADD.
     Lenient,
+    /// All, each noted as an error: whoever looks at a config wants to know of everything.
+    Collecting,
 }
 
 /// What is known of an invocation so far.
@@ -59,7 +61,12 @@ impl Findings {
                 self.remark(LogLevel::Warn, format!("ignored: {}", error.details()));
                 Ok(T::default())
             }
-            (read, _) => read,
+            (Err(error), Tolerance::Collecting) => {
+                self.remark(LogLevel::Error, error.details());
+                Ok(T::default())
+            }
+            (Ok(value), _) => Ok(value),
+            (Err(error), Tolerance::Strict) => Err(error),
         }
     }
 }

@@ -53,7 +53,7 @@ use crate::claim::{Ask, Attachment, QueueId, Want};
 
 pub use error::{RequestError, Shown};
 pub use parse::parse;
-pub use tool::{access_from, collector_from};
+pub use tool::{Linted, access_from, collector_from, lint, node_name};
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.

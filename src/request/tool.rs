@@ -1,9 +1,18 @@
-//! How an operator's tool reaches etcd and a collector: as the keys of the config say it, without a
-//! verb.
+//! What an operator's tool asks of configs and of this machine, without a verb: how etcd and a
+//! collector are reached, and what is wrong with a config.
 
+use std::collections::BTreeMap;
+
+use super::config::Config;
+use super::env::Verb;
 use super::error::RequestError;
-use super::findings::Findings;
-use super::{Access, Collector, Remark, access, flat_file, json, tracing};
+use super::findings::{Findings, Tolerance};
+use super::plan::Sources;
+use super::ranges::SpokenFor;
+use super::{
+    Access, CniVersion, Collector, LogLevel, Remark, access, flat_file, identity, json, tracing,
+};
+use crate::address::{Name, Range};
 use crate::invocation::{Invocation, Machine};
 
 /// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached. Where it leaves a
@@ -35,4 +44,124 @@ pub fn collector_from(
         headers: tracing::headers(invocation, &mut findings),
     });
     Ok((collector, findings.remarks))
+}
+
+/// The name of this node, as the plugin finds it with a config that does not give one.
+pub fn node_name(machine: &dyn Machine) -> Option<String> {
+    let directories = flat_file::DIRECTORIES.map(Into::into);
+    // Only a configured name can be wrong.
+    identity::node_name(None, &directories, machine, &mut Findings::new()).unwrap_or_default()
+}
+
+/// What is to be said of a config.
+#[derive(Debug)]
+pub struct Linted {
+    /// The network.
+    pub network: Name,
+    /// The ranges that make sense.
+    pub ranges: Vec<Range>,
+    /// How etcd would be reached from here. It is for the nodes to know: a key may stand in their
+    /// flat file, a certificate may be there alone.
+    pub access: Result<Access, RequestError>,
+    /// Everything else that was found; what fails an ADD is of level error.
+    pub remarks: Vec<Remark>,
+}
+
+/// Looks at `config`, a network configuration as a runtime gives it to the plugin, as ADD does, but
+/// goes on after an error where it can.
+pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError> {
+    let mut findings = Findings::new();
+    findings.tolerance = Tolerance::Collecting;
+    let mut config = json::object(config, "the config", "")?;
+    findings.version = CniVersion::take(&mut config)?;
+    // It is a runtime's environment that matters, not the one of whoever lints.
+    let invocation = Invocation {
+        variables: BTreeMap::new(),
+        program: String::new(),
+        stdin: Ok(Vec::new()),
+    };
+    let config = Config::take(config, &invocation, machine, &mut findings)?;
+    let network = config.network;
+    let access = config.access.read(machine, &mut findings);
+    config.behaviour.read(Verb::Add, &mut findings)?;
+    let parts = config.static_parts.read(&mut findings)?;
+    let spoken_for = SpokenFor {
+        gateways: parts
+            .addresses
+            .iter()
+            .filter_map(|one| one.gateway)
+            .collect(),
+        addresses: parts.addresses.iter().map(|one| one.address).collect(),
+    };
+    let ranges = config.ranges.read(spoken_for, &mut findings)?.ranges;
+    let requested = config.requested.read(Vec::new(), &mut findings)?;
+    let sources = Sources {
+        ranges: &ranges,
+        requested,
+        configured: parts.addresses,
+        gateways: Vec::new(),
+    };
+    let is_clean = !findings.remarks.iter().any(is_error);
+    let version = findings.version;
+    let plan = sources.plan(&mut findings);
+    let plan = plan.and_then(|plan| plan.check_version(version));
+    // Without a range because of an error, it would only say so again.
+    if is_clean {
+        findings.tolerate(plan)?;
+    }
+    let node = identity::node_name(config.node_name, &[], machine, &mut findings);
+    findings.tolerate(node)?;
+    Ok(Linted {
+        network,
+        ranges: ranges.into_iter().map(|one| one.range).collect(),
+        access,
+        remarks: findings.remarks,
+    })
+}
+
+fn is_error(remark: &Remark) -> bool {
+    matches!(remark.level, LogLevel::Panic | LogLevel::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invocation::fake::FakeMachine;
+
+    fn check(ipam: &str, ranges: &[&str], errors: &[&str]) {
+        let config = format!(r#"{{"name": "net", "type": "x", "ipam": {ipam}}}"#);
+        let linted = lint(config.as_bytes(), &FakeMachine::default()).expect("it can be read");
+        let found: Vec<String> = linted
+            .ranges
+            .iter()
+            .map(|range| range.cidr().to_string())
+            .collect();
+        assert_eq!(found, ranges, "{ipam}");
+        let found: Vec<&Remark> = linted.remarks.iter().filter(|one| is_error(one)).collect();
+        assert_eq!(found.len(), errors.len(), "{found:?}");
+        for (found, part) in found.iter().zip(errors) {
+            assert!(found.text.contains(part), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn all_errors_of_a_config_are_found_and_what_makes_sense_is_kept() {
+        check(r#"{"range": "10.0.0.0/24"}"#, &["10.0.0.0/24"], &[]);
+        check(
+            r#"{"ipRanges": [{"range": "10.0.0.0/24"}, {"range": "x"}, {"range": "fd00::/64"}],
+                "rangeStart": "10.0.0.1", "log_level": "loud", "timeout": 0}"#,
+            &["10.0.0.0/24", "fd00::/64"],
+            &["log_level", "rangeStart", "timeout", "ipRanges[1].range"],
+        );
+        check("{}", &[], &["ipam.range"]);
+    }
+
+    #[test]
+    fn a_config_without_etcd_has_ranges_all_the_same() {
+        let config = br#"{"name": "net", "ipam": {"range": "10.0.0.0/30"}}"#;
+        let linted = lint(config, &FakeMachine::default()).expect("it can be read");
+        assert_eq!(linted.ranges[0].size(), 2);
+        let error = linted.access.expect_err("nothing says where etcd is");
+        assert!(error.details().contains("etcd_host"), "{error}");
+    }
 }

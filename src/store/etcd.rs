@@ -7,6 +7,7 @@
 
 mod endpoints;
 mod failure;
+mod follow;
 mod watch;
 mod wire;
 
@@ -16,6 +17,7 @@ use etcd_client::{Client, KvClient};
 
 use self::endpoints::{Endpoints, Repeat};
 use self::failure::Failure;
+pub use self::follow::{Change, Changes, LeaseLife};
 pub use self::watch::EtcdWatch;
 use super::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, well_formed,

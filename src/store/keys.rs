@@ -166,6 +166,45 @@ impl Keys {
         })
     }
 
+    /// The claims of one container, whatever its interface.
+    pub fn claims_of(&self, network: &Name, container: &Name) -> (Vec<u8>, Vec<u8>) {
+        let (network, container) = (encode(network.as_str()), encode(container.as_str()));
+        below(format!("{}claim/{network}/{container}/", self.prefix))
+    }
+
+    /// All tickets of all queues.
+    pub fn queues(&self) -> (Vec<u8>, Vec<u8>) {
+        below(format!("{}lock/", self.prefix))
+    }
+
+    /// All open blocks, and all full ones.
+    pub fn blocks(&self) -> [(Vec<u8>, Vec<u8>); 2] {
+        ["open", "full"].map(|state| below(format!("{}{state}/", self.prefix)))
+    }
+
+    /// The open blocks of a pool from `from` to `through`, both included, and the full ones.
+    pub fn blocks_between(&self, from: &Slot, through: BlockId) -> [(Vec<u8>, Vec<u8>); 2] {
+        let last = Slot {
+            pool: from.pool.clone(),
+            block: through,
+        };
+        [Key::Open as fn(Slot) -> Key, Key::Full].map(|key| {
+            let mut until = self.encode(&key(last.clone()));
+            until.push(0);
+            (self.encode(&key(from.clone())), until)
+        })
+    }
+
+    /// The key `rest` below the prefix, as [`Keys::below_prefix`] gave it.
+    pub fn with_prefix(&self, rest: &[u8]) -> Vec<u8> {
+        [self.prefix.as_bytes(), rest].concat()
+    }
+
+    /// What of `key` comes after the prefix, if it begins with it.
+    pub fn below_prefix<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        key.strip_prefix(self.prefix.as_bytes())
+    }
+
     /// All tickets of a queue.
     pub fn tickets(&self, queue: &QueueId) -> (Vec<u8>, Vec<u8>) {
         below(self.queue_prefix(queue))
@@ -173,14 +212,9 @@ impl Keys {
 
     /// The open blocks of a pool from `from` to `through`, both included.
     pub fn open_blocks(&self, from: &Slot, through: BlockId, limit: u32) -> Read {
-        let last = Slot {
-            pool: from.pool.clone(),
-            block: through,
-        };
-        let mut until = self.encode(&Key::Open(last));
-        until.push(0);
+        let [(from, until), _] = self.blocks_between(from, through);
         Read::Range {
-            from: self.encode(&Key::Open(from.clone())),
+            from,
             until,
             order: Order::Key,
             limit,

@@ -3,6 +3,7 @@
 mod corrupt;
 mod counts;
 mod crowd;
+mod ctl;
 mod delegated;
 mod fill;
 mod full;

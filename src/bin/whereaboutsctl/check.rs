@@ -1,28 +1,97 @@
-//! `check`: everything that must be true at rest.
+//! `check`: everything that must be true at rest, and its repair.
+
+use std::fmt::Write;
 
 use serde_json::{Value, json};
-use whereabouts::audit::{Audit, audit};
+use whereabouts::audit::{Audit, Auditor};
+use whereabouts::commands::{self, Repaired};
+use whereabouts::limits;
+use whereabouts::repair::{self, Repair};
+use whereabouts::store::At;
 
+use crate::Ending;
 use crate::connection::{Connection, EtcdOptions};
-use crate::{Ending, Output};
+use crate::output::{Consent, Decision, Output};
+
+/// Whether what is found is to be repaired.
+#[derive(clap::Args)]
+pub(crate) struct RepairOption {
+    /// Show what can be repaired, ask, and repair it.
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
 
 /// Checks what is stored, prints what was found, and says how that ends.
-pub(crate) fn check(etcd: &EtcdOptions, output: Output) -> Result<Ending, String> {
+pub(crate) fn check(
+    etcd: &EtcdOptions,
+    option: &RepairOption,
+    output: Output,
+) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
-    let listing = connection.list()?;
-    let audit = audit(&connection.keys, &listing.entries);
-    match output {
-        Output::Table => print_table(&audit),
-        Output::Json => println!("{}", to_json(&audit)),
+    let (mut audit, mut repairs) = look(&connection)?;
+    if !option.repair {
+        output.print(&value(&audit, &[]), || text(&audit, &[]));
+        return Ok(ending(&audit));
     }
-    Ok(if audit.findings.is_empty() {
+    if !repairs.is_empty() {
+        eprint!("{}", text(&audit, &repairs));
+        let question = format!("Carry out {} repairs?", repairs.len());
+        match option.consent.ask(&question) {
+            Decision::DryRun | Decision::Refused => {}
+            Decision::Go => (audit, repairs) = carry_out(&connection, repairs)?,
+        }
+    }
+    output.print(&value(&audit, &repairs), || text(&audit, &repairs));
+    Ok(ending(&audit))
+}
+
+/// Repairs, and looks again, until nothing is left that can be repaired.
+fn carry_out(
+    connection: &Connection,
+    mut repairs: Vec<Repair>,
+) -> Result<(Audit, Vec<Repair>), String> {
+    let mut audit = Audit::default();
+    for _ in 0..limits::REPAIR_PASSES {
+        for repair in &repairs {
+            let repaired = connection.ask(commands::repair(&connection.session(), repair))?;
+            match repaired {
+                Repaired::Done => eprintln!("done: {repair}"),
+                Repaired::Changed => eprintln!("changed meanwhile, looked at again: {repair}"),
+            }
+        }
+        (audit, repairs) = look(connection)?;
+        if repairs.is_empty() {
+            break;
+        }
+    }
+    Ok((audit, repairs))
+}
+
+fn look(connection: &Connection) -> Result<(Audit, Vec<Repair>), String> {
+    let mut auditor = Auditor::default();
+    let keys = &connection.keys;
+    connection.each_page(keys.everything(), At::Now, |page| {
+        for entry in page {
+            auditor.enter(keys, entry);
+        }
+        Ok(())
+    })?;
+    let audit = auditor.audit();
+    let repairs = repair::plan(&auditor, &audit.findings);
+    Ok((audit, repairs))
+}
+
+fn ending(audit: &Audit) -> Ending {
+    if audit.findings.is_empty() {
         Ending::AsItShould
     } else {
         Ending::Found
-    })
+    }
 }
 
-fn print_table(audit: &Audit) {
+fn text(audit: &Audit, repairs: &[Repair]) -> String {
     let rows = [
         ("claims", audit.claims),
         ("addresses", audit.addresses),
@@ -31,16 +100,22 @@ fn print_table(audit: &Audit) {
         ("tickets", audit.tickets),
         ("findings", audit.findings.len()),
     ];
+    let mut text = String::new();
     for (name, count) in rows {
-        println!("{name:<10} {count:>8}");
+        writeln!(text, "{name:<10} {count:>8}").expect("a text takes everything");
     }
     for finding in &audit.findings {
-        println!("  {finding}");
+        writeln!(text, "  {finding}").expect("a text takes everything");
     }
+    for repair in repairs {
+        writeln!(text, "  repair: {repair}").expect("a text takes everything");
+    }
+    text
 }
 
-fn to_json(audit: &Audit) -> Value {
+fn value(audit: &Audit, repairs: &[Repair]) -> Value {
     let findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
+    let repairs: Vec<String> = repairs.iter().map(ToString::to_string).collect();
     json!({
         "claims": audit.claims,
         "addresses": audit.addresses,
@@ -48,5 +123,6 @@ fn to_json(audit: &Audit) -> Value {
         "set_bits": audit.set_bits,
         "tickets": audit.tickets,
         "findings": findings,
+        "repairs": repairs,
     })
 }

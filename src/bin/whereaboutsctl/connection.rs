@@ -7,52 +7,63 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
-use whereabouts::clock::Chance;
+use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::invocation::LocalMachine;
-use whereabouts::listing::{Listing, list};
+use whereabouts::limits;
+use whereabouts::listing::Pages;
 use whereabouts::request::{self, Access};
+use whereabouts::session::Session;
 use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::keys::Keys;
+use whereabouts::store::{At, Entry, Revision};
 
-/// How long etcd may take to tell everything.
+use crate::output::Progress;
+
+/// How long etcd may take to answer one question.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Under what the options stand in a help text.
+const HEADING: &str = "How to reach etcd (default: as the flat file says)";
 
 /// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
 #[derive(Args)]
 pub(crate) struct EtcdOptions {
     /// Where etcd is: host and port, or a list of them separated by commas.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, help_heading = HEADING, value_name = "LIST")]
     etcd_host: Option<String>,
     /// Below which prefix the keys are.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, help_heading = HEADING, value_name = "PREFIX")]
     etcd_prefix: Option<String>,
     /// The user to log in as.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
     etcd_username: Option<String>,
     /// The file with the user's password.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_password_file: Option<PathBuf>,
     /// The CA that the servers' certificates are checked against.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_ca_cert_file: Option<PathBuf>,
     /// The certificate to show.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_cert_file: Option<PathBuf>,
     /// The key of that certificate.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_key_file: Option<PathBuf>,
     /// The flat file, if not in the usual place.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     configuration_path: Option<PathBuf>,
 }
 
 /// An etcd that is asked, one thing after the other.
 pub(crate) struct Connection {
     runtime: tokio::runtime::Runtime,
+    chance: Chance,
     /// The store.
     pub(crate) store: EtcdStore,
     /// Its keys.
     pub(crate) keys: Keys,
+    /// Below what they are.
+    pub(crate) prefix: String,
 }
 
 impl Connection {
@@ -63,29 +74,67 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        let store = EtcdStore::new(&access, &Chance::new(u64::from(std::process::id())));
-        let keys = Keys::new(&access.prefix);
+        let chance = Chance::new(u64::from(std::process::id()));
         Ok(Self {
             runtime,
-            store,
-            keys,
+            store: EtcdStore::new(&access, &chance),
+            keys: Keys::new(&access.prefix),
+            prefix: access.prefix,
+            chance,
         })
     }
 
-    /// Everything that is stored, at one revision.
-    pub(crate) fn list(&self) -> Result<Listing, String> {
-        self.wait(list(&self.store, &self.keys))?
+    /// Shows `take` all entries of a range of keys, page by page at one revision, which it answers.
+    pub(crate) fn each_page(
+        &self,
+        keys: (Vec<u8>, Vec<u8>),
+        at: At,
+        mut take: impl FnMut(&[Entry]) -> Result<(), String>,
+    ) -> Result<Revision, String> {
+        let mut pages = Pages::new(keys, at);
+        let mut progress = Progress::new("entries read");
+        while let Some(page) = self.ask(pages.next(&self.store))? {
+            progress.add(page.len());
+            take(&page)?;
+        }
+        Ok(pages.revision())
+    }
+
+    /// What etcd answers.
+    pub(crate) fn ask<T, E: ToString>(
+        &self,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, String> {
+        self.runtime
+            .block_on(async { timeout(PATIENCE, asked).await })
+            .map_err(|_| format!("etcd has not answered in {PATIENCE:?}"))?
             .map_err(|error| error.to_string())
     }
 
-    fn wait<T>(&self, asked: impl Future<Output = T>) -> Result<T, String> {
-        self.runtime
-            .block_on(async { timeout(PATIENCE, asked).await })
-            .map_err(|_| format!("etcd has not answered in {PATIENCE:?}"))
+    /// Waits for what may take any time.
+    pub(crate) fn wait<T>(&self, awaited: impl Future<Output = T>) -> T {
+        self.runtime.block_on(awaited)
+    }
+
+    /// A session for one operation, which may take as long as a DEL.
+    pub(crate) fn session(&self) -> Session<'_, EtcdStore, SystemClock> {
+        let deadline = Duration::from_millis(limits::DEL_DEADLINE_MS);
+        Session::new(
+            &self.store,
+            &SystemClock,
+            &self.chance,
+            &self.keys,
+            deadline,
+        )
     }
 }
 
 impl EtcdOptions {
+    /// Whether they say anything.
+    pub(crate) fn is_given(&self) -> bool {
+        self.etcd_host.is_some() || self.configuration_path.is_some()
+    }
+
     /// The options as the keys of a config that they are named after.
     fn access(&self) -> Result<Access, String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());

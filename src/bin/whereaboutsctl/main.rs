@@ -1,18 +1,50 @@
 //! The operator's tool: one module for each command; this one knows their names and how they end.
 
+mod backup;
 mod check;
+mod chosen;
+mod claims;
+mod configs;
 mod connection;
+mod gc;
+mod import;
+mod install;
+mod lint;
+mod map;
+mod output;
+mod queue;
+mod ranges;
+mod release;
 mod serve;
+mod shown;
+mod stay;
+mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use ipnet::IpNet;
 
+use chosen::{Filter, PoolOption};
 use connection::EtcdOptions;
+use output::{Consent, OutputOption};
 
-/// Looks at the addresses that whereabouts has given, and at their order.
+/// What all commands have in common.
+const COMMON: &str = "\
+Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
+stored; 2 if the command could not be carried out.
+
+etcd is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the one
+that --configuration-path names); each --etcd-... option replaces the key of its name.
+
+Commands that change something show what they are about to do and ask; --dry-run only shows, --yes does
+not ask.";
+
+/// Looks at the addresses that whereabouts has given, and puts them in order.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "whereaboutsctl", version, after_long_help = COMMON, after_help = "More: whereaboutsctl help, or COMMAND --help.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,49 +52,319 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check everything that must be true at rest: each address is held once, what is marked as
-    /// taken is what is held, and the blocks are in order.
+    /// Show how much of each range is taken.
     ///
-    /// Exit status: 0 if all is in order, 1 if something was found, 2 if it could not be checked.
+    /// TAKEN counts the addresses of the range that anybody holds, HELD those that were given through
+    /// this very range: ranges that overlap share their addresses. What a range can give is known from
+    /// configs alone; without --config a range counts as all of its CIDR, and has a line only while
+    /// something is held of it.
+    #[command(
+        after_help = "Example: whereaboutsctl ranges --config /etc/cni/net.d/10-storage.conflist"
+    )]
+    Ranges {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// A config, or a list of plugins, or NetworkAttachmentDefinitions: count its ranges exactly.
+        #[arg(long, value_name = "FILE")]
+        config: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Draw a picture of a range's addresses.
+    ///
+    /// Up to 4,096 addresses have a character each; then each stands for a power of two of them.
+    #[command(after_help = "Example: whereaboutsctl map 192.168.2.0/24")]
+    Map {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// The range.
+        #[arg(value_name = "CIDR")]
+        range: IpNet,
+        #[command(flatten)]
+        pool: PoolOption,
+        /// A config that has the range: show what it never gives.
+        #[arg(long, value_name = "FILE")]
+        config: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// List claims: who holds which addresses.
+    #[command(after_help = "Example: whereaboutsctl claims --node node-7 --range 192.168.2.0/24")]
+    Claims {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Show all there is to know of an address, a pod or a container.
+    #[command(
+        after_help = "Examples: whereaboutsctl show 192.168.2.7; whereaboutsctl show default/web-0"
+    )]
+    Show {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// An address, [NAMESPACE/]POD, or the beginning of a container's id.
+        #[arg(value_name = "WHAT")]
+        what: String,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Show what is given and freed, as it happens.
+    ///
+    /// With -o json each change is a line of JSON, with -o yaml a document.
+    Watch {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Show who holds the lock of a busy range, and who waits for it.
+    ///
+    /// The first ticket of a range holds its lock. A ticket does not say when it was put: SINCE ABOUT is
+    /// the age of the last claim made before it (`<`: it is younger) or of the first after it (`>`).
+    /// LEASE LEFT falls to 0 when the owner of a ticket has died; then the ticket goes.
+    Queue {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// Only the range with this CIDR.
+        #[arg(value_name = "CIDR")]
+        range: Option<IpNet>,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Take back what one attachment holds, as its DEL would.
+    ///
+    /// Shows the claim and asks. Only the claim as it was shown is released; if it changes meanwhile,
+    /// nothing is. The pod is not asked: if it is alive, its address will be given to another one.
+    #[command(after_help = "Example: whereaboutsctl release 192.168.2.7 --dry-run")]
+    Release {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// An address, [NAMESPACE/]POD, or the beginning of a container's id; of one claim.
+        #[arg(value_name = "WHAT")]
+        what: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only if the claim is at this revision, as `claims` and `show` tell it.
+        #[arg(long, value_name = "REVISION")]
+        revision: Option<i64>,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Take back what a node holds without need.
+    ///
+    /// For networks that no runtime calls GC for, such as those that Multus adds, and for nodes that
+    /// are gone: `gc --node NAME --valid -` with an empty list takes back all of a node's network.
+    #[command(after_help = "Examples:
+  whereaboutsctl gc --netns                      on the node itself, as root
+  whereaboutsctl gc --node node-7 --valid - <<< '{\"name\": \"storage\", \"cni.dev/valid-attachments\": []}'")]
+    Gc {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        #[command(flatten)]
+        unneeded: gc::Unneeded,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Check everything that must be true at rest, and repair it.
+    ///
+    /// What is found, and what --repair does about it, each in one transaction that is refused if what
+    /// it rests on has changed:
+    ///
+    ///   is not marked as taken        the bit of the claimed address is set
+    ///   is marked, nobody holds it    the bit is cleared, unless a claim cannot be read
+    ///   is both open and full         one block is made of both, of the claims' bits
+    ///   is open without a free bit    the block is moved to full
+    ///   is full, the next is missing  the next block is made, empty
+    ///   a ticket has no lease         the ticket is deleted, the next one in line woken
+    ///   is held by two                nothing: `release` one of them, then --repair at once, as the
+    ///                                 other's address is marked as free until then
+    ///   cannot be read                nothing: a newer version may know it
+    #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
         etcd: EtcdOptions,
-        /// How to print what was found.
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
-        output: Output,
+        #[command(flatten)]
+        repair: check::RepairOption,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Say what is wrong with configs, what they overlap with, and how much they give.
+    ///
+    /// Takes network configurations, lists of plugins, and NetworkAttachmentDefinitions (YAML or JSON).
+    /// If --etcd-host or --configuration-path is given, what is in use is looked at, too.
+    #[command(
+        after_help = "Example: whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist"
+    )]
+    Lint {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// The files; `-` is standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Claim what another allocator has remembered.
+    ///
+    /// Each attachment is claimed as by an ADD, so nothing that is held is taken. Where the source does
+    /// not know interfaces, a container's claim is without one, and is released by the DEL of any
+    /// interface of that container if it is the container's only claim in the network.
+    #[command(
+        after_help = "Example: kubectl get ippools -A -o yaml | whereaboutsctl import ippools - --network storage --dry-run"
+    )]
+    Import {
+        #[command(subcommand)]
+        source: import::Source,
+    },
+    /// Write all that is stored, as it is at one revision, to a new file.
+    ///
+    /// Tickets are left out: they live by leases. The file has a checksum, and no secret but what claims
+    /// say of pods.
+    Backup {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// The file, which must not exist.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Put back what a backup has.
+    ///
+    /// Below the prefix must be nothing, unless --replace says so. Nobody may add or delete meanwhile:
+    /// what a backup says of pods that came or went since is wrong, so `gc` every node afterwards.
+    Restore {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        #[command(flatten)]
+        options: backup::RestoreOptions,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Put the plugin, and what it reads, onto a node.
+    ///
+    /// Needs no shell: an image of this program and the plugin alone can install both.
+    Install {
+        #[command(flatten)]
+        place: install::Place,
+        #[command(flatten)]
+        parts: install::Parts,
+    },
+    /// Remove from a node what `install` has put there.
+    Uninstall {
+        #[command(flatten)]
+        place: install::Place,
+    },
+    /// Print a script that completes commands and options in a shell.
+    #[command(after_help = "Example: source <(whereaboutsctl completions bash)")]
+    Completions {
+        /// The shell.
+        shell: Shell,
     },
     /// Run as the agent of a node: send on the spans that the plugins on it hand over, and tell how
     /// that goes. Ends on SIGTERM and SIGINT.
     Serve(serve::ServeOptions),
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
 /// How a command ends that could be carried out.
 enum Ending {
     /// All is as it should be: exit status 0.
     AsItShould,
-    /// Something was found: exit status 1.
+    /// Something was found or refused: exit status 1.
     Found,
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Check { etcd, output } => check::check(&etcd, output),
-        Command::Serve(options) => serve::serve(&options),
-    };
-    match result {
+    match carry_out(Arguments::parse().command) {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
         Err(reason) => {
             eprintln!("whereaboutsctl: {reason}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<Ending, String> {
+    use Command as C;
+    match command {
+        C::Ranges {
+            etcd,
+            config,
+            output,
+        } => ranges::ranges(&etcd, &config, output.output),
+        C::Map {
+            etcd,
+            range,
+            pool,
+            config,
+            output,
+        } => map::map(&etcd, range, &pool, &config, output.output),
+        C::Claims {
+            etcd,
+            filter,
+            output,
+        } => claims::claims(&etcd, &filter, output.output),
+        C::Show { etcd, what, output } => claims::show(&etcd, &what, output.output),
+        C::Watch {
+            etcd,
+            filter,
+            output,
+        } => watch::watch(&etcd, &filter, output.output),
+        C::Queue {
+            etcd,
+            range,
+            output,
+        } => queue::queue(&etcd, range, output.output),
+        C::Release {
+            etcd,
+            what,
+            filter,
+            revision,
+            consent,
+            output,
+        } => release::release(&etcd, &what, &filter, revision, &consent, output.output),
+        C::Gc {
+            etcd,
+            unneeded,
+            consent,
+            output,
+        } => gc::gc(&etcd, &unneeded, &consent, output.output),
+        C::Check {
+            etcd,
+            repair,
+            output,
+        } => check::check(&etcd, &repair, output.output),
+        C::Lint {
+            etcd,
+            files,
+            output,
+        } => lint::lint(&etcd, &files, output.output),
+        C::Import { source } => import::import(&source),
+        C::Backup { etcd, file, output } => backup::backup(&etcd, &file, output.output),
+        C::Restore {
+            etcd,
+            options,
+            output,
+        } => backup::restore(&etcd, &options, output.output),
+        C::Install { place, parts } => install::install(&place, &parts),
+        C::Uninstall { place } => install::uninstall(&place),
+        C::Serve(options) => serve::serve(&options),
+        C::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "whereaboutsctl", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+            Ok(Ending::AsItShould)
         }
     }
 }

@@ -85,7 +85,7 @@ fn of_cancellation(message: &WatchResponse) -> Failure {
     }
 }
 
-fn cancellation(message: &WatchResponse) -> String {
+pub(super) fn cancellation(message: &WatchResponse) -> String {
     match (message.cancel_reason(), message.compact_revision()) {
         ("", 0) => "etcd cancelled it".to_owned(),
         ("", compacted) => format!("compacted up to revision {compacted}"),

@@ -11,8 +11,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
-use local::BOUND;
-pub(crate) use local::{free_port, poll};
+pub(crate) use local::{BOUND, free_port, poll};
 
 /// A runtime like the plugin's.
 pub(crate) fn runtime() -> Runtime {

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the image of deploy/Dockerfile from static binaries.
+#
+#   deploy/build-image.sh [TAG]      as root where packages are missing; whereabouts:latest by default
+#
+# Needs no container daemon: buildah builds it in a chroot. Push it with `buildah push TAG REGISTRY/...`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tag=${1:-whereabouts:latest}
+target=x86_64-unknown-linux-musl
+
+main() {
+    deploy/install-packages.sh buildah:buildah musl-tools:musl-gcc
+    if ! rustc --print target-libdir --target "$target" | xargs test -d; then
+        rustup target add "$target"
+    fi
+    context=$(mktemp -d)
+    trap 'rm -rf "$context"' EXIT
+    # The C parts of TLS (ring) need a compiler for musl.
+    CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts --bins \
+        --target "$target" --message-format json-render-diagnostics |
+        jq -r '.executable // empty' | xargs -I{} cp {} "$context"
+    buildah --storage-driver vfs bud --isolation chroot --tag "$tag" --file deploy/Dockerfile "$context"
+}
+
+main

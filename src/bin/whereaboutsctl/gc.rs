@@ -1,0 +1,262 @@
+//! `gc`: what a node holds without need, shown first and then released.
+//!
+//! Two ways tell what is needed: a runtime's list of valid attachments, or the network namespaces
+//! that are there. Claims of other nodes are never looked at.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use whereabouts::clock::{Clock, SystemClock};
+use whereabouts::commands::{self, Released};
+use whereabouts::invocation::LocalMachine;
+use whereabouts::request::{self, ValidAttachment};
+
+use crate::Ending;
+use crate::chosen::{choose, warn_of};
+use crate::configs;
+use crate::connection::{Connection, EtcdOptions};
+use crate::output::{Consent, Decision, Output, Progress, table};
+use crate::shown::{COLUMNS, Shown};
+use crate::stay::stay;
+
+/// Where named network namespaces are.
+const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
+/// Which claims of which node are not needed.
+#[derive(clap::Args)]
+pub(crate) struct Unneeded {
+    /// The node [default: this one, as the plugin calls it].
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Only claims of this network; with --valid, the `name` of the file by default.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Not needed is what this list does not have: a config with `cni.dev/valid-attachments`, as a
+    /// runtime gives it to GC; `-` is standard input.
+    #[arg(long, value_name = "FILE", required_unless_present = "netns")]
+    valid: Option<PathBuf>,
+    /// Not needed is what was added in a network namespace below /run/netns or /var/run/netns that
+    /// is gone. To be run on the node itself, where these folders are the node's.
+    #[arg(long, conflicts_with = "valid")]
+    netns: bool,
+    /// With --netns, spare claims younger than this.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// With --netns and --yes: stay, do it every so often, and end on SIGTERM.
+    #[arg(long, value_name = "TIME", requires_all = ["netns", "yes"],
+        value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+}
+
+/// Releases the claims that are not needed, once or every so often.
+pub(crate) fn gc(
+    etcd: &EtcdOptions,
+    unneeded: &Unneeded,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let Some(every) = unneeded.every else {
+        return collect(etcd, unneeded, consent, output);
+    };
+    let act = || collect(etcd, unneeded, consent, output).map(drop);
+    if let Err(reason) = act() {
+        eprintln!("whereaboutsctl: {reason}");
+    }
+    stay(every, act)?;
+    Ok(Ending::AsItShould)
+}
+
+fn collect(
+    etcd: &EtcdOptions,
+    unneeded: &Unneeded,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let node = unneeded.node.clone();
+    let node = node
+        .or_else(|| request::node_name(&LocalMachine))
+        .ok_or("this node's name is not known; say --node")?;
+    let rule = Rule::of(unneeded)?;
+    let connection = Connection::open(etcd)?;
+    let chosen = choose(&connection, |shown| {
+        shown.claim.value.owner.node.as_ref() == Some(&node) && !rule.needs(shown)
+    })?;
+    warn_of(&chosen.unreadable);
+    let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
+    eprint!("{}", table(COLUMNS, &rows));
+    let count = chosen.claims.len();
+    let question = format!("Release these {count} claims of node {node}?");
+    let decision = match count {
+        0 => Decision::DryRun,
+        _ => consent.ask(&question),
+    };
+    let (released, stayed) = match decision {
+        Decision::Refused => return Ok(Ending::Found),
+        Decision::DryRun => (0, 0),
+        Decision::Go => release_all(&connection, &chosen.claims),
+    };
+    let claims: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
+    let value = json!({
+        "node": node, "unneeded": claims, "released": released, "stayed": stayed,
+    });
+    output.print(&value, || {
+        format!("{count} claims of node {node} are not needed, {released} are released, {stayed} stayed\n")
+    });
+    Ok(if stayed == 0 && chosen.unreadable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
+}
+
+/// Each is released as it was shown, or stays.
+fn release_all(connection: &Connection, claims: &[Shown]) -> (usize, usize) {
+    let (mut released, mut stayed) = (0, 0);
+    let mut progress = Progress::new("claims released");
+    for shown in claims {
+        let session = connection.session();
+        match connection.wait(commands::release(&session, &shown.attachment, &shown.claim)) {
+            Ok(Released::Done) => {
+                released += 1;
+                progress.add(1);
+            }
+            Ok(Released::Changed(_)) => {
+                stayed += 1;
+                eprintln!("{} has changed, and stays", shown.attachment);
+            }
+            Err(error) => {
+                stayed += 1;
+                eprintln!("{} stays: {error}", shown.attachment);
+            }
+        }
+    }
+    (released, stayed)
+}
+
+/// What tells whether a claim is needed.
+enum Rule {
+    /// It is in the list of a network.
+    Valid {
+        network: String,
+        valid: BTreeSet<ValidAttachment>,
+    },
+    /// Its network namespace is there, or cannot be judged, or it is too young.
+    Netns {
+        network: Option<String>,
+        folders: Vec<PathBuf>,
+        grace: Duration,
+    },
+}
+
+impl Rule {
+    fn of(unneeded: &Unneeded) -> Result<Self, String> {
+        let Some(file) = &unneeded.valid else {
+            let folders: Vec<PathBuf> = FOLDERS.map(PathBuf::from).into();
+            let folders: Vec<PathBuf> = folders.into_iter().filter(|one| one.is_dir()).collect();
+            if folders.is_empty() {
+                return Err(format!(
+                    "neither {} nor {} is there: are this node's folders visible here?",
+                    FOLDERS[0], FOLDERS[1]
+                ));
+            }
+            return Ok(Self::Netns {
+                network: unneeded.network.clone(),
+                folders,
+                grace: unneeded.grace,
+            });
+        };
+        let text = configs::text(file)?;
+        let wrong = |reason: &str| format!("{}: {reason}", file.display());
+        let config: Value =
+            serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+        let valid = valid_attachments(&config).map_err(|reason| wrong(&reason))?;
+        let named = config["name"].as_str().map(str::to_owned);
+        let network = unneeded.network.clone().or(named);
+        let network = network.ok_or_else(|| wrong("it has no name; say --network"))?;
+        Ok(Self::Valid { network, valid })
+    }
+
+    fn needs(&self, shown: &Shown) -> bool {
+        let attachment = &shown.attachment;
+        match self {
+            Self::Valid { network, valid } => {
+                let valid = valid.iter().collect();
+                attachment.network.as_str() != network || commands::is_valid(attachment, &valid)
+            }
+            Self::Netns {
+                network,
+                folders,
+                grace,
+            } => {
+                let of_other = |name: &String| name != attachment.network.as_str();
+                let age = SystemClock
+                    .since_epoch()
+                    .checked_sub(shown.claim.value.created);
+                let is_young = age.is_none_or(|age| age < *grace);
+                let netns = shown.claim.value.owner.netns.as_deref();
+                let is_there = |name: &str| folders.iter().any(|one| one.join(name).exists());
+                network.as_ref().is_some_and(of_other)
+                    || is_young
+                    || netns.and_then(netns_name).is_none_or(is_there)
+            }
+        }
+    }
+}
+
+/// The list, of which every entry must be whole: an absent one is not an empty one.
+fn valid_attachments(config: &Value) -> Result<BTreeSet<ValidAttachment>, String> {
+    let key = "cni.dev/valid-attachments";
+    let list = config[key]
+        .as_array()
+        .ok_or_else(|| format!("it has no list {key}: nothing is collected"))?;
+    list.iter()
+        .enumerate()
+        .map(|(number, entry)| {
+            let text = |name: &str| {
+                let text = entry[name].as_str().map(str::to_owned);
+                text.ok_or_else(|| format!("{key}[{number}] has no {name}"))
+            };
+            Ok(ValidAttachment {
+                container: text("containerID")?,
+                interface: text("ifname")?,
+            })
+        })
+        .collect()
+}
+
+/// The name of a network namespace that has one: a path directly below one of the folders. One of a
+/// process (`/proc/...`) tells nothing when it is gone, as its number may be another's by then.
+fn netns_name(path: &str) -> Option<&str> {
+    let path = Path::new(path);
+    let folder = path.parent()?.to_str()?;
+    let name = path.file_name()?.to_str()?;
+    let is_plain = path.to_str()? == format!("{folder}/{name}");
+    (FOLDERS.contains(&folder) && is_plain).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_directly_below_the_folders_is_a_named_network_namespace() {
+        assert_eq!(netns_name("/run/netns/cni-1"), Some("cni-1"));
+        assert_eq!(netns_name("/var/run/netns/cni-1"), Some("cni-1"));
+        for path in [
+            "/proc/12/ns/net",
+            "/run/netns",
+            "/run/netns/",
+            "/run/netns/a/b",
+            "/run/netns/../x",
+            "/run/netns/..",
+            "/run/netns//a",
+            "/run/netns/a/",
+            "run/netns/a",
+            "",
+        ] {
+            assert_eq!(netns_name(path), None, "{path}");
+        }
+    }
+}

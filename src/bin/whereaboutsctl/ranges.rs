@@ -1,0 +1,116 @@
+//! `ranges`: how much of each range is taken.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use whereabouts::address::Range;
+use whereabouts::occupancy::{Occupancy, Use};
+use whereabouts::picture::bar;
+use whereabouts::store::At;
+
+use crate::Ending;
+use crate::chosen::warn_of;
+use crate::configs;
+use crate::connection::{Connection, EtcdOptions};
+use crate::output::{Output, table};
+use crate::shown::pool;
+
+/// Characters of a bar.
+const BAR: u8 = 20;
+
+/// Shows every range that a claim comes from, and those of `files`.
+pub(crate) fn ranges(
+    etcd: &EtcdOptions,
+    files: &[PathBuf],
+    output: Output,
+) -> Result<Ending, String> {
+    let configured = configured(files)?;
+    let connection = Connection::open(etcd)?;
+    let occupancy = occupancy(&connection)?;
+    let uses = occupancy.uses(&configured);
+    let values: Vec<Value> = uses.iter().map(value).collect();
+    output.print(&Value::Array(values), || {
+        let rows: Vec<Vec<String>> = uses.iter().map(row).collect();
+        table(
+            &["RANGE", "POOL", "USE", "", "TAKEN", "SIZE", "HELD"],
+            &rows,
+        )
+    });
+    let unreadable: Vec<String> = occupancy
+        .unreadable
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    warn_of(&unreadable);
+    Ok(if unreadable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
+}
+
+/// What is taken of everything now.
+pub(crate) fn occupancy(connection: &Connection) -> Result<Occupancy, String> {
+    let mut occupancy = Occupancy::default();
+    let keys = &connection.keys;
+    connection.each_page(keys.everything(), At::Now, |page| {
+        for entry in page {
+            occupancy.enter(keys, entry);
+        }
+        Ok(())
+    })?;
+    Ok(occupancy)
+}
+
+/// The ranges of the configs in `files`.
+pub(crate) fn configured(files: &[PathBuf]) -> Result<Vec<Range>, String> {
+    let mut ranges = Vec::new();
+    for file in files {
+        for config in configs::read(file)? {
+            let linted = config
+                .linted
+                .map_err(|error| format!("{}: {}", config.origin, error.details()))?;
+            ranges.extend(linted.ranges);
+        }
+    }
+    Ok(ranges)
+}
+
+fn row(used: &Use) -> Vec<String> {
+    vec![
+        used.range.cidr.to_string(),
+        used.range.pool.to_string(),
+        bar(used.taken, used.size, BAR),
+        percent(used.taken, used.size),
+        used.taken.to_string(),
+        used.size.to_string(),
+        used.held.to_string(),
+    ]
+}
+
+/// How much is taken, rounded so that only nothing is 0 % and only all is 100 %.
+fn percent(taken: u128, size: u128) -> String {
+    let whole = match (taken, size) {
+        (0, _) | (_, 0) => 0,
+        (taken, size) if taken >= size => 100,
+        (taken, size) => match taken.checked_mul(100) {
+            Some(hundredfold) => (hundredfold / size).clamp(1, 99),
+            None => (taken / (size / 100)).clamp(1, 99),
+        },
+    };
+    format!("{whole}%")
+}
+
+fn value(used: &Use) -> Value {
+    let intervals: Vec<String> = used.intervals.iter().map(ToString::to_string).collect();
+    // As text: they may be larger than a number of JSON can be told exactly.
+    json!({
+        "range": used.range.cidr.to_string(),
+        "pool": pool(&used.range.pool),
+        "intervals": intervals,
+        "size": used.size.to_string(),
+        "taken": used.taken.to_string(),
+        "free": used.size.saturating_sub(used.taken).to_string(),
+        "held": used.held,
+    })
+}

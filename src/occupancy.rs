@@ -1,0 +1,289 @@
+//! How much of each range is taken. Pure: it counts what is entered.
+//!
+//! A claim says from which range, a pool and a CIDR, its address comes; how much of the CIDR can be
+//! given is known from configs alone. Ranges that overlap share their addresses, so what is taken of
+//! one may be held through another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::{Bitmap, Interval, Range, RangeSpec, Slot, size};
+use crate::claim::{Claim, QueueId};
+use crate::snapshot::Corrupt;
+use crate::store::Entry;
+use crate::store::keys::{Key, Keys};
+use crate::store::record;
+
+/// What is taken of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Occupancy {
+    held: BTreeMap<QueueId, u64>,
+    blocks: BTreeMap<Slot, Bitmap>,
+    /// Claims and blocks that this version cannot read, and so did not count.
+    pub unreadable: Vec<Corrupt>,
+}
+
+/// What is taken of one range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The range.
+    pub range: QueueId,
+    /// Addresses that claims hold of this very range.
+    pub held: u64,
+    /// What it can give, in intervals.
+    pub intervals: Vec<Interval>,
+    /// How many that are.
+    pub size: u128,
+    /// How many of them are taken, through whatever range.
+    pub taken: u128,
+}
+
+impl Occupancy {
+    /// Of a range of which nothing else is known.
+    pub fn holding(range: &QueueId) -> Self {
+        Self {
+            held: BTreeMap::from([(range.clone(), 0)]),
+            ..Self::default()
+        }
+    }
+
+    /// Takes one more entry in; tickets do not matter.
+    pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
+        let read = match keys.decode(&entry.key) {
+            Ok(Key::Claim(_)) => {
+                record::decode_claim(&entry.value).map(|claim| self.enter_claim(&claim))
+            }
+            Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
+                self.blocks.insert(slot, bitmap);
+            }),
+            Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
+                let full = Bitmap::full(slot.block.family());
+                self.blocks.insert(slot, full);
+            }),
+            Ok(Key::Ticket(_)) => Ok(()),
+            Err(error) => {
+                self.unreadable.push(Corrupt {
+                    key: error.key,
+                    reason: error.reason.to_owned(),
+                });
+                return;
+            }
+        };
+        if let Err(error) = read {
+            self.unreadable.push(Corrupt {
+                key: String::from_utf8_lossy(&entry.key).into_owned(),
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    fn enter_claim(&mut self, claim: &Claim) {
+        for held in &claim.held {
+            *self.held.entry(held.range.clone()).or_default() += 1;
+        }
+    }
+
+    /// The use of each range that a claim comes from or that is `configured`, in their order. What
+    /// is not configured is taken to give all of its CIDR.
+    pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
+        let mut intervals: BTreeMap<QueueId, BTreeSet<Interval>> = BTreeMap::new();
+        for range in configured {
+            let all = intervals.entry(QueueId::of(range)).or_default();
+            all.extend(range.intervals());
+        }
+        for range in self.held.keys() {
+            intervals
+                .entry(range.clone())
+                .or_insert_with(|| whole(range));
+        }
+        let uses = intervals.into_iter().map(|(range, intervals)| {
+            let intervals = joined(intervals);
+            Use {
+                held: self.held.get(&range).copied().unwrap_or_default(),
+                size: size(&intervals),
+                taken: self.taken(&range, &intervals),
+                intervals,
+                range,
+            }
+        });
+        uses.collect()
+    }
+
+    /// How many addresses of `intervals` are marked as taken in the pool of `range`.
+    fn taken(&self, range: &QueueId, intervals: &[Interval]) -> u128 {
+        let slot = |block| Slot {
+            pool: range.pool.clone(),
+            block,
+        };
+        let mut taken = 0;
+        for interval in intervals {
+            let (first, last) = interval.blocks();
+            for (slot, bitmap) in self.blocks.range(slot(first)..=slot(last)) {
+                let addresses = bitmap.bits().map(|bit| slot.block.address(bit));
+                let inside = addresses.filter(|address| interval.contains(*address));
+                taken += u128::try_from(inside.count()).expect("a block has 256 addresses");
+            }
+        }
+        taken
+    }
+}
+
+/// All that a config with this CIDR and nothing else gives. One without an address to give, of
+/// which only requested addresses can be held, counts as all of it.
+fn whole(range: &QueueId) -> BTreeSet<Interval> {
+    let spec = RangeSpec {
+        pool: range.pool.clone(),
+        cidr: range.cidr,
+        first: None,
+        last: None,
+        exclusions: Vec::new(),
+        gateways: Vec::new(),
+    };
+    match Range::new(spec) {
+        Ok(range) => range.intervals().iter().copied().collect(),
+        Err(_) => BTreeSet::from([Interval::of(range.cidr)]),
+    }
+}
+
+/// Intervals, in their order, without what two of them have in common.
+fn joined(intervals: BTreeSet<Interval>) -> Vec<Interval> {
+    let mut joined: Vec<Interval> = Vec::new();
+    for interval in intervals {
+        match joined.last_mut() {
+            Some(last) if last.overlaps(interval) => {
+                let end = last.last().max(interval.last());
+                *last = Interval::new(last.first(), end).expect("an end is not before its begin");
+            }
+            Some(_) | None => joined.push(interval),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::address::{Address, Name, Pool};
+    use crate::claim::{Attachment, Held, Owner};
+
+    fn queue(cidr: &str) -> QueueId {
+        QueueId {
+            pool: Pool::default(),
+            cidr: cidr.parse().expect("a CIDR"),
+        }
+    }
+
+    fn address(text: &str) -> Address {
+        text.parse::<std::net::IpAddr>().expect("an address").into()
+    }
+
+    /// Claims of these ranges and addresses, their bits with them.
+    fn occupied(held: &[(&str, &str)]) -> Occupancy {
+        let keys = Keys::new("/x/");
+        let mut occupancy = Occupancy::default();
+        let entry = |key: &Key, value| Entry {
+            key: keys.encode(key),
+            value,
+            created: 1,
+            modified: 1,
+            lease: 0,
+        };
+        let mut blocks: BTreeMap<Slot, Bitmap> = BTreeMap::new();
+        for (number, (cidr, text)) in held.iter().enumerate() {
+            let held = Held {
+                range: queue(cidr),
+                address: address(text),
+            };
+            blocks
+                .entry(held.slot())
+                .or_default()
+                .set(held.address.bit());
+            let claim = Claim {
+                held: vec![held],
+                owner: Owner::default(),
+                created: Duration::ZERO,
+            };
+            let key = Key::Claim(Attachment {
+                network: Name::new("net").expect("a name"),
+                container: Name::new(&format!("c{number}")).expect("a name"),
+                interface: "eth0".to_owned(),
+            });
+            occupancy.enter(&keys, &entry(&key, record::encode_claim(&claim)));
+        }
+        for (slot, bitmap) in blocks {
+            let value = record::encode_block(&bitmap);
+            occupancy.enter(&keys, &entry(&Key::Open(slot), value));
+        }
+        occupancy
+    }
+
+    #[test]
+    fn what_overlaps_is_taken_of_both_and_held_of_one() {
+        let occupancy = occupied(&[
+            ("10.0.0.0/16", "10.0.0.1"),
+            ("10.0.0.0/24", "10.0.0.2"),
+            ("10.0.0.0/16", "10.0.9.9"),
+        ]);
+        let uses = occupancy.uses(&[]);
+        let counts = |used: &Use| {
+            (
+                used.range.cidr.to_string(),
+                used.held,
+                used.taken,
+                used.size,
+            )
+        };
+        let expected = [
+            ("10.0.0.0/16".to_owned(), 2, 3, 65_534 - 255),
+            ("10.0.0.0/24".to_owned(), 1, 2, 254),
+        ];
+        assert_eq!(uses.iter().map(counts).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_configured_range_counts_exactly_and_also_when_nothing_is_held() {
+        let configured = |cidr: &str, hole: &str| {
+            Range::new(RangeSpec {
+                pool: Pool::default(),
+                cidr: cidr.parse().expect("a CIDR"),
+                first: None,
+                last: None,
+                exclusions: vec![Interval::of(hole.parse().expect("a CIDR"))],
+                gateways: Vec::new(),
+            })
+            .expect("a range")
+        };
+        let configured = [
+            configured("10.0.0.0/24", "10.0.0.0/25"),
+            configured("10.1.0.0/30", "10.1.0.1/32"),
+        ];
+        let occupancy = occupied(&[("10.0.0.0/24", "10.0.0.1"), ("10.0.0.0/24", "10.0.0.200")]);
+        let uses = occupancy.uses(&configured);
+        let counts = |used: &Use| (used.held, used.taken, used.size);
+        assert_eq!(
+            uses.iter().map(counts).collect::<Vec<_>>(),
+            [(2, 1, 127), (0, 0, 1)]
+        );
+    }
+
+    #[test]
+    fn two_configs_of_one_range_give_what_either_gives() {
+        let part = |first: &str, last: &str| {
+            Range::new(RangeSpec {
+                pool: Pool::default(),
+                cidr: "10.0.0.0/24".parse().expect("a CIDR"),
+                first: Some(address(first)),
+                last: Some(address(last)),
+                exclusions: Vec::new(),
+                gateways: Vec::new(),
+            })
+            .expect("a range")
+        };
+        let both = [
+            part("10.0.0.1", "10.0.0.20"),
+            part("10.0.0.11", "10.0.0.30"),
+        ];
+        assert_eq!(occupied(&[]).uses(&both)[0].size, 30);
+    }
+}

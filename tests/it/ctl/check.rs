@@ -1,0 +1,215 @@
+//! `check` and its repairs: each finding is made, found, and put in order, or left to a person.
+
+use std::net::IpAddr;
+
+use whereabouts::address::{Bitmap, Pool, Slot};
+use whereabouts::store::Write;
+use whereabouts::store::keys::Key;
+use whereabouts::store::record;
+
+use super::{FOUND, WELL, assert_said, json_of, on};
+use crate::fill::fill;
+use crate::plugin::{Foreigner, Pod, Site, pods, put, range};
+use crate::support::etcd::Cluster;
+
+const CIDR: &str = "10.0.0.0/24";
+
+fn slot(address: &str) -> Slot {
+    let address: IpAddr = address.parse().expect("an address");
+    Slot::of(&Pool::default(), address.into())
+}
+
+fn set(site: &Site, key: &Key, value: Vec<u8>) {
+    let key = site.keys().encode(key);
+    put(
+        site,
+        Write::Put {
+            key,
+            value,
+            lease: 0,
+        },
+    );
+}
+
+fn delete(site: &Site, key: &Key) {
+    put(site, Write::Delete(site.keys().encode(key)));
+}
+
+fn open(bits: &[u8]) -> Vec<u8> {
+    let mut bitmap = Bitmap::EMPTY;
+    for bit in bits {
+        bitmap.set(*bit);
+    }
+    record::encode_block(&bitmap)
+}
+
+/// That `check` finds `finding`, that nothing changes without consent, and that afterwards all is
+/// in order.
+#[track_caller]
+fn check_repaired(site: &Site, finding: &str, claims: usize) {
+    assert_said(&on(site, &["check"]).run(), FOUND, &[finding]);
+    let before = site.entries();
+    let shown = on(site, &["check", "--repair", "--dry-run"]).run();
+    assert_said(&shown, FOUND, &[finding, "repair: "]);
+    let refused = on(site, &["check", "--repair"]).stdin("n\n").run();
+    assert_said(&refused, FOUND, &["Nothing is changed"]);
+    assert_eq!(site.entries(), before, "nothing was agreed to");
+    let repaired = on(site, &["check", "--repair", "--yes"]).run();
+    assert_said(&repaired, WELL, &["done: ", "findings          0"]);
+    site.assert_at_rest(claims);
+}
+
+/// Three attachments: the bits 1, 2 and 3.
+fn three() -> Site {
+    let site = Site::shared();
+    for pod in pods(3) {
+        site.network(CIDR).add(&pod).result();
+    }
+    site
+}
+
+#[test]
+fn a_claimed_address_that_is_not_marked_is_marked() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 3]));
+    check_repaired(&site, "10.0.0.2 of pool (shared), held by", 3);
+    delete(&site, &Key::Open(slot("10.0.0.0")));
+    check_repaired(&site, "10.0.0.1 of pool (shared), held by", 3);
+    assert_eq!(
+        site.network(CIDR).add(&Pod::new("new")).address(),
+        "10.0.0.4/24"
+    );
+}
+
+#[test]
+fn a_leaked_bit_is_freed() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2, 3, 9]));
+    check_repaired(
+        &site,
+        "10.0.0.9 of pool (shared) is marked as taken and nobody holds it",
+        3,
+    );
+}
+
+#[test]
+fn a_block_with_both_keys_or_under_the_wrong_one_is_made_one() {
+    let site = three();
+    set(&site, &Key::Full(slot("10.0.0.0")), record::encode_full());
+    check_repaired(&site, "is both open and full", 3);
+    set(&site, &Key::Full(slot("10.0.0.0")), record::encode_full());
+    delete(&site, &Key::Open(slot("10.0.0.0")));
+    check_repaired(
+        &site,
+        "10.0.0.4 of pool (shared) is marked as taken and nobody",
+        3,
+    );
+}
+
+#[test]
+fn a_full_block_that_stands_open_is_moved_and_its_successor_made() {
+    let site = Site::of(Cluster::start(1));
+    fill(&site, &range("10.0.0.0/16"), 255);
+    let full = Key::Full(slot("10.0.0.0"));
+    delete(&site, &full);
+    delete(&site, &Key::Open(slot("10.0.1.0")));
+    let bits: Vec<u8> = (1..=255).collect();
+    set(&site, &Key::Open(slot("10.0.0.0")), open(&bits));
+    check_repaired(&site, "is open and has no free bit", 255);
+    delete(&site, &Key::Open(slot("10.0.1.0")));
+    check_repaired(&site, "and the next one does not exist", 255);
+    // And all of its bits, in more than one transaction.
+    delete(&site, &full);
+    check_repaired(&site, "is not marked as taken", 255);
+}
+
+#[test]
+fn a_ticket_without_a_lease_is_deleted_and_the_next_one_woken() {
+    let site = Site::shared();
+    let mut write = Foreigner::ticket("stale", &site, CIDR, vec![9], 0);
+    if let Write::Put { lease, .. } = &mut write {
+        *lease = 0;
+    }
+    put(&site, write);
+    let add = site.network(CIDR).call("ADD", &Pod::new("c")).start();
+    crate::support::poll("the ADD stands in the queue", || {
+        (site.audit().tickets == 2).then_some(())
+    });
+    let repaired = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&repaired, WELL, &["done: delete the ticket", "stale"]);
+    assert_eq!(add.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn nothing_is_freed_while_a_claim_cannot_be_read() {
+    let site = three();
+    let claim = format!("{}claim/net/c1/eth0", site.prefix).into_bytes();
+    put(
+        &site,
+        Write::Put {
+            key: claim,
+            value: vec![2, 1, 2, 3],
+            lease: 0,
+        },
+    );
+    let before = site.entries();
+    let repaired = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(
+        &repaired,
+        FOUND,
+        &["claim/net/c1/eth0 cannot be read", "10.0.0.2"],
+    );
+    assert_eq!(site.entries(), before);
+    // What is not marked is marked all the same.
+    set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2]));
+    let repaired = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&repaired, FOUND, &["1 more marked as taken, 0 freed"]);
+    assert_eq!(site.entries().len(), before.len());
+    let findings = json_of_found(&site);
+    assert_eq!(findings, 2, "the claim, and the bit that it holds");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_left_as_it_is() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), vec![2, 0]);
+    let before = site.entries();
+    let left = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&left, FOUND, &["cannot be read", "is not marked as taken"]);
+    assert!(!left.stderr.contains("done"), "{left:?}");
+    assert_eq!(site.entries(), before);
+}
+
+fn json_of_found(site: &Site) -> usize {
+    let found = on(site, &["check", "-o", "json"]).run();
+    assert_eq!(found.exit_code, FOUND);
+    found.json()["findings"].as_array().expect("a list").len()
+}
+
+#[test]
+fn an_address_that_two_hold_is_left_to_a_person() {
+    let site = three();
+    let claim = format!("{}claim/net/c1/eth0", site.prefix).into_bytes();
+    let value = site.entries().into_iter().find(|entry| entry.key == claim);
+    put(
+        &site,
+        Write::Put {
+            key: format!("{}claim/net/twin/eth0", site.prefix).into_bytes(),
+            value: value.expect("it is there").value,
+            lease: 0,
+        },
+    );
+    let before = site.entries();
+    let left = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(
+        &left,
+        FOUND,
+        &["10.0.0.2 of pool (shared) is held by", "twin"],
+    );
+    assert_eq!(site.entries(), before);
+    let released = on(&site, &["release", "twin", "--yes"]).run();
+    assert_said(&released, WELL, &["released 10.0.0.2"]);
+    check_repaired(&site, "10.0.0.2 of pool (shared), held by", 3);
+    assert_eq!(json_of(&site, &["check"])["claims"], 3);
+}

@@ -1,0 +1,199 @@
+//! `gc`: what a node holds without need.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::{FAILED, FOUND, WELL, assert_said, on};
+use crate::plugin::{Network, Pod, Site, pods};
+use crate::support::poll;
+
+const CIDR: &str = "10.0.0.0/24";
+
+fn of_node(network: &Network, node: &str) -> Network {
+    network.clone().ipam(json!({"node_name": node}))
+}
+
+fn list(pods: &[&Pod]) -> String {
+    let entry = |pod: &&Pod| json!({"containerID": pod.container, "ifname": pod.interface});
+    let valid: Vec<_> = pods.iter().map(entry).collect();
+    json!({"name": "net", "cni.dev/valid-attachments": valid}).to_string()
+}
+
+#[test]
+fn gc_shows_what_is_not_valid_asks_and_releases_it() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pods = pods(3);
+    for pod in &pods {
+        network.add(pod).result();
+    }
+    of_node(&network, "node-2")
+        .add(&Pod::new("theirs"))
+        .result();
+    network
+        .clone()
+        .config(json!({"name": "net-2"}))
+        .add(&Pod::new("other"))
+        .result();
+    let gc = |more: &[&str]| {
+        let arguments = [&["gc", "--node", "node-1", "--valid", "-"], more].concat();
+        on(&site, &arguments).stdin(list(&[&pods[1]]))
+    };
+    let shown = gc(&["--dry-run"]).run();
+    assert_said(
+        &shown,
+        WELL,
+        &[
+            "10.0.0.1",
+            "10.0.0.3",
+            "2 claims of node node-1 are not needed, 0",
+        ],
+    );
+    for part in ["10.0.0.2 ", "theirs", "other"] {
+        assert!(!shown.stderr.contains(part), "{shown:?}");
+    }
+    site.assert_at_rest(5);
+    let done = gc(&["--yes"]).run();
+    assert_said(&done, WELL, &["2 are released"]);
+    site.assert_at_rest(3);
+}
+
+#[test]
+fn gc_asks_before_it_releases() {
+    let site = Site::shared();
+    site.network(CIDR).add(&Pod::new("c")).result();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("valid");
+    fs::write(&file, list(&[])).expect("the folder can be written");
+    let file = file.to_str().expect("a path is text");
+    let gc = ["gc", "--node", "node-1", "--valid", file];
+    assert_said(
+        &on(&site, &gc).stdin("n\n").run(),
+        FOUND,
+        &["[y/N]", "Nothing is changed"],
+    );
+    site.assert_at_rest(1);
+    assert_said(
+        &on(&site, &gc).stdin("y\n").run(),
+        WELL,
+        &["1 are released"],
+    );
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn a_list_that_is_absent_or_broken_collects_nothing() {
+    let site = Site::shared();
+    site.network(CIDR).add(&Pod::new("c")).result();
+    let lists = [
+        r#"{"name": "net"}"#,
+        r#"{"name": "net", "cni.dev/valid-attachments": null}"#,
+        r#"{"name": "net", "cni.dev/valid-attachments": [{"containerID": "x"}]}"#,
+        r#"{"cni.dev/valid-attachments": []}"#,
+        "",
+    ];
+    for list in lists {
+        let gc = on(&site, &["gc", "--node", "node-1", "--valid", "-", "--yes"]).stdin(list);
+        assert_said(&gc.run(), FAILED, &["-: "]);
+    }
+    assert_said(
+        &on(&site, &["gc", "--node", "node-1"]).run(),
+        FAILED,
+        &["--valid"],
+    );
+    site.assert_at_rest(1);
+}
+
+/// A file where a runtime has a network namespace; it goes when the test lets go of it.
+struct Netns(PathBuf);
+
+impl Netns {
+    fn make(name: &str) -> Self {
+        fs::create_dir_all("/run/netns").expect("tests run as root");
+        let path = PathBuf::from(format!("/run/netns/{name}"));
+        fs::write(&path, "").expect("tests run as root");
+        Self(path)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        // Whether it is there does not matter any more.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_judged() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let mark = format!("whereabouts-{}", std::process::id());
+    let pod = |name: &str, netns: &str| {
+        let mut pod = Pod::new(name);
+        netns.clone_into(&mut pod.netns);
+        pod
+    };
+    let living = Netns::make(&mark);
+    let netns = living.0.to_str().expect("a path is text");
+    let gone = format!("/run/netns/{mark}-gone");
+    let variants = [
+        pod("living", netns),
+        pod("living-by-other-path", &format!("/var{netns}")),
+        pod("gone", &gone),
+        pod("gone-by-other-path", &format!("/var{gone}")),
+        pod("process", "/proc/4000000/ns/net"),
+        pod("elsewhere", "/tmp/gone"),
+    ];
+    for pod in &variants {
+        network.add(pod).result();
+    }
+    of_node(&network, "node-2")
+        .add(&pod("theirs", &gone))
+        .result();
+    let gc = |more: &[&str]| {
+        let arguments = [&["gc", "--netns", "--node", "node-1"], more].concat();
+        on(&site, &arguments).run()
+    };
+    assert_said(
+        &gc(&["--yes"]),
+        WELL,
+        &["0 claims of node node-1 are not needed"],
+    );
+    let done = gc(&["--grace", "0s", "--yes"]);
+    assert_said(&done, WELL, &["10.0.0.3", "10.0.0.4", "2 are released"]);
+    site.assert_at_rest(5);
+    drop(living);
+    assert_said(&gc(&["--grace", "0s", "--yes"]), WELL, &["2 are released"]);
+    site.assert_at_rest(3);
+}
+
+#[test]
+fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
+    let site = Site::shared();
+    let folder = fs::create_dir_all("/run/netns");
+    folder.expect("tests run as root");
+    let mut reaper = std::process::Command::new(super::TOOL)
+        .args([
+            "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes", "--every", "50ms",
+        ])
+        .args(["--etcd-host", &site.access().endpoints.join(",")])
+        .args(["--etcd-prefix", &site.prefix])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the tool starts");
+    let network = site.network(CIDR);
+    for container in ["reaped-first", "reaped-later"] {
+        network.add(&Pod::new(container)).result();
+        poll("it is collected", || {
+            (site.audit().claims == 0).then_some(())
+        });
+    }
+    kill_process(Pid::from_child(&reaper), Signal::TERM).expect("it was not waited for");
+    let ended = reaper.wait().expect("a child can be waited for");
+    assert!(ended.success(), "{ended}");
+    site.assert_at_rest(0);
+}

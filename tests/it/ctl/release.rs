@@ -1,0 +1,107 @@
+//! `release`: one claim, as it was shown, and nothing else.
+
+use serde_json::json;
+
+use super::{FOUND, WELL, assert_said, json_of, on};
+use crate::plugin::{Foreigner, Pod, Site};
+use crate::support::poll;
+
+const CIDR: &str = "10.0.0.0/24";
+
+#[test]
+fn release_names_the_owner_asks_and_frees_the_address() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    for container in ["one", "two"] {
+        network.add(&Pod::new(container)).result();
+    }
+    let owner = ["space/pod-one", "node-1", "[y/N]"];
+    for no in ["", "\n", "no\n", "yesterday\n"] {
+        let refused = on(&site, &["release", "10.0.0.1"]).stdin(no).run();
+        assert_said(&refused, FOUND, &owner);
+        assert_said(&refused, FOUND, &["Nothing is changed"]);
+    }
+    let shown = on(&site, &["release", "10.0.0.1", "--dry-run"]).run();
+    assert_said(&shown, WELL, &["would release 10.0.0.1"]);
+    site.assert_at_rest(2);
+    let done = on(&site, &["release", "10.0.0.1"]).stdin("y\n").run();
+    assert_said(&done, WELL, &["released 10.0.0.1"]);
+    site.assert_at_rest(1);
+    assert_eq!(network.add(&Pod::new("three")).address(), "10.0.0.1/24");
+}
+
+#[test]
+fn release_of_nothing_or_of_several_changes_nothing() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    network.add(&Pod::new("one")).result();
+    network.add(&Pod::new("one").interface("eth1")).result();
+    let several = on(&site, &["release", "one", "--yes"]).run();
+    assert_said(&several, FOUND, &["2 claims are meant", "--interface"]);
+    assert_said(
+        &on(&site, &["release", "10.0.0.9", "--yes"]).run(),
+        FOUND,
+        &["nothing to release"],
+    );
+    site.assert_at_rest(2);
+    let one = on(&site, &["release", "one", "--interface", "eth1", "--yes"]).run();
+    assert_said(&one, WELL, &["released 10.0.0.2"]);
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn release_is_refused_when_the_claim_is_at_another_revision() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("one");
+    network.add(&pod).result();
+    let revision = json_of(&site, &["show", "one"])[0]["revision"].to_string();
+    network.del(&pod).assert_silent();
+    network.add(&pod).result();
+    let late = on(&site, &["release", "one", "--yes", "--revision", &revision]).run();
+    assert_said(&late, FOUND, &["nothing is changed"]);
+    site.assert_at_rest(1);
+}
+
+/// While it waits for its answer, the container is deleted and another one gets the address.
+#[test]
+fn release_is_guarded_by_the_claim_that_was_shown() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let pod = Pod::new("one");
+    network.add(&pod).result();
+    // It must not reach its transaction before the claim has changed: it waits in the queue.
+    let gate = Foreigner::line_up(&site, CIDR);
+    let mut release = on(&site, &["release", "one", "--yes"]).start();
+    poll("the release stands in the queue", || {
+        assert!(release.is_running(), "it must not end before");
+        (site.audit().tickets == 2).then_some(())
+    });
+    let claim = format!("{}claim/net/one/eth0", site.prefix).into_bytes();
+    let entry = site.entries().into_iter().find(|entry| entry.key == claim);
+    let touch = whereabouts::store::Write::Put {
+        value: entry.expect("it is there").value,
+        key: claim,
+        lease: 0,
+    };
+    crate::plugin::put(&site, touch);
+    gate.leave(&site);
+    assert_said(
+        &release.finish(),
+        FOUND,
+        &["It has changed", "nothing is released"],
+    );
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn release_of_both_addresses_of_a_dual_stack_attachment_is_one() {
+    let site = Site::shared();
+    let both = site
+        .network(CIDR)
+        .ipam(json!({"ipRanges": [{"range": "fd00::/64"}]}));
+    both.add(&Pod::new("one")).result();
+    let done = on(&site, &["release", "fd00::1", "--yes"]).run();
+    assert_said(&done, WELL, &["released 10.0.0.1, fd00::1"]);
+    site.assert_at_rest(0);
+}
