@@ -24,7 +24,8 @@ main() {
 }
 
 exists() { # KIND NAME
-    etcdctl "$1" list | grep -qx "$2"
+    # Not into `grep -q`: it ends at the first match, and pipefail would tell of a writer without a reader.
+    grep -qx "$2" <<<"$(etcdctl "$1" list)"
 }
 
 add_user() { # NAME ROLE

@@ -117,7 +117,7 @@ fn a_full_block_that_stands_open_is_moved_and_its_successor_made() {
     set(&site, &Key::Open(slot("10.0.0.0")), open(&bits));
     check_repaired(&site, "is open and has no free bit", 255);
     delete(&site, &Key::Open(slot("10.0.1.0")));
-    check_repaired(&site, "and the next one does not exist", 255);
+    check_repaired(&site, "is taken and the next block does not exist", 255);
     // And all of its bits, in more than one transaction.
     delete(&site, &full);
     check_repaired(&site, "is not marked as taken", 255);
