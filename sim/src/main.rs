@@ -321,6 +321,11 @@ fn to_json(totals: &Totals, failures: u64, took: f64) -> serde_json::Value {
         .iter()
         .map(|((verb, end), count)| (format!("{verb}/{end:?}"), *count))
         .collect();
+    let steps: BTreeMap<String, u64> = totals
+        .steps
+        .iter()
+        .map(|((verb, step), count)| (format!("{verb}/{step}"), *count))
+        .collect();
     json!({
         "histories": totals.histories,
         "simulated_seconds": totals.time.as_secs(),
@@ -332,5 +337,6 @@ fn to_json(totals: &Totals, failures: u64, took: f64) -> serde_json::Value {
         "wall_seconds": took,
         "verbs": verbs,
         "faults": faults,
+        "steps": steps,
     })
 }

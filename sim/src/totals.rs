@@ -19,6 +19,9 @@ pub enum End {
     Killed,
 }
 
+/// How often a step may be taken without being struck once, by mere chance.
+const RARELY: u64 = 200;
+
 /// What histories came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -58,8 +61,8 @@ impl Totals {
         merge(&mut self.steps, &other.steps);
     }
 
-    /// Kinds of faults that never struck, and steps that none struck: in a large run, both must be
-    /// none.
+    /// Kinds of faults that never struck, and steps that none struck though they were taken more than
+    /// [`RARELY`]: in a large run, both must be none.
     pub fn untouched(&self) -> (Vec<Fault>, Vec<(Verb, Step)>) {
         let struck: BTreeSet<Fault> = self.faults.keys().map(|(fault, ..)| *fault).collect();
         let places: BTreeSet<(Verb, Step)> = self
@@ -73,9 +76,9 @@ impl Totals {
             .collect();
         let steps = self
             .steps
-            .keys()
-            .filter(|place| !places.contains(place))
-            .copied()
+            .iter()
+            .filter(|(place, taken)| **taken > RARELY && !places.contains(place))
+            .map(|(place, _)| *place)
             .collect();
         (faults, steps)
     }
