@@ -132,11 +132,7 @@ impl Occupancy {
 fn whole(range: &QueueId) -> BTreeSet<Interval> {
     let spec = RangeSpec {
         pool: range.pool.clone(),
-        cidr: range.cidr,
-        first: None,
-        last: None,
-        exclusions: Vec::new(),
-        gateways: Vec::new(),
+        ..RangeSpec::of(range.cidr)
     };
     match Range::new(spec) {
         Ok(range) => range.intervals().iter().copied().collect(),
@@ -245,12 +241,8 @@ mod tests {
     fn a_configured_range_counts_exactly_and_also_when_nothing_is_held() {
         let configured = |cidr: &str, hole: &str| {
             Range::new(RangeSpec {
-                pool: Pool::default(),
-                cidr: cidr.parse().expect("a CIDR"),
-                first: None,
-                last: None,
                 exclusions: vec![Interval::of(hole.parse().expect("a CIDR"))],
-                gateways: Vec::new(),
+                ..RangeSpec::of(cidr.parse().expect("a CIDR"))
             })
             .expect("a range")
         };
@@ -271,12 +263,9 @@ mod tests {
     fn two_configs_of_one_range_give_what_either_gives() {
         let part = |first: &str, last: &str| {
             Range::new(RangeSpec {
-                pool: Pool::default(),
-                cidr: "10.0.0.0/24".parse().expect("a CIDR"),
                 first: Some(address(first)),
                 last: Some(address(last)),
-                exclusions: Vec::new(),
-                gateways: Vec::new(),
+                ..RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"))
             })
             .expect("a range")
         };

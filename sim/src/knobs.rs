@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use whereabouts::address::{Address, Interval, Pool, Range, RangeSpec};
+use whereabouts::address::{Address, Interval, Range, RangeSpec};
 use whereabouts::clock::Chance;
 
 use crate::step::Fault;
@@ -181,12 +181,9 @@ fn range(cidr: &str, exclusions: &[&str], gateways: &[&str]) -> Range {
 
 fn range_without(cidr: &str, exclusions: Vec<Interval>, gateways: &[&str]) -> Range {
     let spec = RangeSpec {
-        pool: Pool::default(),
-        cidr: cidr.parse().expect("a CIDR"),
-        first: None,
-        last: None,
         exclusions,
         gateways: gateways.iter().map(|text| address(text)).collect(),
+        ..RangeSpec::of(cidr.parse().expect("a CIDR"))
     };
     Range::new(spec).expect("a range with addresses left")
 }

@@ -203,14 +203,7 @@ mod tests {
     }
 
     fn want() -> Want {
-        let spec = RangeSpec {
-            pool: Pool::default(),
-            cidr: "10.0.0.0/29".parse().expect("a CIDR"),
-            first: None,
-            last: None,
-            exclusions: Vec::new(),
-            gateways: Vec::new(),
-        };
+        let spec = RangeSpec::of("10.0.0.0/29".parse().expect("a CIDR"));
         Want::lowest(&Range::new(spec).expect("a range"))
     }
 

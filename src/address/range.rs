@@ -22,6 +22,20 @@ pub struct RangeSpec {
     pub gateways: Vec<Address>,
 }
 
+impl RangeSpec {
+    /// All of a CIDR, in the pool of all configs.
+    pub fn of(cidr: IpNet) -> Self {
+        Self {
+            pool: Pool::default(),
+            cidr,
+            first: None,
+            last: None,
+            exclusions: Vec::new(),
+            gateways: Vec::new(),
+        }
+    }
+}
+
 /// A range that makes sense: a CIDR and the intervals of it that may be given, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -254,14 +268,7 @@ mod tests {
     }
 
     fn spec(cidr: &str) -> RangeSpec {
-        RangeSpec {
-            pool: Pool::default(),
-            cidr: cidr.parse().expect("a CIDR"),
-            first: None,
-            last: None,
-            exclusions: Vec::new(),
-            gateways: Vec::new(),
-        }
+        RangeSpec::of(cidr.parse().expect("a CIDR"))
     }
 
     fn intervals(spec: RangeSpec) -> String {

@@ -206,15 +206,11 @@ fn address(text: &str) -> Address {
 
 fn range(cidr: &str, exclusions: &[&str]) -> Range {
     Range::new(RangeSpec {
-        pool: Pool::default(),
-        cidr: cidr.parse().expect("a CIDR"),
-        first: None,
-        last: None,
         exclusions: exclusions
             .iter()
             .map(|text| Interval::of(text.parse().expect("a CIDR")))
             .collect(),
-        gateways: Vec::new(),
+        ..RangeSpec::of(cidr.parse().expect("a CIDR"))
     })
     .expect("a range")
 }

@@ -123,11 +123,7 @@ fn want(found: &Found, target: &Target) -> Result<Want, String> {
             name: target.pool.clone(),
             only: None,
         },
-        cidr: found.range,
-        first: None,
-        last: None,
-        exclusions: Vec::new(),
-        gateways: Vec::new(),
+        ..RangeSpec::of(found.range)
     };
     let range = Range::new(spec).map_err(|error| error.to_string())?;
     Want::exactly(&range, found.address).map_err(|refusal| format!("{} {refusal}", found.address))

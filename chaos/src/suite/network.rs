@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use whereabouts::address::{Address, Interval, Name, Pool, Range, RangeSpec};
+use whereabouts::address::{Address, Interval, Name, Range, RangeSpec};
 use whereabouts::claim::Want;
 use whereabouts::clock::Chance;
 
@@ -159,12 +159,9 @@ impl Written {
         let address = |text: &str| Address::from(text.parse::<IpAddr>().expect("an address"));
         let cidr = |text: &&str| Interval::of(text.parse().expect("a CIDR"));
         let spec = RangeSpec {
-            pool: Pool::default(),
-            cidr: self.cidr.parse().expect("a CIDR"),
-            first: None,
-            last: None,
             exclusions: self.exclude.iter().map(cidr).collect(),
             gateways: self.gateway.into_iter().map(address).collect(),
+            ..RangeSpec::of(self.cidr.parse().expect("a CIDR"))
         };
         Range::new(spec).expect("a range with addresses left")
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use whereabouts::address::{Address, Bitmap, Interval, Name, Pool, Range, RangeSpec};
+use whereabouts::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
 use whereabouts::limits;
 use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
@@ -171,14 +171,7 @@ fn attachment(container: &str) -> Attachment {
 }
 
 fn want(cidr: &str) -> Want {
-    let spec = RangeSpec {
-        pool: Pool::default(),
-        cidr: cidr.parse().expect("a CIDR"),
-        first: None,
-        last: None,
-        exclusions: Vec::new(),
-        gateways: Vec::new(),
-    };
+    let spec = RangeSpec::of(cidr.parse().expect("a CIDR"));
     Want::lowest(&Range::new(spec).expect("a range"))
 }
 

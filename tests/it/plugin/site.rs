@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::json;
-use whereabouts::address::{Pool, Range, RangeSpec};
+use whereabouts::address::{Range, RangeSpec};
 use whereabouts::audit::{Audit, audit};
 use whereabouts::clock::Chance;
 use whereabouts::listing::list;
@@ -110,13 +110,5 @@ impl Site {
 
 /// The range that a config with this CIDR and nothing else gives.
 pub(crate) fn range(cidr: &str) -> Range {
-    Range::new(RangeSpec {
-        pool: Pool::default(),
-        cidr: cidr.parse().expect("a CIDR"),
-        first: None,
-        last: None,
-        exclusions: Vec::new(),
-        gateways: Vec::new(),
-    })
-    .expect("a range")
+    Range::new(RangeSpec::of(cidr.parse().expect("a CIDR"))).expect("a range")
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use whereabouts::address::{Family, Name, Pool, Range, RangeSpec};
+use whereabouts::address::{Family, Name, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
 use whereabouts::clock::Chance;
 use whereabouts::request::Access;
@@ -49,12 +49,8 @@ impl Workload {
 
     fn between(cidr: IpNet, last: Option<Ipv4Addr>, seed: u64) -> Self {
         let range = Range::new(RangeSpec {
-            pool: Pool::default(),
-            cidr,
-            first: None,
             last: last.map(|last| IpAddr::V4(last).into()),
-            exclusions: Vec::new(),
-            gateways: Vec::new(),
+            ..RangeSpec::of(cidr)
         });
         let range = range.expect("the range makes sense");
         Self { range, seed }
