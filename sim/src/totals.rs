@@ -61,8 +61,8 @@ impl Totals {
         merge(&mut self.steps, &other.steps);
     }
 
-    /// Kinds of faults that never struck, and steps that none struck though they were taken more than
-    /// [`RARELY`]: in a large run, both must be none.
+    /// Kinds of faults that never struck, and steps that none struck though they were taken often: in a
+    /// large run, both must be none.
     pub fn untouched(&self) -> (Vec<Fault>, Vec<(Verb, Step)>) {
         let struck: BTreeSet<Fault> = self.faults.keys().map(|(fault, ..)| *fault).collect();
         let places: BTreeSet<(Verb, Step)> = self
