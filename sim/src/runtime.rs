@@ -246,8 +246,9 @@ impl Runtime {
             if let Some(Answer::Done(_)) = self.execute(node, job.clone()).await {
                 self.0.known.borrow_mut().remove(attachment);
                 if cluster.world().chance().below(5) == 0 {
+                    let is_calm = cluster.is_calm();
                     let again = self.execute(node, job).await;
-                    if cluster.is_calm() && !matches!(again, Some(Answer::Done(_))) {
+                    if is_calm && !matches!(again, Some(Answer::Done(_))) {
                         let text = format!("a second DEL of {attachment}: {again:?}");
                         cluster.judge().accuse(6, text);
                     }

@@ -24,6 +24,8 @@ pub struct TicketAt {
     pub lease: LeaseId,
     /// Whether it has been answered.
     pub is_answered: bool,
+    /// Whether it has become the oldest by the end of a lease, so that nobody has told its owner.
+    pub is_unaware: bool,
 }
 
 /// What one revision changed.
@@ -232,8 +234,22 @@ impl Ledger {
             let past = self.past.entry(slot.clone()).or_default();
             past.push((self.revision, now.unwrap_or_default()));
         }
+        self.tell_the_oldest(&change);
         change.left.sort_by_key(|ticket| ticket.created);
         Ok(change)
+    }
+
+    /// Whose ticket has become the oldest knows it by a touch, or because it has just been put.
+    fn tell_the_oldest(&mut self, change: &Change) {
+        for (queue, before) in &change.queues_before {
+            let Some(oldest) = self.queues.get_mut(queue).and_then(|now| now.first_mut()) else {
+                continue;
+            };
+            let waited = before.iter().skip(1).any(|ticket| ticket.id == oldest.id);
+            if waited && !change.touched.contains(&oldest.id) {
+                oldest.is_unaware = true;
+            }
+        }
     }
 
     fn apply_block(
@@ -311,6 +327,7 @@ impl Ledger {
                     created,
                     lease,
                     is_answered,
+                    is_unaware: false,
                 };
                 match index {
                     Some(index) => queue[index] = ticket,

@@ -36,7 +36,9 @@ pub(super) fn keeps_its_lease(
 
 fn wakes_the_next(ledger: &Ledger, change: &Change) -> Result<(), String> {
     for (queue, before) in &change.queues_before {
-        let oldest_left = before.first().filter(|oldest| change.left.contains(oldest));
+        // Who became the oldest by the end of a lease cannot know it: the next one's timer must do.
+        let aware = before.first().filter(|oldest| !oldest.is_unaware);
+        let oldest_left = aware.filter(|oldest| change.left.contains(oldest));
         let next = ledger.queue(queue).first();
         if let (Some(oldest), Some(next)) = (oldest_left, next)
             && !change.touched.contains(&next.id)
