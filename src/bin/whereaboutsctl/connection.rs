@@ -20,7 +20,7 @@ use whereabouts::store::{At, Entry, Revision};
 use crate::output::Progress;
 
 /// How long etcd may take to answer one question.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Under what the options stand in a help text.
 const HEADING: &str = "How to reach etcd (default: as the flat file says)";
@@ -69,7 +69,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects lazily, as `options` say.
     pub(crate) fn open(options: &EtcdOptions) -> Result<Self, String> {
-        let access = options.access()?;
+        Self::to(options.access()?)
+    }
+
+    /// Connects lazily.
+    pub(crate) fn to(access: Access) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -136,7 +140,7 @@ impl EtcdOptions {
     }
 
     /// The options as the keys of a config that they are named after.
-    fn access(&self) -> Result<Access, String> {
+    pub(crate) fn access(&self) -> Result<Access, String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
             ("etcd_host", self.etcd_host.clone()),

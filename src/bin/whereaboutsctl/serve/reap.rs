@@ -1,0 +1,46 @@
+//! The reaper: what `gc --netns` does, every so often, on a thread of its own, since it waits for
+//! etcd one claim after the other.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use whereabouts::request::Access;
+
+use super::metrics::ReaperCounters;
+use crate::gc::Reaper;
+
+/// Reaps every so often, the first time now, until what this answers is dropped.
+pub(super) fn start(
+    reaper: Reaper,
+    every: Duration,
+    access: Access,
+    counters: Arc<ReaperCounters>,
+) -> Sender<()> {
+    let (ending, ended) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            run(&reaper, &access, &counters);
+            match ended.recv_timeout(every) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+    ending
+}
+
+fn run(reaper: &Reaper, access: &Access, counters: &ReaperCounters) {
+    match reaper.reap(access) {
+        Ok(done) => {
+            counters.done.add(1);
+            counters.released.add(done.released);
+            counters.stayed.add(done.stayed);
+        }
+        Err(reason) => {
+            counters.failed.add(1);
+            eprintln!("whereaboutsctl: the reaper: {reason}");
+        }
+    }
+}
