@@ -68,6 +68,7 @@ impl Browser {
         let attach = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.command("Target.attachToTarget", &attach);
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        browser.await_true("location.href !== 'about:blank' && document.readyState === 'complete'");
         browser
     }
 
