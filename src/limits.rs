@@ -146,7 +146,7 @@ pub const CLAIMS_PER_PAGE: u32 = 1_000;
 pub const PAGE_BYTES: usize = 2 << 30;
 
 /// Claims that one answer of the page's API has at most.
-pub const PAGE_CLAIMS: usize = 500;
+pub const PAGE_CLAIMS: usize = 200;
 
 /// Blocks that one answer of the page's API has at most.
 pub const PAGE_BLOCKS: usize = 1_024;
@@ -164,7 +164,7 @@ pub const PAGE_SEARCH_BYTES: usize = 256;
 pub const PAGE_FOLLOWERS: usize = 64;
 
 /// At most so often a browser is told of changes, in milliseconds.
-pub const PAGE_NEWS_MS: u64 = 250;
+pub const PAGE_NEWS_MS: u64 = 500;
 
 /// Ranges that the metrics tell; the others are counted.
 pub const METRIC_RANGES: usize = 1_000;

@@ -26,7 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const HEADING: &str = "How to reach etcd (default: as the flat file says)";
 
 /// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct EtcdOptions {
     /// Where etcd is: host and port, or a list of them separated by commas.
     #[arg(long, help_heading = HEADING, value_name = "LIST")]
@@ -69,11 +69,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects lazily, as `options` say.
     pub(crate) fn open(options: &EtcdOptions) -> Result<Self, String> {
-        Self::to(options.access()?)
-    }
-
-    /// Connects lazily.
-    pub(crate) fn to(access: Access) -> Result<Self, String> {
+        let access = options.access()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

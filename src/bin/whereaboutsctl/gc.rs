@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::commands::{self, Released};
 use whereabouts::invocation::LocalMachine;
-use whereabouts::request::{self, Access, ValidAttachment};
+use whereabouts::request::{self, ValidAttachment};
 
 use crate::Ending;
 use crate::chosen::{Chosen, choose, warn_of};
@@ -129,10 +129,14 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
     (released, stayed)
 }
 
-/// What `gc --netns` does for one node, without anybody to ask.
+/// What `gc --netns` does, without anybody to ask.
 pub(crate) struct Reaper {
-    node: String,
-    grace: Duration,
+    /// How to reach etcd. It is looked up for each run: files may come late, and certificates change.
+    pub(crate) etcd: EtcdOptions,
+    /// For which node, if not for this one.
+    pub(crate) node: Option<String>,
+    /// Claims that are younger are spared.
+    pub(crate) grace: Duration,
 }
 
 /// What one run of the reaper has done.
@@ -144,17 +148,12 @@ pub(crate) struct Reaped {
 }
 
 impl Reaper {
-    /// For this node, if no other is named.
-    pub(crate) fn new(node: Option<&str>, grace: Duration) -> Result<Self, String> {
-        let node = node_or_this(node)?;
-        Ok(Self { node, grace })
-    }
-
     /// Releases what is not needed now.
-    pub(crate) fn reap(&self, access: &Access) -> Result<Reaped, String> {
+    pub(crate) fn reap(&self) -> Result<Reaped, String> {
+        let node = node_or_this(self.node.as_deref())?;
         let rule = Rule::netns(None, self.grace)?;
-        let connection = Connection::to(access.clone())?;
-        let chosen = unneeded(&connection, &self.node, &rule)?;
+        let connection = Connection::open(&self.etcd)?;
+        let chosen = unneeded(&connection, &node, &rule)?;
         for shown in &chosen.claims {
             eprintln!("not needed: {}", shown.row().join(" "));
         }

@@ -35,11 +35,13 @@ pub(super) async fn run(store: EtcdStore, keys: Keys, watched: Arc<Watched>) -> 
         if reason.contains("compacted") {
             place = None;
         }
-        eprintln!("whereaboutsctl: {reason}");
         watched.change(|state| {
-            let since = match state.link {
-                Link::Away { since, .. } => since,
-                Link::Listing | Link::Live => SystemClock.since_epoch(),
+            let since = match &state.link {
+                Link::Away { since, .. } => *since,
+                Link::Listing | Link::Live => {
+                    eprintln!("whereaboutsctl: {reason}");
+                    SystemClock.since_epoch()
+                }
             };
             state.link = Link::Away { since, reason };
         });

@@ -134,15 +134,16 @@ impl ServeOptions {
         } else {
             None
         };
-        let reaper = match self.reap {
-            Some(every) => {
-                let reaper = Reaper::new(self.node.as_deref(), self.grace)?;
-                let counters = Arc::new(ReaperCounters::default());
-                let ending = reap::start(reaper, every, self.etcd.access()?, counters.clone());
-                Some((counters, ending))
-            }
-            None => None,
-        };
+        let reaper = self.reap.map(|every| {
+            let reaper = Reaper {
+                etcd: self.etcd.clone(),
+                node: self.node.clone(),
+                grace: self.grace,
+            };
+            let counters = Arc::new(ReaperCounters::default());
+            let ending = reap::start(reaper, every, counters.clone());
+            (counters, ending)
+        });
         Ok(OfEtcd { followed, reaper })
     }
 }

@@ -6,22 +6,15 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use whereabouts::request::Access;
-
 use super::metrics::ReaperCounters;
 use crate::gc::Reaper;
 
 /// Reaps every so often, the first time now, until what this answers is dropped.
-pub(super) fn start(
-    reaper: Reaper,
-    every: Duration,
-    access: Access,
-    counters: Arc<ReaperCounters>,
-) -> Sender<()> {
+pub(super) fn start(reaper: Reaper, every: Duration, counters: Arc<ReaperCounters>) -> Sender<()> {
     let (ending, ended) = mpsc::channel();
     thread::spawn(move || {
         loop {
-            run(&reaper, &access, &counters);
+            run(&reaper, &counters);
             match ended.recv_timeout(every) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
@@ -31,8 +24,8 @@ pub(super) fn start(
     ending
 }
 
-fn run(reaper: &Reaper, access: &Access, counters: &ReaperCounters) {
-    match reaper.reap(access) {
+fn run(reaper: &Reaper, counters: &ReaperCounters) {
+    match reaper.reap() {
         Ok(done) => {
             counters.done.add(1);
             counters.released.add(done.released);
