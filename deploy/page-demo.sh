@@ -12,7 +12,7 @@ picture=$(realpath "${1:-page.png}")
 
 main() {
     "$top/deploy/install-packages.sh" curl:curl chromium-headless-shell:chromium-headless-shell \
-        fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+        fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf python3:python3
     work=$(mktemp -d)
     trap clean_up EXIT
     trap 'exit 130' INT
@@ -81,9 +81,9 @@ is_live() {
 }
 
 take_picture() {
-    chromium-headless-shell --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
-        --user-data-dir="$work/profile" --window-size=1180,1000 --timeout=3000 --screenshot="$picture" \
-        "$server/#range=10.66.0.0%2F24&pool=&own=false&search=cam-7" 2>"$work/browser.log"
+    "$top/deploy/take-picture.py" "$server/#range=10.66.0.0%2F24&pool=&own=false&search=cam-7" \
+        "document.querySelectorAll('#map .held').length > 0 && document.querySelectorAll('#claims tr').length > 1" \
+        "$picture"
     echo "$picture: $(stat --format=%s "$picture") bytes"
 }
 
