@@ -142,6 +142,36 @@ pub const ENTRIES_PER_PAGE: u32 = 50_000;
 /// Claims that one page of a listing holds.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;
 
+/// Bytes of claims that the page keeps in memory; what is beyond is counted, and cannot be searched.
+pub const PAGE_BYTES: usize = 2 << 30;
+
+/// Claims that one answer of the page's API has at most.
+pub const PAGE_CLAIMS: usize = 200;
+
+/// Blocks that one answer of the page's API has at most.
+pub const PAGE_BLOCKS: usize = 1_024;
+
+/// Tickets of one queue that the page's API tells; the others are counted.
+pub const PAGE_TICKETS: usize = 100;
+
+/// Claims that a search looks at before others get their turn.
+pub const PAGE_SEARCH_SLICE: usize = 20_000;
+
+/// Bytes of what is searched for.
+pub const PAGE_SEARCH_BYTES: usize = 256;
+
+/// Browsers that are told of changes at the same time.
+pub const PAGE_FOLLOWERS: usize = 64;
+
+/// At most so often a browser is told of changes, in milliseconds.
+pub const PAGE_NEWS_MS: u64 = 500;
+
+/// Ranges that the metrics tell; the others are counted.
+pub const METRIC_RANGES: usize = 1_000;
+
+/// Nodes whose claims the metrics tell; the claims of the others are one sum.
+pub const METRIC_NODES: usize = 1_000;
+
 /// Claims that one repair of a block relies on: with the block's own conditions they fit into a
 /// transaction.
 pub const CLAIMS_PER_REPAIR: usize = 100;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{Bitmap, Interval, Range, RangeSpec, Slot, size};
+use crate::address::{Bitmap, BlockId, Interval, Pool, Range, RangeSpec, Slot, size};
 use crate::claim::{Claim, QueueId};
 use crate::snapshot::Corrupt;
 use crate::store::Entry;
@@ -52,12 +52,12 @@ impl Occupancy {
             Ok(Key::Claim(_)) => {
                 record::decode_claim(&entry.value).map(|claim| self.enter_claim(&claim))
             }
-            Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
-                self.blocks.insert(slot, bitmap);
-            }),
+            Ok(Key::Open(slot)) => {
+                record::decode_block(&entry.value).map(|bitmap| self.enter_block(slot, bitmap))
+            }
             Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
                 let full = Bitmap::full(slot.block.family());
-                self.blocks.insert(slot, full);
+                self.enter_block(slot, full);
             }),
             Ok(Key::Ticket(_)) => Ok(()),
             Err(error) => {
@@ -76,10 +76,48 @@ impl Occupancy {
         }
     }
 
-    fn enter_claim(&mut self, claim: &Claim) {
+    /// Takes a claim in.
+    pub fn enter_claim(&mut self, claim: &Claim) {
         for held in &claim.held {
             *self.held.entry(held.range.clone()).or_default() += 1;
         }
+    }
+
+    /// Takes a claim out that was taken in. A range of which nothing is held is not known any more.
+    pub fn leave_claim(&mut self, claim: &Claim) {
+        for held in &claim.held {
+            let count = self.held.get_mut(&held.range);
+            let count = count.expect("it was taken in");
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&held.range);
+            }
+        }
+    }
+
+    /// Takes a block in, in place of what was known of it.
+    pub fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
+        self.blocks.insert(slot, bitmap);
+    }
+
+    /// Takes a block out.
+    pub fn leave_block(&mut self, slot: &Slot) {
+        self.blocks.remove(slot);
+    }
+
+    /// The blocks of a pool that `interval` has addresses of, in their order.
+    pub fn blocks(
+        &self,
+        pool: &Pool,
+        interval: Interval,
+    ) -> impl Iterator<Item = (BlockId, &Bitmap)> {
+        let slot = |block| Slot {
+            pool: pool.clone(),
+            block,
+        };
+        let (first, last) = interval.blocks();
+        let blocks = self.blocks.range(slot(first)..=slot(last));
+        blocks.map(|(slot, bitmap)| (slot.block, bitmap))
     }
 
     /// The use of each range that a claim comes from or that is `configured`, in their order. What
@@ -110,21 +148,22 @@ impl Occupancy {
 
     /// How many addresses of `intervals` are marked as taken in the pool of `range`.
     fn taken(&self, range: &QueueId, intervals: &[Interval]) -> u128 {
-        let slot = |block| Slot {
-            pool: range.pool.clone(),
-            block,
-        };
-        let mut taken = 0;
-        for interval in intervals {
-            let (first, last) = interval.blocks();
-            for (slot, bitmap) in self.blocks.range(slot(first)..=slot(last)) {
-                let addresses = bitmap.bits().map(|bit| slot.block.address(bit));
-                let inside = addresses.filter(|address| interval.contains(*address));
-                taken += u128::try_from(inside.count()).expect("a block has 256 addresses");
-            }
-        }
-        taken
+        let counts = intervals.iter().flat_map(|interval| {
+            let blocks = self.blocks(&range.pool, *interval);
+            blocks.map(|(block, bitmap)| u128::from(taken_in(block, bitmap, *interval)))
+        });
+        counts.sum()
     }
+}
+
+/// How many addresses of `interval` are marked as taken in `block`.
+pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
+    let is_inside = |bit| interval.contains(block.address(bit));
+    if is_inside(0) && is_inside(u8::MAX) {
+        return bitmap.count();
+    }
+    let inside = bitmap.bits().filter(|bit| is_inside(*bit));
+    u32::try_from(inside.count()).expect("a block has 256 addresses")
 }
 
 /// All that a config with this CIDR and nothing else gives. One without an address to give, of
@@ -160,7 +199,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::address::{Address, Name, Pool};
+    use crate::address::{Address, Name};
     use crate::claim::{Attachment, Held, Owner};
 
     fn queue(cidr: &str) -> QueueId {

@@ -10,7 +10,8 @@ main() {
         echo "run.sh: run this as root: the tests make network namespaces." >&2
         exit 1
     fi
-    deploy/install-packages.sh musl-tools:musl-gcc openssl:openssl python3-pip:pip3
+    deploy/install-packages.sh chromium-headless-shell:chromium-headless-shell musl-tools:musl-gcc openssl:openssl \
+        python3-pip:pip3
     [[ -n ${ROTEL_AGENT:-} ]] || install_collector
     cargo test --workspace --locked "$@"
 }

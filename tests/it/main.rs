@@ -9,6 +9,7 @@ mod fill;
 mod full;
 mod fuzz;
 mod outage;
+mod page;
 mod plugin;
 mod store;
 mod support;

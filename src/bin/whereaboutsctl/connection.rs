@@ -20,13 +20,13 @@ use whereabouts::store::{At, Entry, Revision};
 use crate::output::Progress;
 
 /// How long etcd may take to answer one question.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Under what the options stand in a help text.
 const HEADING: &str = "How to reach etcd (default: as the flat file says)";
 
 /// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct EtcdOptions {
     /// Where etcd is: host and port, or a list of them separated by commas.
     #[arg(long, help_heading = HEADING, value_name = "LIST")]
@@ -136,7 +136,7 @@ impl EtcdOptions {
     }
 
     /// The options as the keys of a config that they are named after.
-    fn access(&self) -> Result<Access, String> {
+    pub(crate) fn access(&self) -> Result<Access, String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
             ("etcd_host", self.etcd_host.clone()),

@@ -14,7 +14,7 @@ use whereabouts::invocation::LocalMachine;
 use whereabouts::request::{self, ValidAttachment};
 
 use crate::Ending;
-use crate::chosen::{choose, warn_of};
+use crate::chosen::{Chosen, choose, warn_of};
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, Progress, table};
@@ -70,20 +70,14 @@ pub(crate) fn gc(
 
 fn collect(
     etcd: &EtcdOptions,
-    unneeded: &Unneeded,
+    options: &Unneeded,
     consent: &Consent,
     output: Output,
 ) -> Result<Ending, String> {
-    let node = unneeded.node.clone();
-    let node = node
-        .or_else(|| request::node_name(&LocalMachine))
-        .ok_or("this node's name is not known; say --node")?;
-    let rule = Rule::of(unneeded)?;
+    let node = node_or_this(options.node.as_deref())?;
+    let rule = Rule::of(options)?;
     let connection = Connection::open(etcd)?;
-    let chosen = choose(&connection, |shown| {
-        shown.claim.value.owner.node.as_ref() == Some(&node) && !rule.needs(shown)
-    })?;
-    warn_of(&chosen.unreadable);
+    let chosen = unneeded(&connection, &node, &rule)?;
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
     eprint!("{}", table(COLUMNS, &rows));
     let count = chosen.claims.len();
@@ -112,7 +106,7 @@ fn collect(
 }
 
 /// Each is released as it was shown, or stays.
-fn release_all(connection: &Connection, claims: &[Shown]) -> (usize, usize) {
+fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
     let (mut released, mut stayed) = (0, 0);
     let mut progress = Progress::new("claims released");
     for shown in claims {
@@ -135,6 +129,53 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (usize, usize) {
     (released, stayed)
 }
 
+/// What `gc --netns` does, without anybody to ask.
+pub(crate) struct Reaper {
+    /// How to reach etcd. It is looked up for each run: files may come late, and certificates change.
+    pub(crate) etcd: EtcdOptions,
+    /// For which node, if not for this one.
+    pub(crate) node: Option<String>,
+    /// Claims that are younger are spared.
+    pub(crate) grace: Duration,
+}
+
+/// What one run of the reaper has done.
+pub(crate) struct Reaped {
+    /// Claims that it has released.
+    pub(crate) released: u64,
+    /// Claims that are not needed and stay.
+    pub(crate) stayed: u64,
+}
+
+impl Reaper {
+    /// Releases what is not needed now.
+    pub(crate) fn reap(&self) -> Result<Reaped, String> {
+        let node = node_or_this(self.node.as_deref())?;
+        let rule = Rule::netns(None, self.grace)?;
+        let connection = Connection::open(&self.etcd)?;
+        let chosen = unneeded(&connection, &node, &rule)?;
+        for shown in &chosen.claims {
+            eprintln!("not needed: {}", shown.row().join(" "));
+        }
+        let (released, stayed) = release_all(&connection, &chosen.claims);
+        Ok(Reaped { released, stayed })
+    }
+}
+
+fn node_or_this(node: Option<&str>) -> Result<String, String> {
+    node.map(str::to_owned)
+        .or_else(|| request::node_name(&LocalMachine))
+        .ok_or_else(|| "this node's name is not known; say --node".to_owned())
+}
+
+fn unneeded(connection: &Connection, node: &str, rule: &Rule) -> Result<Chosen, String> {
+    let chosen = choose(connection, |shown| {
+        shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
+    })?;
+    warn_of(&chosen.unreadable);
+    Ok(chosen)
+}
+
 /// What tells whether a claim is needed.
 enum Rule {
     /// It is in the list of a network.
@@ -153,19 +194,7 @@ enum Rule {
 impl Rule {
     fn of(unneeded: &Unneeded) -> Result<Self, String> {
         let Some(file) = &unneeded.valid else {
-            let folders: Vec<PathBuf> = FOLDERS.map(PathBuf::from).into();
-            let folders: Vec<PathBuf> = folders.into_iter().filter(|one| one.is_dir()).collect();
-            if folders.is_empty() {
-                return Err(format!(
-                    "neither {} nor {} is there: are this node's folders visible here?",
-                    FOLDERS[0], FOLDERS[1]
-                ));
-            }
-            return Ok(Self::Netns {
-                network: unneeded.network.clone(),
-                folders,
-                grace: unneeded.grace,
-            });
+            return Self::netns(unneeded.network.clone(), unneeded.grace);
         };
         let text = configs::text(file)?;
         let wrong = |reason: &str| format!("{}: {reason}", file.display());
@@ -176,6 +205,22 @@ impl Rule {
         let network = unneeded.network.clone().or(named);
         let network = network.ok_or_else(|| wrong("it has no name; say --network"))?;
         Ok(Self::Valid { network, valid })
+    }
+
+    fn netns(network: Option<String>, grace: Duration) -> Result<Self, String> {
+        let folders: Vec<PathBuf> = FOLDERS.map(PathBuf::from).into();
+        let folders: Vec<PathBuf> = folders.into_iter().filter(|one| one.is_dir()).collect();
+        if folders.is_empty() {
+            return Err(format!(
+                "neither {} nor {} is there: are this node's folders visible here?",
+                FOLDERS[0], FOLDERS[1]
+            ));
+        }
+        Ok(Self::Netns {
+            network,
+            folders,
+            grace,
+        })
     }
 
     fn needs(&self, shown: &Shown) -> bool {

@@ -270,8 +270,16 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
-    /// Run as the agent of a node: send on the spans that the plugins on it hand over, and tell how
-    /// that goes. Ends on SIGTERM and SIGINT.
+    /// Stay: serve a web page of all addresses, metrics, a reaper, and the agent for traces.
+    ///
+    /// Without options it serves /metrics and /healthz. If --etcd-host or --configuration-path is
+    /// given, etcd is followed: there are a web page, its API below /api/, and metrics of ranges. With
+    /// --reap it releases what the node does not need; etcd is then found as by the other commands.
+    /// With a collector it sends on the spans that the plugins on the node hand over. It only reads,
+    /// unless --reap is given. Ends on SIGTERM and SIGINT.
+    #[command(
+        after_help = "Examples: whereaboutsctl serve --etcd-host 127.0.0.1:2379; whereaboutsctl serve --reap 10m"
+    )]
     Serve(serve::ServeOptions),
 }
 

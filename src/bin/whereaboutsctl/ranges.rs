@@ -101,7 +101,8 @@ fn percent(taken: u128, size: u128) -> String {
     format!("{whole}%")
 }
 
-fn value(used: &Use) -> Value {
+/// It for programs.
+pub(crate) fn value(used: &Use) -> Value {
     let intervals: Vec<String> = used.intervals.iter().map(ToString::to_string).collect();
     // As text: they may be larger than a number of JSON can be told exactly.
     json!({

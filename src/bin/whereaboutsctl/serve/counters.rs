@@ -1,7 +1,8 @@
-//! What the agent counts, in Prometheus' text format (version 0.0.4).
+//! What the agent counts.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::exposition::{Exposition, Kind};
 
 /// A number that only grows.
 #[derive(Default)]
@@ -12,7 +13,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -39,8 +40,8 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// All of them, and the bytes that wait.
-    pub(super) fn text(&self, backlog_bytes: usize) -> String {
+    /// Adds all of them, and the bytes that wait, to a scrape.
+    pub(super) fn tell(&self, backlog_bytes: usize, text: &mut Exposition) {
         let families = [
             (
                 "whereabouts_agent_datagrams_total",
@@ -69,26 +70,17 @@ impl Counters {
                 ],
             ),
         ];
-        let mut text = String::new();
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            writeln!(text, "{line}").expect("a string takes any text");
-        };
         for (name, help, samples) in families {
-            line(format_args!("# HELP {name} {help}"));
-            line(format_args!("# TYPE {name} counter"));
-            for (result, counter) in samples {
-                line(format_args!(
-                    "{name}{{result=\"{result}\"}} {}",
-                    counter.get()
-                ));
-            }
+            let samples = samples.into_iter();
+            let samples = samples
+                .map(|(result, counter)| (vec![("result", result)], counter.get().to_string()));
+            text.family(name, Kind::Counter, help, samples);
         }
-        let name = "whereabouts_agent_backlog_bytes";
-        line(format_args!(
-            "# HELP {name} Bytes of spans that wait for the collector."
-        ));
-        line(format_args!("# TYPE {name} gauge"));
-        line(format_args!("{name} {backlog_bytes}"));
-        text
+        text.value(
+            "whereabouts_agent_backlog_bytes",
+            Kind::Gauge,
+            "Bytes of spans that wait for the collector.",
+            backlog_bytes,
+        );
     }
 }

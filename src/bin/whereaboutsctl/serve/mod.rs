@@ -1,36 +1,59 @@
-//! `serve`: the agent of a node. It takes the spans that plugins hand over, sends them on to a
-//! collector, and tells how that goes. No plugin waits for it: what it cannot take is lost.
+//! `serve`: a process that stays. It takes the spans that plugins hand over and sends them on to a
+//! collector; it releases what its node does not need any more; and it shows what is stored. Each of
+//! them only if it is told to, and no plugin waits for any: what it cannot take is lost.
 //!
 //! ```text
 //! plugins --datagrams--> intake --> backlog --> export --OTLP--> collector
 //!                          `--------- counters --> http: /metrics, /healthz
+//! etcd <-- reap ------------------------^           ^
+//! etcd --listing, then changes--> follow --> watched (seen) --> api, news --> page
 //! ```
 
+mod api;
 mod backlog;
 mod counters;
 mod export;
+mod exposition;
+mod follow;
+mod guard;
 mod http;
 mod intake;
+mod metrics;
+mod news;
+mod page;
+mod reap;
+mod seen;
+mod watched;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use clap::Args;
 use futures::future::{self, Either};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use whereabouts::clock::Chance;
 use whereabouts::invocation::Invocation;
 use whereabouts::limits;
-use whereabouts::request::{Collector, collector_from};
+use whereabouts::request::{Access, Collector, collector_from};
+use whereabouts::store::etcd::EtcdStore;
+use whereabouts::store::keys::Keys;
 use whereabouts::telemetry::otlp::Exporter;
 
 use self::backlog::Backlog;
 use self::counters::Counters;
+use self::http::Told;
 use self::intake::Intake;
+use self::metrics::ReaperCounters;
+use self::watched::Watched;
 use crate::Ending;
+use crate::connection::EtcdOptions;
+use crate::gc::Reaper;
+use crate::ranges::configured;
 
 /// What the agent does.
 #[derive(Args)]
@@ -46,19 +69,45 @@ pub(crate) struct ServeOptions {
     /// `OTEL_EXPORTER_OTLP_*` name; without those, no spans are taken.
     #[arg(long, value_name = "ENDPOINT")]
     otlp_endpoint: Option<String>,
-    /// Where `/metrics` and `/healthz` are served. Port 0 takes a free one, which is printed.
+    /// Where `/metrics`, `/healthz` and the page are served. Port 0 takes a free one, which is
+    /// printed. Beyond loopback everybody who reaches it reads who holds which address.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9469")]
     listen: SocketAddr,
+    /// Release what was added on this node in a network namespace that is gone, as `gc --netns`
+    /// does, every so often.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    reap: Option<Duration>,
+    /// With --reap, the node [default: this one, as the plugin calls it].
+    #[arg(long, value_name = "NAME", requires = "reap")]
+    node: Option<String>,
+    /// With --reap, spare claims younger than this.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// For the page: a config, or a list of plugins, or NetworkAttachmentDefinitions: count its
+    /// ranges exactly.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    #[command(flatten)]
+    etcd: EtcdOptions,
+}
+
+/// What is done with etcd.
+struct OfEtcd {
+    /// What is to be followed and shown.
+    followed: Option<(Access, Arc<Watched>)>,
+    /// What the reaper has done, with a reaper; it ends with the sender.
+    reaper: Option<(Arc<ReaperCounters>, Sender<()>)>,
 }
 
 /// Runs until it is told to end.
 pub(crate) fn serve(options: &ServeOptions) -> Result<Ending, String> {
     let collector = options.collector()?;
+    let of_etcd = options.of_etcd()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let served = runtime.block_on(run(options, collector));
+    let served = runtime.block_on(run(options, collector, of_etcd));
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     served.map(|()| Ending::AsItShould)
@@ -75,9 +124,35 @@ impl ServeOptions {
         }
         Ok(collector)
     }
+
+    fn of_etcd(&self) -> Result<OfEtcd, String> {
+        let followed = if self.etcd.is_given() {
+            let access = self.etcd.access()?;
+            let configured = configured(&self.config)?;
+            let watched = Watched::new(&Keys::new(&access.prefix), configured);
+            Some((access, Arc::new(watched)))
+        } else {
+            None
+        };
+        let reaper = self.reap.map(|every| {
+            let reaper = Reaper {
+                etcd: self.etcd.clone(),
+                node: self.node.clone(),
+                grace: self.grace,
+            };
+            let counters = Arc::new(ReaperCounters::default());
+            let ending = reap::start(reaper, every, counters.clone());
+            (counters, ending)
+        });
+        Ok(OfEtcd { followed, reaper })
+    }
 }
 
-async fn run(options: &ServeOptions, collector: Option<Collector>) -> Result<(), String> {
+async fn run(
+    options: &ServeOptions,
+    collector: Option<Collector>,
+    of_etcd: OfEtcd,
+) -> Result<(), String> {
     let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|error| format!("{}: {error}", options.listen))?;
@@ -94,7 +169,35 @@ async fn run(options: &ServeOptions, collector: Option<Collector>) -> Result<(),
         None => None,
     };
     println!("listening on http://{address}");
-    let served = pin!(http::serve(listener, counters.clone(), backlog.clone()));
+    let told = Told {
+        counters: counters.clone(),
+        backlog: backlog.clone(),
+        reaper: of_etcd
+            .reaper
+            .as_ref()
+            .map(|(counters, _)| counters.clone()),
+        watched: of_etcd
+            .followed
+            .as_ref()
+            .map(|(_, watched)| watched.clone()),
+    };
+    let served = pin!(http::serve(listener, told));
+    let followed = pin!(async {
+        match of_etcd.followed {
+            Some((access, watched)) => {
+                let chance = Chance::new(u64::from(std::process::id()));
+                let store = EtcdStore::new(&access, &chance);
+                follow::run(store, Keys::new(&access.prefix), watched).await
+            }
+            None => future::pending().await,
+        }
+    });
+    let served = pin!(async {
+        match future::select(served, followed).await {
+            Either::Left((error, _)) => error,
+            Either::Right((never, _)) => match never {},
+        }
+    });
     let taken = pin!(async {
         match &intake {
             Some(intake) => intake.run(&backlog, &counters).await,

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Shows the page at work on one machine: an etcd, pods of three networks on four nodes, `whereaboutsctl serve`,
+# and a picture of its page taken by a real browser.
+#
+#   deploy/page-demo.sh [PICTURE]      as root where packages are missing; the picture is a PNG
+#
+# What was started is ended, whatever happens.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+picture=$(realpath "${1:-page.png}")
+
+main() {
+    "$top/deploy/install-packages.sh" curl:curl chromium-headless-shell:chromium-headless-shell \
+        fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf python3:python3
+    work=$(mktemp -d)
+    trap clean_up EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+
+    echo "Building the plugin and whereaboutsctl"
+    build
+    echo "Starting etcd, attaching pods"
+    start_etcd
+    attach_pods
+    echo "Serving the page"
+    start_server
+    take_picture
+    curl --silent --fail "$server/metrics" | grep '^whereabouts_range_taken'
+}
+
+build() {
+    mkdir "$work/bin"
+    (cd "$top" && cargo build --release --locked --bin whereabouts --bin whereaboutsctl \
+        --message-format json-render-diagnostics) |
+        jq -r '.executable // empty' | xargs -r -d '\n' install -t "$work/bin"
+}
+
+start_etcd() {
+    local peer
+    etcd=127.0.0.1:$(free_port)
+    peer=http://127.0.0.1:$(free_port)
+    etcd --data-dir "$work/data" --initial-cluster "default=$peer" \
+        --listen-client-urls "http://$etcd" --advertise-client-urls "http://$etcd" \
+        --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" >"$work/etcd.log" 2>&1 &
+    await "etcd answers" curl --silent --fail --output /dev/null "http://$etcd/health"
+}
+
+attach_pods() {
+    local number
+    for ((number = 1; number <= 96; number++)); do
+        call ADD storage 10.66.0.0/24 "db-$number" "node-$((number % 4 + 1))"
+    done
+    for ((number = 1; number <= 12; number++)); do
+        call ADD video 10.66.0.0/16 "cam-$number" "node-$((number % 4 + 1))"
+        call ADD lab fd00:66::/64 "probe-$number" "node-$((number % 4 + 1))"
+    done
+    for ((number = 5; number <= 90; number += 7)); do
+        call DEL storage 10.66.0.0/24 "db-$number" node-1
+    done
+}
+
+call() { # VERB NETWORK RANGE POD NODE
+    CNI_COMMAND=$1 CNI_CONTAINERID=$4 CNI_NETNS=/run/netns/$4 CNI_IFNAME=net1 CNI_PATH=$work/bin \
+        CNI_ARGS="K8S_POD_NAMESPACE=default;K8S_POD_NAME=$4" "$work/bin/whereabouts" >/dev/null <<CONFIG
+{
+  "cniVersion": "1.0.0", "name": "$2", "type": "macvlan",
+  "ipam": { "type": "whereabouts", "etcd_host": "$etcd", "range": "$3", "node_name": "$5" }
+}
+CONFIG
+}
+
+start_server() {
+    server=http://127.0.0.1:$(free_port)
+    "$work/bin/whereaboutsctl" serve --etcd-host "$etcd" --listen "${server#http://}" >"$work/serve.log" 2>&1 &
+    await "etcd is followed" is_live
+}
+
+is_live() {
+    curl --silent --fail "$server/metrics" | grep -qx 'whereabouts_etcd_up 1'
+}
+
+take_picture() {
+    "$top/deploy/take-picture.py" "$server/#range=10.66.0.0%2F24&pool=&own=false&search=cam-7" \
+        "document.querySelectorAll('#map .held').length > 0 && document.querySelectorAll('#claims tr').length > 1" \
+        "$picture"
+    echo "$picture: $(stat --format=%s "$picture") bytes"
+}
+
+await() { # WHAT COMMAND...: until the command succeeds
+    local what=$1 give_up=$((SECONDS + 30))
+    shift
+    until "$@"; do
+        ((SECONDS < give_up)) || fail "$what: not within 30 s:" "$(tail -n 5 "$work"/*.log)"
+        sleep 0.1
+    done
+}
+
+is_open() { # ADDRESS:PORT
+    (: <"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null
+}
+
+free_port() {
+    local port
+    while true; do
+        port=$((RANDOM % 20000 + 40000))
+        if ! is_open "127.0.0.1:$port"; then
+            echo "$port"
+            return
+        fi
+    done
+}
+
+clean_up() {
+    local status=$? job
+    trap '' INT TERM
+    for job in $(jobs -p); do
+        kill -9 "$job" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+    exit "$status"
+}
+
+fail() {
+    printf 'page-demo: %s\n' "$*" >&2
+    exit 1
+}
+
+main

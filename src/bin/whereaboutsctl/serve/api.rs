@@ -1,0 +1,264 @@
+//! The page's API: what is known, as JSON, in answers of bounded size. It only reads.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use whereabouts::address::{Address, Bitmap, BlockId, Interval, Pool};
+use whereabouts::claim::QueueId;
+use whereabouts::limits;
+use whereabouts::occupancy::{Occupancy, Use, taken_in};
+use whereabouts::store::keys::{QueuedVerb, TicketId};
+
+use super::seen::{Seen, Standing};
+use super::watched::{State, Watched};
+use crate::ranges::value;
+use crate::shown::{Shown, pool};
+
+/// Which range is meant, and where in it.
+#[derive(Deserialize)]
+pub(super) struct Chosen {
+    range: IpNet,
+    pool: Option<String>,
+    #[serde(default)]
+    own: bool,
+    block: Option<IpAddr>,
+    after: Option<IpAddr>,
+}
+
+impl Chosen {
+    fn queue(&self) -> QueueId {
+        let cidr = self.range.trunc();
+        let name = self.pool.clone().filter(|name| !name.is_empty());
+        let only = self.own.then_some(cidr);
+        QueueId {
+            pool: Pool { name, only },
+            cidr,
+        }
+    }
+
+    /// What of the range comes after what was told already; `None` when that was all.
+    fn rest(&self, whole: Interval) -> Option<Interval> {
+        match self.after {
+            Some(after) => Interval::new(Address::from(after).successor()?, whole.last()),
+            None => Some(whole),
+        }
+    }
+}
+
+/// What is searched for, and the key after which to go on.
+#[derive(Deserialize)]
+pub(super) struct Searched {
+    search: String,
+    after: Option<String>,
+}
+
+/// The ranges and their use, and how current that is.
+pub(super) fn ranges(watched: &Watched) -> Value {
+    let state = watched.state();
+    let uses = state.seen.occupancy.uses(&watched.configured);
+    let ranges = uses.iter().map(|used| {
+        let mut value = value(used);
+        let queue = state.seen.queues.get(&used.range);
+        value["queue"] = queue.map_or(0, BTreeMap::len).into();
+        value
+    });
+    let ranges: Vec<Value> = ranges.collect();
+    json!({"etcd": state.link(), "ranges": ranges})
+}
+
+/// How current it all is.
+pub(super) fn status(watched: &Watched) -> Value {
+    watched.state().link()
+}
+
+/// The blocks of a range of which something is taken, from its begin on.
+pub(super) fn blocks(watched: &Watched, chosen: &Chosen) -> Value {
+    let state = watched.state();
+    let used = use_of(watched, &chosen.queue());
+    let rest = chosen.rest(Interval::of(used.range.cidr));
+    let blocks = rest
+        .into_iter()
+        .flat_map(|rest| state.seen.occupancy.blocks(&used.range.pool, rest));
+    let mut taken = blocks.filter_map(|(block, bitmap)| {
+        let of_block = Interval::new(block.address(0), block.address(u8::MAX)).expect("0 to 255");
+        let parts = || {
+            used.intervals
+                .iter()
+                .filter_map(|one| common(*one, of_block))
+        };
+        let taken: u32 = parts().map(|part| taken_in(block, bitmap, part)).sum();
+        let size: u128 = parts().map(Interval::count).sum();
+        let last = block.address(u8::MAX).to_string();
+        let first = block.base().to_string();
+        (taken > 0).then(
+            || json!({"first": first, "last": last, "taken": taken, "size": size.to_string()}),
+        )
+    });
+    let blocks: Vec<Value> = taken.by_ref().take(limits::PAGE_BLOCKS).collect();
+    let next = taken
+        .next()
+        .and(blocks.last().map(|block| block["last"].clone()));
+    json!({"blocks": blocks, "next": next})
+}
+
+/// Each address of one block of a range, and who holds it.
+pub(super) fn block(watched: &Watched, chosen: &Chosen) -> Value {
+    let state = watched.state();
+    let used = use_of(watched, &chosen.queue());
+    let whole = Interval::of(used.range.cidr);
+    let at = chosen.block.map_or(whole.first(), Address::from);
+    let block = BlockId::of(at);
+    let blocks = Interval::new(at, at).expect("one address");
+    let mut found = state.seen.occupancy.blocks(&used.range.pool, blocks);
+    let bitmap = found.next().map_or(Bitmap::EMPTY, |(_, bitmap)| *bitmap);
+    let addresses = (0..=u8::MAX).map(|bit| block.address(bit));
+    let inside = addresses.filter(|address| whole.contains(*address));
+    let cells: Vec<Value> = inside
+        .map(|address| cell(&state.seen, &used, &bitmap, address))
+        .collect();
+    json!({"block": block.to_string(), "addresses": cells})
+}
+
+fn cell(seen: &Seen, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
+    let holder = seen.holder(&used.range.pool, address);
+    let gives = used.intervals.iter().any(|one| one.contains(address));
+    let through_this = |shown: &Shown| {
+        let mut held = shown.claim.value.held.iter();
+        held.any(|held| held.address == address && held.range == used.range)
+    };
+    let state = match (&holder, bitmap.is_set(address.bit()), gives) {
+        (Some(shown), _, _) if through_this(shown) => "held",
+        (Some(_), _, _) => "other",
+        // Its claim cannot be read, or was left out, or is missing: `check` tells.
+        (None, true, _) => "marked",
+        (None, false, true) => "free",
+        (None, false, false) => "never",
+    };
+    json!({
+        "address": address.to_string(),
+        "state": state,
+        "claim": holder.as_ref().map(Shown::value),
+    })
+}
+
+/// Who holds addresses of a range, lowest first.
+pub(super) fn claims(watched: &Watched, chosen: &Chosen) -> Value {
+    let state = watched.state();
+    let range = chosen.queue();
+    let rest = chosen.rest(Interval::of(range.cidr));
+    let holders = rest.map(|rest| state.seen.holders(&range.pool, rest));
+    let mut holders = holders.into_iter().flatten().peekable();
+    let page: Vec<_> = holders.by_ref().take(limits::PAGE_CLAIMS).collect();
+    let last = page.last().map(|(address, _)| address.to_string());
+    let next = holders.peek().and(last);
+    let claims: Vec<Value> = page.iter().map(|(_, shown)| shown.value()).collect();
+    json!({"claims": claims, "next": next})
+}
+
+/// The claims that hold an address, or have a text in the name of their network, container, pod,
+/// namespace or node. Others get their turn while it goes through many.
+pub(super) async fn search(watched: &Watched, searched: &Searched) -> Result<Value, &'static str> {
+    let text = searched.search.trim();
+    if text.is_empty() || text.len() > limits::PAGE_SEARCH_BYTES {
+        return Err("what is searched for is empty or too long");
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let seen = &watched.state().seen;
+        let holders = seen
+            .pools()
+            .filter_map(|pool| seen.holder(pool, address.into()));
+        let claims: Vec<Value> = holders
+            .take(limits::PAGE_CLAIMS)
+            .map(|one| one.value())
+            .collect();
+        return Ok(json!({"claims": claims, "next": null}));
+    }
+    let parts: Vec<&[u8]> = text.split('/').map(str::as_bytes).collect();
+    let mut after = searched.after.clone().unwrap_or_default().into_bytes();
+    let mut claims: Vec<Value> = Vec::new();
+    loop {
+        let slice = {
+            let seen = &watched.state().seen;
+            seen.search(&after, limits::PAGE_SEARCH_SLICE, &parts)
+        };
+        for (key, shown) in slice
+            .found
+            .into_iter()
+            .filter(|(_, shown)| fits(shown, text))
+        {
+            if claims.len() == limits::PAGE_CLAIMS {
+                return Ok(json!({"claims": claims, "next": String::from_utf8_lossy(&after)}));
+            }
+            claims.push(shown.value());
+            after = key;
+        }
+        match slice.last {
+            Some(key) => after = key,
+            None => return Ok(json!({"claims": claims, "next": null})),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn fits(shown: &Shown, text: &str) -> bool {
+    let node = shown.claim.value.owner.node.as_deref().unwrap_or_default();
+    let attachment = &shown.attachment;
+    shown.pod().contains(text)
+        || node.contains(text)
+        || attachment.container.as_str().contains(text)
+        || attachment.network.as_str().contains(text)
+}
+
+/// The queues: who holds each lock, and who waits.
+pub(super) fn queues(watched: &Watched) -> Value {
+    let state: &State = &watched.state();
+    let queues = state.seen.queues.iter().map(|(range, tickets)| {
+        let mut tickets: Vec<(&TicketId, &Standing)> = tickets.iter().collect();
+        tickets.sort_by_key(|(_, standing)| standing.created);
+        let told = tickets.iter().take(limits::PAGE_TICKETS);
+        json!({
+            "range": range.cidr.to_string(),
+            "pool": pool(&range.pool),
+            "length": tickets.len(),
+            "tickets": told.map(|(id, standing)| ticket(id, standing)).collect::<Vec<_>>(),
+        })
+    });
+    Value::Array(queues.collect())
+}
+
+fn ticket(id: &TicketId, standing: &Standing) -> Value {
+    let verb = match id.verb {
+        QueuedVerb::Add => "ADD",
+        QueuedVerb::Del => "DEL",
+    };
+    json!({
+        "verb": verb,
+        "network": id.attachment.network.as_str(),
+        "container": id.attachment.container.as_str(),
+        "interface": id.attachment.interface,
+        "revision": standing.created,
+        "refused": standing.refused,
+        "seen_seconds": Instant::now().duration_since(standing.seen).as_secs(),
+    })
+}
+
+/// What can be given of one range, without what is taken.
+fn use_of(watched: &Watched, range: &QueueId) -> Use {
+    let of_it = watched
+        .configured
+        .iter()
+        .filter(|one| QueueId::of(one) == *range);
+    let configured: Vec<_> = of_it.cloned().collect();
+    let mut uses = Occupancy::holding(range).uses(&configured);
+    uses.pop().expect("it is about one range")
+}
+
+fn common(one: Interval, other: Interval) -> Option<Interval> {
+    one.overlaps(other)
+        .then(|| Interval::new(one.first().max(other.first()), one.last().min(other.last())))
+        .flatten()
+}

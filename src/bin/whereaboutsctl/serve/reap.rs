@@ -1,0 +1,39 @@
+//! The reaper: what `gc --netns` does, every so often, on a thread of its own, since it waits for
+//! etcd one claim after the other.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::metrics::ReaperCounters;
+use crate::gc::Reaper;
+
+/// Reaps every so often, the first time now, until what this answers is dropped.
+pub(super) fn start(reaper: Reaper, every: Duration, counters: Arc<ReaperCounters>) -> Sender<()> {
+    let (ending, ended) = mpsc::channel();
+    thread::spawn(move || {
+        loop {
+            run(&reaper, &counters);
+            match ended.recv_timeout(every) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+    ending
+}
+
+fn run(reaper: &Reaper, counters: &ReaperCounters) {
+    match reaper.reap() {
+        Ok(done) => {
+            counters.done.add(1);
+            counters.released.add(done.released);
+            counters.stayed.add(done.stayed);
+        }
+        Err(reason) => {
+            counters.failed.add(1);
+            eprintln!("whereaboutsctl: the reaper: {reason}");
+        }
+    }
+}

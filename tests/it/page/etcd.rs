@@ -1,0 +1,135 @@
+//! How what is known of etcd stays current: through outages, compactions and expired logins.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use whereabouts::address::{Name, Pool};
+use whereabouts::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts::listing::list;
+use whereabouts::store::Write;
+use whereabouts::store::keys::Key;
+use whereabouts::store::record;
+
+use super::Server;
+use super::relay::Relay;
+use crate::plugin::{Pod, Site, put};
+use crate::support::etcd::{Cluster, PASSWORD, Setup, Users};
+use crate::support::{poll, run};
+
+/// The claim of a container, put by hand.
+fn claim(site: &Site, container: &str, address: &str) {
+    let address = address.parse::<std::net::IpAddr>().expect("an address");
+    let range = QueueId {
+        pool: Pool::default(),
+        cidr: "10.0.0.0/24".parse().expect("a CIDR"),
+    };
+    let claim = Claim {
+        held: vec![Held {
+            range,
+            address: address.into(),
+        }],
+        owner: Owner::default(),
+        created: Duration::ZERO,
+    };
+    let key = Key::Claim(Attachment {
+        network: Name::new("net").expect("a name"),
+        container: Name::new(container).expect("a name"),
+        interface: "eth0".to_owned(),
+    });
+    let write = Write::Put {
+        key: site.keys().encode(&key),
+        value: record::encode_claim(&claim),
+        lease: 0,
+    };
+    put(site, write);
+}
+
+#[test]
+fn an_etcd_that_hangs_is_told_of_and_what_happens_afterwards_is_known_again() {
+    let site = Site::of(Cluster::start(1));
+    site.network("10.0.0.0/24").add(&Pod::new("a")).result();
+    let server = Server::of(&site, &[]);
+    let etcd = &site.cluster.members[0];
+    etcd.pause();
+    let away = server.await_state("away");
+    assert!(
+        away["since"].is_string() && away["reason"].is_string(),
+        "{away}"
+    );
+    assert_eq!(away["claims"], 1, "what was known is still told");
+    assert!(server.get("/metrics").contains("whereabouts_etcd_up 0"));
+    etcd.resume();
+    server.await_state("live");
+    site.network("10.0.0.0/24").add(&Pod::new("b")).result();
+    server.await_claims(2);
+    assert!(
+        server
+            .get("/metrics")
+            .contains("whereabouts_etcd_listings_total 1\n"),
+        "it went on where it was"
+    );
+}
+
+/// The arguments for one that reaches `site` through `relay`.
+fn through<'a>(relay: &'a Relay, site: &'a Site) -> [&'a str; 4] {
+    ["--etcd-host", &relay.url, "--etcd-prefix", &site.prefix]
+}
+
+#[test]
+fn a_login_that_has_expired_is_renewed() {
+    let ttl = Duration::from_secs(1);
+    let site = Site::of(Cluster::with(Setup {
+        users: Users::Root,
+        arguments: &["--auth-token-ttl", "1"],
+        ..Setup::default()
+    }));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let password = folder.path().join("password");
+    fs::write(&password, PASSWORD).expect("the folder can be written");
+    let password = password.to_str().expect("a path is text");
+    let login = ["--etcd-username", "root", "--etcd-password-file", password];
+    let relay = Relay::to(&site.cluster.members[0].url);
+    claim(&site, "a", "10.0.0.1");
+    let server = Server::start(&[&through(&relay, &site)[..], &login].concat());
+    server.await_claims(1);
+    // A watch is the only use of the login, and renews nothing.
+    let begun = Instant::now();
+    poll("the login has expired", || {
+        (begun.elapsed() > 3 * ttl).then_some(())
+    });
+    claim(&site, "b", "10.0.0.2");
+    server.await_claims(2);
+    // A new watch needs a new login.
+    relay.cut();
+    server.await_state("away");
+    relay.mend();
+    claim(&site, "c", "10.0.0.3");
+    server.await_state("live");
+    server.await_claims(3);
+    assert!(!server.get("/metrics").contains(PASSWORD));
+}
+
+#[test]
+fn what_etcd_has_forgotten_meanwhile_is_read_anew() {
+    let site = Site::of(Cluster::start(1));
+    claim(&site, "a", "10.0.0.1");
+    let relay = Relay::to(&site.cluster.members[0].url);
+    let server = Server::start(&through(&relay, &site));
+    server.await_claims(1);
+    relay.cut();
+    server.await_state("away");
+    for number in 2..20 {
+        claim(&site, &format!("c{number}"), &format!("10.0.0.{number}"));
+    }
+    let revision = run(list(&site.store(), &site.keys()))
+        .expect("it is there")
+        .revision;
+    site.cluster.etcdctl(&["compaction", &revision.to_string()]);
+    relay.mend();
+    server.await_claims(19);
+    assert!(
+        server
+            .get("/metrics")
+            .contains("whereabouts_etcd_listings_total 2\n")
+    );
+}

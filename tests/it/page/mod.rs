@@ -1,0 +1,117 @@
+//! `serve` with an etcd: the page, its API and its metrics, end to end.
+
+mod api;
+mod browser;
+mod chromium;
+mod etcd;
+mod metrics;
+mod prometheus;
+mod reap;
+mod relay;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::ctl::TOOL;
+use crate::plugin::Site;
+use crate::support::poll;
+
+/// A running `serve`. It ends when the test lets go of it.
+struct Server {
+    process: Child,
+    /// Where it listens: address and port.
+    address: String,
+}
+
+/// An answer over HTTP.
+struct Http {
+    head: String,
+    body: String,
+}
+
+impl Server {
+    /// Follows what `site` has.
+    fn of(site: &Site, arguments: &[&str]) -> Self {
+        let endpoints = site.access().endpoints.join(",");
+        let etcd = ["--etcd-host", &endpoints, "--etcd-prefix", &site.prefix];
+        let server = Self::start(&[&etcd, arguments].concat());
+        server.await_state("live");
+        server
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(TOOL)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let stdout = process.stdout.take().expect("it is piped");
+        let lines = BufReader::new(stdout).lines();
+        let address = lines
+            .map(|line| line.expect("it prints text"))
+            .find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
+        Self {
+            process,
+            address: address.expect("it listens"),
+        }
+    }
+
+    /// What is answered to a request with this first line and these headers.
+    fn request(&self, line: &str, headers: &str) -> Http {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let request = format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .expect("it answers in text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        Http {
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let answer = self.request(&format!("GET {path}"), "Host: localhost\r\n");
+        assert!(
+            answer.head.starts_with("HTTP/1.1 200 OK"),
+            "{}",
+            answer.head
+        );
+        answer.body
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path)).expect("JSON")
+    }
+
+    /// Waits until etcd is followed, or is known to be away, and tells how that stands.
+    fn await_state(&self, state: &str) -> Value {
+        poll(state, || {
+            let etcd = self.json("/api/ranges")["etcd"].clone();
+            (etcd["state"] == state).then_some(etcd)
+        })
+    }
+
+    /// Waits until so many claims are known.
+    fn await_claims(&self, claims: usize) {
+        poll("the claims are known", || {
+            let etcd = &self.json("/api/ranges")["etcd"];
+            (etcd["claims"] == claims).then_some(())
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It fails only for a process that was waited for, which has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
