@@ -1,3 +1,5 @@
+//! The cluster behind its proxies: members that are cut off, killed, stopped and replaced.
+
 use std::future::Future;
 
 use tokio::time::timeout;

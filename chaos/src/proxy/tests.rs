@@ -1,3 +1,5 @@
+//! What the proxies let pass, hold and break, seen from both ends of a connection.
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
