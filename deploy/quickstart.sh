@@ -246,8 +246,8 @@ check_store() { # etcd holds a claim and two addresses for each pod that is atta
     found=$(inside node1 "${check[@]}" -o json) || fail "whereaboutsctl check is not content: $found"
     inside node1 "${check[@]}" | sed 's/^/  /'
     jq -e --argjson pods "${#attached[@]}" '.claims == $pods and .addresses == 2 * $pods
-        and .set_bits == 2 * $pods and .tickets == 0 and .findings == []' <<<"$found" >/dev/null ||
-        fail "etcd should hold ${#attached[@]} claims, 2 addresses for each, no ticket; it holds: $found"
+        and .set_bits == 2 * $pods and .locks == 0 and .tickets == 0 and .findings == []' <<<"$found" >/dev/null ||
+        fail "etcd should hold ${#attached[@]} claims, 2 addresses for each, neither lock nor ticket; it holds: $found"
 }
 
 ping_across_nodes() { # once between any two pods of different nodes, over both families

@@ -21,6 +21,8 @@ pub struct Audit {
     pub blocks: usize,
     /// Bits set in them.
     pub set_bits: usize,
+    /// Locks that are held or offered.
+    pub locks: usize,
     /// Tickets in all queues.
     pub tickets: usize,
     /// What is not as it must be, in the order of keys.
@@ -70,8 +72,6 @@ pub enum Finding {
     NoFreeBit(Slot),
     /// The last bit of a block is taken and the next block does not exist.
     NoSuccessor(Slot),
-    /// A ticket has no lease, so that it would stay for ever.
-    NoLease(String),
 }
 
 impl fmt::Display for Finding {
@@ -113,7 +113,6 @@ impl fmt::Display for Finding {
                     "the last bit of block {slot} is taken and the next block does not exist"
                 )
             }
-            Self::NoLease(key) => write!(f, "the ticket {key} has no lease"),
         }
     }
 }
@@ -176,7 +175,7 @@ impl Auditor {
         let key = keys.decode(&entry.key);
         let slot = match &key {
             Ok(Key::Open(slot) | Key::Full(slot)) => Some(slot.clone()),
-            Ok(Key::Claim(_) | Key::Ticket(_)) | Err(_) => None,
+            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_) => None,
         };
         let result = match key {
             Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
@@ -195,11 +194,12 @@ impl Auditor {
                 self.claim_unreadable |= claim.is_err();
                 claim.map(|claim| self.enter_claim(&attachment, entry.modified, &claim))
             }
+            Ok(Key::Lock(_)) => {
+                self.found.locks += 1;
+                record::decode_lock(&entry.value).map(drop)
+            }
             Ok(Key::Ticket(_)) => {
                 self.found.tickets += 1;
-                if entry.lease == 0 {
-                    self.found.findings.push(Finding::NoLease(text()));
-                }
                 record::decode_ticket(&entry.value).map(drop)
             }
             Err(error) => {

@@ -6,8 +6,8 @@
 //! ffffffff, count of entries: 8 bytes, SHA-256 of everything before: 32 bytes
 //! ```
 //!
-//! Tickets are not in it: they live by leases, which cannot be kept. What keys and values mean is
-//! not known here.
+//! Locks and tickets are not in it: they are of processes that run, and locks live by leases, which
+//! cannot be kept. What keys and values mean is not known here.
 
 use std::io::{self, BufRead, Read, Write};
 

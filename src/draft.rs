@@ -25,6 +25,11 @@ impl<'k> Draft<'k> {
         }
     }
 
+    /// The keys.
+    pub fn keys(&self) -> &'k Keys {
+        self.keys
+    }
+
     /// If `key` does not exist.
     pub fn absent(&mut self, key: &Key) -> &mut Self {
         self.compare(Compare::Absent(self.keys.encode(key)))
@@ -33,6 +38,11 @@ impl<'k> Draft<'k> {
     /// If `key` has not been written, touched or deleted since `revision`.
     pub fn modified(&mut self, key: &Key, revision: Revision) -> &mut Self {
         self.compare(Compare::Modified(self.keys.encode(key), revision))
+    }
+
+    /// If `key` exists since `revision`.
+    pub fn created(&mut self, key: &Key, revision: Revision) -> &mut Self {
+        self.compare(Compare::Created(self.keys.encode(key), revision))
     }
 
     /// If nobody waits in `queue`.
@@ -44,8 +54,7 @@ impl<'k> Draft<'k> {
     /// If nobody but the ticket `key` waits in `queue`.
     pub fn nobody_else_in(&mut self, queue: &QueueId, key: &[u8]) -> &mut Self {
         let (from, until) = self.keys.tickets(queue);
-        let mut after = key.to_vec();
-        after.push(0);
+        let after = [key, &[0]].concat();
         self.compare(Compare::NoneIn(from, key.to_vec()))
             .compare(Compare::NoneIn(after, until))
     }

@@ -62,14 +62,25 @@ pub const CANCELLED_PER_BATCH: usize = 4;
 /// Times that DEL looks again because its attachment has changed under it.
 pub const DEL_ROUNDS: usize = 16;
 
-/// Optimistic commits of an uncontended operation before it queues.
-pub const OPTIMISTIC_TRIES: usize = 2;
+/// Optimistic commits of an operation, at most, before it takes the lock of its range.
+pub const OPTIMISTIC_TRIES: usize = 8;
+
+/// After a refused commit, one operation in so many takes the lock: about as many at once make the
+/// lock worth its price.
+pub const LOCK_CHANCE: u64 = 16;
 
 /// Batches a holder commits before it hands the lock to the next ticket.
 pub const BATCHES_PER_HOLD: usize = 16;
 
-/// Time to live asked for a ticket's lease, in seconds.
-pub const TICKET_TTL_S: i64 = 10;
+/// Demands that are many for one batch: so many others may be on their way.
+pub const MANY: usize = 4;
+
+/// How often the holder looks for more tickets after such a batch before it gives up the lock: who comes
+/// next has put its ticket after three round trips.
+pub const LOOKS_FOR_MORE: usize = 3;
+
+/// Time to live asked for a lock's lease, in seconds.
+pub const LOCK_TTL_S: i64 = 10;
 
 /// How long a waiter trusts its watch before it looks for itself, in milliseconds: bounds the
 /// delay after a holder has crashed and its lease is gone.

@@ -1,7 +1,7 @@
 //! The way of one demand: read, decide, commit, settle; and through the queue when others are at it.
 //!
 //! Without contention this is one read and one transaction, which is the lock: taken and released
-//! in one instant. Contention shows as a queue that is not empty or as a refused commit; then the
+//! in one instant. Contention shows as refused commits, and as a lock that somebody holds; then the
 //! demand goes to [`queue`]. Why a demand is made is not known here.
 
 use std::collections::BTreeSet;
@@ -10,11 +10,12 @@ use tracing::{debug, instrument};
 
 use crate::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use crate::claim::QueueId;
-use crate::clock::Clock;
+use crate::clock::{Chance, Clock};
 use crate::limits;
 use crate::queue;
 use crate::session::{Commit, Failure, Session};
-use crate::snapshot::{Query, Snapshot};
+use crate::snapshot::{HeldLock, Query, Snapshot};
+use crate::store::keys::Key;
 use crate::store::{Store, Unavailable};
 
 /// Carries out `demand`.
@@ -25,10 +26,9 @@ pub async fn perform<S: Store, C: Clock>(
     let queues = demand.queues();
     let queries = queries(demand, &queues);
     let mut snapshot = session.snapshot(&queries).await?;
-    for _ in 0..limits::OPTIMISTIC_TRIES {
-        if busy_queue(&snapshot, &queues).is_some() {
-            break;
-        }
+    let mut tries = 0;
+    while lock_in(&snapshot, &queues).is_none() && tries_again(session.chance(), tries) {
+        tries += 1;
         let budget = Budget {
             compares: limits::TRANSACTION_OPERATIONS - queues.len(),
             operations: limits::TRANSACTION_OPERATIONS,
@@ -39,7 +39,7 @@ pub async fn perform<S: Store, C: Clock>(
         }
         let mut draft = session.draft();
         for queue in &queues {
-            draft.nobody_in(queue);
+            draft.absent(&Key::Lock(queue.clone()));
         }
         plan.write(&mut draft, session.clock().since_epoch());
         draft.read_otherwise(queries.iter().cloned());
@@ -60,27 +60,32 @@ pub async fn perform<S: Store, C: Clock>(
         .iter()
         .next()
         .expect("a demand is about at least one address");
-    let queue = busy_queue(&snapshot, &queues).unwrap_or(first);
-    queue::line_up(session, demand, queue).await
+    let (queue, lock) = lock_in(&snapshot, &queues).unzip();
+    queue::line_up(session, demand, queue.unwrap_or(first), lock).await
+}
+
+/// Whether to try once more without the lock. Each refusal means that somebody else got what was to be
+/// had. With few others the next try succeeds; of many, one soon takes the lock and serves all.
+fn tries_again(chance: &Chance, tries: usize) -> bool {
+    tries == 0 || (tries < limits::OPTIMISTIC_TRIES && chance.below(limits::LOCK_CHANCE) != 0)
 }
 
 fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
     let claim = Query::Claim(demand.attachment().clone());
-    let oldest = |queue: &QueueId| Query::Tickets {
-        queue: queue.clone(),
-        limit: 1,
-    };
     let mut queries = vec![claim];
-    queries.extend(queues.iter().map(oldest));
+    queries.extend(queues.iter().cloned().map(Query::Lock));
     queries.extend(demand.block_queries(Reach::OneDemand));
     queries
 }
 
-fn busy_queue<'q>(snapshot: &Snapshot, queues: &'q BTreeSet<QueueId>) -> Option<&'q QueueId> {
-    queues.iter().find(|queue| {
-        snapshot
-            .queue(queue)
-            .is_ok_and(|tickets| !tickets.is_empty())
+/// The first of `queues` whose lock somebody holds.
+fn lock_in<'q>(
+    snapshot: &Snapshot,
+    queues: &'q BTreeSet<QueueId>,
+) -> Option<(&'q QueueId, HeldLock)> {
+    queues.iter().find_map(|queue| {
+        let lock = snapshot.lock(queue).expect("the locks were read");
+        Some((queue, lock?))
     })
 }
 

@@ -15,18 +15,10 @@ use crate::store::Revision;
 use crate::store::keys::Key;
 use crate::store::record;
 
-/// One repair: one transaction, which is refused if what it rests on has changed.
+/// One repair: a block is made to agree with the claims, in one transaction, which is refused if what it
+/// rests on has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// A block is written anew.
-    Block(BlockRepair),
-    /// A ticket that would never end by itself is deleted: its key.
-    Ticket(String),
-}
-
-/// How a block is made to agree with the claims.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockRepair {
+pub struct Repair {
     slot: Slot,
     was: Block,
     now: Bitmap,
@@ -35,15 +27,6 @@ pub struct BlockRepair {
 }
 
 impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ticket(key) => write!(f, "delete the ticket {key}"),
-            Self::Block(repair) => repair.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for BlockRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = self.was.marks(self.slot.block.family());
         let count = |one: Bitmap, other: Bitmap| {
@@ -63,7 +46,6 @@ impl fmt::Display for BlockRepair {
 /// What to do about the `findings` on what `auditor` has seen.
 pub fn plan(auditor: &Auditor, findings: &[Finding]) -> Vec<Repair> {
     let mut slots = BTreeSet::new();
-    let mut repairs = Vec::new();
     for finding in findings {
         match finding {
             Finding::Unreadable { .. } | Finding::HeldTwice { .. } => {}
@@ -74,17 +56,13 @@ pub fn plan(auditor: &Auditor, findings: &[Finding]) -> Vec<Repair> {
                 slots.insert(slot.clone());
             }
             Finding::NoSuccessor(slot) => slots.extend(slot.successor()),
-            Finding::NoLease(key) => repairs.push(Repair::Ticket(key.clone())),
         }
     }
-    let blocks = slots
-        .into_iter()
-        .filter_map(|slot| BlockRepair::of(auditor, slot));
-    repairs.extend(blocks.map(Repair::Block));
-    repairs
+    let repairs = slots.into_iter().map(|slot| Repair::of(auditor, slot));
+    repairs.flatten().collect()
 }
 
-impl BlockRepair {
+impl Repair {
     /// `None` when the block is to be left as it is.
     fn of(auditor: &Auditor, slot: Slot) -> Option<Self> {
         if auditor.is_unreadable(&slot) {

@@ -224,10 +224,10 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         }
     }
 
-    /// Grants a lease for a ticket.
+    /// Grants a lease for a lock.
     #[instrument(name = "grant lease", level = "debug", skip_all, fields(whereabouts.attempts))]
     pub async fn grant(&self) -> Result<Lease, Failure> {
-        self.repeat(|| self.store.grant(limits::TICKET_TTL_S)).await
+        self.repeat(|| self.store.grant(limits::LOCK_TTL_S)).await
     }
 
     /// Lets a lease live on, in one try: its owner tries again in time.

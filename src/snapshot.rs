@@ -25,8 +25,15 @@ pub enum Query {
         /// The last key of the page before.
         after: Option<Vec<u8>>,
     },
+    /// The lock of a range.
+    Lock(QueueId),
     /// One ticket.
     Ticket(TicketId),
+    /// A page of the tickets of all queues, in key order, beginning after `after`.
+    Waiting {
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
     /// The oldest tickets of a queue.
     Tickets {
         /// The queue.
@@ -63,18 +70,10 @@ impl Query {
         match self {
             Self::Claim(attachment) => Read::Key(keys.encode(&Key::Claim(attachment.clone()))),
             Self::Claims { network, after } => {
-                let (first, until) = keys.claims(network.as_ref());
-                let from = after.clone().map_or(first, |mut key| {
-                    key.push(0);
-                    key
-                });
-                Read::Range {
-                    from,
-                    until,
-                    order: Order::Key,
-                    limit: limits::CLAIMS_PER_PAGE,
-                }
+                page(keys.claims(network.as_ref()), after.as_deref())
             }
+            Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
+            Self::Waiting { after } => page(keys.queues(), after.as_deref()),
             Self::Ticket(id) => Read::Key(keys.encode(&Key::Ticket(id.clone()))),
             Self::Tickets { queue, limit } => {
                 let (from, until) = keys.tickets(queue);
@@ -95,6 +94,16 @@ impl Query {
     }
 }
 
+/// A page of the keys from `first` (included) until `until` (excluded), beginning after `after`.
+fn page((first, until): (Vec<u8>, Vec<u8>), after: Option<&[u8]>) -> Read {
+    Read::Range {
+        from: after.map_or(first, |key| [key, &[0]].concat()),
+        until,
+        order: Order::Key,
+        limit: limits::CLAIMS_PER_PAGE,
+    }
+}
+
 /// A decoded value and what etcd knows of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<T> {
@@ -108,6 +117,24 @@ pub struct Stored<T> {
     pub lease: LeaseId,
 }
 
+/// A lock that somebody holds, or that is offered. Whose it is does not matter to anybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldLock {
+    /// The revision since which it was never free.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+    /// The holder's lease; 0 when it is offered.
+    pub lease: LeaseId,
+}
+
+impl HeldLock {
+    /// Whether it is offered to somebody who waits, and nobody has it yet.
+    pub fn is_offered(&self) -> bool {
+        self.lease == 0
+    }
+}
+
 /// A ticket as it stands in a queue. One that a newer version wrote may be unreadable; its place in
 /// the queue counts all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +145,6 @@ pub struct Queued {
     pub created: Revision,
     /// The revision of the last write to it.
     pub modified: Revision,
-    /// Its lease.
-    pub lease: LeaseId,
     /// What it says.
     pub request: Result<(TicketId, Ticket), Corrupt>,
 }
@@ -173,6 +198,8 @@ pub struct Snapshot {
     revision: Revision,
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
     listed: Vec<Listed>,
+    locks: BTreeMap<QueueId, Option<HeldLock>>,
+    waiting: Vec<Queued>,
     tickets: BTreeMap<TicketId, Option<Stored<Result<Ticket, Corrupt>>>>,
     queues: BTreeMap<QueueId, Vec<Queued>>,
     full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
@@ -231,6 +258,16 @@ impl Snapshot {
     /// The claims of the pages that were read.
     pub fn listed(&self) -> &[Listed] {
         &self.listed
+    }
+
+    /// The lock of `queue`, if it is not free.
+    pub fn lock(&self, queue: &QueueId) -> Result<Option<HeldLock>, NotRead> {
+        self.locks.get(queue).copied().ok_or(NotRead)
+    }
+
+    /// The tickets of the pages that were read.
+    pub fn waiting(&self) -> &[Queued] {
+        &self.waiting
     }
 
     /// One ticket.
@@ -299,6 +336,18 @@ impl Snapshot {
             Query::Claims { .. } => {
                 self.listed
                     .extend(entries.into_iter().map(|entry| listed(keys, entry)));
+            }
+            Query::Lock(queue) => {
+                let lock = only(entries).map(|entry| HeldLock {
+                    created: entry.created,
+                    modified: entry.modified,
+                    lease: entry.lease,
+                });
+                self.locks.insert(queue.clone(), lock);
+            }
+            Query::Waiting { .. } => {
+                let queued = entries.into_iter().map(|entry| queued(keys, entry));
+                self.waiting.extend(queued);
             }
             Query::Ticket(id) => {
                 let ticket = only(entries).map(|entry| Stored {
@@ -421,14 +470,12 @@ fn queued(keys: &Keys, entry: Entry) -> Queued {
         key,
         created,
         modified,
-        lease,
         ..
     } = entry;
     Queued {
         key,
         created,
         modified,
-        lease,
         request,
     }
 }

@@ -260,6 +260,27 @@ impl Knobs {
     }
 }
 
+impl Knobs {
+    /// The same without faults, and with an etcd so far away that a lock is held for longer than a lease
+    /// lives unless it is kept alive.
+    #[must_use]
+    pub fn far_away(self) -> Self {
+        Self {
+            delay_us: FAR_AWAY_US,
+            faults: BTreeMap::new(),
+            ..self
+        }
+    }
+
+    /// Whether etcd answers in less time than STATUS has.
+    pub fn is_near(&self) -> bool {
+        self.delay_us < FAR_AWAY_US
+    }
+}
+
+/// A delay of one way, in microseconds.
+const FAR_AWAY_US: u64 = 900_000;
+
 impl fmt::Display for Knobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -248,7 +248,7 @@ fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
         let bug = bugs[usize::try_from(index).expect("below the length")];
         let in_histories = match bug.home() {
             Some(Home::World(_)) => None,
-            Some(Home::Shape(_)) | None => first_found(bug, seeds),
+            Some(Home::Shape(_) | Home::FarAway) | None => first_found(bug, seeds),
         };
         let found = (in_histories, exhaustive::hunt(bug));
         results

@@ -74,7 +74,7 @@ impl Runtime {
                 .await;
             match cluster.world().chance().below(8) {
                 0 => self.collect(node).await,
-                1 => self.ask_status(node).await,
+                1 if cluster.knobs().is_near() => self.ask_status(node).await,
                 _ => {}
             }
         }
@@ -446,14 +446,20 @@ impl Runtime {
         for node in self.0.nodes.keys() {
             self.collect(*node).await;
         }
-        let left: Vec<Attachment> = cluster.judge().ledger().claims().keys().cloned().collect();
+        let (nameless, mixed) = (cluster.knobs().nameless, cluster.knobs().mixed);
+        let left: BTreeSet<Attachment> = {
+            let judge = cluster.judge();
+            let holding = judge.ledger().claims().keys();
+            let holding = holding.filter(|one| nameless || one.interface == HELD_BEFORE);
+            // A ticket of a newer version only that one's GC can read.
+            let waiting = judge.ledger().tickets().map(|ticket| &ticket.id.attachment);
+            let waiting = waiting.filter(|_| nameless || mixed);
+            holding.chain(waiting).cloned().collect()
+        };
         for attachment in left {
-            let releases = cluster.knobs().nameless || attachment.interface == HELD_BEFORE;
-            if releases {
-                cluster.judge().no_longer_used(&attachment);
-                self.execute(NodeId(0), Job::Del(attachment, Vec::new()))
-                    .await;
-            }
+            cluster.judge().no_longer_used(&attachment);
+            let ranges = cluster.ranges().into_iter().collect();
+            self.execute(NodeId(0), Job::Del(attachment, ranges)).await;
         }
         cluster.judge().all_is_gone();
     }

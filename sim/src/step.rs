@@ -30,19 +30,23 @@ pub enum Step {
     Commit,
     /// Making an unknown commit impossible.
     Fence,
-    /// Watching claim and ticket.
+    /// Watching the ticket.
     Watch,
-    /// Granting the ticket's lease.
-    Grant,
     /// Putting the ticket.
     Join,
     /// Waiting in the queue.
     Wait,
+    /// Granting the lock's lease.
+    Grant,
+    /// Putting the lock.
+    Acquire,
     /// Keeping the lease alive.
     KeepAlive,
     /// Serving a batch.
     Batch,
-    /// Deleting the own ticket.
+    /// Deleting or offering the lock.
+    GiveUp,
+    /// Deleting a ticket that nobody is to serve.
     Leave,
     /// Ending the lease.
     Revoke,
@@ -60,36 +64,52 @@ impl Step {
 
     /// Which step a commit is, told by what it writes.
     pub fn of_commit(txn: &Txn) -> Self {
-        let deletes_tickets = txn.writes.iter().any(|write| match write {
-            Write::Delete(key) | Write::Rewrite { key, .. } => is_ticket(key),
-            Write::Put { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+        let writes = |is: &dyn Fn(&Write) -> bool| txn.writes.iter().any(is);
+        let checks_lock = txn.compares.iter().any(|compare| match compare {
+            Compare::Modified(key, _) => is_lock(key),
+            Compare::Absent(_) | Compare::Created(..) | Compare::NoneIn(..) => false,
         });
-        let checks_ticket = txn.compares.iter().any(|compare| match compare {
-            Compare::Modified(key, _) | Compare::Created(key, _) => is_ticket(key),
-            Compare::Absent(_) | Compare::NoneIn(..) => false,
-        });
-        let writes_claims = txn.writes.iter().any(|write| match write {
+        let writes_claims = writes(&|write| match write {
             Write::Put { key, .. } | Write::Delete(key) => is_claim(key),
             Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
         });
-        let joins = txn
-            .writes
-            .iter()
-            .any(|write| matches!(write, Write::Put { lease, .. } if *lease != 0));
-        match (joins, checks_ticket, deletes_tickets, writes_claims) {
-            (true, ..) => Self::Join,
-            (_, true, false, false) if txn.writes.is_empty() => Self::Batch,
-            (_, true, true, false) if txn.writes.len() <= 2 => Self::Leave,
-            (_, true, ..) => Self::Batch,
-            (_, false, _, true) => Self::Commit,
-            (_, _, false, false) | (_, false, true, false) => Self::Fence,
+        let deletes_tickets =
+            writes(&|write| matches!(write, Write::Delete(key) if is_ticket(key)));
+        let puts = |is: fn(&[u8]) -> bool, leased: bool| {
+            writes(
+                &|write| matches!(write, Write::Put { key, lease, .. } if is(key) && (*lease != 0) == leased),
+            )
+        };
+        let deletes_lock = writes(&|write| matches!(write, Write::Delete(key) if is_lock(key)));
+        let touches_lock = writes(&|write| matches!(write, Write::Touch(key) if is_lock(key)));
+        if puts(is_ticket, false) {
+            Self::Join
+        } else if puts(is_lock, true) {
+            Self::Acquire
+        } else if puts(is_lock, false) || (deletes_lock && !deletes_tickets) {
+            Self::GiveUp
+        } else if touches_lock {
+            Self::Fence
+        } else if checks_lock && !deletes_lock {
+            Self::Batch
+        } else if writes_claims {
+            Self::Commit
+        } else if deletes_tickets {
+            Self::Leave
+        } else {
+            Self::Fence
         }
     }
 }
 
+/// Whether a key is a lock's.
+pub fn is_lock(key: &[u8]) -> bool {
+    contains(key, b"/lock/")
+}
+
 /// Whether a key is a ticket's. Names are percent-encoded, so the word stands nowhere else.
 pub fn is_ticket(key: &[u8]) -> bool {
-    contains(key, b"/lock/")
+    contains(key, b"/queue/")
 }
 
 /// Whether a key is a claim's.

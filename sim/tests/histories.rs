@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
+use whereabouts_sim::knobs::Shape;
 use whereabouts_sim::planted::{Bug, first_found};
 use whereabouts_sim::replay::Replay;
 use whereabouts_sim::run::{knobs_of, run};
@@ -37,6 +38,17 @@ fn one_seed_gives_one_history_byte_for_byte_in_two_processes() {
 fn histories_keep_every_promise() {
     for seed in 0..60 {
         let verdict = run(seed, &knobs_of(seed), None, &History::default());
+        assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
+    }
+}
+
+#[test]
+fn an_etcd_far_away_keeps_every_promise() {
+    // A GC of a crowd has not the time for so many answers.
+    let is_crowd = |seed: &u64| knobs_of(*seed).shape == Shape::Burst;
+    for seed in (0..40).filter(|seed| !is_crowd(seed)) {
+        let knobs = knobs_of(seed).far_away();
+        let verdict = run(seed, &knobs, None, &History::default());
         assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
     }
 }

@@ -1,6 +1,6 @@
 //! DEL: everything an attachment holds, and its place in a queue.
 
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Attachment, QueueId};
@@ -8,13 +8,13 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::limits;
 use crate::operation;
-use crate::queue::write_removal;
-use crate::session::{Commit, Failure, Session};
+use crate::queue::take_out;
+use crate::session::{Failure, Session};
 use crate::snapshot::{Query, Snapshot};
 use crate::store::Store;
-use crate::store::keys::{Key, QueuedVerb, TicketId};
+use crate::store::keys::{QueuedVerb, TicketId};
 
-/// Releases what the attachment holds, and takes an ADD of it out of `queues`. Of the unknown,
+/// Releases what the attachment holds, and takes what waits for it out of `queues`. Of the unknown,
 /// nothing is written. An attachment that holds nothing stands for one whose interface is not known,
 /// if that is all that its container holds in this network.
 pub async fn del<S: Store, C: Clock>(
@@ -22,32 +22,32 @@ pub async fn del<S: Store, C: Clock>(
     attachment: &Attachment,
     queues: &[QueueId],
 ) -> Result<(), Error> {
-    let tickets: Vec<TicketId> = queues
-        .iter()
-        .map(|queue| TicketId {
+    let ticket = |verb| {
+        let id = |queue: &QueueId| TicketId {
             queue: queue.clone(),
             attachment: attachment.clone(),
-            verb: QueuedVerb::Add,
-        })
-        .collect();
+            verb,
+        };
+        queues.iter().map(id).collect::<Vec<TicketId>>()
+    };
+    let (adds, dels) = (ticket(QueuedVerb::Add), ticket(QueuedVerb::Del));
     let nameless = attachment.without_interface();
     let mut queries = vec![
         Query::Claim(attachment.clone()),
         Query::Claim(nameless.clone()),
     ];
-    for ticket in &tickets {
-        queries.push(Query::Ticket(ticket.clone()));
-        queries.push(Query::Tickets {
-            queue: ticket.queue.clone(),
-            limit: 2,
-        });
-    }
+    queries.extend(adds.iter().chain(&dels).cloned().map(Query::Ticket));
     let mut snapshot = session.snapshot(&queries).await?;
     for _ in 0..limits::DEL_ROUNDS {
-        if let Some(waiting) = tickets.iter().find(|id| is_there(&snapshot, id)) {
-            snapshot = cancel(session, &snapshot, waiting, &queries).await?;
+        let waiting = those_in(&snapshot, &adds);
+        if !waiting.is_empty() {
+            // Served first, perhaps: look again.
+            cancel(session, &waiting).await?;
+            snapshot = session.snapshot(&queries).await?;
             continue;
         }
+        // Of a DEL that was killed, or of one that finds the claim gone.
+        let needless = those_in(&snapshot, &dels);
         let claim_of = |attachment| snapshot.claim(attachment).expect("the claim was read");
         let (whose, claim) = match (claim_of(attachment), claim_of(&nameless)) {
             (Some(claim), _) => (attachment, claim),
@@ -55,6 +55,7 @@ pub async fn del<S: Store, C: Clock>(
                 (&nameless, claim)
             }
             (None, Some(_) | None) => {
+                cancel(session, &needless).await?;
                 info!("nothing to delete");
                 return Ok(());
             }
@@ -67,6 +68,7 @@ pub async fn del<S: Store, C: Clock>(
         };
         match operation::perform(session, &release).await? {
             Verdict::Released | Verdict::NothingHeld => {
+                cancel(session, &needless).await?;
                 info!(claim = %claim.value, "deleted");
                 return Ok(());
             }
@@ -102,32 +104,18 @@ async fn is_all_of_container<S: Store, C: Clock>(
     Ok(of_container.count() <= 1)
 }
 
-fn is_there(snapshot: &Snapshot, id: &TicketId) -> bool {
-    snapshot.ticket(id).expect("the ticket was read").is_some()
+fn those_in(snapshot: &Snapshot, ids: &[TicketId]) -> Vec<TicketId> {
+    let is_there = |id: &&TicketId| snapshot.ticket(id).expect("the ticket was read").is_some();
+    ids.iter().filter(is_there).cloned().collect()
 }
 
-/// Takes a waiting ADD out of its queue, unless it was served first.
+/// Takes these tickets out of their queues, if they are still there.
 async fn cancel<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
-    snapshot: &Snapshot,
-    id: &TicketId,
-    queries: &[Query],
-) -> Result<Snapshot, Error> {
-    let ticket = snapshot
-        .ticket(id)
-        .expect("the ticket was read")
-        .expect("the ticket is there");
-    let queue = snapshot.queue(&id.queue).expect("the queue was read");
-    let key = session.keys().encode(&Key::Ticket(id.clone()));
-    let mut draft = session.draft();
-    write_removal(&mut draft, queue, &id.queue, &key, ticket.modified);
-    draft.read_anyway(queries.iter().cloned());
-    match session.commit(draft).await? {
-        Commit::Done(snapshot) | Commit::Conflict(snapshot) => Ok(snapshot),
-        Commit::DoneUnread(corrupt) => Err(Failure::from(corrupt).into()),
-        Commit::Unknown(reason) => {
-            debug!(reason, "cancelling again");
-            Ok(session.snapshot(queries).await?)
-        }
+    tickets: &[TicketId],
+) -> Result<(), Failure> {
+    for id in tickets {
+        take_out(session, id, |_| true).await?;
     }
+    Ok(())
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
+use crate::address::Name;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Attachment, UNKNOWN_INTERFACE};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::limits;
 use crate::operation;
+use crate::queue::take_out;
 use crate::request::{GcRequest, ValidAttachment};
 use crate::session::{Failure, Session};
 use crate::snapshot::{Listed, Query};
-use crate::store::Store;
+use crate::store::record::Ticket;
+use crate::store::{Revision, Store};
 
 /// What GC did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Collected {
 }
 
 /// Releases the claims of this node in this network whose attachment is not in the list of valid
-/// ones. The list is one node's, so claims of other nodes are never touched; without a list, or
+/// ones, and takes their tickets out of the queues. The list is one node's, so claims of other nodes are never touched; without a list, or
 /// without a known node, nothing is. Goes on after an error, and reports the first at the end.
 pub async fn gc<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
@@ -64,6 +67,10 @@ pub async fn gc<S: Store, C: Clock>(
             }
         }
         after = Some(last.key.clone());
+    }
+    if let Err(error) = collect_tickets(session, &request.network, node, &valid).await {
+        warn!(%error, "tickets are not collected");
+        first.get_or_insert(error.into());
     }
     match first {
         None => Ok(collected),
@@ -113,6 +120,57 @@ async fn collect<S: Store, C: Clock>(
     Err(Error::AddedAgain {
         attachment: attachment.clone(),
     })
+}
+
+/// Takes out of the queues what nobody waits with any more.
+async fn collect_tickets<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    network: &Name,
+    node: &str,
+    valid: &BTreeSet<&ValidAttachment>,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = session.snapshot(&[Query::Waiting { after }]).await?;
+        let Some(last) = page.waiting().last() else {
+            return Ok(());
+        };
+        for queued in page.waiting() {
+            let Ok((id, ticket)) = &queued.request else {
+                continue;
+            };
+            let is_needless = id.attachment.network == *network
+                && match ticket {
+                    Ticket::Take { owner, .. } => {
+                        owner.node.as_deref() == Some(node) && !is_valid(&id.attachment, valid)
+                    }
+                    Ticket::Refused { node: whose, .. } => {
+                        whose.as_deref() == Some(node) && !is_valid(&id.attachment, valid)
+                    }
+                    Ticket::Release { modified, .. } => {
+                        is_released(session, &id.attachment, *modified).await?
+                    }
+                };
+            if is_needless {
+                info!(attachment = %id.attachment, queue = %id.queue, "a ticket is collected");
+                take_out(session, id, |created| created == queued.created).await?;
+            }
+        }
+        after = Some(last.key.clone());
+    }
+}
+
+/// Whether the claim of `attachment` that was last written at `modified` is gone.
+async fn is_released<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    attachment: &Attachment,
+    modified: Revision,
+) -> Result<bool, Failure> {
+    let snapshot = session
+        .snapshot(&[Query::Claim(attachment.clone())])
+        .await?;
+    let claim = snapshot.claim(attachment).expect("the claim was read");
+    Ok(claim.is_none_or(|claim| claim.modified != modified))
 }
 
 /// Whether the attachment is in use. One whose interface is not known is, while its container has any.

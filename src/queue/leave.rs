@@ -1,38 +1,18 @@
-//! Leaving the queue: whoever deletes the oldest ticket wakes the next, in the same transaction.
+//! Leaving: nothing of a process stays behind, and nobody is left waiting for it.
 
 use tracing::{debug, instrument, warn};
 
 use super::line::Line;
+use super::removal::{queries_of_removal, write_removal, write_wake};
 use crate::allocator::Verdict;
 use crate::claim::QueueId;
 use crate::clock::Clock;
-use crate::draft::Draft;
-use crate::session::{Commit, Failure};
-use crate::snapshot::Queued;
-use crate::store::{Compare, Revision, Store, Write};
-
-/// Adds to a transaction that the ticket `key` of `queue`, last written at `modified`, is deleted:
-/// the next is touched if the ticket is the oldest, or there must be none.
-pub(crate) fn write_removal(
-    draft: &mut Draft<'_>,
-    queue: &[Queued],
-    id: &QueueId,
-    key: &[u8],
-    modified: Revision,
-) {
-    draft
-        .compare(Compare::Modified(key.to_vec(), modified))
-        .write(Write::Delete(key.to_vec()));
-    if queue.first().is_none_or(|oldest| oldest.key != key) {
-        return;
-    }
-    match queue.get(1) {
-        Some(next) => draft
-            .compare(Compare::Created(next.key.clone(), next.created))
-            .write(Write::Touch(next.key.clone())),
-        None => draft.nobody_else_in(id, key),
-    };
-}
+use crate::limits;
+use crate::session::{Commit, Failure, Session};
+use crate::snapshot::{Query, Queued};
+use crate::store::Store;
+use crate::store::keys::Key;
+use crate::store::record::{self, Ticket};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Leaves the queue for good and tells how the demand ended. After a failure the claim tells
@@ -45,67 +25,169 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     ) -> Result<Verdict, Failure> {
         let result = match result {
             Ok(verdict) => {
-                if self.place.is_some()
+                if (self.place.is_some() || self.put_unknown.is_some())
                     && let Err(failure) = self.withdraw().await
                 {
-                    debug!(%failure, "the ticket is left to the end of its lease");
+                    warn!(%failure, "the ticket is left to the next holder of the lock");
                 }
                 Ok(verdict)
             }
             Err(failure) => match self.withdraw().await {
                 Ok(verdict) => verdict.ok_or(failure),
                 Err(further) => {
-                    debug!(%further, "the ticket is left to the end of its lease");
+                    warn!(%further, "the ticket is left to the next holder of the lock");
                     Err(failure)
                 }
             },
         };
-        self.end_lease().await;
-        result
-    }
-
-    /// Ends the lease: for certain, if a put of the ticket may still be on its way. It would put the
-    /// ticket of a process that is gone, perhaps of an attachment that is deleted by then.
-    async fn end_lease(&self) {
-        let session = self.session.settling();
-        if !self.put_unknown {
-            session.revoke(self.lease.id).await;
-        } else if let Err(failure) = session.end_lease(self.lease.id).await {
-            warn!(%failure, "a ticket may come back until its lease ends by itself");
+        if let Err(failure) = self.let_go().await {
+            warn!(%failure, "the lock may be left to the end of its lease");
         }
+        result
     }
 
     /// Deletes the ticket, if it is there, and tells what came of the demand until then.
     async fn withdraw(&mut self) -> Result<Option<Verdict>, Failure> {
         let session = self.session.settling();
+        let claim = Query::Claim(self.id().attachment.clone());
+        let queries: Vec<Query> = queries_of_removal(self.id())
+            .into_iter()
+            .chain([claim])
+            .collect();
         let mut pauses = session.pauses();
-        let mut snapshot = session.snapshot(&self.queries()).await?;
+        let mut snapshot = match self.put_unknown {
+            None => session.snapshot(&queries).await?,
+            Some(lock) => {
+                debug!("the ticket is fenced off");
+                let mut fence = session.draft();
+                fence
+                    .modified(&self.lock_key(), lock)
+                    .touch(&self.lock_key())
+                    .read_anyway(queries.iter().cloned());
+                session.settle(&fence).await?
+            }
+        };
+        self.put_unknown = None;
         loop {
             let ticket = snapshot.ticket(self.id()).expect("the ticket was read");
-            let Some(ticket) = ticket.filter(|ticket| ticket.lease == self.lease.id) else {
+            let is_mine = |ticket: &Ticket| ticket.sender() == self.sender;
+            let Some(ticket) = ticket.filter(|ticket| ticket.value.as_ref().is_ok_and(is_mine))
+            else {
                 self.place = None;
                 return Ok(self.verdict(&snapshot));
             };
-            let queue = snapshot
-                .queue(&self.id().queue)
-                .expect("the queue was read");
             let mut draft = session.draft();
-            write_removal(
-                &mut draft,
-                queue,
-                &self.id().queue,
-                self.key(),
-                ticket.modified,
-            );
-            draft.read_anyway(self.queries());
+            write_removal(&mut draft, &snapshot, self.id(), ticket.modified);
+            draft.read_anyway(queries.iter().cloned());
             snapshot = match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => snapshot,
                 Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
                 Commit::Unknown(reason) => {
                     session.pause(&mut pauses, &reason).await?;
-                    session.snapshot(&self.queries()).await?
+                    session.snapshot(&queries).await?
                 }
             };
         }
     }
+
+    /// Gives up the lock, if it is still this process's: offers it to the oldest who still asks, or
+    /// deletes it. Whoever put a ticket that cannot be read, of a newer version perhaps, is woken too, but
+    /// may be gone for ever. Who has been refused wakes the next by leaving.
+    #[instrument(level = "debug", skip_all)]
+    async fn give_up(&self) -> Result<(), Failure> {
+        let session = self.session.settling();
+        let queue = &self.id().queue;
+        let queries = [
+            Query::Lock(queue.clone()),
+            Query::Tickets {
+                queue: queue.clone(),
+                limit: limits::TICKETS_PER_READ,
+            },
+        ];
+        let mut pauses = session.pauses();
+        let mut snapshot = session.snapshot(&queries).await?;
+        loop {
+            let lock = snapshot.lock(queue).expect("the lock was read");
+            let Some(lock) = lock.filter(|lock| self.is_ours(lock)) else {
+                return Ok(());
+            };
+            let waiting = snapshot.queue(queue).expect("the queue was read");
+            let oldest = waiting.first();
+            let next = waiting.iter().find(|ticket| asks(ticket));
+            let mut draft = session.draft();
+            draft.modified(&self.lock_key(), lock.modified);
+            match next {
+                Some(_) => draft.put(&self.lock_key(), record::encode_lock(&self.as_holder())),
+                None => draft.delete(&self.lock_key()),
+            };
+            match (next, oldest) {
+                (None, None) => drop(draft.nobody_in(queue)),
+                (Some(next), Some(oldest)) if oldest.request.is_err() => {
+                    write_wake(&mut draft, oldest);
+                    write_wake(&mut draft, next);
+                }
+                (Some(next), _) | (None, Some(next)) => write_wake(&mut draft, next),
+            }
+            draft.read_otherwise(queries.iter().cloned());
+            snapshot = match session.commit(draft).await? {
+                Commit::Done(_) | Commit::DoneUnread(_) => return Ok(()),
+                Commit::Conflict(snapshot) => snapshot,
+                Commit::Unknown(reason) => {
+                    session.pause(&mut pauses, &reason).await?;
+                    session.snapshot(&queries).await?
+                }
+            };
+        }
+    }
+
+    /// Gives up the lock, and ends the lease. A put of the lock that may still be on its way is made
+    /// impossible by that; if it came, somebody may have put a ticket since.
+    async fn let_go(&self) -> Result<(), Failure> {
+        let Some((lease, _)) = self.lease else {
+            return Ok(());
+        };
+        let session = self.session.settling();
+        let given_up = match self.lock {
+            Some(_) => self.give_up().await,
+            None => Ok(()),
+        };
+        if given_up.is_ok() && !self.lock_unknown {
+            session.revoke(lease.id).await;
+            return Ok(());
+        }
+        session.end_lease(lease.id).await?;
+        wake_if_free(&session, &self.id().queue).await
+    }
+}
+
+/// Wakes the oldest who waits in `queue`, if nobody has the lock.
+async fn wake_if_free<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    queue: &QueueId,
+) -> Result<(), Failure> {
+    let oldest = Query::Tickets {
+        queue: queue.clone(),
+        limit: 1,
+    };
+    let snapshot = session
+        .snapshot(&[Query::Lock(queue.clone()), oldest])
+        .await?;
+    let lock = snapshot.lock(queue).expect("the lock was read");
+    let waiting = snapshot.queue(queue).expect("the queue was read");
+    if let (None, Some(oldest)) = (lock, waiting.first()) {
+        let mut draft = session.draft();
+        draft.absent(&Key::Lock(queue.clone()));
+        write_wake(&mut draft, oldest);
+        // Refused: another has the lock by now, or the ticket is gone and its owner has woken the next.
+        session.commit(draft).await?;
+    }
+    Ok(())
+}
+
+/// Whether a ticket can be read and has not been answered.
+fn asks(ticket: &Queued) -> bool {
+    matches!(
+        &ticket.request,
+        Ok((_, Ticket::Take { .. } | Ticket::Release { .. }))
+    )
 }

@@ -1,4 +1,4 @@
-//! One process in line: its ticket, the lease it lives by, and the watch that tells of it.
+//! One process in line: what it is known by, what it has, and where it stands.
 
 use std::time::Instant;
 
@@ -7,20 +7,29 @@ use tracing::debug;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
 use crate::clock::Clock;
-use crate::session::{Commit, Failure, Session};
-use crate::snapshot::{Query, Snapshot};
+use crate::session::{Failure, Session};
+use crate::snapshot::{HeldLock, Query, Snapshot};
 use crate::store::keys::{Key, QueuedVerb, TicketId};
-use crate::store::record::{self, Ticket};
+use crate::store::record::{Lock, Sender, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
 use crate::telemetry;
+use crate::trace_context::TraceContext;
 
 /// Where a process stands.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// Others are before it.
+    /// Another has the lock, last written at this revision, and this process has no ticket.
+    Outside(Revision),
+    /// Another process of the same attachment is in line.
+    Behind,
+    /// Another process of the same attachment was refused at this place in the queue, and may be gone.
+    BehindRefused(Revision),
+    /// It has a ticket, and another has the lock.
     Waiting,
-    /// It has the oldest ticket, and so the lock.
-    First,
+    /// Nobody has the lock, as far as is known; it may be offered since this revision.
+    Free(Option<Revision>),
+    /// It has the lock; this is what it begins with.
+    Holding(Snapshot),
     /// Its demand is decided.
     Ended(Verdict),
     /// Its ticket is gone, and its demand was not carried out.
@@ -31,27 +40,29 @@ pub(super) enum Standing {
 pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) session: &'s Session<'a, S, C>,
     pub(super) demand: &'s Demand,
-    pub(super) watch: S::Watch,
-    pub(super) lease: Lease,
-    /// When the lease must be kept alive next.
-    pub(super) renew_at: Instant,
+    /// Of the ticket.
+    pub(super) watch: Option<S::Watch>,
     /// The ticket's create revision, as long as it may exist: the place in the queue.
     pub(super) place: Option<Revision>,
-    /// Whether a put of the ticket may still be on its way: the end of the lease makes it
-    /// impossible.
-    pub(super) put_unknown: bool,
+    /// That a put of the ticket may still be on its way. It cannot come once the lock is another than
+    /// the one last written at this revision.
+    pub(super) put_unknown: Option<Revision>,
+    /// The lease for the lock, and when it must be kept alive next.
+    pub(super) lease: Option<(Lease, Instant)>,
+    /// The lock, as long as it may be this process's.
+    pub(super) lock: Option<HeldLock>,
+    /// Whether a put of the lock may still be on its way: the end of the lease makes it impossible.
+    pub(super) lock_unknown: bool,
+    pub(super) sender: Sender,
+    /// The span of the whole way through the queue.
+    pub(super) trace: Option<TraceContext>,
     id: TicketId,
     key: Vec<u8>,
 }
 
 impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
-    /// Prepares to join `queue`: the watch is there before the ticket, so that it tells of
-    /// everything that happens to it.
-    pub(super) async fn new(
-        session: &'s Session<'a, S, C>,
-        demand: &'s Demand,
-        queue: &QueueId,
-    ) -> Result<Self, Failure> {
+    /// A process that has nothing yet.
+    pub(super) fn new(session: &'s Session<'a, S, C>, demand: &'s Demand, queue: &QueueId) -> Self {
         let verb = match demand {
             Demand::Take(_) => QueuedVerb::Add,
             Demand::Release { .. } => QueuedVerb::Del,
@@ -62,154 +73,100 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             verb,
         };
         let key = session.keys().encode(&Key::Ticket(id.clone()));
-        let watch = session.watch(std::slice::from_ref(&key)).await?;
-        let lease = session.grant().await?;
-        let renew_at = session.clock().now() + lease.ttl / 3;
-        Ok(Self {
+        Self {
             session,
             demand,
-            watch,
-            lease,
-            renew_at,
+            watch: None,
             place: None,
-            put_unknown: false,
+            put_unknown: None,
+            lease: None,
+            lock: None,
+            lock_unknown: false,
+            sender: session.chance().bits(),
+            trace: telemetry::here(),
             id,
             key,
-        })
+        }
     }
 
     pub(super) fn id(&self) -> &TicketId {
         &self.id
     }
 
+    /// The ticket's key.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// Puts the ticket, unless the demand is met already or another process of the same attachment
-    /// is in line: then that one's end is awaited first.
-    pub(super) async fn join(&mut self) -> Result<Standing, Failure> {
-        let mut pauses = self.session.pauses();
-        loop {
-            let mut draft = self.session.draft();
-            let claim = Key::Claim(self.id.attachment.clone());
-            match self.demand {
-                Demand::Take(_) => draft.absent(&claim),
-                Demand::Release { modified, .. } => draft.modified(&claim, *modified),
-            };
-            let ticket = Key::Ticket(self.id.clone());
-            draft.absent(&ticket).put_leased(
-                &ticket,
-                record::encode_ticket(&ticket_of(self.demand)),
-                self.lease.id,
-            );
-            draft.read_anyway(self.queries());
-            match self.session.commit(draft).await {
-                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => {
-                    let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
-                    if ticket.is_some_and(|ticket| ticket.lease == self.lease.id) {
-                        self.place = ticket.map(|ticket| ticket.created);
-                        if self.put_unknown {
-                            return self.change_lease(snapshot).await;
-                        }
-                    } else if let Some(verdict) = self.verdict(&snapshot) {
-                        return Ok(Standing::Ended(verdict));
-                    } else if ticket.is_some() {
-                        self.await_other().await?;
-                        continue;
-                    } else {
-                        // Gone between the two reads: try again.
-                        self.session
-                            .pause(&mut pauses, "the queue has changed")
-                            .await?;
-                        continue;
-                    }
-                    return Ok(self.standing(&snapshot));
-                }
-                Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
-                // The next try finds out whether it was done: the ticket names its lease.
-                Ok(Commit::Unknown(reason)) => {
-                    self.put_unknown = true;
-                    self.session.pause(&mut pauses, &reason).await?;
-                }
-                Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
-                    debug!("the lease ended before the ticket was there");
-                    self.lease = self.session.grant().await?;
-                    self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
-                    self.put_unknown = false;
-                }
-                Err(failure) => return Err(failure),
-            }
+    /// The lock's key.
+    pub(super) fn lock_key(&self) -> Key {
+        Key::Lock(self.id.queue.clone())
+    }
+
+    /// What the lock says while this process has it.
+    pub(super) fn as_holder(&self) -> Lock {
+        Lock {
+            attachment: self.id.attachment.clone(),
+            verb: self.id.verb,
         }
     }
 
-    /// Binds the ticket, which keeps its place, to a new lease and ends the old one for certain: a
-    /// put that names the old one may still be on its way, and would bring the ticket back once its
-    /// demand is decided and it is deleted.
-    async fn change_lease(&mut self, mut snapshot: Snapshot) -> Result<Standing, Failure> {
-        let new = self.session.grant().await?;
-        loop {
-            let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
-            let mine = ticket.filter(|ticket| ticket.lease == self.lease.id);
-            let Some((Ok(value), modified)) = mine.map(|ticket| (&ticket.value, ticket.modified))
-            else {
-                break;
-            };
-            let key = Key::Ticket(self.id.clone());
-            let mut draft = self.session.draft();
-            draft
-                .modified(&key, modified)
-                .put_leased(&key, record::encode_ticket(value), new.id)
-                .read_anyway(self.queries());
-            snapshot = self.session.settle(&draft).await?;
-        }
-        let old = std::mem::replace(&mut self.lease, new);
-        self.renew_at = self.session.clock().now() + self.lease.ttl / 3;
-        self.session.end_lease(old.id).await?;
-        self.put_unknown = false;
-        Ok(self.standing(&snapshot))
+    /// Whether a lock is this process's.
+    pub(super) fn is_ours(&self, lock: &HeldLock) -> bool {
+        self.lease.is_some_and(|(lease, _)| lease.id == lock.lease)
     }
 
-    /// Reads where this process stands.
+    /// Reads where this process stands. A lock that is offered to somebody else is as good as free: who
+    /// should have taken it may be gone.
     pub(super) async fn look(&mut self) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
-        Ok(self.standing(&snapshot))
+        let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
+        let offered = lock.filter(HeldLock::is_offered);
+        Ok(match (self.standing(&snapshot), offered) {
+            (Standing::Waiting | Standing::Behind, Some(lock)) => {
+                Standing::Free(Some(lock.modified))
+            }
+            (standing, _) => standing,
+        })
     }
 
-    /// What tells where this process stands, and who comes after it.
+    /// What tells where this process stands.
     pub(super) fn queries(&self) -> [Query; 3] {
         [
             Query::Claim(self.id.attachment.clone()),
             Query::Ticket(self.id.clone()),
-            Query::Tickets {
-                queue: self.id.queue.clone(),
-                limit: 2,
-            },
+            Query::Lock(self.id.queue.clone()),
         ]
     }
 
-    /// Where this process stands, by the answers to [`Line::queries`].
+    /// Where this process stands, by the answers to [`Line::queries`]. Who has the lock finds it free:
+    /// to acquire it tells.
     pub(super) fn standing(&mut self, snapshot: &Snapshot) -> Standing {
-        let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
-        let mine = ticket.filter(|ticket| ticket.lease == self.lease.id);
-        self.place = mine.map(|ticket| ticket.created);
+        let stored = snapshot.ticket(&self.id).expect("the ticket was read");
+        let read = stored.and_then(|ticket| Some((ticket, ticket.value.as_ref().ok()?)));
+        let mine = read.filter(|(_, value)| value.sender() == self.sender);
+        let was_in_line = self.place.is_some();
+        self.place = mine.map(|(ticket, _)| ticket.created);
         if let Some(verdict) = self.verdict(snapshot) {
             return Standing::Ended(verdict);
         }
-        match mine.map(|ticket| &ticket.value) {
-            Some(Ok(Ticket::Refused(shortage))) => {
-                Standing::Ended(Verdict::Short(shortage.clone()))
-            }
-            Some(Ok(Ticket::Take { .. } | Ticket::Release { .. }) | Err(_)) => {
-                let queue = snapshot.queue(&self.id.queue).expect("the queue was read");
-                let first = queue.first().map(|first| first.created);
-                if first == self.place {
-                    Standing::First
-                } else {
-                    Standing::Waiting
+        if let Some((_, Ticket::Refused { shortage, .. })) = mine {
+            return Standing::Ended(Verdict::Short(shortage.clone()));
+        }
+        if was_in_line && mine.is_none() {
+            return Standing::Lost;
+        }
+        let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
+        match lock.filter(|lock| !self.is_ours(lock)) {
+            None => Standing::Free(None),
+            Some(_) if mine.is_some() => Standing::Waiting,
+            Some(lock) => match (stored, read) {
+                (Some(other), Some((_, Ticket::Refused { .. }))) => {
+                    Standing::BehindRefused(other.created)
                 }
-            }
-            None => Standing::Lost,
+                (Some(_), _) => Standing::Behind,
+                (None, _) => Standing::Outside(lock.modified),
+            },
         }
     }
 
@@ -228,39 +185,40 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         }
     }
 
+    /// The ticket's modification revision, if it is there and still asks.
+    pub(super) fn asking(&self, snapshot: &Snapshot) -> Option<Revision> {
+        let ticket = snapshot.ticket(&self.id).expect("the ticket was read")?;
+        match &ticket.value {
+            Ok(Ticket::Take { sender, .. } | Ticket::Release { sender, .. })
+                if *sender == self.sender =>
+            {
+                Some(ticket.modified)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// Keeps the lease alive when that is due. `Err` tells that it has ended.
     pub(super) async fn renew(&mut self) -> Result<(), LeaseEnded> {
         let now = self.session.clock().now();
-        if now < self.renew_at {
+        let Some((lease, renew_at)) = &mut self.lease else {
+            return Err(LeaseEnded);
+        };
+        if now < *renew_at {
             return Ok(());
         }
-        match self.session.keep_alive(self.lease.id).await {
-            Ok(()) => self.renew_at = now + self.lease.ttl / 3,
+        match self.session.keep_alive(lease.id).await {
+            Ok(()) => *renew_at = now + lease.ttl / 3,
             Err(Unavailable::LeaseNotFound) => return Err(LeaseEnded),
             Err(error) => {
                 debug!(%error, "the lease could not be kept alive this time");
-                self.renew_at = self.session.clock().now() + self.lease.ttl / 12;
+                *renew_at = self.session.clock().now() + lease.ttl / 12;
             }
         }
         Ok(())
     }
 }
 
-/// The lease has ended, and the ticket with it.
+/// The lease has ended, and the lock with it.
 #[derive(Debug)]
 pub(super) struct LeaseEnded;
-
-fn ticket_of(demand: &Demand) -> Ticket {
-    match demand {
-        Demand::Take(ask) => Ticket::Take {
-            wants: ask.wants.clone(),
-            owner: ask.owner.clone(),
-            trace: telemetry::here(),
-        },
-        Demand::Release { held, modified, .. } => Ticket::Release {
-            held: held.clone(),
-            modified: *modified,
-            trace: telemetry::here(),
-        },
-    }
-}

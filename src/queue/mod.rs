@@ -1,32 +1,42 @@
 //! The lease-backed lock of a range, and the queue for it.
 //!
 //! ```text
-//! join ──> wait ──> hold ──> leave          the oldest ticket holds the lock
-//!            └── served by the holder ──> leave
+//! join ──> wait ──> acquire ──> hold ──> leave
+//!   ^        └── served by the holder ────> leave
+//!   └── somebody has the lock; else acquire at once
 //! ```
 //!
-//! A ticket is a request's place in the queue and the request itself. Who has the oldest one holds
-//! the lock and serves everybody's requests in batches, one transaction each, until alone. The lock
-//! gives order and throughput; safety comes from the revisions that each transaction checks, so a
-//! holder that was paused or lost its lease can change nothing when it resumes.
+//! The lock is a key that lives as long as its holder's lease. Who finds it taken puts a ticket: its
+//! place in the queue, and the request itself. The holder serves everybody's requests in batches, one
+//! transaction each, until nobody waits. The lock gives order and throughput; safety comes from the
+//! revisions that each transaction checks, so a holder that was paused or lost its lease can change
+//! nothing when it resumes.
+//!
+//! A ticket is put only while the lock is not free, and who gives up the lock sees that nobody waits, or
+//! offers it to one who does. So only the death of a process leaves others to find out for themselves.
 //!
 //! Nothing here knows how addresses are chosen.
 
+mod acquire;
+mod batch;
 mod hold;
+mod join;
 mod leave;
 mod line;
+mod removal;
 mod wait;
 
 use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
 use crate::clock::Clock;
 use crate::session::{Failure, Session};
+use crate::snapshot::HeldLock;
 use crate::store::{Store, Unavailable};
-pub(crate) use leave::write_removal;
 use line::{Line, Standing};
+pub(crate) use removal::take_out;
 use tracing::instrument;
 
-/// Carries out `demand` through `queue`.
+/// Carries out `demand` through `queue`, whose `lock` somebody holds, or nobody.
 #[instrument(name = "queue", level = "debug", skip_all, fields(
     whereabouts.range = %queue.cidr, whereabouts.pool = %queue.pool
 ))]
@@ -34,27 +44,40 @@ pub async fn line_up<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     demand: &Demand,
     queue: &QueueId,
+    lock: Option<HeldLock>,
 ) -> Result<Verdict, Failure> {
-    let mut line = Line::new(session, demand, queue).await?;
-    let result = line.stand().await;
+    let mut line = Line::new(session, demand, queue);
+    let standing = lock.map_or(Standing::Free(None), |lock| {
+        Standing::Outside(lock.modified)
+    });
+    let result = line.stand(standing).await;
     line.leave(result).await
 }
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
-    async fn stand(&mut self) -> Result<Verdict, Failure> {
-        let mut standing = self.join().await?;
+    async fn stand(&mut self, mut standing: Standing) -> Result<Verdict, Failure> {
         loop {
             standing = match standing {
+                Standing::Outside(lock) => self.join(lock).await?,
+                Standing::Behind => {
+                    self.await_other().await?;
+                    self.look().await?
+                }
+                Standing::BehindRefused(place) => {
+                    take_out(self.session, self.id(), |created| created == place).await?;
+                    self.look().await?
+                }
+                Standing::Waiting => self.wait().await?,
+                Standing::Free(offered) => self.acquire(offered).await?,
+                Standing::Holding(snapshot) => match self.hold(snapshot).await? {
+                    Some(verdict) => Standing::Ended(verdict),
+                    None => self.look().await?,
+                },
                 Standing::Ended(verdict) => return Ok(verdict),
                 Standing::Lost => {
                     let reason = format!("the place in the queue of {} is lost", self.id().queue);
                     return Err(Unavailable::Later(reason).into());
                 }
-                Standing::Waiting => self.wait().await?,
-                Standing::First => match self.hold().await? {
-                    Some(verdict) => Standing::Ended(verdict),
-                    None => self.look().await?,
-                },
             }
         }
     }

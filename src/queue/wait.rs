@@ -1,24 +1,24 @@
-//! Waiting to be served, or to be handed the lock.
+//! Waiting to be served, or to be woken because the lock is free.
 
 use std::time::{Duration, Instant};
 
 use tracing::instrument;
 
-use super::line::{LeaseEnded, Line, Standing};
+use super::line::{Line, Standing};
 use crate::allocator::Verdict;
 use crate::clock::{Clock, within};
 use crate::limits;
 use crate::session::Failure;
 use crate::snapshot::Corrupt;
 use crate::store::record::{self, Shortage, Ticket};
-use crate::store::{Event, Store, Unavailable, Watch};
+use crate::store::{Event, Revision, Store, Unavailable, Watch};
 
 /// What an event tells.
 enum Heard {
     /// Nothing that is not known.
     Nothing,
-    /// The ticket was touched: perhaps the lock is ours.
-    Touched,
+    /// The ticket was touched at this revision: the lock is offered, or free.
+    Woken(Revision),
     /// The ticket says why the demand cannot be met.
     Refused(Shortage),
     /// The ticket is gone: the claim tells whether the demand was met.
@@ -33,33 +33,33 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let look_at = self.look_later();
         loop {
             let events = match self.events_until(look_at).await? {
-                Woken::Events(events) => events,
-                Woken::Look => return self.look().await,
+                Told::Events(events) => events,
+                Told::Look => return self.look().await,
             };
-            let mut touched = false;
+            let mut woken = None;
             for event in events {
                 match self.hear(event)? {
                     Heard::Nothing => {}
-                    Heard::Touched => touched = true,
+                    Heard::Woken(revision) => woken = Some(revision),
                     Heard::Refused(shortage) => {
                         return Ok(Standing::Ended(Verdict::Short(shortage)));
                     }
                     Heard::Gone => return self.look().await,
                 }
             }
-            if touched {
-                return Ok(Standing::First);
+            if woken.is_some() {
+                return Ok(Standing::Free(woken));
             }
         }
     }
 
-    /// Waits until the ticket of another process of the same attachment may be gone.
+    /// Waits until the ticket of another process of the same attachment may be gone, or its process.
     pub(super) async fn await_other(&mut self) -> Result<(), Failure> {
         let look_at = self.look_later();
         loop {
             let events = match self.events_until(look_at).await? {
-                Woken::Events(events) => events,
-                Woken::Look => return Ok(()),
+                Told::Events(events) => events,
+                Told::Look => return Ok(()),
             };
             let gone = |event: &Event| matches!(event, Event::Deleted { key, .. } if key.as_slice() == self.key());
             if events.iter().any(gone) {
@@ -73,8 +73,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         self.session.clock().now() + self.session.chance().jitter(interval)
     }
 
-    /// The next events; or that it is time to look for oneself. Keeps the lease alive meanwhile.
-    async fn events_until(&mut self, look_at: Instant) -> Result<Woken, Failure> {
+    /// The next events; or that it is time to look for oneself.
+    async fn events_until(&mut self, look_at: Instant) -> Result<Told, Failure> {
         loop {
             let session = self.session;
             let now = session.clock().now();
@@ -86,19 +86,18 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 return Err(Unavailable::Later(reason).into());
             }
             if now >= look_at {
-                return Ok(Woken::Look);
+                return Ok(Told::Look);
             }
-            if let Err(LeaseEnded) = self.renew().await {
-                return Ok(Woken::Look);
-            }
-            let wake_at = look_at.min(self.renew_at).min(session.until());
-            match within(session.clock(), wake_at, self.watch.next()).await {
-                Some(Ok(events)) => return Ok(Woken::Events(events)),
+            let Some(watch) = &mut self.watch else {
+                self.watch = Some(session.watch(&[self.key().to_vec()]).await?);
+                return Ok(Told::Look);
+            };
+            let wake_at = look_at.min(session.until());
+            match within(session.clock(), wake_at, watch.next()).await {
+                Some(Ok(events)) => return Ok(Told::Events(events)),
                 Some(Err(ended)) => {
                     tracing::debug!(%ended, "watching anew");
-                    let keys = [self.key().to_vec()];
-                    self.watch = session.watch(&keys).await?;
-                    return Ok(Woken::Look);
+                    self.watch = None;
                 }
                 None => {}
             }
@@ -108,11 +107,13 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     fn hear(&self, event: Event) -> Result<Heard, Failure> {
         match event {
             Event::Put(entry) => {
-                let ours = entry.lease == self.lease.id && Some(entry.created) == self.place;
+                let ours = Some(entry.created) == self.place;
                 match record::decode_ticket(&entry.value) {
-                    Ok(Ticket::Refused(shortage)) if ours => Ok(Heard::Refused(shortage)),
+                    Ok(Ticket::Refused { shortage, .. }) if ours => Ok(Heard::Refused(shortage)),
                     // The first event of a ticket is that it was put, by this process.
-                    Ok(_) if ours && entry.modified != entry.created => Ok(Heard::Touched),
+                    Ok(_) if ours && entry.modified != entry.created => {
+                        Ok(Heard::Woken(entry.modified))
+                    }
                     Ok(_) => Ok(Heard::Nothing),
                     Err(error) => Err(Failure::Corrupt(Corrupt {
                         key: String::from_utf8_lossy(&entry.key).into_owned(),
@@ -130,7 +131,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
 }
 
 /// Why a wait is over.
-enum Woken {
+enum Told {
     Events(Vec<Event>),
     Look,
 }

@@ -30,7 +30,8 @@ pub enum QueuedVerb {
 }
 
 impl QueuedVerb {
-    fn as_str(self) -> &'static str {
+    /// As in keys: the verb of CNI.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "ADD",
             Self::Del => "DEL",
@@ -62,8 +63,11 @@ pub enum Key {
     /// `claim/<network>/<container id>/<ifname>`: a [`crate::claim::Claim`]. Lives until DEL, GC or
     /// release.
     Claim(Attachment),
-    /// `lock/<pool>/<range id>/<network>/<container id>/<ifname>/<verb>`: a
-    /// [`super::record::Ticket`]. Lives as long as its lease at most.
+    /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
+    /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
+    Lock(QueueId),
+    /// `queue/<pool>/<range id>/<network>/<container id>/<ifname>/<verb>`: a
+    /// [`super::record::Ticket`]. Lives until the request is decided.
     Ticket(TicketId),
 }
 
@@ -100,13 +104,14 @@ impl Keys {
             Key::Claim(attachment) => {
                 format!("{}claim/{}", self.prefix, encode_attachment(attachment))
             }
+            Key::Lock(queue) => self.of_range("lock", queue),
             Key::Ticket(TicketId {
                 queue,
                 attachment,
                 verb,
             }) => format!(
-                "{}{}/{}",
-                self.queue_prefix(queue),
+                "{}/{}/{}",
+                self.of_range("queue", queue),
                 encode_attachment(attachment),
                 verb.as_str()
             ),
@@ -135,7 +140,8 @@ impl Keys {
             ["claim", network, container, interface] => {
                 Key::Claim(decode_attachment(network, container, interface).map_err(fail)?)
             }
-            ["lock", pool, range, network, container, interface, verb] => Key::Ticket(TicketId {
+            ["lock", pool, range] => Key::Lock(decode_queue(pool, range).map_err(fail)?),
+            ["queue", pool, range, network, container, interface, verb] => Key::Ticket(TicketId {
                 queue: decode_queue(pool, range).map_err(fail)?,
                 attachment: decode_attachment(network, container, interface).map_err(fail)?,
                 verb: match *verb {
@@ -172,9 +178,14 @@ impl Keys {
         below(format!("{}claim/{network}/{container}/", self.prefix))
     }
 
+    /// All locks.
+    pub fn locks(&self) -> (Vec<u8>, Vec<u8>) {
+        below(format!("{}lock/", self.prefix))
+    }
+
     /// All tickets of all queues.
     pub fn queues(&self) -> (Vec<u8>, Vec<u8>) {
-        below(format!("{}lock/", self.prefix))
+        below(format!("{}queue/", self.prefix))
     }
 
     /// All open blocks, and all full ones.
@@ -207,7 +218,7 @@ impl Keys {
 
     /// All tickets of a queue.
     pub fn tickets(&self, queue: &QueueId) -> (Vec<u8>, Vec<u8>) {
-        below(self.queue_prefix(queue))
+        below(format!("{}/", self.of_range("queue", queue)))
     }
 
     /// The open blocks of a pool from `from` to `through`, both included.
@@ -221,10 +232,10 @@ impl Keys {
         }
     }
 
-    fn queue_prefix(&self, queue: &QueueId) -> String {
+    fn of_range(&self, what: &str, queue: &QueueId) -> String {
         let pool = encode_pool(&queue.pool);
         format!(
-            "{}lock/{pool}/{}/",
+            "{}{what}/{pool}/{}",
             self.prefix,
             encode(&queue.cidr.to_string())
         )
@@ -397,6 +408,13 @@ mod tests {
                 "/whereabouts/v1/claim/blue/c1/eth0%401",
             ),
             (
+                Key::Lock(QueueId {
+                    pool: named.clone(),
+                    cidr,
+                }),
+                "/whereabouts/v1/lock/a%2Fb%40c@192.168.2.224%2F28/192.168.2.224%2F28",
+            ),
+            (
                 Key::Ticket(TicketId {
                     queue: QueueId {
                         pool: Pool::default(),
@@ -405,7 +423,7 @@ mod tests {
                     attachment: attachment("eth0"),
                     verb: QueuedVerb::Del,
                 }),
-                "/whereabouts/v1/lock/@/192.168.2.224%2F28/blue/c1/eth0/DEL",
+                "/whereabouts/v1/queue/@/192.168.2.224%2F28/blue/c1/eth0/DEL",
             ),
         ];
         for (key, text) in cases {
@@ -430,9 +448,11 @@ mod tests {
             "/p/open/@/5/c0a80200",
             "/p/open//4/c0a80200",
             "/p/claim/a/b/",
-            "/p/lock/@/10.0.0.0%2F8/a/b/c/GET",
-            "/p/lock/@/10.0.0.1%2F8/a/b/c/ADD",
-            "/p/lock/@10.0.0.0%2F16/10.0.0.0%2F8/a/b/c/ADD",
+            "/p/queue/@/10.0.0.0%2F8/a/b/c/GET",
+            "/p/queue/@/10.0.0.1%2F8/a/b/c/ADD",
+            "/p/queue/@10.0.0.0%2F16/10.0.0.0%2F8/a/b/c/ADD",
+            "/p/lock/@/10.0.0.0%2F8/",
+            "/p/lock/@/10.0.0.1%2F8",
             "/p/open/@10.0.0.1%2F8/4/0a000000",
         ] {
             assert!(keys.decode(text.as_bytes()).is_err(), "{text}");

@@ -11,6 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
@@ -31,7 +32,7 @@ use whereabouts::session::{Failure, Session};
 use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
 use whereabouts::store::memory::MemoryStore;
 use whereabouts::store::record::{self, Ticket};
-use whereabouts::store::{Entry, Txn, Write};
+use whereabouts::store::{Entry, LeaseId, Txn, Write};
 use whereabouts::{answer, commands, limits, operation};
 
 /// Stands wherever a secret can be configured, and nowhere else.
@@ -117,6 +118,7 @@ pub fn key(data: &[u8]) {
                 assert!(slot.pool.only.is_none_or(|cidr| cidr == cidr.trunc()));
             }
             Key::Claim(attachment) => assert_attachment(&attachment),
+            Key::Lock(queue) => assert_queue(&queue),
             Key::Ticket(TicketId {
                 queue,
                 attachment,
@@ -223,6 +225,28 @@ pub fn claim(data: &[u8]) {
     assert_eq!(network.value(&key), None);
 }
 
+/// Any bytes as the value of a lock: held until its lease ends, and offered to somebody who is gone.
+pub fn lock(data: &[u8]) {
+    let ask = ask();
+    let key = Key::Lock(ask.wants[0].range.clone());
+    let held = Network::with(&key, data);
+    let offered = Network::default();
+    offered.put(&key, data, 0);
+    for network in [held, offered] {
+        assert_eq!(network.audit().locks, 1);
+        let held = block_on(commands::add(&network.session(), &ask));
+        let held = held.expect("who waits takes the lock in the end");
+        assert_eq!(held[0].address, address("10.0.0.1"));
+        network.assert_consistent(1);
+        assert_eq!(network.value(&key), None, "it is given up");
+        network.delete(&ask.attachment);
+    }
+    if let Ok(lock) = record::decode_lock(data) {
+        let written = record::encode_lock(&lock);
+        assert_eq!(record::decode_lock(&written), Ok(lock));
+    }
+}
+
 /// Any bytes as the value of a ticket: as another's place in the queue, and as a demand to serve.
 pub fn ticket(data: &[u8]) {
     let ask = ask();
@@ -230,17 +254,35 @@ pub fn ticket(data: &[u8]) {
         interface: "net9".to_owned(),
         ..ask.attachment.clone()
     };
+    let queue = ask.wants[0].range.clone();
     let key = Key::Ticket(TicketId {
-        queue: ask.wants[0].range.clone(),
+        queue: queue.clone(),
         attachment: other.clone(),
         verb: QueuedVerb::Add,
     });
+    // Nobody has the lock, so nobody looks at the queue.
     let network = Network::with(&key, data);
     let held = block_on(commands::add(&network.session(), &ask));
-    let held = held.expect("the ticket ends with its lease");
-    assert_eq!(held[0].address, address("10.0.0.1"));
+    assert_eq!(
+        held.expect("the lock is free")[0].address,
+        address("10.0.0.1")
+    );
+    assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
     network.delete(&ask.attachment);
-    assert_eq!(network.audit().tickets, 0);
+    network.delete_queued(&other, &queue);
+    network.assert_consistent(0);
+
+    // It is served with the queue, or passed over.
+    network.put(&key, data, 0);
+    network.put(&Key::Lock(queue.clone()), b"", 0);
+    let added = block_on(commands::add(&network.session(), &ask));
+    added.expect("who waits takes the lock in the end");
+    if record::decode_ticket(data).is_err() {
+        assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
+    }
+    network.delete(&ask.attachment);
+    network.delete_queued(&other, &queue);
+    network.assert_consistent(0);
 
     let Ok(ticket) = record::decode_ticket(data) else {
         return;
@@ -261,7 +303,7 @@ pub fn ticket(data: &[u8]) {
             assert_held(&held);
             serve_release(other, held);
         }
-        Ticket::Refused(_) => {}
+        Ticket::Refused { .. } => {}
     }
 }
 
@@ -492,6 +534,7 @@ fn assert_ask(ask: &Ask) {
         assert_eq!(count, 1, "{address} could be given twice: {:?}", ask.wants);
     }
     let ticket = Ticket::Take {
+        sender: 7,
         wants: ask.wants.clone(),
         owner: ask.owner.clone(),
         trace: None,
@@ -695,29 +738,33 @@ impl Network {
         }
     }
 
-    /// With one value; that of a ticket has a lease.
+    /// With one value; that of a lock has a lease.
     fn with(key: &Key, value: &[u8]) -> Self {
         let network = Self::default();
         let lease = match key {
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) => 0,
-            Key::Ticket(_) => {
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Ticket(_) => 0,
+            Key::Lock(_) => {
                 network
                     .store
-                    .with(|state| state.grant(limits::TICKET_TTL_S))
+                    .with(|state| state.grant(limits::LOCK_TTL_S))
                     .id
             }
         };
+        network.put(key, value, lease);
+        network
+    }
+
+    fn put(&self, key: &Key, value: &[u8], lease: LeaseId) {
         let put = Txn {
             writes: vec![Write::Put {
-                key: network.keys.encode(key),
+                key: self.keys.encode(key),
                 value: value.to_vec(),
                 lease,
             }],
             ..Txn::default()
         };
-        let outcome = network.store.with(|state| state.commit(&put));
+        let outcome = self.store.with(|state| state.commit(&put));
         outcome.expect("a put succeeds");
-        network
     }
 
     fn session(&self) -> Session<'_, MemoryStore, Waiting> {
@@ -737,6 +784,13 @@ impl Network {
         deleted.expect("a store in memory serves");
     }
 
+    /// Deletes the attachment, with a config that has the range of this queue.
+    fn delete_queued(&self, attachment: &Attachment, queue: &QueueId) {
+        let queues = slice::from_ref(queue);
+        let deleted = block_on(commands::del(&self.session(), attachment, queues));
+        deleted.expect("a store in memory serves");
+    }
+
     fn audit(&self) -> Audit {
         audit(&self.keys, &self.store.entries())
     }
@@ -745,7 +799,11 @@ impl Network {
     fn assert_consistent(&self, claims: usize) {
         let audit = self.audit();
         assert_eq!(audit.findings, []);
-        assert_eq!((audit.claims, audit.tickets), (claims, 0));
+        assert_eq!(
+            (audit.claims, audit.locks, audit.tickets),
+            (claims, 0, 0),
+            "claims, locks, tickets"
+        );
         assert_eq!(audit.set_bits, audit.addresses);
     }
 }

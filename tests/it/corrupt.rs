@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use whereabouts::address::{Pool, Slot};
-use whereabouts::store::keys::Key;
+use whereabouts::store::keys::{Key, QueuedVerb};
 use whereabouts::store::{Entry, Write};
 
-use crate::plugin::{Foreigner, Network, Pod, Site, TIMEOUT_S, put};
-use crate::support::poll;
+use crate::plugin::{Foreigner, Network, Pod, Site, await_in_line, lock_key, put, ticket_key};
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -63,6 +62,15 @@ impl Added {
         };
         put(&self.site, write);
     }
+}
+
+fn put_at(site: &Site, key: &Key, value: &[u8]) {
+    let write = Write::Put {
+        key: site.keys().encode(key),
+        value: value.to_vec(),
+        lease: 0,
+    };
+    put(site, write);
 }
 
 #[test]
@@ -128,57 +136,76 @@ fn an_address_whose_owners_claim_cannot_be_read_is_still_taken() {
     assert_eq!(added.site.entries(), before);
 }
 
-fn check_waited_for(value: &[u8]) {
+/// First in the queue stands a ticket that cannot be read, and two ADDs behind it.
+fn check_passed_over(value: &[u8]) {
     let site = Site::shared();
     let network = site.network(CIDR);
-    let unreadable = Foreigner::line_up_as("newer", &site, CIDR, value.to_vec());
-    let before = unreadable.entry(&site);
-    let impatient = network.clone().ipam(json!({"timeout": TIMEOUT_S}));
-    impatient.add(&Pod::new("c")).assert_error(11, &[]);
-    assert_eq!(unreadable.entry(&site), before, "{value:?}");
-    let audit = site.audit();
-    assert_eq!((audit.claims, audit.set_bits), (0, 0), "it was not passed");
-    unreadable.leave(&site);
-    assert_eq!(network.add(&Pod::new("c")).address(), "10.0.0.1/24");
-}
-
-#[test]
-fn a_ticket_that_cannot_be_read_is_waited_for_and_never_served_or_deleted() {
-    thread::scope(|scope| {
-        for value in [&b"garbage"[..], &[], &[2, 0], &[1]] {
-            scope.spawn(move || check_waited_for(value));
-        }
-    });
-}
-
-/// In line stand: one that never serves, an ADD, and the ticket that the ADD cannot read. Once the
-/// first is gone, the ADD holds the lock, serves itself, and hands the lock on.
-#[test]
-fn a_ticket_that_cannot_be_read_is_handed_the_lock_when_it_is_the_next_in_line() {
-    let site = Site::shared();
-    let network = site.network(CIDR);
-    let gate = Foreigner::line_up(&site, CIDR);
-    let mut add = network.call("ADD", &Pod::new("c")).start();
-    poll("the ADD stands in the queue", || {
-        assert!(add.is_running(), "it must not end before");
-        (site.audit().tickets == 2).then_some(())
-    });
-    let unreadable = Foreigner::line_up_as("newer", &site, CIDR, vec![2, 0]);
-    let before = unreadable.entry(&site).expect("it is there");
+    let gate = Foreigner::hold(&site, CIDR);
+    let newer = ticket_key(CIDR, QueuedVerb::Add, &Pod::new("newer"));
+    put_at(&site, &newer, value);
+    let before = site.entry(&newer).expect("it was put");
+    let mut adds = ["one", "two"].map(|name| network.call("ADD", &Pod::new(name)).start());
+    for add in &mut adds {
+        await_in_line(&site, 3, add);
+    }
     gate.leave(&site);
-    assert_eq!(add.finish().address(), "10.0.0.1/24");
-    let after = unreadable.entry(&site).expect("it was not deleted");
-    assert!(
-        after.modified > before.modified,
-        "it was touched: {after:?}"
-    );
+    let mut addresses = adds.map(|add| add.finish().address());
+    addresses.sort();
+    assert_eq!(addresses, ["10.0.0.1/24", "10.0.0.2/24"]);
+    // Its owner may be waiting, and can read it.
+    let after = site.entry(&newer).expect("it was not deleted");
+    assert!(after.modified > before.modified, "it was not woken");
     let untouched = Entry {
         modified: before.modified,
         ..after
     };
-    assert_eq!(untouched, before);
-    let audit = site.audit();
-    assert_eq!((audit.claims, audit.set_bits, audit.tickets), (1, 1, 1));
-    unreadable.leave(&site);
+    assert_eq!(untouched, before, "{value:?}");
+    // And may be gone for ever, so that nobody waits for it.
+    assert_eq!(site.entry(&lock_key(CIDR)), None, "the lock is free");
+    network.del(&Pod::new("newer")).assert_silent();
+    site.assert_at_rest(2);
+}
+
+#[test]
+fn a_ticket_that_cannot_be_read_is_passed_over_never_deleted_and_woken_at_the_end() {
+    thread::scope(|scope| {
+        for value in [&b"garbage"[..], &[], &[2, 0], &[1]] {
+            scope.spawn(move || check_passed_over(value));
+        }
+    });
+}
+
+#[test]
+fn a_ticket_that_cannot_be_read_is_in_nobodys_way_while_the_lock_is_free() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let newer = ticket_key(CIDR, QueuedVerb::Add, &Pod::new("newer"));
+    put_at(&site, &newer, &[2, 0]);
+    let before = site.entry(&newer);
+    assert_eq!(network.add(&Pod::new("c")).address(), "10.0.0.1/24");
+    network.del(&Pod::new("c")).assert_silent();
+    network.gc(Some(&[])).assert_silent();
+    assert_eq!(site.entry(&newer), before, "not even touched");
+    network.del(&Pod::new("newer")).assert_silent();
+    site.assert_at_rest(0);
+}
+
+/// What a lock says is for people: that it is there is what counts.
+#[test]
+fn a_lock_whose_value_cannot_be_read_is_a_lock() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let gate = Foreigner::hold(&site, CIDR);
+    let held = site.entry(&lock_key(CIDR)).expect("it is held");
+    let rewritten = Write::Rewrite {
+        key: held.key.clone(),
+        value: vec![2, 0],
+    };
+    put(&site, rewritten);
+    let mut add = network.call("ADD", &Pod::new("c")).start();
+    await_in_line(&site, 1, &mut add);
+    assert_eq!(site.audit().claims, 0, "it has not passed the lock");
+    gate.leave(&site);
+    assert_eq!(add.finish().address(), "10.0.0.1/24");
     site.assert_at_rest(1);
 }

@@ -183,7 +183,12 @@ fn any_claim_is_used_or_left_alone() {
 }
 
 #[test]
-fn any_ticket_is_served_or_waited_for() {
+fn any_lock_is_waited_for_or_taken_over() {
+    run(targets::lock, &files("lock"));
+}
+
+#[test]
+fn any_ticket_is_served_or_passed_over() {
     run(targets::ticket, &files("ticket"));
 }
 
@@ -194,5 +199,6 @@ fn the_seeds_of_stored_values_are_such_values() {
         record::decode_block(seed).is_ok() || record::decode_full(seed).is_ok()
     }));
     assert!(all("claim", |seed| record::decode_claim(seed).is_ok()));
+    assert!(all("lock", |seed| record::decode_lock(seed).is_ok()));
     assert!(all("ticket", |seed| record::decode_ticket(seed).is_ok()));
 }

@@ -8,6 +8,7 @@ mod delegated;
 mod fill;
 mod full;
 mod fuzz;
+mod orphans;
 mod outage;
 mod page;
 mod plugin;

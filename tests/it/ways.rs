@@ -1,94 +1,88 @@
-//! The two ways of a request, the checked commit and the queue, and that neither passes the other.
+//! The two ways of a request, the checked commit and the lock, and that neither passes the other.
 //!
 //! That an uncontended ADD takes no lease is counted in `counts`.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
 use whereabouts::address::Name;
-use whereabouts::claim::{Ask, Attachment, Owner, Want};
+use whereabouts::allocator::Demand;
+use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::commands;
+use whereabouts::queue;
 use whereabouts::session::Session;
 use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
-use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
 
-use crate::plugin::{Foreigner, Pod, Running, Site, TIMEOUT_S, range};
-use crate::support::{poll, run};
+use crate::plugin::{Foreigner, Pod, Running, Site, TIMEOUT_S, await_in_line, pods, put, range};
+use crate::support::run;
 
 const CIDR: &str = "10.0.0.0/24";
 
-/// Waits until so many tickets are there, and a process with one of them still runs.
-fn await_in_line(site: &Site, tickets: usize, process: &mut Running) {
-    poll("it stands in the queue", || {
-        assert!(process.is_running(), "it must not end before");
-        (site.audit().tickets == tickets).then_some(())
-    });
-}
-
 #[test]
-fn an_add_waits_behind_a_ticket_and_is_served_once_that_ticket_is_gone() {
+fn an_add_waits_while_another_has_the_lock_and_goes_on_when_it_is_given_up() {
     let site = Site::shared();
     let network = site.network(CIDR);
-    let foreigner = Foreigner::line_up(&site, CIDR);
+    let foreigner = Foreigner::hold(&site, CIDR);
     let mut add = network.call("ADD", &Pod::new("waiting")).start();
-    await_in_line(&site, 2, &mut add);
-    assert_eq!(site.audit().claims, 0, "it has not passed the queue");
+    await_in_line(&site, 1, &mut add);
+    assert_eq!(site.audit().claims, 0, "it has not passed the lock");
     foreigner.leave(&site);
     assert_eq!(add.finish().address(), "10.0.0.1/24");
     site.assert_at_rest(1);
 }
 
 #[test]
-fn a_del_waits_behind_a_ticket_and_is_served_once_that_ticket_is_gone() {
+fn a_del_waits_while_another_has_the_lock_and_goes_on_when_it_is_given_up() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let pod = Pod::new("leaving");
     network.add(&pod).result();
-    let foreigner = Foreigner::line_up(&site, CIDR);
+    let foreigner = Foreigner::hold(&site, CIDR);
     let mut del = network.call("DEL", &pod).start();
-    await_in_line(&site, 2, &mut del);
-    assert_eq!(site.audit().claims, 1, "it has not passed the queue");
+    await_in_line(&site, 1, &mut del);
+    assert_eq!(site.audit().claims, 1, "it has not passed the lock");
     foreigner.leave(&site);
     del.finish().assert_silent();
     site.assert_at_rest(0);
 }
 
 #[test]
-fn the_queue_of_one_range_delays_no_other() {
+fn the_lock_of_one_range_delays_no_other() {
     let site = Site::shared();
-    let _foreigner = Foreigner::line_up(&site, CIDR);
+    let _foreigner = Foreigner::hold(&site, CIDR);
     let other = site.network("10.1.0.0/24");
     assert_eq!(other.add(&Pod::new("free")).address(), "10.1.0.1/24");
     other.del(&Pod::new("free")).assert_silent();
 }
 
 #[test]
-fn a_dual_stack_add_waits_when_the_queue_of_any_of_its_ranges_is_not_empty() {
+fn a_dual_stack_add_waits_while_another_has_the_lock_of_any_of_its_ranges() {
     let site = Site::shared();
     let network = site
         .network(CIDR)
         .ipam(json!({"ipRanges": [{"range": "fd00::/64"}]}));
-    let foreigner = Foreigner::line_up(&site, "fd00::/64");
+    let foreigner = Foreigner::hold(&site, "fd00::/64");
     let mut add = network.call("ADD", &Pod::new("waiting")).start();
-    await_in_line(&site, 2, &mut add);
-    assert_eq!(site.audit().claims, 0, "it has not passed the queue");
+    await_in_line(&site, 1, &mut add);
+    assert_eq!(site.audit().claims, 0, "it has not passed the lock");
     foreigner.leave(&site);
     assert_eq!(add.finish().addresses(), ["10.0.0.1/24", "fd00::1/64"]);
 }
 
 #[test]
-fn check_and_status_do_not_wait_in_the_queue() {
+fn check_and_status_do_not_wait_for_the_lock() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let pod = Pod::new("c");
     let previous = network.add(&pod).result();
-    let _foreigner = Foreigner::line_up(&site, CIDR);
+    let _foreigner = Foreigner::hold(&site, CIDR);
     let before = site.entries();
     network.check(&pod, &previous).assert_silent();
     network.status().assert_silent();
@@ -101,20 +95,37 @@ fn check_and_status_do_not_wait_in_the_queue() {
     assert_eq!(site.entries(), before);
 }
 
-/// Takes as long as the crashed process' lease lives.
 #[test]
-fn a_process_that_is_killed_in_the_queue_delays_it_until_the_end_of_its_lease() {
+fn those_who_wait_find_out_for_themselves_that_the_holder_has_crashed() {
     let site = Site::shared();
     let network = site.network(CIDR);
-    let foreigner = Foreigner::line_up(&site, CIDR);
-    let mut killed = network.call("ADD", &Pod::new("killed")).start();
-    await_in_line(&site, 2, &mut killed);
-    let mut patient = network.call("ADD", &Pod::new("patient")).start();
-    await_in_line(&site, 3, &mut patient);
-    drop(killed);
-    foreigner.leave(&site);
-    assert_eq!(patient.finish().address(), "10.0.0.1/24");
+    let foreigner = Foreigner::hold(&site, CIDR);
+    let mut waiting: Vec<Running> = Vec::new();
+    for (before, pod) in pods(3).iter().enumerate() {
+        waiting.push(network.call("ADD", pod).start());
+        await_in_line(&site, before + 1, &mut waiting[before]);
+    }
+    foreigner.crash(&site);
+    let addresses: BTreeSet<String> = waiting
+        .into_iter()
+        .map(|add| add.finish().address())
+        .collect();
+    let lowest = ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"];
+    assert_eq!(addresses, lowest.map(str::to_owned).into());
+    site.assert_at_rest(3);
+}
+
+/// Whoever it was offered to is gone, and so is whoever offered it.
+#[test]
+fn a_lock_that_is_offered_and_that_nobody_takes_is_taken_by_who_comes_next() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    put(&site, Foreigner::lock(&site, CIDR, 0));
+    assert_eq!(network.add(&Pod::new("c")).address(), "10.0.0.1/24");
     site.assert_at_rest(1);
+    put(&site, Foreigner::lock(&site, CIDR, 0));
+    network.del(&Pod::new("c")).assert_silent();
+    site.assert_at_rest(0);
 }
 
 /// A verb that must wait ends by its deadline with code 11, and nothing is left of it.
@@ -122,7 +133,7 @@ fn check_deadline(verb: &str, pod: &Pod, site: &Site) {
     let log = tempfile::NamedTempFile::new().expect("a temporary file");
     let keys = json!({"timeout": TIMEOUT_S, "log_file": log.path(), "log_level": "debug"});
     let network = site.network(CIDR).ipam(keys);
-    let foreigner = Foreigner::line_up(site, CIDR);
+    let foreigner = Foreigner::hold(site, CIDR);
     let before = site.entries();
     // The details depend on whether it was just looking where it stands.
     let late = network.call(verb, pod).run();
@@ -155,14 +166,14 @@ fn a_del_cancels_the_waiting_add_of_its_own_attachment() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let (pod, other) = (Pod::new("cancelled"), Pod::new("other"));
-    let foreigner = Foreigner::line_up(&site, CIDR);
+    let foreigner = Foreigner::hold(&site, CIDR);
     let mut add = network.call("ADD", &pod).start();
-    await_in_line(&site, 2, &mut add);
+    await_in_line(&site, 1, &mut add);
     let mut second = network.call("ADD", &other).start();
-    await_in_line(&site, 3, &mut second);
+    await_in_line(&site, 2, &mut second);
     network.del(&pod).assert_silent();
     add.finish().assert_error(11, &["10.0.0.0/24", "is lost"]);
-    assert_eq!(site.audit().tickets, 2, "the others still wait");
+    assert_eq!(site.audit().tickets, 1, "the other still waits");
     foreigner.leave(&site);
     assert_eq!(second.finish().address(), "10.0.0.1/24");
     site.assert_at_rest(1);
@@ -173,9 +184,9 @@ fn two_processes_of_one_attachment_in_the_queue_get_the_same_address() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let pod = Pod::new("twice");
-    let foreigner = Foreigner::line_up(&site, CIDR);
+    let foreigner = Foreigner::hold(&site, CIDR);
     let mut first = network.call("ADD", &pod).start();
-    await_in_line(&site, 2, &mut first);
+    await_in_line(&site, 1, &mut first);
     let second = network.call("ADD", &pod).start();
     foreigner.leave(&site);
     assert_eq!(first.finish().address(), "10.0.0.1/24");
@@ -184,19 +195,13 @@ fn two_processes_of_one_attachment_in_the_queue_get_the_same_address() {
 }
 
 #[test]
-fn a_ticket_that_comes_between_the_read_and_the_commit_of_an_add_refuses_the_commit() {
+fn a_lock_that_is_taken_between_the_read_and_the_commit_of_an_add_refuses_the_commit() {
     let site = Site::shared();
-    let ticket = Ticket::Take {
-        wants: vec![Want::lowest(&range(CIDR))],
-        owner: Owner::default(),
-        trace: None,
-    };
     let store = site.store();
     run(async {
         let lease = store.grant(300).await.expect("it grants").id;
-        let value = record::encode_ticket(&ticket);
         let interruption = Txn {
-            writes: vec![Foreigner::ticket("hasty-one", &site, CIDR, value, lease)],
+            writes: vec![Foreigner::lock(&site, CIDR, lease)],
             ..Txn::default()
         };
         let store = Interrupted {
@@ -206,21 +211,53 @@ fn a_ticket_that_comes_between_the_read_and_the_commit_of_an_add_refuses_the_com
         let (keys, chance) = (site.keys(), Chance::new(1));
         let deadline = Duration::from_secs(TIMEOUT_S);
         let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
-        let ask = Ask {
-            attachment: Attachment {
-                network: Name::new("net").expect("a name"),
-                container: Name::new("hasty").expect("a name"),
-                interface: "eth0".to_owned(),
-            },
-            wants: vec![Want::lowest(&range(CIDR))],
-            owner: Owner::default(),
-        };
-        let late = commands::add(&session, &ask).await.expect_err("it waits");
+        let late = commands::add(&session, &ask("hasty")).await;
+        let late = late.expect_err("it waits");
         assert_eq!(late.code(), 11, "{late}");
         assert!(store.interruption.borrow().is_none(), "it came between");
     });
     let audit = site.audit();
-    assert_eq!((audit.claims, audit.set_bits, audit.tickets), (0, 0, 1));
+    assert_eq!((audit.claims, audit.set_bits, audit.tickets), (0, 0, 0));
+    assert_eq!(audit.locks, 1, "the lock is another's");
+}
+
+/// It has found the lock free, and then another was faster, behind whom its own attachment waits.
+#[test]
+fn who_loses_the_lock_waits_behind_the_ticket_of_its_own_attachment() {
+    let site = Site::shared();
+    let pod = Pod::new("twice");
+    let foreigner = Foreigner::hold(&site, CIDR);
+    let mut first = site.network(CIDR).call("ADD", &pod).start();
+    await_in_line(&site, 1, &mut first);
+    let (keys, chance, store) = (site.keys(), Chance::new(1), site.store());
+    let demand = Demand::Take(ask(&pod.container));
+    let queue = QueueId::of(&range(CIDR));
+    let deadline = Duration::from_secs(TIMEOUT_S);
+    let late = run(async {
+        let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
+        queue::line_up(&session, &demand, &queue, None).await
+    });
+    let late = late.expect_err("the lock is another's");
+    assert!(
+        late.to_string().contains("too long for the deadline"),
+        "{late}"
+    );
+    assert_eq!(site.audit().tickets, 1, "the first still waits");
+    foreigner.leave(&site);
+    assert_eq!(first.finish().address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
+}
+
+fn ask(container: &str) -> Ask {
+    Ask {
+        attachment: Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new(container).expect("a name"),
+            interface: "eth0".to_owned(),
+        },
+        wants: vec![Want::lowest(&range(CIDR))],
+        owner: Owner::default(),
+    }
 }
 
 /// etcd, in which somebody commits something just before the first commit of ours.

@@ -10,13 +10,15 @@ use tokio::time::{sleep, timeout};
 
 use super::node::Node;
 use super::{Phase, Suite};
+use whereabouts_sim::judge::LockAt;
+
 use crate::proxied::Control;
 
 /// Longest time in which all pods that are left are deleted.
 const DELETED: Duration = Duration::from_mins(2);
 
-/// Longest time that tickets may outlive their processes: a lease, a leader's change, a sweep.
-const TICKETS_GONE: Duration = Duration::from_mins(1);
+/// Longest time that locks may outlive their processes: a lease, a leader's change, a sweep.
+const LOCKS_GONE: Duration = Duration::from_mins(1);
 
 /// Longest time until the watch has told of everything.
 const TOLD: Duration = Duration::from_mins(1);
@@ -42,9 +44,14 @@ pub(super) async fn finish<T>(suite: &Suite, nodes: &[Rc<Node>], pods: impl Futu
     if suite.has_found() {
         return;
     }
-    let no_tickets = || suite.verdict().ledger().tickets().next().is_none();
-    if !becomes(TICKETS_GONE, no_tickets).await {
-        let text = format!("tickets are left {TICKETS_GONE:?} after their processes");
+    // Tickets of the dead are for GC; locks end with their leases.
+    let no_locks = || {
+        let verdict = suite.verdict();
+        let mut locks = verdict.ledger().locks().values();
+        !locks.any(LockAt::is_held)
+    };
+    if !becomes(LOCKS_GONE, no_locks).await {
+        let text = format!("locks are held {LOCKS_GONE:?} after their processes");
         return suite.verdict().accuse(8, text);
     }
     catch_up(suite).await;

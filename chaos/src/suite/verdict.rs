@@ -212,7 +212,7 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
             (Ok(Key::Ticket(id)), Event::Deleted { .. }) => {
                 tickets.insert((id.attachment, id.verb));
             }
-            (Ok(Key::Open(_) | Key::Full(_) | Key::Ticket(_)) | Err(_), _) => {}
+            (Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_), _) => {}
         }
     }
     given.retain(|attachment| !tickets.contains(&(attachment.clone(), QueuedVerb::Add)));
@@ -230,9 +230,9 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
         }
     };
     let mut maker = seen(NodeId(0), verb, Some(attachment), revision);
-    let tickets = ledger.tickets();
-    let own = tickets.filter(|ticket| ticket.id.attachment == *attachment);
-    maker.leases = own.map(|ticket| ticket.lease).collect();
+    let locks = ledger.locks().values();
+    let own = locks.filter(|lock| lock.is_held() && lock.holder.attachment == *attachment);
+    maker.leases = own.map(|lock| lock.lease).collect();
     Ok(Some(maker))
 }
 

@@ -106,7 +106,7 @@ impl Client {
         let Some(task) = self.identity.task.get() else {
             return;
         };
-        let ttl_ms = u64::try_from(limits::TICKET_TTL_S * 1_000).expect("positive");
+        let ttl_ms = u64::try_from(limits::LOCK_TTL_S * 1_000).expect("positive");
         let pause_ms = match world.chance().below(4) {
             0 => world.chance().below(1_000),
             1 => world.chance().below(3 * ttl_ms),

@@ -37,7 +37,7 @@ pub enum Choice {
     EndLease(ProcessId),
     /// The lease of a process that is gone ends: the one with this place among these.
     Expire(usize),
-    /// The foreign ticket is withdrawn in good order.
+    /// The foreigner gives up the lock in good order.
     ForeignLeaves,
     /// A commit that is still on its way arrives: the one with this place among these.
     Land(usize),
@@ -79,7 +79,7 @@ impl fmt::Display for Choice {
             Self::Kill(process) => write!(f, "P{process} FAULT killed"),
             Self::EndLease(process) => write!(f, "P{process} FAULT lease ends"),
             Self::Expire(index) => write!(f, "-- lease {index} of the dead ends"),
-            Self::ForeignLeaves => f.write_str("-- the foreign ticket leaves"),
+            Self::ForeignLeaves => f.write_str("-- the foreigner gives up the lock"),
             Self::Land(index) => write!(f, "-- late request {index} arrives"),
         }
     }

@@ -1,15 +1,14 @@
 //! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
 
 use whereabouts::store::keys::Key;
-use whereabouts::store::{
-    CommitError, Compare, LeaseId, Outcome, Txn, Unavailable, WatchEnded, Write,
-};
+use whereabouts::store::record;
+use whereabouts::store::{CommitError, LeaseId, Outcome, Txn, Unavailable, WatchEnded, Write};
 
 use super::automaton::{Automata, Place, Stand};
 use super::choice::{Arriving, Choice, ProcessId};
 use super::judge;
 use super::moment::{Late, Moment, WatchAt};
-use super::setting::Setting;
+use super::setting::{Setting, foreign_holder};
 use super::tape::{Answer, Request};
 use crate::planted::{self, Piece};
 use crate::step::Step;
@@ -58,7 +57,7 @@ impl Moment {
             Choice::Wake(process) => {
                 if self.budget.early_timers > 0 {
                     self.budget.early_timers -= 1;
-                } else if !self.lease_lost {
+                } else if !self.left_to_timers {
                     judge::slow_timer(self, process, setting)?;
                 }
                 self.answer(process, Answer::Time, setting, automata, &mut seen)?;
@@ -94,6 +93,8 @@ impl Moment {
                 self.answer(process, answer, setting, automata, &mut seen)?;
             }
             Choice::Kill(process) => {
+                // It may be the one who was to take the lock.
+                self.left_to_timers = true;
                 let request = self.strike(process, setting, automata, &mut seen);
                 self.set_late(process, request, setting);
                 self.end(process, None, setting, automata);
@@ -101,12 +102,12 @@ impl Moment {
             Choice::EndLease(process) => {
                 self.struck = Some(self.operation(process, setting));
                 self.unleased = self.struck;
-                self.lease_lost = true;
+                self.left_to_timers = true;
                 let lease = self.last_lease(process, setting);
                 self.end_lease(lease.expect("only who has a lease can lose it"));
             }
             Choice::Expire(index) => {
-                self.lease_lost = true;
+                self.left_to_timers = true;
                 let lease = self.orphans.remove(index);
                 self.end_lease(lease);
             }
@@ -396,24 +397,30 @@ impl Moment {
         }
     }
 
-    /// The owner of the foreign ticket leaves as a holder does.
+    /// The foreigner gives up the lock as a holder does.
     fn withdraw_foreign(&mut self, setting: &Setting) {
         self.foreign = false;
-        let (key, _, _) = setting.foreign.as_ref().expect("there is one");
+        let lock = setting.keys.encode(&Key::Lock(setting.queue.clone()));
         let (from, until) = setting.keys.tickets(&setting.queue);
-        let in_queue = self
+        let waiting = self
             .state
             .entries()
-            .filter(|entry| entry.key >= from && entry.key < until && entry.key != *key);
-        let next = in_queue.min_by_key(|entry| entry.created);
-        let mut txn = Txn {
-            writes: vec![Write::Delete(key.clone())],
+            .filter(|entry| entry.key >= from && entry.key < until);
+        let writes = match waiting.min_by_key(|entry| entry.created) {
+            Some(next) => vec![
+                Write::Put {
+                    key: lock,
+                    value: record::encode_lock(&foreign_holder()),
+                    lease: 0,
+                },
+                Write::Touch(next.key.clone()),
+            ],
+            None => vec![Write::Delete(lock)],
+        };
+        let txn = Txn {
+            writes,
             ..Txn::default()
         };
-        if let Some(next) = next {
-            txn.compares = vec![Compare::Created(next.key.clone(), next.created)];
-            txn.writes.push(Write::Touch(next.key.clone()));
-        }
         self.state.commit(&txn).expect("it is well formed");
     }
 }
@@ -435,7 +442,7 @@ fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
         Write::Put { key, .. } => match setting.keys.decode(key) {
             Ok(Key::Claim(of)) => of == *attachment,
             Ok(Key::Ticket(id)) => id.attachment == *attachment,
-            Ok(Key::Open(_) | Key::Full(_)) | Err(_) => false,
+            Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_)) | Err(_) => false,
         },
         Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) | Write::Ensure { .. } => false,
     })

@@ -34,14 +34,14 @@ pub struct Moment {
     /// Leases of processes that are gone, with keys bound to them or on their way.
     pub(super) orphans: Vec<LeaseId>,
     pub(super) budget: Budget,
-    /// Whether the foreign ticket is there and will be withdrawn.
+    /// Whether the foreigner has the lock and will give it up.
     pub(super) foreign: bool,
     /// The operation that a fault has struck.
     pub(super) struck: Option<usize>,
     /// The operation whose lease has ended under it.
     pub(super) unleased: Option<usize>,
-    /// Whether some ticket was lost with its lease, so that others are left to their slow timers.
-    pub(super) lease_lost: bool,
+    /// Whether somebody died, or lost its lease, who may have left others to their slow timers.
+    pub(super) left_to_timers: bool,
     /// Operations of which a request landed after the last DEL of their attachment had begun, when
     /// they were killed long since.
     pub(super) excused: BTreeSet<usize>,
@@ -112,18 +112,18 @@ impl Moment {
             read_at: None,
             granted: 0,
         });
-        let crashed = setting.foreign.iter().filter(|f| f.2 == Foreign::Crashes);
+        let crashed = setting.foreign.iter().filter(|f| f.1 == Foreign::Crashes);
         Self {
             state: setting.state.clone(),
             runs: runs.collect(),
             operations: vec![Progress::default(); setting.verbs.len()],
             late: Vec::new(),
-            orphans: crashed.map(|foreign| foreign.1).collect(),
+            orphans: crashed.map(|foreign| foreign.0).collect(),
             budget,
-            foreign: matches!(setting.foreign, Some((_, _, Foreign::Leaves))),
+            foreign: matches!(setting.foreign, Some((_, Foreign::Leaves))),
             struck: None,
             unleased: None,
-            lease_lost: false,
+            left_to_timers: false,
             excused: BTreeSet::new(),
             late_ones: BTreeSet::new(),
             steps: 0,
@@ -337,7 +337,7 @@ impl Moment {
         }
         digest
             .number(u64::from(self.budget.faults) << 8 | u64::from(self.budget.early_timers))
-            .number(u64::from(self.foreign) << 1 | u64::from(self.lease_lost))
+            .number(u64::from(self.foreign) << 1 | u64::from(self.left_to_timers))
             .number(self.struck.map_or(u64::MAX, |struck| struck as u64))
             .number(u64::from(self.unleased.is_some()));
         for excused in &self.excused {

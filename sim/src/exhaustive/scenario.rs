@@ -13,13 +13,12 @@ pub enum Act {
     Del(&'static str, &'static [&'static str]),
 }
 
-/// What becomes of a ticket that waits in the queue of the first range already, so that all others
-/// must queue too.
+/// What becomes of somebody who has the lock of the first range already, so that all others must queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// Its owner leaves in good order, at any time.
+    /// It gives up the lock in good order, at any time.
     Leaves,
-    /// Its owner is dead, and its lease ends at any time.
+    /// It is dead, and its lease ends at any time.
     Crashes,
 }
 
@@ -44,7 +43,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// What the store holds at first.
     pub held: &'static [Held],
-    /// Whether somebody else is in the queue.
+    /// Whether somebody else has the lock.
     pub foreign: Option<Foreign>,
     /// What each process does, one after the other.
     pub processes: &'static [&'static [Act]],
@@ -134,6 +133,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "ADD a || ADD b || DEL c, one address, held",
         held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
+        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -165,6 +165,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ADD a || ADD b || ADD c",
         processes: &[&[Add("a", R)], &[Add("b", R)], &[Add("c", R)]],
+        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -250,18 +251,8 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
-        name: "queue: ADD a || ADD b || ADD c, two addresses",
-        foreign: Some(Leaves),
+        name: "ADD a || ADD b || ADD c, two addresses",
         processes: &[&[Add("a", TWO)], &[Add("b", TWO)], &[Add("c", TWO)]],
-        faults: Faults::None,
-        in_tests: false,
-        ..PLAIN
-    },
-    Scenario {
-        name: "queue: ADD a || ADD b || DEL c, one address, held",
-        held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
-        foreign: Some(Leaves),
-        processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
         faults: Faults::None,
         in_tests: false,
         ..PLAIN

@@ -8,9 +8,9 @@ use std::time::Duration;
 use whereabouts::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
 use whereabouts::limits;
-use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb};
 use whereabouts::store::memory::State;
-use whereabouts::store::record::{self, Ticket};
+use whereabouts::store::record::{self, Lock};
 use whereabouts::store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
@@ -34,8 +34,8 @@ pub struct Setting {
     pub state: State,
     /// The leases each operation will be granted: so their numbers do not tell who came first.
     pub leases: Vec<Vec<LeaseId>>,
-    /// The other in the queue: its key, its lease, and what becomes of it.
-    pub foreign: Option<(Vec<u8>, LeaseId, Foreign)>,
+    /// Somebody else who has the lock of that queue at first: the lease, and what becomes of it.
+    pub foreign: Option<(LeaseId, Foreign)>,
     /// What is held at first.
     pub held: Holdings,
     /// The queue of the first range of the first operation.
@@ -70,8 +70,18 @@ impl Setting {
             .collect();
         let queue = queues_of(&verbs[0]).swap_remove(0);
         let foreign = scenario.foreign.map(|end| {
-            let (key, lease) = line_up(&mut state, &keys, &queue);
-            (key, lease, end)
+            let lease = state.grant(10).id;
+            let lock = Write::Put {
+                key: keys.encode(&Key::Lock(queue.clone())),
+                value: record::encode_lock(&foreign_holder()),
+                lease,
+            };
+            let txn = Txn {
+                writes: vec![lock],
+                ..Txn::default()
+            };
+            state.commit(&txn).expect("it is well formed");
+            (lease, end)
         });
         Self {
             keys,
@@ -237,28 +247,10 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
     held
 }
 
-/// Puts a ticket of somebody else.
-fn line_up(state: &mut State, keys: &Keys, queue: &QueueId) -> (Vec<u8>, LeaseId) {
-    let lease = state.grant(10).id;
-    let key = keys.encode(&Key::Ticket(TicketId {
-        queue: queue.clone(),
+/// Who has the lock when the foreigner has it.
+pub fn foreign_holder() -> Lock {
+    Lock {
         attachment: attachment("foreign"),
         verb: QueuedVerb::Add,
-    }));
-    let ticket = Ticket::Take {
-        wants: vec![want(&queue.cidr.to_string())],
-        owner: Owner::default(),
-        trace: None,
-    };
-    let put = Write::Put {
-        key: key.clone(),
-        value: record::encode_ticket(&ticket),
-        lease,
-    };
-    let txn = Txn {
-        writes: vec![put],
-        ..Txn::default()
-    };
-    state.commit(&txn).expect("it is well formed");
-    (key, lease)
+    }
 }

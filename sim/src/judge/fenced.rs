@@ -2,7 +2,7 @@
 
 use whereabouts::store::keys::TicketId;
 
-use super::ledger::TicketAt;
+use super::ledger::LockAt;
 use super::{Change, Ledger, Seen};
 use crate::step::Step;
 
@@ -12,37 +12,52 @@ pub(super) fn check(
     by: Option<&Seen>,
     step: Option<Step>,
 ) -> Result<(), String> {
-    // The end of a lease, and nothing else, deletes tickets by itself.
+    // The end of a lease serves nobody.
     let Some(by) = by else { return Ok(()) };
-    serves_what_it_locks(change, by)?;
+    takes_no_lock_away(ledger, change)?;
+    serves_what_it_locks(ledger, change, by)?;
     match step {
         Some(Step::Batch) => holds_a_lock(ledger, change, by),
         _ => Ok(()),
     }
 }
 
-fn serves_what_it_locks(change: &Change, by: &Seen) -> Result<(), String> {
+fn takes_no_lock_away(ledger: &Ledger, change: &Change) -> Result<(), String> {
+    for (queue, before) in &change.locks_before {
+        let Some(before) = before.as_ref().filter(|before| before.is_held()) else {
+            continue;
+        };
+        let now = ledger.locks().get(queue).filter(|now| now.is_held());
+        if let Some(now) = now.filter(|now| now.lease != before.lease) {
+            let (from, by) = (&before.holder.attachment, &now.holder.attachment);
+            return Err(format!("{by} took the lock of {queue} away from {from}"));
+        }
+    }
+    Ok(())
+}
+
+fn serves_what_it_locks(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
     let left = change.left.iter().map(|ticket| &ticket.id);
     let served = left.chain(&change.answered).find(|id| !is_own(by, id));
     let Some(served) = served else { return Ok(()) };
-    let queue = change.queues_before.get(&served.queue);
-    let first = queue.and_then(|queue| queue.first());
-    if first.is_some_and(|first| is_own(by, &first.id) && is_locked_by(by, first)) {
+    let lock = ledger.lock_before(&served.queue, change);
+    if lock.is_some_and(|lock| is_held_by(by, lock)) {
         return Ok(());
     }
     Err(format!(
-        "{:?} of {:?} served {:?}, while the lock was held by {first:?}",
+        "{:?} of {:?} served {:?}, while the lock was {lock:?}",
         by.verb, by.attachment, served.attachment
     ))
 }
 
 fn holds_a_lock(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
     let unchanged = ledger
-        .queues()
-        .filter(|(queue, _)| !change.queues_before.contains_key(queue));
-    let mut before = unchanged.chain(&change.queues_before);
-    let locks = |tickets: &[TicketAt]| tickets.first().is_some_and(|first| is_locked_by(by, first));
-    if before.any(|(_, tickets)| locks(tickets)) {
+        .locks()
+        .iter()
+        .filter(|(queue, _)| !change.locks_before.contains_key(queue));
+    let changed = change.locks_before.values().flatten();
+    let mut before = unchanged.map(|(_, lock)| lock).chain(changed);
+    if before.any(|lock| is_held_by(by, lock)) {
         return Ok(());
     }
     Err(format!(
@@ -57,6 +72,6 @@ fn is_own(by: &Seen, id: &TicketId) -> bool {
         .is_none_or(|attachment| *attachment == id.attachment)
 }
 
-fn is_locked_by(by: &Seen, first: &TicketAt) -> bool {
-    by.leases.contains(&first.lease)
+fn is_held_by(by: &Seen, lock: &LockAt) -> bool {
+    lock.is_held() && by.leases.contains(&lock.lease)
 }

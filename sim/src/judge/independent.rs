@@ -26,8 +26,8 @@ pub(super) fn check(
     let met = processes
         .iter()
         .any(|(id, other)| *id != process && at_once(other) && meets(other));
-    // A ticket may outlive its process by as long as its lease lives.
-    if met || ledger.tickets().any(|ticket| shares(&ticket.id.queue)) {
+    // A lock may outlive its process by as long as its lease lives.
+    if met || ledger.locks().keys().any(shares) {
         return Ok(());
     }
     Err(format!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use whereabouts::address::{Address, Bitmap, Interval, Pool, Slot};
 use whereabouts::claim::{Attachment, Claim, Held, QueueId};
 use whereabouts::store::keys::{Key, Keys, TicketId};
-use whereabouts::store::record;
+use whereabouts::store::record::{self, Lock, Sender, Ticket};
 use whereabouts::store::{Event, LeaseId, Revision};
 
 use crate::versions;
@@ -20,12 +20,28 @@ pub struct TicketAt {
     pub id: TicketId,
     /// The revision that gives its place.
     pub created: Revision,
-    /// Its lease.
-    pub lease: LeaseId,
+    /// Who put it; of one that cannot be read, that is not known.
+    pub sender: Option<Sender>,
     /// Whether it has been answered.
     pub is_answered: bool,
-    /// Whether it has become the oldest by the end of a lease, so that nobody has told its owner.
-    pub is_unaware: bool,
+    /// Whether its owner was woken, and nobody has had the lock since.
+    pub is_woken: bool,
+}
+
+/// A lock that is not free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockAt {
+    /// Who has it, or had it last.
+    pub holder: Lock,
+    /// The holder's lease; 0 when it is offered.
+    pub lease: LeaseId,
+}
+
+impl LockAt {
+    /// Whether somebody has it.
+    pub fn is_held(&self) -> bool {
+        self.lease != 0
+    }
 }
 
 /// What one revision changed.
@@ -47,8 +63,12 @@ pub struct Change {
     pub touched: Vec<TicketId>,
     /// Tickets that were rewritten with an answer.
     pub answered: Vec<TicketId>,
+    /// Tickets that were put in the place of another process's.
+    pub replaced: Vec<TicketId>,
     /// The queues of those tickets as they were before, oldest first.
     pub queues_before: BTreeMap<QueueId, Vec<TicketAt>>,
+    /// The locks that were written or went, as they were before.
+    pub locks_before: BTreeMap<QueueId, Option<LockAt>>,
     /// Addresses that were given while another claim held them.
     pub given_twice: Vec<(Pool, Address)>,
 }
@@ -62,6 +82,7 @@ pub struct Ledger {
     open: BTreeMap<Slot, Bitmap>,
     full: BTreeMap<Slot, Bitmap>,
     queues: BTreeMap<QueueId, Vec<TicketAt>>,
+    locks: BTreeMap<QueueId, LockAt>,
     /// The addresses of all claims, as blocks would have them.
     held: BTreeMap<Slot, Bitmap>,
     /// The bitmaps that each block had, by revision.
@@ -79,6 +100,7 @@ impl Ledger {
             open: BTreeMap::new(),
             full: BTreeMap::new(),
             queues: BTreeMap::new(),
+            locks: BTreeMap::new(),
             held: BTreeMap::new(),
             past: BTreeMap::new(),
             past_claims: BTreeMap::new(),
@@ -105,9 +127,21 @@ impl Ledger {
         self.queues.values().flatten()
     }
 
-    /// All queues, each with its tickets, oldest first.
-    pub fn queues(&self) -> impl Iterator<Item = (&QueueId, &Vec<TicketAt>)> {
-        self.queues.iter()
+    /// All locks that are not free.
+    pub fn locks(&self) -> &BTreeMap<QueueId, LockAt> {
+        &self.locks
+    }
+
+    /// The lock of a queue before `change`.
+    pub(super) fn lock_before<'l>(
+        &'l self,
+        queue: &QueueId,
+        change: &'l Change,
+    ) -> Option<&'l LockAt> {
+        match change.locks_before.get(queue) {
+            Some(before) => before.as_ref(),
+            None => self.locks.get(queue),
+        }
     }
 
     /// The tickets of a queue, oldest first.
@@ -213,6 +247,7 @@ impl Ledger {
                 (Key::Claim(attachment), event) => {
                     self.apply_claim(attachment, event, &mut change)?;
                 }
+                (Key::Lock(queue), event) => self.apply_lock(queue, event, &mut change)?,
                 (Key::Ticket(id), event) => self.apply_ticket(id, event, &mut change),
             }
         }
@@ -234,22 +269,8 @@ impl Ledger {
             let past = self.past.entry(slot.clone()).or_default();
             past.push((self.revision, now.unwrap_or_default()));
         }
-        self.tell_the_oldest(&change);
         change.left.sort_by_key(|ticket| ticket.created);
         Ok(change)
-    }
-
-    /// Whose ticket has become the oldest knows it by a touch, or because it has just been put.
-    fn tell_the_oldest(&mut self, change: &Change) {
-        for (queue, before) in &change.queues_before {
-            let Some(oldest) = self.queues.get_mut(queue).and_then(|now| now.first_mut()) else {
-                continue;
-            };
-            let waited = before.iter().skip(1).any(|ticket| ticket.id == oldest.id);
-            if waited && !change.touched.contains(&oldest.id) {
-                oldest.is_unaware = true;
-            }
-        }
     }
 
     fn apply_block(
@@ -309,6 +330,29 @@ impl Ledger {
         Ok(())
     }
 
+    fn apply_lock(
+        &mut self,
+        queue: QueueId,
+        event: &Event,
+        change: &mut Change,
+    ) -> Result<(), String> {
+        let before = self.locks.remove(&queue);
+        change
+            .locks_before
+            .entry(queue.clone())
+            .or_insert_with(|| before.clone());
+        if let Event::Put(entry) = event {
+            let holder = record::decode_lock(&entry.value).map_err(|error| error.to_string())?;
+            let lease = entry.lease;
+            if lease != 0 {
+                let waiting = self.queues.get_mut(&queue).into_iter().flatten();
+                waiting.for_each(|ticket| ticket.is_woken = false);
+            }
+            self.locks.insert(queue, LockAt { holder, lease });
+        }
+        Ok(())
+    }
+
     fn apply_ticket(&mut self, id: TicketId, event: &Event, change: &mut Change) {
         let queue = self.queues.entry(id.queue.clone()).or_default();
         change
@@ -318,25 +362,27 @@ impl Ledger {
         let index = queue.iter().position(|ticket| ticket.id == id);
         match event {
             Event::Put(entry) => {
-                let (created, lease) = (entry.created, entry.lease);
-                let value = record::decode_ticket(&versions::readable(&entry.value));
-                let is_answered = matches!(value, Ok(record::Ticket::Refused(_)));
-                let was_answered = index.is_some_and(|index| queue[index].is_answered);
+                let value = record::decode_ticket(&versions::readable(&entry.value)).ok();
+                let is_answered = matches!(value, Some(Ticket::Refused { .. }));
                 let ticket = TicketAt {
                     id: id.clone(),
-                    created,
-                    lease,
+                    created: entry.created,
+                    sender: value.as_ref().map(Ticket::sender),
                     is_answered,
-                    is_unaware: false,
+                    is_woken: index.is_some() && !is_answered,
                 };
-                match index {
-                    Some(index) => queue[index] = ticket,
+                let before =
+                    index.map(|index| std::mem::replace(&mut queue[index], ticket.clone()));
+                match &before {
+                    Some(before) => {
+                        change.touched.push(id.clone());
+                        if before.sender != ticket.sender {
+                            change.replaced.push(id.clone());
+                        }
+                    }
                     None => queue.push(ticket),
                 }
-                if index.is_some() {
-                    change.touched.push(id.clone());
-                }
-                if is_answered && !was_answered {
+                if is_answered && before.is_none_or(|before| !before.is_answered) {
                     change.answered.push(id);
                 }
             }

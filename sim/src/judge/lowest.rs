@@ -30,7 +30,12 @@ pub(super) fn check(
     if change.given.is_empty() {
         return Ok(());
     }
-    let served = in_order(asks, change, by);
+    let own = own_demand(ledger, change, by);
+    let mut orders = vec![in_order(asks, change, own)];
+    // What is given to the holder's attachment may be given to a ticket of another process.
+    if own.is_some_and(|own| tickets(change).any(|ticket| ticket == own)) {
+        orders.push(in_order(asks, change, None));
+    }
     let since = |(attachment, claim): &(Attachment, Claim)| {
         asks.met_by(attachment, claim).map(|(_, at)| *at)
     };
@@ -41,10 +46,10 @@ pub(super) fn check(
         .max()
         .unwrap_or(change.revision);
     let last = change.revision - 1;
-    if (first.min(last)..=last)
-        .rev()
-        .any(|revision| all_lowest(ledger, &served, revision))
-    {
+    if (first.min(last)..=last).rev().any(|revision| {
+        let is_lowest = |served: &Vec<Served<'_>>| all_lowest(ledger, served, revision);
+        orders.iter().any(is_lowest)
+    }) {
         return Ok(());
     }
     let given: Vec<String> = change
@@ -58,7 +63,16 @@ pub(super) fn check(
     ))
 }
 
-fn in_order<'c>(asks: &'c Asks, change: &'c Change, by: Option<&Seen>) -> Vec<Served<'c>> {
+/// Whose turn it is, and what for.
+type Turn<'c> = (&'c Attachment, QueuedVerb);
+
+/// What the maker of a change wants itself. Of a sender that was killed before its commit came: who has
+/// the lock, or what is given to no ticket.
+fn own_demand<'c>(
+    ledger: &'c Ledger,
+    change: &'c Change,
+    by: Option<&'c Seen>,
+) -> Option<Turn<'c>> {
     let own = by.and_then(|seen| {
         let verb = match seen.verb {
             Verb::Add => QueuedVerb::Add,
@@ -66,29 +80,35 @@ fn in_order<'c>(asks: &'c Asks, change: &'c Change, by: Option<&Seen>) -> Vec<Se
         };
         Some((seen.attachment.as_ref()?, verb))
     });
-    // Of a sender that was killed before its commit came: what is given to no ticket is its own.
+    let holder = change.left.first().and_then(|ticket| {
+        let lock = ledger.lock_before(&ticket.id.queue, change)?;
+        Some((&lock.holder.attachment, lock.holder.verb))
+    });
     let unqueued = |(attachment, _): &&(Attachment, Claim)| {
         let mut left = change.left.iter();
         !left.any(|ticket| ticket.id.attachment == *attachment)
     };
     let orphaned = change.given.iter().find(unqueued);
-    let own = own.or(orphaned.map(|(attachment, _)| (attachment, QueuedVerb::Add)));
-    let tickets = change
-        .left
-        .iter()
-        .map(|ticket| (&ticket.id.attachment, ticket.id.verb));
+    own.or(holder)
+        .or(orphaned.map(|(attachment, _)| (attachment, QueuedVerb::Add)))
+}
+
+/// The tickets that a change has deleted, oldest first.
+fn tickets(change: &Change) -> impl Iterator<Item = Turn<'_>> {
+    let left = change.left.iter();
+    left.map(|ticket| (&ticket.id.attachment, ticket.id.verb))
+}
+
+fn in_order<'c>(asks: &'c Asks, change: &'c Change, own: Option<Turn<'c>>) -> Vec<Served<'c>> {
     // What GC takes is of another attachment than its own, which it has not.
     let collected = change.taken.iter().filter(|_| own.is_none());
     let collected = collected.map(|(attachment, _)| (attachment, QueuedVerb::Del));
-    let has_ticket = |place: &(&Attachment, QueuedVerb)| {
-        change
-            .left
-            .iter()
-            .any(|ticket| (&ticket.id.attachment, ticket.id.verb) == *place)
-    };
-    let collected = collected.filter(|place| !has_ticket(place));
-    let order: Vec<(&Attachment, QueuedVerb)> =
-        own.into_iter().chain(collected).chain(tickets).collect();
+    let collected = collected.filter(|turn| !tickets(change).any(|ticket| ticket == *turn));
+    let order: Vec<Turn<'_>> = own
+        .into_iter()
+        .chain(collected)
+        .chain(tickets(change))
+        .collect();
     let mut served = Vec::new();
     for (index, place) in order.iter().enumerate() {
         if order[..index].contains(place) {

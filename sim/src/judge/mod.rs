@@ -29,7 +29,7 @@ use whereabouts::store::{Event, LeaseId, Revision};
 use crate::process::{NodeId, ProcessId};
 use crate::step::{Step, Verb};
 use asks::Asks;
-pub use ledger::{Change, Ledger};
+pub use ledger::{Change, Ledger, LockAt};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,10 @@ pub(super) fn check(ledger: &Ledger) -> Result<(), String> {
     if let Some(ticket) = ledger.tickets().next() {
         return Err(format!("a ticket of {} is left", ticket.id.attachment));
     }
+    if let Some((queue, lock)) = ledger.locks().first_key_value() {
+        let holder = &lock.holder.attachment;
+        return Err(format!("the lock of {queue}, which {holder} had, is left"));
+    }
     match ledger.set_bits() {
         0 => Ok(()),
         bits => Err(format!(

@@ -1,51 +1,101 @@
-//! Promise 10, progress: nobody passes a queue, and whoever deletes the oldest ticket by a commit wakes
-//! the next. That everything ends in time is seen where processes end.
+//! Promise 10, progress: nobody passes a lock or takes another's place, nobody waits where there is no
+//! lock, and whoever gives up a lock, or a place that may have been offered it, wakes one who waits. That
+//! everything ends in time is seen where processes end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::claim::Claim;
+use whereabouts::claim::{Claim, QueueId};
 
-use super::ledger::TicketAt;
+use super::ledger::LockAt;
 use super::{Change, Ledger, Seen};
 use crate::process::ProcessId;
 
 pub(super) fn check(ledger: &Ledger, change: &Change, by: Option<&Seen>) -> Result<(), String> {
+    if let Some(replaced) = change.replaced.first() {
+        let attachment = &replaced.attachment;
+        return Err(format!(
+            "a ticket of {attachment} took the place of another"
+        ));
+    }
     // The end of a lease wakes nobody.
     let Some(by) = by else { return Ok(()) };
-    wakes_the_next(ledger, change)?;
+    waits_for_somebody(ledger, change)?;
+    wakes_the_next(ledger, change, by)?;
     passes_nobody(ledger, change, by)
 }
 
-/// The lease of a ticket ends under a process only if something has struck that.
+/// The lease of a lock ends under its holder only if something has struck that.
 pub(super) fn keeps_its_lease(
     processes: &BTreeMap<ProcessId, Seen>,
     change: &Change,
 ) -> Result<(), String> {
-    for ticket in &change.left {
-        let is_owner = |seen: &&Seen| seen.leases.contains(&ticket.lease);
-        let owner = processes.values().find(is_owner);
-        if owner.is_some_and(|owner| owner.ended.is_none() && !owner.is_struck) {
-            let (attachment, queue) = (&ticket.id.attachment, &ticket.id.queue);
+    for (queue, before) in &change.locks_before {
+        let Some(before) = before else { continue };
+        let is_holder = |seen: &&Seen| seen.leases.contains(&before.lease);
+        let holder = processes.values().find(is_holder);
+        if holder.is_some_and(|holder| holder.ended.is_none() && !holder.is_struck) {
+            let attachment = &before.holder.attachment;
             return Err(format!(
-                "{attachment} let the lease of its ticket for {queue} end"
+                "{attachment} let the lease of its lock of {queue} end"
             ));
         }
     }
     Ok(())
 }
 
-fn wakes_the_next(ledger: &Ledger, change: &Change) -> Result<(), String> {
+/// Whoever puts a ticket leaves it to somebody who has the lock, or to whom it is offered.
+fn waits_for_somebody(ledger: &Ledger, change: &Change) -> Result<(), String> {
     for (queue, before) in &change.queues_before {
-        // Who became the oldest by the end of a lease cannot know it: the next one's timer must do.
-        let aware = before.first().filter(|oldest| !oldest.is_unaware);
-        let oldest_left = aware.filter(|oldest| change.left.contains(oldest));
-        let next = ledger.queue(queue).first();
-        if let (Some(oldest), Some(next)) = (oldest_left, next)
-            && !change.touched.contains(&next.id)
+        let is_new = |id| !before.iter().any(|ticket| ticket.id == id);
+        let newcomer = ledger
+            .queue(queue)
+            .iter()
+            .find(|ticket| is_new(ticket.id.clone()));
+        if let Some(newcomer) = newcomer
+            && ledger.lock_before(queue, change).is_none()
         {
-            let (gone, left) = (&oldest.id.attachment, &next.id.attachment);
+            let attachment = &newcomer.id.attachment;
             return Err(format!(
-                "{gone} left the queue of {queue}, and did not wake {left}"
+                "{attachment} waits for the lock of {queue}, which is free"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
+    let queues: BTreeSet<&QueueId> = change
+        .queues_before
+        .keys()
+        .chain(change.locks_before.keys())
+        .collect();
+    for queue in queues {
+        let lock = ledger.locks().get(queue);
+        if lock.is_some_and(LockAt::is_held) {
+            continue;
+        }
+        let waiting = ledger.queue(queue);
+        if waiting.is_empty() && lock.is_some() {
+            return Err(format!("the lock of {queue} is offered to nobody"));
+        }
+        let was_held = ledger
+            .lock_before(queue, change)
+            .is_some_and(LockAt::is_held);
+        let leaves = change
+            .left
+            .iter()
+            .any(|ticket| ticket.id.queue == *queue && ticket.is_woken);
+        let is_woken = waiting
+            .iter()
+            .any(|ticket| change.touched.contains(&ticket.id));
+        if let Some(next) = waiting.first()
+            && (was_held || leaves)
+            && !is_woken
+        {
+            let (waits, gone) = (&next.id.attachment, &by.attachment);
+            return Err(format!(
+                "a {} of {gone:?} left the lock of {queue} to nobody, and did not wake {waits}",
+                by.verb
             ));
         }
     }
@@ -53,18 +103,22 @@ fn wakes_the_next(ledger: &Ledger, change: &Change) -> Result<(), String> {
 }
 
 fn passes_nobody(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
-    let is_own = |ticket: &TicketAt| by.leases.contains(&ticket.lease);
-    if change.left.iter().any(is_own) || ledger.tickets().any(is_own) {
+    let locks = ledger.locks().values();
+    let before = change.locks_before.values().flatten();
+    if locks
+        .chain(before)
+        .any(|lock| by.leases.contains(&lock.lease))
+    {
         return Ok(());
     }
     let claims = change.given.iter().chain(&change.taken);
     let ranges =
         claims.flat_map(|(_, claim): &(_, Claim)| claim.held.iter().map(|held| &held.range));
     for range in ranges {
-        if let Some(first) = ledger.queue(range).first() {
-            let (verb, waits) = (by.verb, &first.id.attachment);
+        if let Some(lock) = ledger.lock_before(range, change) {
+            let (verb, holder) = (by.verb, &lock.holder.attachment);
             return Err(format!(
-                "a {verb} passed the queue of {range}, in which {waits} waits"
+                "a {verb} passed the lock of {range}, which {holder} has or had last"
             ));
         }
     }

@@ -46,14 +46,16 @@ bugs! {
     AbsentBlockHalfChecked,
     /// Commits do not check that there is no claim.
     ClaimUnchecked,
-    /// An optimistic commit does not check that nobody waits.
-    QueueUnchecked,
-    /// A holder does not check that it still has its ticket.
+    /// An optimistic commit does not check that nobody has the lock.
+    LockUnchecked,
+    /// A holder does not check that it still has the lock.
     HolderUnfenced,
+    /// A ticket is put without a check that somebody has the lock who will see it.
+    JoinUnchecked,
     /// A ticket is put over an existing one.
     TicketOverwritten,
-    /// A ticket is put over an existing one, and a holder's fence compares its creation alone.
-    FenceOfPlaceAlone,
+    /// A lock is put over an existing one.
+    LockOverwritten,
     /// A served ticket is not checked, so a cancelled one is served all the same.
     CancelledTicketServed,
     /// A served ticket must only exist, so one that was made anew with other wants is served as the
@@ -61,11 +63,11 @@ bugs! {
     RemadeTicketServed,
     /// Tickets are served in another order than they came.
     ServedOutOfOrder,
-    /// Whoever deletes the oldest ticket does not touch the next.
+    /// Whoever gives up the lock, or a place that may have been offered it, wakes nobody.
     NextNotTouched,
-    /// A holder leaves without checking that it is alone.
+    /// A holder leaves without checking that nobody waits.
     LeavesWithoutLooking,
-    /// The lease of a ticket is not kept alive.
+    /// The lease of a lock is not kept alive.
     LeaseNotKeptAlive,
     /// What a decision needs further is read at a later revision.
     ReadMoreLater,
@@ -93,8 +95,10 @@ bugs! {
     GcOfOtherNodes,
     /// GC takes an absent list for an empty one.
     GcWithoutList,
-    /// DEL leaves its attachment's ticket in the queue.
+    /// DEL leaves its attachment's tickets in the queue.
     DelLeavesTicket,
+    /// GC leaves tickets in the queue.
+    GcLeavesTicket,
     /// DEL answers success when etcd is not available.
     DelSwallowsFailure,
     /// A range ends one address too late.
@@ -114,6 +118,8 @@ bugs! {
 pub enum Home {
     /// In histories of this shape; those of others are passed over.
     Shape(Shape),
+    /// In histories with an etcd that is far away.
+    FarAway,
     /// In this world of the exhaustive mode.
     World(&'static str),
 }
@@ -124,6 +130,7 @@ impl Bug {
         match self {
             Self::AbsentBlockHalfChecked => Some(Home::Shape(Shape::Burst)),
             Self::ReadMoreLater => Some(Home::Shape(Shape::Scattered)),
+            Self::LeaseNotKeptAlive => Some(Home::FarAway),
             Self::RemadeTicketServed => Some(Home::World(
                 "queue, impatient: ADD a, ADD a of two ranges || ADD b",
             )),
@@ -147,9 +154,13 @@ pub struct Found {
 pub fn first_found(bug: Bug, most: u64) -> Option<Found> {
     let suits = |knobs: &Knobs| match bug.home() {
         Some(Home::Shape(shape)) => knobs.shape == shape,
-        Some(Home::World(_)) | None => true,
+        Some(Home::FarAway | Home::World(_)) | None => true,
     };
-    let seeds = (0..).map(|seed| (seed, knobs_of(seed)));
+    let drawn = |seed| match bug.home() {
+        Some(Home::FarAway) => knobs_of(seed).far_away(),
+        Some(Home::Shape(_) | Home::World(_)) | None => knobs_of(seed),
+    };
+    let seeds = (0..).map(|seed| (seed, drawn(seed)));
     let suited = seeds.filter(|(_, knobs)| suits(knobs));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     (1..)

@@ -11,7 +11,7 @@ use whereabouts::store::{
 
 use super::Bug;
 use crate::process::NodeId;
-use crate::step::{Step, is_block, is_claim, is_ticket};
+use crate::step::{Step, is_block, is_claim, is_lock, is_ticket};
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]
@@ -34,9 +34,10 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
 pub fn twist_view(bug: Option<Bug>, collects_on: Option<NodeId>, view: &mut View) {
     for answer in &mut view.answers {
         match (bug, collects_on) {
-            (Some(Bug::ServedOutOfOrder), _) if answer.len() > 2 && is_ticket(&answer[0].key) => {
-                answer[1..].reverse();
+            (Some(Bug::ServedOutOfOrder), _) if answer.len() > 1 && is_ticket(&answer[0].key) => {
+                answer.reverse();
             }
+            (Some(Bug::GcLeavesTicket), Some(_)) => answer.retain(|entry| !is_ticket(&entry.key)),
             (Some(Bug::GcOfOtherNodes), Some(node)) => {
                 for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
                     let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
@@ -88,6 +89,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         twisted.compares.retain(|compare| !unwanted(compare));
     };
     let of_block = |compare: &Compare| key_of(compare).is_some_and(is_block);
+    let checks_lock = |compare: &Compare| key_of(compare).is_some_and(is_lock);
     let own = |key: &[u8]| is_own(keys, of, key);
     match (bug, step) {
         (Some(Bug::BlockUnchecked), _) => drop_compares(&of_block),
@@ -97,17 +99,17 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         (Some(Bug::ClaimUnchecked), _) => {
             drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_claim(key)));
         }
-        (Some(Bug::QueueUnchecked), Step::Commit)
-        | (Some(Bug::LeavesWithoutLooking), Step::Leave) => {
+        (Some(Bug::LockUnchecked), Step::Commit)
+        | (Some(Bug::LockOverwritten), Step::Acquire)
+        | (Some(Bug::HolderUnfenced), Step::Batch)
+        | (Some(Bug::JoinUnchecked), Step::Join) => drop_compares(&checks_lock),
+        (Some(Bug::LeavesWithoutLooking), Step::GiveUp) => {
             drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
-        }
-        (Some(Bug::HolderUnfenced), Step::Batch) => {
-            drop_compares(&|compare| matches!(compare, Compare::Modified(key, _) if own(key)));
         }
         (Some(Bug::CancelledTicketServed), Step::Batch) => drop_compares(
             &|compare| matches!(compare, Compare::Modified(key, _) if is_ticket(key) && !own(key)),
         ),
-        (Some(Bug::TicketOverwritten | Bug::FenceOfPlaceAlone), Step::Join) => {
+        (Some(Bug::TicketOverwritten), Step::Join) => {
             drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)));
         }
         (Some(Bug::ReleaseUnguarded), Step::Commit | Step::Batch) if deletes_claims(txn) => {
@@ -120,7 +122,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
             twisted.compares.clear();
             twisted.then.clone_from(&txn.otherwise);
         }
-        (Some(Bug::NextNotTouched), Step::Leave | Step::Batch) => {
+        (Some(Bug::NextNotTouched), Step::Leave | Step::GiveUp) => {
             twisted
                 .writes
                 .retain(|write| !matches!(write, Write::Touch(_)));
@@ -183,14 +185,10 @@ pub fn twist_arrival(
         return;
     }
     for compare in &mut txn.compares {
-        let Compare::Modified(key, revision) = &*compare else {
+        let Compare::Modified(key, _) = &*compare else {
             continue;
         };
         let found = match bug {
-            Some(Bug::FenceOfPlaceAlone) if is_own(keys, of, key) => {
-                entry_at(state, key, At::Revision(*revision))
-                    .map(|was| Compare::Created(was.key, was.created))
-            }
             Some(Bug::RemadeTicketServed) if is_ticket(key) && !is_own(keys, of, key) => {
                 entry_at(state, key, At::Now).map(|now| Compare::Modified(now.key, now.modified))
             }

@@ -1,4 +1,4 @@
-//! `backup` and `restore`: all keys but tickets, in a file.
+//! `backup` and `restore`: all keys but locks and tickets, in a file.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
@@ -10,7 +10,7 @@ use whereabouts::backup::{Header, Reader, Writer};
 use whereabouts::limits;
 use whereabouts::listing::Pages;
 use whereabouts::store::keys::Key;
-use whereabouts::store::{At, Compare, Outcome, Store, Txn, Write};
+use whereabouts::store::{At, Compare, Outcome, Revision, Store, Txn, Write};
 
 use crate::Ending;
 use crate::connection::{Connection, EtcdOptions};
@@ -25,21 +25,40 @@ pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<
     let opened = created.map_err(fail)?;
     let written = write(&connection, &opened);
     let synced = written.and_then(|told| opened.sync_all().map_err(fail).map(|()| told));
-    let (entries, tickets, revision) = synced.inspect_err(|_| {
+    let written = synced.inspect_err(|_| {
         // Half a backup is none.
         let _ = fs::remove_file(file);
     })?;
-    let value = json!({"entries": entries, "tickets_left_out": tickets, "revision": revision});
+    let Written {
+        entries,
+        locks,
+        tickets,
+        revision,
+    } = written;
+    let value = json!({
+        "entries": entries,
+        "locks_left_out": locks,
+        "tickets_left_out": tickets,
+        "revision": revision,
+    });
     output.print(&value, || {
         format!(
-            "{entries} entries of revision {revision} are in {}; {tickets} tickets were left out\n",
+            "{entries} entries of revision {revision} are in {}; {locks} locks and {tickets} tickets were left out\n",
             file.display()
         )
     });
     Ok(Ending::AsItShould)
 }
 
-fn write(connection: &Connection, file: &File) -> Result<(u64, u64, i64), String> {
+/// What a backup has, and what it has not.
+struct Written {
+    entries: u64,
+    locks: u64,
+    tickets: u64,
+    revision: Revision,
+}
+
+fn write(connection: &Connection, file: &File) -> Result<Written, String> {
     let keys = &connection.keys;
     let told = |error: std::io::Error| error.to_string();
     let mut pages = Pages::new(keys.everything(), At::Now);
@@ -51,23 +70,29 @@ fn write(connection: &Connection, file: &File) -> Result<(u64, u64, i64), String
         revision,
     };
     let mut writer = Writer::new(BufWriter::new(file), &header).map_err(told)?;
-    let mut tickets = 0;
+    let (mut locks, mut tickets) = (0, 0);
     while let Some(entries) = page {
         for entry in &entries {
-            if matches!(keys.decode(&entry.key), Ok(Key::Ticket(_))) {
-                tickets += 1;
-                continue;
+            match keys.decode(&entry.key) {
+                Ok(Key::Lock(_)) => locks += 1,
+                Ok(Key::Ticket(_)) => tickets += 1,
+                Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_)) | Err(_) => {
+                    let rest = keys.below_prefix(&entry.key);
+                    let rest = rest.expect("it was read below the prefix");
+                    writer.add(rest, &entry.value).map_err(told)?;
+                }
             }
-            let rest = keys
-                .below_prefix(&entry.key)
-                .expect("it was read below the prefix");
-            writer.add(rest, &entry.value).map_err(told)?;
         }
         progress.add(entries.len());
         page = connection.ask(pages.next(&connection.store))?;
     }
     let entries = writer.finish().map_err(told)?;
-    Ok((entries, tickets, revision))
+    Ok(Written {
+        entries,
+        locks,
+        tickets,
+        revision,
+    })
 }
 
 /// What is to be restored, and over what.

@@ -97,6 +97,7 @@ fn text(audit: &Audit, repairs: &[Repair]) -> String {
         ("addresses", audit.addresses),
         ("blocks", audit.blocks),
         ("set bits", audit.set_bits),
+        ("locks", audit.locks),
         ("tickets", audit.tickets),
         ("findings", audit.findings.len()),
     ];
@@ -121,6 +122,7 @@ fn value(audit: &Audit, repairs: &[Repair]) -> Value {
         "addresses": audit.addresses,
         "blocks": audit.blocks,
         "set_bits": audit.set_bits,
+        "locks": audit.locks,
         "tickets": audit.tickets,
         "findings": findings,
         "repairs": repairs,

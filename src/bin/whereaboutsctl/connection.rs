@@ -1,6 +1,7 @@
 //! How the tool reaches etcd: options named after the keys of a config, and the plugin's own store.
 
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        let chance = Chance::new(u64::from(std::process::id()));
+        // Two tools, on two nodes perhaps, must not take each other's tickets for their own.
+        let chance = Chance::new(RandomState::new().build_hasher().finish());
         Ok(Self {
             runtime,
             store: EtcdStore::new(&access, &chance),

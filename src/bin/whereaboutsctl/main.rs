@@ -124,9 +124,10 @@ enum Command {
     },
     /// Show who holds the lock of a busy range, and who waits for it.
     ///
-    /// The first ticket of a range holds its lock. A ticket does not say when it was put: SINCE ABOUT is
-    /// the age of the last claim made before it (`<`: it is younger) or of the first after it (`>`).
-    /// LEASE LEFT falls to 0 when the owner of a ticket has died; then the ticket goes.
+    /// A lock is held, or offered to those who wait until one of them takes it. LEASE LEFT falls to 0
+    /// when its holder has died; then another takes the lock. A ticket stays until its request is served
+    /// or taken back, also when its process has died. Neither says when it was written: SINCE ABOUT is
+    /// the age of the last claim made before that (`<`: it is younger) or of the first after it (`>`).
     Queue {
         #[command(flatten)]
         etcd: EtcdOptions,
@@ -184,7 +185,6 @@ enum Command {
     ///   is both open and full         one block is made of both, of the claims' bits
     ///   is open without a free bit    the block is moved to full
     ///   is full, the next is missing  the next block is made, empty
-    ///   a ticket has no lease         the ticket is deleted, the next one in line woken
     ///   is held by two                nothing: `release` one of them, then --repair at once, as the
     ///                                 other's address is marked as free until then
     ///   cannot be read                nothing: a newer version may know it
@@ -227,7 +227,7 @@ enum Command {
     },
     /// Write all that is stored, as it is at one revision, to a new file.
     ///
-    /// Tickets are left out: they live by leases. The file has a checksum, and no secret but what claims
+    /// Locks and tickets are left out: they are of processes that run now. The file has a checksum, and no secret but what claims
     /// say of pods.
     Backup {
         #[command(flatten)]

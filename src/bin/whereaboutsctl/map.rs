@@ -67,7 +67,9 @@ fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, 
                     let full = Bitmap::full(slot.block.family());
                     (slot, full)
                 }),
-                Key::Claim(_) | Key::Ticket(_) => return Err(unusable(&"it is no block")),
+                Key::Claim(_) | Key::Lock(_) | Key::Ticket(_) => {
+                    return Err(unusable(&"it is no block"));
+                }
             };
             let (slot, bitmap) = read.map_err(|error| unusable(&error))?;
             blocks.insert(slot.block, bitmap);

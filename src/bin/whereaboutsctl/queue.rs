@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use whereabouts::claim::QueueId;
+use whereabouts::claim::{Attachment, QueueId};
 use whereabouts::store::etcd::LeaseLife;
 use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
-use whereabouts::store::record::{self, Ticket};
+use whereabouts::store::record::{self, Lock, RecordError, Ticket};
 use whereabouts::store::{At, Entry, Revision};
 
 use crate::Ending;
@@ -17,18 +17,48 @@ use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Output, age, moment, table};
 use crate::shown::{Shown, pool, short};
 
-/// A ticket, as far as it can be read.
-struct Standing {
-    id: TicketId,
-    created: Revision,
-    /// Whether its holder has answered that it cannot be served.
-    refused: bool,
-    life: Option<LeaseLife>,
-    /// The time of the last claim that was made before it, and of the first after it.
-    since: (Option<Duration>, Option<Duration>),
+/// A range whose lock is not free, or for which somebody waits.
+#[derive(Default)]
+struct Busy {
+    lock: Option<Locked>,
+    /// The oldest first.
+    waiting: Vec<Waiting>,
 }
 
-/// Shows all tickets, or those of the range with this CIDR.
+/// A lock.
+struct Locked {
+    /// When it was last written.
+    revision: Revision,
+    since: Since,
+    by: By,
+}
+
+enum By {
+    /// It is offered to those who wait, and nobody has taken it yet.
+    Nobody,
+    /// Somebody, as far as that can be read, for as long as the lease lives.
+    Holder(Option<Lock>, Option<LeaseLife>),
+}
+
+/// A ticket, as far as it can be read.
+struct Waiting {
+    id: TicketId,
+    created: Revision,
+    since: Since,
+    /// Whether a holder has answered that it cannot be served.
+    refused: bool,
+}
+
+/// The time of the last claim that was made before something, and of the first after it.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    before: Option<Duration>,
+    after: Option<Duration>,
+}
+
+type Queues = BTreeMap<QueueId, Busy>;
+
+/// Shows all locks and tickets, or those of the range with this CIDR.
 pub(crate) fn queue(
     etcd: &EtcdOptions,
     range: Option<IpNet>,
@@ -42,9 +72,7 @@ pub(crate) fn queue(
     }
     let values: Vec<Value> = queues.iter().map(value).collect();
     output.print(&Value::Array(values), || {
-        let rows = queues
-            .iter()
-            .flat_map(|(range, tickets)| rows(range, tickets));
+        let rows = queues.iter().flat_map(|(range, busy)| rows(range, busy));
         let rows: Vec<Vec<String>> = rows.collect();
         let headers = [
             "RANGE",
@@ -60,7 +88,7 @@ pub(crate) fn queue(
         ];
         table(&headers, &rows)
     });
-    if queues.is_empty() {
+    if queues.values().all(|busy| busy.waiting.is_empty()) {
         eprintln!("Nobody waits.");
     }
     warn_of(&unreadable);
@@ -71,59 +99,90 @@ pub(crate) fn queue(
     })
 }
 
-type Queues = BTreeMap<QueueId, Vec<Standing>>;
-
+/// Reads locks and tickets at one revision.
 fn read(
     connection: &Connection,
     range: Option<IpNet>,
     unreadable: &mut Vec<String>,
 ) -> Result<(Queues, Revision), String> {
     let mut entries: Vec<Entry> = Vec::new();
-    let revision = connection.each_page(connection.keys.queues(), At::Now, |page| {
+    let mut take = |page: &[Entry]| {
         entries.extend_from_slice(page);
         Ok(())
-    })?;
+    };
+    let revision = connection.each_page(connection.keys.locks(), At::Now, &mut take)?;
+    let queues = connection.keys.queues();
+    connection.each_page(queues, At::Revision(revision), &mut take)?;
     let mut queues = Queues::new();
     for entry in entries {
-        let id = match connection.keys.decode(&entry.key) {
-            Ok(Key::Ticket(id)) => id,
-            Ok(_) => continue,
+        let key = match connection.keys.decode(&entry.key) {
+            Ok(key) => key,
             Err(error) => {
                 unreadable.push(error.to_string());
                 continue;
             }
         };
-        if range.is_some_and(|range| range.trunc() != id.queue.cidr) {
+        let queue = match &key {
+            Key::Lock(queue) | Key::Ticket(TicketId { queue, .. }) => queue.clone(),
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) => continue,
+        };
+        if range.is_some_and(|range| range.trunc() != queue.cidr) {
             continue;
         }
-        let refused = match record::decode_ticket(&entry.value) {
-            Ok(ticket) => matches!(ticket, Ticket::Refused(_)),
-            Err(error) => {
-                let key = String::from_utf8_lossy(&entry.key);
-                unreadable.push(format!("the value of {key} cannot be used: {error}"));
-                false
-            }
-        };
-        let life = match entry.lease {
-            0 => None,
-            lease => connection.ask(connection.store.life_of(lease))?,
-        };
-        queues.entry(id.queue.clone()).or_default().push(Standing {
-            id,
-            created: entry.created,
-            refused,
-            life,
-            since: (None, None),
-        });
+        let busy = queues.entry(queue).or_default();
+        match key {
+            Key::Lock(_) => busy.lock = Some(locked(connection, &entry, unreadable)?),
+            Key::Ticket(id) => busy.waiting.push(waiting(id, &entry, unreadable)),
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) => {}
+        }
     }
-    for tickets in queues.values_mut() {
-        tickets.sort_by_key(|ticket| ticket.created);
+    for busy in queues.values_mut() {
+        busy.waiting.sort_by_key(|ticket| ticket.created);
     }
     Ok((queues, revision))
 }
 
-/// etcd keeps no times, and a ticket has none. Claims have, by the clocks of their nodes: those made
-/// just before and just after a ticket tell about when it was put.
+fn locked(
+    connection: &Connection,
+    entry: &Entry,
+    unreadable: &mut Vec<String>,
+) -> Result<Locked, String> {
+    let lock = readable(entry, record::decode_lock, unreadable);
+    let by = match entry.lease {
+        0 => By::Nobody,
+        lease => By::Holder(lock, connection.ask(connection.store.life_of(lease))?),
+    };
+    Ok(Locked {
+        revision: entry.modified,
+        since: Since::default(),
+        by,
+    })
+}
+
+fn waiting(id: TicketId, entry: &Entry, unreadable: &mut Vec<String>) -> Waiting {
+    let ticket = readable(entry, record::decode_ticket, unreadable);
+    Waiting {
+        id,
+        created: entry.created,
+        since: Since::default(),
+        refused: matches!(ticket, Some(Ticket::Refused { .. })),
+    }
+}
+
+fn readable<T>(
+    entry: &Entry,
+    decode: impl Fn(&[u8]) -> Result<T, RecordError>,
+    unreadable: &mut Vec<String>,
+) -> Option<T> {
+    let fail = |error| {
+        let key = String::from_utf8_lossy(&entry.key);
+        unreadable.push(format!("the value of {key} cannot be used: {error}"));
+    };
+    decode(&entry.value).map_err(fail).ok()
+}
+
+/// etcd keeps no times, and neither locks nor tickets have one. Claims have, by the clocks of their
+/// nodes: those made just before and just after a ticket tell about when it was put.
 fn date(connection: &Connection, queues: &mut Queues, revision: Revision) -> Result<(), String> {
     let mut made: Vec<(Revision, Duration)> = Vec::new();
     connection.each_page(
@@ -139,80 +198,139 @@ fn date(connection: &Connection, queues: &mut Queues, revision: Revision) -> Res
         },
     )?;
     made.sort_unstable();
-    for ticket in queues.values_mut().flatten() {
-        let next = made.partition_point(|(created, _)| *created < ticket.created);
-        let before = next.checked_sub(1).and_then(|last| made.get(last));
-        let time = |found: Option<&(Revision, Duration)>| found.map(|(_, time)| *time);
-        ticket.since = (time(before), time(made.get(next)));
+    for busy in queues.values_mut() {
+        for ticket in &mut busy.waiting {
+            ticket.since = Since::of(ticket.created, &made);
+        }
+        if let Some(lock) = &mut busy.lock {
+            lock.since = Since::of(lock.revision, &made);
+        }
     }
     Ok(())
 }
 
-fn place(number: usize) -> String {
-    match number {
-        0 => "holder".to_owned(),
-        waiting => waiting.to_string(),
+impl Since {
+    /// Of what was written at `revision`; `made` is in order.
+    fn of(revision: Revision, made: &[(Revision, Duration)]) -> Self {
+        let next = made.partition_point(|(created, _)| *created < revision);
+        let before = next.checked_sub(1).and_then(|last| made.get(last));
+        let time = |found: Option<&(Revision, Duration)>| found.map(|(_, time)| *time);
+        Self {
+            before: time(before),
+            after: time(made.get(next)),
+        }
     }
-}
 
-fn verb(ticket: &Standing) -> &'static str {
-    match (ticket.id.verb, ticket.refused) {
-        (QueuedVerb::Add, false) => "ADD",
-        (QueuedVerb::Add, true) => "ADD (refused)",
-        (QueuedVerb::Del, _) => "DEL",
-    }
-}
-
-fn rows(range: &QueueId, tickets: &[Standing]) -> Vec<Vec<String>> {
-    let rows = tickets.iter().enumerate().map(|(number, ticket)| {
-        let attachment = &ticket.id.attachment;
-        let since = match ticket.since {
+    fn text(self) -> String {
+        match (self.before, self.after) {
             (Some(before), _) => format!("< {}", age(before)),
             (None, Some(after)) => format!("> {}", age(after)),
-            (None, None) => "-".to_owned(),
-        };
-        let left = ticket.life.map_or_else(
-            || "ended".to_owned(),
-            |life| format!("{} of {} s", life.left.as_secs(), life.granted.as_secs()),
-        );
-        vec![
-            range.cidr.to_string(),
-            range.pool.to_string(),
-            place(number),
-            verb(ticket).to_owned(),
-            attachment.network.to_string(),
-            short(attachment.container.as_str()),
-            attachment.interface.clone(),
-            since,
-            left,
-            ticket.created.to_string(),
-        ]
-    });
-    rows.collect()
+            (None, None) => unknown(),
+        }
+    }
 }
 
-fn value((range, tickets): (&QueueId, &Vec<Standing>)) -> Value {
-    let tickets: Vec<Value> = tickets
-        .iter()
-        .map(|ticket| {
-            let attachment = &ticket.id.attachment;
-            let (before, after) = ticket.since;
-            json!({
-                "verb": verb(ticket),
-                "network": attachment.network.as_str(),
-                "container": attachment.container.as_str(),
-                "interface": attachment.interface,
-                "revision": ticket.created,
-                "not_before": before.map(moment),
-                "not_after": after.map(moment),
-                "lease_seconds_left": ticket.life.map(|life| life.left.as_secs()),
-            })
-        })
-        .collect();
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+impl Waiting {
+    fn verb(&self) -> &'static str {
+        match (self.id.verb, self.refused) {
+            (QueuedVerb::Add, true) => "ADD (refused)",
+            (verb, _) => verb.as_str(),
+        }
+    }
+}
+
+/// The columns that say who: verb, network, container and interface.
+fn who(verb: &str, attachment: &Attachment) -> [String; 4] {
+    [
+        verb.to_owned(),
+        attachment.network.to_string(),
+        short(attachment.container.as_str()),
+        attachment.interface.clone(),
+    ]
+}
+
+fn rows(range: &QueueId, busy: &Busy) -> Vec<Vec<String>> {
+    let row = |place: String, who: [String; 4], since: Since, left: String, revision: Revision| {
+        let place = [range.cidr.to_string(), range.pool.to_string(), place];
+        let rest = [since.text(), left, revision.to_string()];
+        place.into_iter().chain(who).chain(rest).collect()
+    };
+    let lock = busy.lock.iter().map(|lock| {
+        let nobody = || [(); 4].map(|()| unknown());
+        let (place, who, left) = match &lock.by {
+            By::Nobody => ("offered", nobody(), unknown()),
+            By::Holder(holder, life) => {
+                let who = holder
+                    .as_ref()
+                    .map_or_else(nobody, |lock| who(lock.verb.as_str(), &lock.attachment));
+                ("holder", who, left(*life))
+            }
+        };
+        row(place.to_owned(), who, lock.since, left, lock.revision)
+    });
+    let waiting = (1..).zip(&busy.waiting).map(|(place, ticket): (usize, _)| {
+        let who = who(ticket.verb(), &ticket.id.attachment);
+        row(
+            place.to_string(),
+            who,
+            ticket.since,
+            unknown(),
+            ticket.created,
+        )
+    });
+    lock.chain(waiting).collect()
+}
+
+fn left(life: Option<LeaseLife>) -> String {
+    life.map_or_else(
+        || "ended".to_owned(),
+        |life| format!("{} of {} s", life.left.as_secs(), life.granted.as_secs()),
+    )
+}
+
+fn value((range, busy): (&QueueId, &Busy)) -> Value {
+    let holder = busy.lock.as_ref().and_then(holder_value);
+    let offered = matches!(&busy.lock, Some(lock) if matches!(lock.by, By::Nobody));
     json!({
         "range": range.cidr.to_string(),
         "pool": pool(&range.pool),
-        "holder": tickets.first(),
-        "waiting": tickets.get(1..),
+        "holder": holder,
+        "offered": offered,
+        "waiting": busy.waiting.iter().map(waiting_value).collect::<Vec<_>>(),
+    })
+}
+
+/// `None` when nobody has it.
+fn holder_value(lock: &Locked) -> Option<Value> {
+    let By::Holder(holder, life) = &lock.by else {
+        return None;
+    };
+    let attachment = holder.as_ref().map(|lock| &lock.attachment);
+    Some(json!({
+        "verb": holder.as_ref().map(|lock| lock.verb.as_str()),
+        "network": attachment.map(|one| one.network.as_str()),
+        "container": attachment.map(|one| one.container.as_str()),
+        "interface": attachment.map(|one| &one.interface),
+        "revision": lock.revision,
+        "not_before": lock.since.before.map(moment),
+        "not_after": lock.since.after.map(moment),
+        "lease_seconds_left": life.map(|life| life.left.as_secs()),
+    }))
+}
+
+fn waiting_value(ticket: &Waiting) -> Value {
+    let attachment = &ticket.id.attachment;
+    json!({
+        "verb": ticket.verb(),
+        "network": attachment.network.as_str(),
+        "container": attachment.container.as_str(),
+        "interface": attachment.interface,
+        "revision": ticket.created,
+        "not_before": ticket.since.before.map(moment),
+        "not_after": ticket.since.after.map(moment),
     })
 }

@@ -1,7 +1,7 @@
 //! The values of the store and their format version.
 //!
-//! Each value is one byte of format version and a body. A block's body is its bitmap; a claim's and
-//! a ticket's are postcard (a compact, documented format for serde) of the twins below, which
+//! Each value is one byte of format version and a body. A block's body is its bitmap; that of a claim,
+//! a lock or a ticket is postcard (a compact, documented format for serde) of the twins below, which
 //! nothing outside this folder sees; a ticket whose request is traced ends with its trace context. A value that does not decode is an error that names why; it is
 //! never overwritten on the way. What decodes has been checked to make sense.
 
@@ -15,20 +15,36 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::twin::{ClaimTwin, HeldTwin, OwnerTwin, TicketTwin, holding};
+use self::twin::{ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
 use super::Revision;
+use super::keys::QueuedVerb;
 use crate::address::Bitmap;
-use crate::claim::{Claim, Held, Owner, QueueId, Want};
+use crate::claim::{Attachment, Claim, Held, Owner, QueueId, Want};
 use crate::trace_context::TraceContext;
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
+
+/// Who holds the lock of a range; of one that is offered, who had it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// For which attachment that process works.
+    pub attachment: Attachment,
+    /// What it does itself.
+    pub verb: QueuedVerb,
+}
+
+/// A number that a process draws, to tell its own ticket from one of another process of the same
+/// attachment.
+pub type Sender = u64;
 
 /// What a ticket says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ticket {
     /// ADD: give addresses.
     Take {
+        /// Who waits.
+        sender: Sender,
         /// One address for each.
         wants: Vec<Want>,
         /// For whom.
@@ -38,6 +54,8 @@ pub enum Ticket {
     },
     /// DEL: take back the claim that was last written at `modified`.
     Release {
+        /// Who waits.
+        sender: Sender,
         /// What that claim holds.
         held: Vec<Held>,
         /// Its modification revision.
@@ -46,7 +64,14 @@ pub enum Ticket {
         trace: Option<TraceContext>,
     },
     /// The holder's answer to an ADD that cannot be served.
-    Refused(Shortage),
+    Refused {
+        /// Who waits.
+        sender: Sender,
+        /// On which node, if that is known.
+        node: Option<String>,
+        /// Why.
+        shortage: Shortage,
+    },
 }
 
 impl Ticket {
@@ -55,7 +80,16 @@ impl Ticket {
     pub fn trace(&self) -> Option<TraceContext> {
         match self {
             Self::Take { trace, .. } | Self::Release { trace, .. } => *trace,
-            Self::Refused(_) => None,
+            Self::Refused { .. } => None,
+        }
+    }
+
+    /// Who put it.
+    pub fn sender(&self) -> Sender {
+        match self {
+            Self::Take { sender, .. }
+            | Self::Release { sender, .. }
+            | Self::Refused { sender, .. } => *sender,
         }
     }
 }
@@ -141,6 +175,16 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
     })
 }
 
+/// The value of a lock.
+pub fn encode_lock(lock: &Lock) -> Vec<u8> {
+    encode(&LockTwin::from(lock))
+}
+
+/// The inverse of [`encode_lock`].
+pub fn decode_lock(value: &[u8]) -> Result<Lock, RecordError> {
+    decode::<LockTwin>(value)?.try_into()
+}
+
 /// The value of a ticket.
 pub fn encode_ticket(ticket: &Ticket) -> Vec<u8> {
     let mut value = encode(&TicketTwin::from(ticket));
@@ -160,7 +204,7 @@ pub fn decode_ticket(value: &[u8]) -> Result<Ticket, RecordError> {
         Err(_) => return Err(too_long(rest)),
     };
     match (twin.into_ticket(trace)?, rest) {
-        (Ticket::Refused(_), [_, ..]) => Err(too_long(rest)),
+        (Ticket::Refused { .. }, [_, ..]) => Err(too_long(rest)),
         (ticket, _) => Ok(ticket),
     }
 }

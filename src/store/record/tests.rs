@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::address::{Interval, Pool};
+use crate::address::{Interval, Name, Pool};
 use crate::claim::Choice;
 use crate::limits;
 
@@ -43,11 +43,23 @@ fn claim() -> Claim {
     }
 }
 
+fn locks() -> [Lock; 2] {
+    [("eth0", QueuedVerb::Add), ("net1", QueuedVerb::Del)].map(|(interface, verb)| Lock {
+        attachment: Attachment {
+            network: Name::new("blue").expect("a name"),
+            container: Name::new("c1").expect("a name"),
+            interface: interface.to_owned(),
+        },
+        verb,
+    })
+}
+
 fn tickets() -> Vec<Ticket> {
     let interval = |cidr: &str| Interval::of(cidr.parse().expect("a CIDR"));
     let lowest = Choice::Lowest(vec![interval("10.0.0.0/30"), interval("10.0.0.8/30")]);
     vec![
         Ticket::Take {
+            sender: Sender::MAX,
             wants: vec![Want {
                 range: range("10.0.0.0/24", false),
                 choice: lowest,
@@ -56,18 +68,30 @@ fn tickets() -> Vec<Ticket> {
             trace: None,
         },
         Ticket::Release {
+            sender: 1,
             held: claim().held,
             modified: 77,
             trace: TraceContext::new([1; 16], [2; 8]),
         },
-        Ticket::Refused(Shortage::Exhausted(range("10.0.0.0/24", false))),
-        Ticket::Refused(Shortage::Taken(held("10.0.0.0/24", "10.0.0.7"))),
+        Ticket::Refused {
+            sender: 0,
+            node: Some("node-1".to_owned()),
+            shortage: Shortage::Exhausted(range("10.0.0.0/24", false)),
+        },
+        Ticket::Refused {
+            sender: Sender::MAX,
+            node: None,
+            shortage: Shortage::Taken(held("10.0.0.0/24", "10.0.0.7")),
+        },
     ]
 }
 
 #[test]
 fn values_come_back() {
     assert_eq!(decode_claim(&encode_claim(&claim())), Ok(claim()));
+    for lock in locks() {
+        assert_eq!(decode_lock(&encode_lock(&lock)), Ok(lock));
+    }
     for ticket in tickets() {
         assert_eq!(decode_ticket(&encode_ticket(&ticket)), Ok(ticket));
     }
@@ -97,6 +121,22 @@ fn a_truncated_longer_newer_or_empty_value_is_a_named_error() {
         decode_block(&[1; 34]),
         Err(garbage(&"a bitmap has 32 bytes, this one has 33"))
     );
+}
+
+#[test]
+fn a_lock_that_is_cut_or_longer_or_whose_holder_has_no_cni_name_is_garbage() {
+    let [lock, _] = locks();
+    let value = encode_lock(&lock);
+    let longer = [value.as_slice(), &[0]].concat();
+    let cut = (1..value.len()).map(|length| &value[..length]);
+    for value in cut.chain([longer.as_slice()]) {
+        assert!(matches!(decode_lock(value), Err(RecordError::Garbage(_))));
+    }
+    let nameless = postcard::to_extend(&("", "c1", "eth0", 0_u8), vec![FORMAT]).expect("room");
+    assert!(matches!(
+        decode_lock(&nameless),
+        Err(RecordError::Garbage(_))
+    ));
 }
 
 #[test]
@@ -134,6 +174,7 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
         });
         assert_eq!(decode_claim(&claim), Err(expected.clone()));
         let ticket = encode_ticket(&Ticket::Release {
+            sender: 1,
             held,
             modified: 7,
             trace: None,
@@ -146,6 +187,20 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
     check(many.collect(), "it is about 9 addresses");
     let one = held("10.0.0.0/24", "10.0.0.7");
     check(vec![one.clone(), one], "it holds an address twice");
+}
+
+#[test]
+fn a_release_of_a_claim_that_was_never_written_is_garbage() {
+    for modified in [0, -77, Revision::MIN] {
+        let ticket = encode_ticket(&Ticket::Release {
+            sender: 1,
+            held: claim().held,
+            modified,
+            trace: None,
+        });
+        let expected = garbage(&format!("its claim has revision {modified}"));
+        assert_eq!(decode_ticket(&ticket), Err(expected));
+    }
 }
 
 #[test]
@@ -180,6 +235,7 @@ proptest! {
             prop_assert_eq!(&encode_block(&bitmap), &value);
         }
         let _ = decode_claim(&value);
+        let _ = decode_lock(&value);
         let _ = decode_ticket(&value);
     }
 
@@ -189,5 +245,15 @@ proptest! {
         let at = at % value.len();
         value[at] = to;
         let _ = decode_ticket(&value);
+    }
+
+    #[test]
+    fn a_flipped_byte_of_a_lock_is_another_lock_or_none(at: usize, to: u8, which in 0..2_usize) {
+        let mut value = encode_lock(&locks()[which]);
+        let at = at % value.len();
+        value[at] = to;
+        if let Ok(lock) = decode_lock(&value) {
+            prop_assert_eq!(decode_lock(&encode_lock(&lock)), Ok(lock));
+        }
     }
 }

@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, Shortage, Ticket, garbage};
-use crate::address::{Address, Interval, Pool};
-use crate::claim::{Choice, Held, Owner, QueueId, Want};
+use super::{Lock, RecordError, Sender, Shortage, Ticket, garbage};
+use crate::address::{Address, Interval, Name, Pool};
+use crate::claim::{Attachment, Choice, Held, Owner, QueueId, Want};
 use crate::limits;
 use crate::store::Revision;
+use crate::store::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 
 pub(super) fn all<A, B>(
@@ -80,17 +81,33 @@ pub(super) enum ChoiceTwin {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct LockTwin {
+    network: String,
+    container: String,
+    interface: String,
+    verb: VerbTwin,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum VerbTwin {
+    Add,
+    Del,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) enum TicketTwin {
     Take {
+        sender: Sender,
         wants: Vec<WantTwin>,
         owner: OwnerTwin,
     },
     Release {
+        sender: Sender,
         held: Vec<HeldTwin>,
         modified: Revision,
     },
-    Exhausted(RangeTwin),
-    Taken(HeldTwin),
+    Exhausted(Sender, Option<String>, RangeTwin),
+    Taken(Sender, Option<String>, HeldTwin),
 }
 
 impl From<Address> for AddressTwin {
@@ -282,19 +299,62 @@ impl TryFrom<WantTwin> for Want {
     }
 }
 
+impl From<&Lock> for LockTwin {
+    fn from(lock: &Lock) -> Self {
+        let Attachment {
+            network,
+            container,
+            interface,
+        } = &lock.attachment;
+        Self {
+            network: network.to_string(),
+            container: container.to_string(),
+            interface: interface.clone(),
+            verb: match lock.verb {
+                QueuedVerb::Add => VerbTwin::Add,
+                QueuedVerb::Del => VerbTwin::Del,
+            },
+        }
+    }
+}
+
+impl TryFrom<LockTwin> for Lock {
+    type Error = RecordError;
+
+    fn try_from(twin: LockTwin) -> Result<Self, RecordError> {
+        let name = |text: &str| Name::new(text).map_err(|error| garbage(&error));
+        Ok(Self {
+            attachment: Attachment {
+                network: name(&twin.network)?,
+                container: name(&twin.container)?,
+                interface: twin.interface,
+            },
+            verb: match twin.verb {
+                VerbTwin::Add => QueuedVerb::Add,
+                VerbTwin::Del => QueuedVerb::Del,
+            },
+        })
+    }
+}
+
 impl From<&Ticket> for TicketTwin {
     fn from(ticket: &Ticket) -> Self {
+        let sender = ticket.sender();
         match ticket {
             Ticket::Take { wants, owner, .. } => Self::Take {
+                sender,
                 wants: wants.iter().map(WantTwin::from).collect(),
                 owner: OwnerTwin::from(owner),
             },
             Ticket::Release { held, modified, .. } => Self::Release {
+                sender,
                 held: held.iter().map(HeldTwin::from).collect(),
                 modified: *modified,
             },
-            Ticket::Refused(Shortage::Exhausted(range)) => Self::Exhausted(RangeTwin::from(range)),
-            Ticket::Refused(Shortage::Taken(held)) => Self::Taken(HeldTwin::from(held)),
+            Ticket::Refused { node, shortage, .. } => match shortage {
+                Shortage::Exhausted(range) => Self::Exhausted(sender, node.clone(), range.into()),
+                Shortage::Taken(held) => Self::Taken(sender, node.clone(), held.into()),
+            },
         }
     }
 }
@@ -303,21 +363,44 @@ impl TicketTwin {
     /// The ticket, and the span that waits with it.
     pub(super) fn into_ticket(self, trace: Option<TraceContext>) -> Result<Ticket, RecordError> {
         Ok(match self {
-            Self::Take { wants, owner } => {
+            Self::Take {
+                sender,
+                wants,
+                owner,
+            } => {
                 countable(wants.len())?;
                 Ticket::Take {
+                    sender,
                     wants: all(wants, Want::try_from)?,
                     owner: owner.into(),
                     trace,
                 }
             }
-            Self::Release { held, modified } => Ticket::Release {
-                held: holding(held)?,
+            Self::Release {
+                sender,
+                held,
                 modified,
-                trace,
+            } => {
+                if modified <= 0 {
+                    return Err(garbage(&format!("its claim has revision {modified}")));
+                }
+                Ticket::Release {
+                    sender,
+                    held: holding(held)?,
+                    modified,
+                    trace,
+                }
+            }
+            Self::Exhausted(sender, node, range) => Ticket::Refused {
+                sender,
+                node,
+                shortage: Shortage::Exhausted(range.try_into()?),
             },
-            Self::Exhausted(range) => Ticket::Refused(Shortage::Exhausted(range.try_into()?)),
-            Self::Taken(held) => Ticket::Refused(Shortage::Taken(held.try_into()?)),
+            Self::Taken(sender, node, held) => Ticket::Refused {
+                sender,
+                node,
+                shortage: Shortage::Taken(held.try_into()?),
+            },
         })
     }
 }

@@ -7,12 +7,12 @@ use whereabouts::store::Entry;
 
 use super::{FAILED, FOUND, WELL, assert_said, on};
 use crate::fill::fill;
-use crate::plugin::{Foreigner, Pod, Site, pods, range};
+use crate::plugin::{Foreigner, Pod, Site, kill_in_line, pods, range};
 use crate::support::etcd::Cluster;
 
 /// Keys below the prefix and values: what a restore must bring back.
 fn content(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let entries = site.entries().into_iter().filter(|entry| entry.lease == 0);
+    let entries = site.entries().into_iter();
     let rest = |entry: Entry| {
         let rest = site.keys().below_prefix(&entry.key).map(<[u8]>::to_vec);
         (rest.expect("it is below"), entry.value)
@@ -31,11 +31,17 @@ fn a_backup_is_restored_elsewhere_and_goes_on_where_it_was() {
     for pod in pods(3) {
         network.add(&pod).result();
     }
-    let waits = Foreigner::line_up(&site, "10.0.0.0/24");
+    let before = content(&site);
+    let holder = Foreigner::hold(&site, "10.0.0.0/24");
+    kill_in_line(&site, &network, "ADD", &Pod::new("waits"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("backup");
     let done = on(&site, &["backup", text(&file)]).run();
-    assert_said(&done, WELL, &["4 entries", "1 tickets were left out"]);
+    assert_said(
+        &done,
+        WELL,
+        &["4 entries", "1 locks and 1 tickets were left out"],
+    );
     assert_said(
         &on(&site, &["backup", text(&file)]).run(),
         FAILED,
@@ -48,11 +54,11 @@ fn a_backup_is_restored_elsewhere_and_goes_on_where_it_was() {
     assert_eq!(other.entries(), []);
     let restored = on(&other, &["restore", text(&file)]).stdin("y\n").run();
     assert_said(&restored, WELL, &["4 entries restored"]);
-    assert_eq!(content(&other), content(&site));
+    assert_eq!(content(&other), before);
     other.assert_at_rest(3);
     let next = other.network("10.0.0.0/24").add(&Pod::new("next"));
     assert_eq!(next.address(), "10.0.0.4/24");
-    waits.leave(&site);
+    holder.leave(&site);
 }
 
 #[test]

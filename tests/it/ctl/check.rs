@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
+use serde_json::json;
 use whereabouts::address::{Bitmap, Pool, Slot};
 use whereabouts::store::Write;
-use whereabouts::store::keys::Key;
+use whereabouts::store::keys::{Key, QueuedVerb};
 use whereabouts::store::record;
 
 use super::{FOUND, WELL, assert_said, json_of, on};
 use crate::fill::fill;
-use crate::plugin::{Foreigner, Pod, Site, pods, put, range};
+use crate::plugin::{Foreigner, Pod, Site, kill_in_line, lock_key, pods, put, range, ticket_key};
 use crate::support::etcd::Cluster;
 
 const CIDR: &str = "10.0.0.0/24";
@@ -123,22 +124,39 @@ fn a_full_block_that_stands_open_is_moved_and_its_successor_made() {
     check_repaired(&site, "is not marked as taken", 255);
 }
 
+/// Whoever they belong to, alive or dead: they are in nobody's way.
 #[test]
-fn a_ticket_without_a_lease_is_deleted_and_the_next_one_woken() {
-    let site = Site::shared();
-    let mut write = Foreigner::ticket("stale", &site, CIDR, vec![9], 0);
-    if let Write::Put { lease, .. } = &mut write {
-        *lease = 0;
-    }
-    put(&site, write);
-    let add = site.network(CIDR).call("ADD", &Pod::new("c")).start();
-    crate::support::poll("the ADD stands in the queue", || {
-        (site.audit().tickets == 2).then_some(())
-    });
+fn a_lock_that_is_offered_and_a_ticket_that_is_left_are_counted_and_no_findings() {
+    let site = three();
+    let holder = Foreigner::hold(&site, CIDR);
+    kill_in_line(&site, &site.network(CIDR), "ADD", &Pod::new("dead"));
+    holder.leave(&site);
+    let checked = json_of(&site, &["check"]);
+    assert_eq!(checked["findings"], json!([]));
+    assert_eq!(
+        (&checked["locks"], &checked["tickets"]),
+        (&json!(1), &json!(1))
+    );
+    let before = site.entries();
     let repaired = on(&site, &["check", "--repair", "--yes"]).run();
-    assert_said(&repaired, WELL, &["done: delete the ticket", "stale"]);
-    assert_eq!(add.finish().address(), "10.0.0.1/24");
-    site.assert_at_rest(1);
+    assert_said(
+        &repaired,
+        WELL,
+        &["locks             1", "tickets           1"],
+    );
+    assert_eq!(site.entries(), before);
+}
+
+#[test]
+fn a_lock_or_a_ticket_that_cannot_be_read_is_found_and_left_to_a_person() {
+    let site = three();
+    let pod = Pod::new("newer");
+    set(&site, &lock_key(CIDR), vec![2]);
+    set(&site, &ticket_key(CIDR, QueuedVerb::Del, &pod), vec![1]);
+    let before = site.entries();
+    let found = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&found, FOUND, &["lock/@/", "queue/@/", "cannot be read"]);
+    assert_eq!(site.entries(), before);
 }
 
 #[test]

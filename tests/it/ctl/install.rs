@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{FAILED, TOOL, WELL, assert_said, tool};
-use crate::plugin::{Answer, Call, Foreigner, Pod, Site};
+use crate::plugin::{Answer, Call, Foreigner, Pod, Site, await_in_line};
 use crate::support::poll;
 
 /// A node: where its plugins and its flat file are.
@@ -194,12 +194,10 @@ fn an_execution_of_the_old_plugin_goes_on_after_the_new_one_is_installed() {
     assert_said(&node.install(&[]), WELL, &[]);
     let site = Site::shared();
     let network = site.network("10.0.0.0/24");
-    let gate = Foreigner::line_up(&site, "10.0.0.0/24");
+    let gate = Foreigner::hold(&site, "10.0.0.0/24");
     let old = network.call("ADD", &Pod::new("c"));
-    let old = old.program(node.path("bin/whereabouts")).start();
-    poll("the ADD stands in the queue", || {
-        (site.audit().tickets == 2).then_some(())
-    });
+    let mut old = old.program(node.path("bin/whereabouts")).start();
+    await_in_line(&site, 1, &mut old);
     change_plugin(&node.path("source/whereabouts"), 1);
     assert_said(&node.install(&[]), WELL, &["bin/whereabouts"]);
     gate.leave(&site);

@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::{FOUND, WELL, assert_said, json_of, on};
-use crate::plugin::{Foreigner, Pod, Site};
-use crate::support::poll;
+use crate::plugin::{Foreigner, Pod, Site, await_in_line};
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -70,13 +69,10 @@ fn release_is_guarded_by_the_claim_that_was_shown() {
     let network = site.network(CIDR);
     let pod = Pod::new("one");
     network.add(&pod).result();
-    // It must not reach its transaction before the claim has changed: it waits in the queue.
-    let gate = Foreigner::line_up(&site, CIDR);
+    // It must not reach its transaction before the claim has changed: it waits for the lock.
+    let gate = Foreigner::hold(&site, CIDR);
     let mut release = on(&site, &["release", "one", "--yes"]).start();
-    poll("the release stands in the queue", || {
-        assert!(release.is_running(), "it must not end before");
-        (site.audit().tickets == 2).then_some(())
-    });
+    await_in_line(&site, 1, &mut release);
     let claim = format!("{}claim/net/one/eth0", site.prefix).into_bytes();
     let entry = site.entries().into_iter().find(|entry| entry.key == claim);
     let touch = whereabouts::store::Write::Put {

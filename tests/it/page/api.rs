@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use whereabouts::store::Write;
 
 use super::Server;
-use crate::plugin::{Foreigner, Pod, Site, pods, put};
+use crate::plugin::{Foreigner, Pod, Site, kill_in_line, pods, put};
 use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
@@ -109,18 +109,35 @@ fn the_queue_is_told_and_ends() {
     let site = Site::shared();
     let server = Server::of(&site, &[]);
     assert_eq!(server.json("/api/queues"), json!([]));
-    let holder = Foreigner::line_up(&site, CIDR);
+    let holder = Foreigner::hold(&site, CIDR);
     let mut add = site.network(CIDR).call("ADD", &Pod::new("waits")).start();
     let queue = poll("the ADD stands in the queue", || {
         assert!(add.is_running(), "it must not end before");
         let queue = server.json("/api/queues")[0].clone();
-        (queue["length"] == 2).then_some(queue)
+        (queue["length"] == 1).then_some(queue)
     });
-    let containers = [0, 1].map(|place| queue["tickets"][place]["container"].clone());
-    assert_eq!(containers, ["foreigner", "waits"]);
+    assert_eq!(queue["tickets"][0]["container"], "waits");
+    assert_eq!(queue["holder"]["container"], "foreigner");
+    assert_eq!(queue["offered"], json!(false));
     holder.leave(&site);
     add.finish().result();
     poll("the queue has ended", || {
+        (server.json("/api/queues") == json!([])).then_some(())
+    });
+    let dead = Pod::new("dead");
+    let holder = Foreigner::hold(&site, CIDR);
+    kill_in_line(&site, &site.network(CIDR), "ADD", &dead);
+    holder.leave(&site);
+    let queue = poll("the lock is offered", || {
+        let queue = server.json("/api/queues")[0].clone();
+        (queue["offered"] == true).then_some(queue)
+    });
+    assert_eq!(
+        (&queue["holder"], &queue["length"]),
+        (&json!(null), &json!(1))
+    );
+    site.network(CIDR).del(&dead).assert_silent();
+    poll("the offer has ended", || {
         (server.json("/api/queues") == json!([])).then_some(())
     });
 }

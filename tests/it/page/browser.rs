@@ -54,9 +54,9 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
     page.await_true(&text_has("claims", "space/pod-late"));
     network.del(&Pod::new("c0")).assert_silent();
     page.await_true(&format!("{} === 5", squares("held")));
-    let ticket = Foreigner::line_up(&site, CIDR);
+    let holder = Foreigner::hold(&site, CIDR);
     page.await_true(&text_has("queues", "foreigner"));
-    ticket.leave(&site);
+    holder.leave(&site);
     page.await_true(&text_has("queues", "Nobody waits"));
     page.evaluate("document.getElementById('word').value = 'pod-c3'");
     page.evaluate("document.getElementById('search').requestSubmit()");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Server;
 use super::prometheus::Scrape;
-use crate::plugin::{Foreigner, Pod, Site, pods};
+use crate::plugin::{Foreigner, Pod, Site, await_in_line, pods};
 use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
@@ -52,15 +52,24 @@ fn ranges_nodes_and_queues_are_counted_exactly() {
     let escaped = "whereabouts_node_claims{node=\"no\\\"de\\\\1\"}";
     assert_eq!(told.value(escaped).to_bits(), 1_f64.to_bits());
     assert_eq!(told.value("whereabouts_etcd_up").to_bits(), 1_f64.to_bits());
-    let ticket = Foreigner::line_up(&site, CIDR);
+    let holder = Foreigner::hold(&site, CIDR);
+    poll("the lock is counted", || {
+        (scrape().value("whereabouts_locks") > 0.5).then_some(())
+    });
+    assert_eq!(scrape().value(&of_range("queue_length")).to_bits(), 0);
+    let mut add = network.call("ADD", &Pod::new("waits")).start();
+    await_in_line(&site, 1, &mut add);
     poll("the ticket grows old", || {
         let told = scrape();
         let waits = told.value(&of_range("queue_length")) > 0.5;
         (waits && told.value(&of_range("oldest_ticket_seconds")) > 0.5).then_some(())
     });
-    ticket.leave(&site);
-    poll("the queue is empty", || {
-        (scrape().value(&of_range("queue_length")) < 0.5).then_some(())
+    holder.leave(&site);
+    add.finish().result();
+    poll("the queue is empty and the lock free", || {
+        let told = scrape();
+        let waiting = told.value(&of_range("queue_length"));
+        (waiting + told.value("whereabouts_locks") < 0.5).then_some(())
     });
 }
 

@@ -16,7 +16,7 @@ fn a_batch_of_20_waiters_is_linked_with_20_traces_and_each_of_them_with_the_batc
     let site = Site::of(Cluster::start(1));
     let collector = Collector::start();
     let network = traced(&site.network(CIDR), &collector);
-    let foreigner = Foreigner::line_up(&site, CIDR);
+    let foreigner = Foreigner::hold(&site, CIDR);
     // The holder, and those that it serves.
     let pods = pods(WAITERS + 1);
     let running: Vec<Running> = pods
@@ -24,9 +24,9 @@ fn a_batch_of_20_waiters_is_linked_with_20_traces_and_each_of_them_with_the_batc
         .map(|pod| network.call("ADD", pod).start())
         .collect();
     poll("all stand in the queue", || {
-        (site.audit().tickets == WAITERS + 2).then_some(())
+        (site.audit().tickets == WAITERS + 1).then_some(())
     });
-    // Its wait is over when its ticket is gone: it serves nobody.
+    // It serves nobody: the oldest of them does.
     foreigner.leave(&site);
     let addresses: BTreeSet<String> = running
         .into_iter()

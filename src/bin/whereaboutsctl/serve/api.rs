@@ -1,6 +1,6 @@
 //! The page's API: what is known, as JSON, in answers of bounded size. It only reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use whereabouts::address::{Address, Bitmap, BlockId, Interval, Pool};
 use whereabouts::claim::QueueId;
 use whereabouts::limits;
 use whereabouts::occupancy::{Occupancy, Use, taken_in};
-use whereabouts::store::keys::{QueuedVerb, TicketId};
+use whereabouts::store::keys::TicketId;
 
-use super::seen::{Seen, Standing};
-use super::watched::{State, Watched};
+use super::seen::{Locked, Seen, Standing};
+use super::watched::Watched;
 use crate::ranges::value;
 use crate::shown::{Shown, pool};
 
@@ -213,16 +213,22 @@ fn fits(shown: &Shown, text: &str) -> bool {
         || attachment.network.as_str().contains(text)
 }
 
-/// The queues: who holds each lock, and who waits.
+/// The ranges that are busy: who holds the lock, if anybody does, and who waits.
 pub(super) fn queues(watched: &Watched) -> Value {
-    let state: &State = &watched.state();
-    let queues = state.seen.queues.iter().map(|(range, tickets)| {
-        let mut tickets: Vec<(&TicketId, &Standing)> = tickets.iter().collect();
+    let state = watched.state();
+    let Seen { locks, queues, .. } = &state.seen;
+    let busy: BTreeSet<&QueueId> = locks.keys().chain(queues.keys()).collect();
+    let queues = busy.into_iter().map(|range| {
+        let lock = locks.get(range);
+        let mut tickets: Vec<(&TicketId, &Standing)> =
+            queues.get(range).into_iter().flatten().collect();
         tickets.sort_by_key(|(_, standing)| standing.created);
         let told = tickets.iter().take(limits::PAGE_TICKETS);
         json!({
             "range": range.cidr.to_string(),
             "pool": pool(&range.pool),
+            "holder": lock.filter(|lock| !lock.is_offered()).map(holder),
+            "offered": lock.is_some_and(Locked::is_offered),
             "length": tickets.len(),
             "tickets": told.map(|(id, standing)| ticket(id, standing)).collect::<Vec<_>>(),
         })
@@ -230,20 +236,33 @@ pub(super) fn queues(watched: &Watched) -> Value {
     Value::Array(queues.collect())
 }
 
-fn ticket(id: &TicketId, standing: &Standing) -> Value {
-    let verb = match id.verb {
-        QueuedVerb::Add => "ADD",
-        QueuedVerb::Del => "DEL",
-    };
+fn holder(locked: &Locked) -> Value {
+    let holder = locked.holder.as_ref();
+    let attachment = holder.map(|lock| &lock.attachment);
     json!({
-        "verb": verb,
+        "verb": holder.map(|lock| lock.verb.as_str()),
+        "network": attachment.map(|one| one.network.as_str()),
+        "container": attachment.map(|one| one.container.as_str()),
+        "interface": attachment.map(|one| &one.interface),
+        "revision": locked.revision,
+        "seen_seconds": seconds_since(locked.seen),
+    })
+}
+
+fn ticket(id: &TicketId, standing: &Standing) -> Value {
+    json!({
+        "verb": id.verb.as_str(),
         "network": id.attachment.network.as_str(),
         "container": id.attachment.container.as_str(),
         "interface": id.attachment.interface,
         "revision": standing.created,
         "refused": standing.refused,
-        "seen_seconds": Instant::now().duration_since(standing.seen).as_secs(),
+        "seen_seconds": seconds_since(standing.seen),
     })
+}
+
+fn seconds_since(seen: Instant) -> u64 {
+    Instant::now().duration_since(seen).as_secs()
 }
 
 /// What can be given of one range, without what is taken.

@@ -175,6 +175,12 @@ fn tell_ranges(watched: &Watched, seen: &Seen, text: &mut Exposition) {
         left_out,
     );
     text.value(
+        "whereabouts_locks",
+        Kind::Gauge,
+        "Ranges whose lock is held or offered.",
+        seen.locks.len(),
+    );
+    text.value(
         "whereabouts_tickets",
         Kind::Gauge,
         "Tickets in all queues.",

@@ -14,8 +14,8 @@ use whereabouts::limits;
 use whereabouts::occupancy::Occupancy;
 use whereabouts::store::etcd::Change;
 use whereabouts::store::keys::{Key, Keys, TicketId};
-use whereabouts::store::record::{self, Ticket};
-use whereabouts::store::{Entry, Revision};
+use whereabouts::store::record::{self, Lock, Ticket};
+use whereabouts::store::{Entry, LeaseId, Revision};
 
 use crate::shown::Shown;
 
@@ -32,6 +32,8 @@ pub(super) struct Seen {
     holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
     /// How many claims each node has; those whose node is not known stand under an empty name.
     pub(super) nodes: BTreeMap<String, u64>,
+    /// The locks that are not free.
+    pub(super) locks: BTreeMap<QueueId, Locked>,
     /// Who stands in which queue.
     pub(super) queues: BTreeMap<QueueId, BTreeMap<TicketId, Standing>>,
     unreadable: BTreeSet<Vec<u8>>,
@@ -44,6 +46,26 @@ struct Kept {
     value: Box<[u8]>,
     created: Revision,
     modified: Revision,
+}
+
+/// A lock that somebody holds, or that is offered to those who wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Locked {
+    /// What it says of who holds it, or has held it last; `None` when that cannot be read.
+    pub(super) holder: Option<Lock>,
+    /// At which revision it was last written.
+    pub(super) revision: Revision,
+    /// The holder's lease; 0 when it is offered.
+    lease: LeaseId,
+    /// When this process first saw it held with this lease, or offered.
+    pub(super) seen: Instant,
+}
+
+impl Locked {
+    /// Whether it is offered to those who wait, and nobody has taken it yet.
+    pub(super) fn is_offered(&self) -> bool {
+        self.lease == 0
+    }
 }
 
 /// A ticket.
@@ -74,6 +96,7 @@ impl Seen {
             claims: BTreeMap::new(),
             holders: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            locks: BTreeMap::new(),
             queues: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             bytes: 0,
@@ -93,8 +116,8 @@ impl Seen {
         }
     }
 
-    /// Takes an entry in, in place of what was known of its key. A ticket that is only rewritten
-    /// keeps its age.
+    /// Takes an entry in, in place of what was known of its key. A lock that stays its holder's, and a
+    /// ticket that is only rewritten, keep their age.
     pub(super) fn enter(&mut self, entry: &Entry, now: Instant) {
         self.unreadable.remove(&entry.key);
         let is_read = match self.keys.decode(&entry.key) {
@@ -116,11 +139,25 @@ impl Seen {
                 let known = queue.get(&id).filter(|one| one.created == entry.created);
                 let standing = Standing {
                     created: entry.created,
-                    refused: matches!(ticket, Ok(Ticket::Refused(_))),
+                    refused: matches!(ticket, Ok(Ticket::Refused { .. })),
                     seen: known.map_or(now, |known| known.seen),
                 };
                 queue.insert(id, standing);
                 ticket.is_ok()
+            }
+            Ok(Key::Lock(queue)) => {
+                let holder = record::decode_lock(&entry.value).ok();
+                let is_read = holder.is_some();
+                let known = self.locks.get(&queue);
+                let known = known.filter(|known| known.lease == entry.lease);
+                let locked = Locked {
+                    holder,
+                    revision: entry.modified,
+                    lease: entry.lease,
+                    seen: known.map_or(now, |known| known.seen),
+                };
+                self.locks.insert(queue, locked);
+                is_read
             }
             Err(_) => false,
         };
@@ -143,12 +180,22 @@ impl Seen {
                     }
                 }
             }
+            Ok(Key::Lock(queue)) => {
+                self.locks.remove(&queue);
+            }
             Err(_) => {}
         }
     }
 
-    /// Takes over since when each ticket is seen that stood in a queue before.
+    /// Takes over since when each lock is seen that was its holder's before, and each ticket that
+    /// stood in a queue before.
     pub(super) fn inherit(&mut self, before: &Self) {
+        for (queue, lock) in &mut self.locks {
+            let known = before.locks.get(queue);
+            if let Some(known) = known.filter(|known| known.lease == lock.lease) {
+                lock.seen = known.seen;
+            }
+        }
         for (queue, tickets) in &mut self.queues {
             for (id, ticket) in tickets {
                 let known = before.queues.get(queue).and_then(|queue| queue.get(id));
@@ -371,18 +418,22 @@ mod tests {
             },
             verb: whereabouts::store::keys::QueuedVerb::Add,
         });
+        let lock = Key::Lock(range());
         let mut seen = seen(vec![
             change(&key, 2, Some(value.clone())),
             change(&key, 3, Some(value)),
             change(&ticket, 3, Some(vec![99])),
+            change(&lock, 3, Some(vec![99])),
         ]);
         assert_eq!((seen.claims(), seen.nodes["node-1"]), (1, 1));
-        assert_eq!((seen.queues.len(), seen.unreadable()), (1, 1));
+        assert_eq!((seen.queues.len(), seen.locks.len()), (1, 1));
+        assert_eq!(seen.unreadable(), 2);
         assert!(seen.bytes() > 0);
-        let gone = vec![change(&key, 4, None), change(&ticket, 4, None)];
-        seen.apply(gone, Instant::now());
+        let gone = [&key, &ticket, &lock].map(|key| change(key, 4, None));
+        seen.apply(gone.to_vec(), Instant::now());
         assert_eq!((seen.claims(), seen.nodes.len(), seen.bytes()), (0, 0, 0));
-        assert_eq!((seen.queues.len(), seen.unreadable()), (0, 0));
+        assert_eq!((seen.queues.len(), seen.locks.len()), (0, 0));
+        assert_eq!(seen.unreadable(), 0);
         assert_eq!((seen.pools().count(), seen.left_out), (0, 0));
         assert_eq!(seen.occupancy.uses(&[]), []);
     }
@@ -436,6 +487,37 @@ mod tests {
         first.apply(vec![change(&key, 3, None)], later);
         first.apply(put(4), later);
         assert_eq!(since(&first), later);
+    }
+
+    #[test]
+    fn a_lock_keeps_its_age_as_long_as_it_is_one_holders() {
+        let begun = Instant::now();
+        let moment = |second| begun + Duration::from_secs(second);
+        let write = |revision, lease| {
+            let mut change = change(&Key::Lock(range()), revision, Some(vec![99]));
+            if let Some(entry) = &mut change.now {
+                entry.lease = lease;
+            }
+            vec![change]
+        };
+        let mut seen = Seen::nothing(&Keys::new("/x/"));
+        let since = |seen: &Seen| seen.locks[&range()].seen;
+        seen.apply(write(1, 7), moment(0));
+        seen.apply(write(2, 7), moment(1));
+        assert_eq!(since(&seen), moment(0));
+        assert!(!seen.locks[&range()].is_offered());
+        seen.apply(write(3, 0), moment(2));
+        assert_eq!(since(&seen), moment(2));
+        assert!(seen.locks[&range()].is_offered());
+        let mut again = Seen::nothing(&Keys::new("/x/"));
+        again.apply(write(3, 0), moment(3));
+        again.inherit(&seen);
+        assert_eq!(since(&again), moment(2));
+        seen.apply(write(4, 8), moment(4));
+        again = Seen::nothing(&Keys::new("/x/"));
+        again.apply(write(5, 9), moment(5));
+        again.inherit(&seen);
+        assert_eq!(since(&again), moment(5), "it is another's");
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! Acquiring the lock when nobody has it.
+
+use tracing::{debug, instrument};
+
+use super::line::{Line, Standing};
+use crate::clock::Clock;
+use crate::session::{Commit, Failure};
+use crate::store::record;
+use crate::store::{Lease, Revision, Store, Unavailable};
+
+impl<S: Store, C: Clock> Line<'_, '_, S, C> {
+    /// Puts the lock, if it is free or still `offered` since that revision, and reads what to begin with.
+    #[instrument(level = "debug", skip_all)]
+    pub(super) async fn acquire(
+        &mut self,
+        mut offered: Option<Revision>,
+    ) -> Result<Standing, Failure> {
+        let session = self.session;
+        let value = record::encode_lock(&self.as_holder());
+        let mut pauses = session.pauses();
+        let mut lease = match self.lease {
+            Some((lease, _)) => lease,
+            None => self.grant().await?,
+        };
+        loop {
+            let mut draft = session.draft();
+            match offered {
+                Some(revision) => draft.modified(&self.lock_key(), revision),
+                None => draft.absent(&self.lock_key()),
+            };
+            draft
+                .put_leased(&self.lock_key(), value.clone(), lease.id)
+                .read_anyway(self.reads_at_first());
+            let snapshot = match session.commit(draft).await {
+                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => snapshot,
+                Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
+                // The next try finds out whether it was done: the lock names its lease.
+                Ok(Commit::Unknown(reason)) => {
+                    self.lock_unknown = true;
+                    session.pause(&mut pauses, &reason).await?;
+                    continue;
+                }
+                Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
+                    debug!("the lease ended before the lock was there");
+                    self.lock_unknown = false;
+                    lease = self.grant().await?;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
+            self.lock = lock.filter(|lock| self.is_ours(lock));
+            match (self.standing(&snapshot), lock) {
+                (Standing::Free(_), Some(_)) => return Ok(Standing::Holding(snapshot)),
+                (Standing::Free(_), None) => offered = None,
+                (Standing::Waiting | Standing::Behind, Some(lock)) if lock.is_offered() => {
+                    offered = Some(lock.modified);
+                }
+                (standing, _) => return Ok(standing),
+            }
+        }
+    }
+
+    async fn grant(&mut self) -> Result<Lease, Failure> {
+        let lease = self.session.grant().await?;
+        let renew_at = self.session.clock().now() + lease.ttl / 3;
+        self.lease = Some((lease, renew_at));
+        Ok(lease)
+    }
+}

@@ -1,0 +1,71 @@
+//! Joining the queue of a lock that another has.
+
+use tracing::instrument;
+
+use super::line::{Line, Standing};
+use crate::allocator::Demand;
+use crate::clock::Clock;
+use crate::session::{Commit, Failure};
+use crate::store::keys::Key;
+use crate::store::record::{self, Ticket};
+use crate::store::{Revision, Store};
+
+impl<S: Store, C: Clock> Line<'_, '_, S, C> {
+    /// Puts the ticket, if the lock is as it was last written at `lock`: its holder will see the ticket
+    /// before it gives the lock up. The watch is there before the ticket, so that it tells of everything
+    /// that happens to it.
+    #[instrument(level = "debug", skip_all)]
+    pub(super) async fn join(&mut self, lock: Revision) -> Result<Standing, Failure> {
+        let session = self.session;
+        if self.watch.is_none() {
+            self.watch = Some(session.watch(&[self.key().to_vec()]).await?);
+        }
+        // Of an earlier lock no put can come any more.
+        self.put_unknown = self.put_unknown.filter(|unknown| *unknown == lock);
+        let claim = Key::Claim(self.id().attachment.clone());
+        let ticket = Key::Ticket(self.id().clone());
+        let mut pauses = session.pauses();
+        loop {
+            let mut draft = session.draft();
+            match self.demand {
+                Demand::Take(_) => draft.absent(&claim),
+                Demand::Release { modified, .. } => draft.modified(&claim, *modified),
+            };
+            draft
+                .absent(&ticket)
+                .modified(&self.lock_key(), lock)
+                .put(&ticket, record::encode_ticket(&self.as_waiting()))
+                .read_anyway(self.queries());
+            match session.commit(draft).await? {
+                Commit::Done(snapshot) | Commit::Conflict(snapshot) => {
+                    return Ok(self.standing(&snapshot));
+                }
+                Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
+                // The next try finds out whether it was done: the ticket names its sender.
+                Commit::Unknown(reason) => {
+                    self.put_unknown = Some(lock);
+                    session.pause(&mut pauses, &reason).await?;
+                }
+            }
+        }
+    }
+
+    /// What the ticket says.
+    fn as_waiting(&self) -> Ticket {
+        let (sender, trace) = (self.sender, self.trace);
+        match self.demand {
+            Demand::Take(ask) => Ticket::Take {
+                sender,
+                wants: ask.wants.clone(),
+                owner: ask.owner.clone(),
+                trace,
+            },
+            Demand::Release { held, modified, .. } => Ticket::Release {
+                sender,
+                held: held.clone(),
+                modified: *modified,
+                trace,
+            },
+        }
+    }
+}

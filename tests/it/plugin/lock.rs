@@ -1,0 +1,149 @@
+//! A lock taken by hand: somebody who holds the lock of a range and serves nobody. And what those
+//! leave behind who are killed while they wait for it.
+
+use whereabouts::address::{Name, Pool};
+use whereabouts::claim::{Attachment, QueueId};
+use whereabouts::clock::{Chance, SystemClock};
+use whereabouts::session::{Commit, Session};
+use whereabouts::snapshot::Query;
+use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
+use whereabouts::store::record::{self, Lock};
+use whereabouts::store::{Compare, LeaseId, Outcome, Store, Txn, Write};
+
+use super::{Network, Pod, Running, Site};
+use crate::support::{BOUND, poll, run};
+
+/// More than any test takes, in seconds.
+const TTL_S: i64 = 300;
+
+/// Tickets that are looked at by who leaves.
+const TICKETS: u32 = 64;
+
+/// The lock of a range, for as long as its lease lives.
+pub(crate) struct Foreigner {
+    queue: QueueId,
+    lease: LeaseId,
+}
+
+impl Foreigner {
+    /// Takes the lock of the range with this CIDR.
+    pub(crate) fn hold(site: &Site, cidr: &str) -> Self {
+        let lease = run(site.store().grant(TTL_S)).expect("it grants").id;
+        put(site, Self::lock(site, cidr, lease));
+        let queue = queue_of(cidr);
+        Self { queue, lease }
+    }
+
+    /// What the lock is put with; without a lease (0) it is offered.
+    pub(crate) fn lock(site: &Site, cidr: &str, lease: LeaseId) -> Write {
+        Write::Put {
+            key: site.keys().encode(&Key::Lock(queue_of(cidr))),
+            value: lock_value(),
+            lease,
+        }
+    }
+
+    /// Leaves in good order: offers the lock to the oldest of those who wait, as far as it can read
+    /// their tickets, or deletes it when nobody waits.
+    pub(crate) fn leave(self, site: &Site) {
+        let (keys, store, chance) = (site.keys(), site.store(), Chance::new(1));
+        let key = Key::Lock(self.queue.clone());
+        let queries = [
+            Query::Lock(self.queue.clone()),
+            Query::Tickets {
+                queue: self.queue.clone(),
+                limit: TICKETS,
+            },
+        ];
+        run(async {
+            let session = Session::new(&store, &SystemClock, &chance, &keys, BOUND);
+            loop {
+                let snapshot = session.snapshot(&queries).await.expect("it reads");
+                let lock = snapshot.lock(&self.queue).expect("it was read");
+                let waiting = snapshot.queue(&self.queue).expect("it was read");
+                let readable = waiting.iter().find(|ticket| ticket.request.is_ok());
+                let mut draft = session.draft();
+                draft.modified(&key, lock.expect("it is held").modified);
+                match readable.or(waiting.first()) {
+                    Some(next) => draft
+                        .put(&key, lock_value())
+                        .compare(Compare::Created(next.key.clone(), next.created))
+                        .write(Write::Touch(next.key.clone())),
+                    None => draft.nobody_in(&self.queue).delete(&key),
+                };
+                match session.commit(draft).await.expect("it commits") {
+                    Commit::Done(_) => break,
+                    Commit::Conflict(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        self.crash(site);
+    }
+
+    /// Crashes: the lock ends with its lease, and nobody is told.
+    pub(crate) fn crash(self, site: &Site) {
+        run(site.store().revoke(self.lease)).expect("it revokes");
+    }
+}
+
+fn queue_of(cidr: &str) -> QueueId {
+    QueueId {
+        pool: Pool::default(),
+        cidr: cidr.parse().expect("a CIDR"),
+    }
+}
+
+fn attachment(network: &str, pod: &Pod) -> Attachment {
+    Attachment {
+        network: Name::new(network).expect("a name"),
+        container: Name::new(&pod.container).expect("a name"),
+        interface: pod.interface.clone(),
+    }
+}
+
+fn lock_value() -> Vec<u8> {
+    record::encode_lock(&Lock {
+        attachment: attachment("abroad", &Pod::new("foreigner")),
+        verb: QueuedVerb::Add,
+    })
+}
+
+/// The lock of the range with this CIDR.
+pub(crate) fn lock_key(cidr: &str) -> Key {
+    Key::Lock(queue_of(cidr))
+}
+
+/// The ticket of a pod in the network `net`, in the queue of the range with this CIDR.
+pub(crate) fn ticket_key(cidr: &str, verb: QueuedVerb, pod: &Pod) -> Key {
+    Key::Ticket(TicketId {
+        queue: queue_of(cidr),
+        attachment: attachment("net", pod),
+        verb,
+    })
+}
+
+/// Waits until so many tickets are there, and a process with one of them still runs.
+pub(crate) fn await_in_line(site: &Site, tickets: usize, process: &mut Running) {
+    poll("it stands in the queue", || {
+        assert!(process.is_running(), "it must not end before");
+        (site.audit().tickets == tickets).then_some(())
+    });
+}
+
+/// Leaves the ticket of a process behind that is killed while it waits; somebody must hold the lock.
+pub(crate) fn kill_in_line(site: &Site, network: &Network, verb: &str, pod: &Pod) {
+    let tickets = site.audit().tickets + 1;
+    let mut killed = network.call(verb, pod).start();
+    await_in_line(site, tickets, &mut killed);
+}
+
+/// Writes one key by hand.
+pub(crate) fn put(site: &Site, write: Write) {
+    let txn = Txn {
+        writes: vec![write],
+        ..Txn::default()
+    };
+    let outcome = run(site.store().commit(&txn)).expect("it commits");
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+}
