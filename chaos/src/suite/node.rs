@@ -29,7 +29,7 @@ const TIMEOUTS_S: [u64; 3] = [5, 8, 20];
 /// By how much an execution may be late on a machine that is busy.
 const LATE: Duration = Duration::from_secs(10);
 
-/// Longer than the lease of a ticket lives.
+/// Longer than the lease of a lock lives.
 const STOPPED_MS: u64 = 12_000;
 
 /// Pause between two tries of something that failed.
