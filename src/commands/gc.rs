@@ -28,8 +28,9 @@ pub struct Collected {
 }
 
 /// Releases the claims of this node in this network whose attachment is not in the list of valid
-/// ones, and takes their tickets out of the queues. The list is one node's, so claims of other nodes are never touched; without a list, or
-/// without a known node, nothing is. Goes on after an error, and reports the first at the end.
+/// ones, and takes their tickets out of the queues. The list is one node's, so what is another node's
+/// is never touched; without a list, or without a known node, nothing is. Goes on after an error, and
+/// reports the first at the end.
 pub async fn gc<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     request: &GcRequest,
@@ -139,14 +140,12 @@ async fn collect_tickets<S: Store, C: Clock>(
             let Ok((id, ticket)) = &queued.request else {
                 continue;
             };
+            let is_abandoned =
+                |whose: Option<&str>| whose == Some(node) && !is_valid(&id.attachment, valid);
             let is_needless = id.attachment.network == *network
                 && match ticket {
-                    Ticket::Take { owner, .. } => {
-                        owner.node.as_deref() == Some(node) && !is_valid(&id.attachment, valid)
-                    }
-                    Ticket::Refused { node: whose, .. } => {
-                        whose.as_deref() == Some(node) && !is_valid(&id.attachment, valid)
-                    }
+                    Ticket::Take { owner, .. } => is_abandoned(owner.node.as_deref()),
+                    Ticket::Refused { node, .. } => is_abandoned(node.as_deref()),
                     Ticket::Release { modified, .. } => {
                         is_released(session, &id.attachment, *modified).await?
                     }
