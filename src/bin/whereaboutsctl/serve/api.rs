@@ -13,7 +13,8 @@ use whereabouts::limits;
 use whereabouts::occupancy::{Occupancy, Use, taken_in};
 use whereabouts::store::keys::TicketId;
 
-use super::seen::{Locked, Seen, Standing};
+use super::lines::{Lines, Locked, Standing};
+use super::seen::Seen;
 use super::watched::Watched;
 use crate::ranges::value;
 use crate::shown::{Shown, pool};
@@ -62,7 +63,7 @@ pub(super) fn ranges(watched: &Watched) -> Value {
     let uses = state.seen.occupancy.uses(&watched.configured);
     let ranges = uses.iter().map(|used| {
         let mut value = value(used);
-        let queue = state.seen.queues.get(&used.range);
+        let queue = state.seen.lines.queues.get(&used.range);
         value["queue"] = queue.map_or(0, BTreeMap::len).into();
         value
     });
@@ -216,7 +217,7 @@ fn fits(shown: &Shown, text: &str) -> bool {
 /// The ranges that are busy: who holds the lock, if anybody does, and who waits.
 pub(super) fn queues(watched: &Watched) -> Value {
     let state = watched.state();
-    let Seen { locks, queues, .. } = &state.seen;
+    let Lines { locks, queues } = &state.seen.lines;
     let busy: BTreeSet<&QueueId> = locks.keys().chain(queues.keys()).collect();
     let queues = busy.into_iter().map(|range| {
         let lock = locks.get(range);

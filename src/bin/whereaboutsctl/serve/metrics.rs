@@ -145,7 +145,8 @@ fn tell_ranges(watched: &Watched, seen: &Seen, text: &mut Exposition) {
             "queue_length",
             "Tickets in the queue of the range.",
             &|used| {
-                seen.queues
+                seen.lines
+                    .queues
                     .get(&used.range)
                     .map_or(0, BTreeMap::len)
                     .to_string()
@@ -178,18 +179,18 @@ fn tell_ranges(watched: &Watched, seen: &Seen, text: &mut Exposition) {
         "whereabouts_locks",
         Kind::Gauge,
         "Ranges whose lock is held or offered.",
-        seen.locks.len(),
+        seen.lines.locks.len(),
     );
     text.value(
         "whereabouts_tickets",
         Kind::Gauge,
         "Tickets in all queues.",
-        seen.queues.values().map(BTreeMap::len).sum::<usize>(),
+        seen.lines.queues.values().map(BTreeMap::len).sum::<usize>(),
     );
 }
 
 fn oldest_ticket_s(seen: &Seen, range: &QueueId) -> u64 {
-    let tickets = seen.queues.get(range).into_iter().flatten();
+    let tickets = seen.lines.queues.get(range).into_iter().flatten();
     let oldest = tickets.min_by_key(|(_, ticket)| ticket.created);
     oldest.map_or(0, |(_, ticket)| {
         Instant::now().duration_since(ticket.seen).as_secs()

@@ -18,6 +18,7 @@ mod follow;
 mod guard;
 mod http;
 mod intake;
+mod lines;
 mod metrics;
 mod news;
 mod page;

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use whereabouts::address::{Address, Bitmap, Interval, Pool};
-use whereabouts::claim::{Claim, QueueId};
+use whereabouts::claim::Claim;
 use whereabouts::limits;
 use whereabouts::occupancy::Occupancy;
 use whereabouts::store::etcd::Change;
-use whereabouts::store::keys::{Key, Keys, TicketId};
-use whereabouts::store::record::{self, Lock, Ticket};
-use whereabouts::store::{Entry, LeaseId, Revision};
+use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::record;
+use whereabouts::store::{Entry, Revision};
 
+use super::lines::Lines;
 use crate::shown::Shown;
 
 /// Bytes that a claim costs besides its key and its value, its places in the maps: measured with a
@@ -35,10 +36,8 @@ pub(super) struct Seen {
     holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
     /// How many claims each node has; those whose node is not known stand under an empty name.
     pub(super) nodes: BTreeMap<String, u64>,
-    /// The locks that are not free.
-    pub(super) locks: BTreeMap<QueueId, Locked>,
-    /// Who stands in which queue.
-    pub(super) queues: BTreeMap<QueueId, BTreeMap<TicketId, Standing>>,
+    /// Who serves, and who waits.
+    pub(super) lines: Lines,
     unreadable: BTreeSet<Vec<u8>>,
     bytes: usize,
     /// About how many claims there was no room for.
@@ -49,37 +48,6 @@ struct Kept {
     value: Box<[u8]>,
     created: Revision,
     modified: Revision,
-}
-
-/// A lock that somebody holds, or that is offered to those who wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Locked {
-    /// What it says of who holds it, or has held it last; `None` when that cannot be read.
-    pub(super) holder: Option<Lock>,
-    /// At which revision it was last written.
-    pub(super) revision: Revision,
-    /// The holder's lease; 0 when it is offered.
-    lease: LeaseId,
-    /// When this process first saw it held with this lease, or offered.
-    pub(super) seen: Instant,
-}
-
-impl Locked {
-    /// Whether it is offered to those who wait, and nobody has taken it yet.
-    pub(super) fn is_offered(&self) -> bool {
-        self.lease == 0
-    }
-}
-
-/// A ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// At which revision it was put.
-    pub(super) created: Revision,
-    /// Whether its holder has answered that it cannot be served.
-    pub(super) refused: bool,
-    /// When this process first saw it.
-    pub(super) seen: Instant,
 }
 
 /// A part of a search.
@@ -99,8 +67,7 @@ impl Seen {
             claims: BTreeMap::new(),
             holders: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            locks: BTreeMap::new(),
-            queues: BTreeMap::new(),
+            lines: Lines::default(),
             unreadable: BTreeSet::new(),
             bytes: 0,
             left_out: 0,
@@ -136,32 +103,8 @@ impl Seen {
                     self.occupancy.enter_block(slot, full);
                 })
                 .is_ok(),
-            Ok(Key::Ticket(id)) => {
-                let ticket = record::decode_ticket(&entry.value);
-                let queue = self.queues.entry(id.queue.clone()).or_default();
-                let known = queue.get(&id).filter(|one| one.created == entry.created);
-                let standing = Standing {
-                    created: entry.created,
-                    refused: matches!(ticket, Ok(Ticket::Refused { .. })),
-                    seen: known.map_or(now, |known| known.seen),
-                };
-                queue.insert(id, standing);
-                ticket.is_ok()
-            }
-            Ok(Key::Lock(queue)) => {
-                let holder = record::decode_lock(&entry.value).ok();
-                let is_read = holder.is_some();
-                let known = self.locks.get(&queue);
-                let known = known.filter(|known| known.lease == entry.lease);
-                let locked = Locked {
-                    holder,
-                    revision: entry.modified,
-                    lease: entry.lease,
-                    seen: known.map_or(now, |known| known.seen),
-                };
-                self.locks.insert(queue, locked);
-                is_read
-            }
+            Ok(Key::Ticket(id)) => self.lines.enter_ticket(id, entry, now),
+            Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
             Err(_) => false,
         };
         if !is_read {
@@ -175,38 +118,15 @@ impl Seen {
             Ok(Key::Claim(_)) if self.claims.contains_key(key) => self.remove_claim(key),
             Ok(Key::Claim(_)) => self.left_out = self.left_out.saturating_sub(1),
             Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
-            Ok(Key::Ticket(id)) => {
-                if let Some(queue) = self.queues.get_mut(&id.queue) {
-                    queue.remove(&id);
-                    if queue.is_empty() {
-                        self.queues.remove(&id.queue);
-                    }
-                }
-            }
-            Ok(Key::Lock(queue)) => {
-                self.locks.remove(&queue);
-            }
+            Ok(Key::Ticket(id)) => self.lines.remove_ticket(&id),
+            Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
             Err(_) => {}
         }
     }
 
-    /// Takes over since when each lock is seen that was its holder's before, and each ticket that
-    /// stood in a queue before.
+    /// Takes over since when each lock and each ticket is seen that was there before.
     pub(super) fn inherit(&mut self, before: &Self) {
-        for (queue, lock) in &mut self.locks {
-            let known = before.locks.get(queue);
-            if let Some(known) = known.filter(|known| known.lease == lock.lease) {
-                lock.seen = known.seen;
-            }
-        }
-        for (queue, tickets) in &mut self.queues {
-            for (id, ticket) in tickets {
-                let known = before.queues.get(queue).and_then(|queue| queue.get(id));
-                if let Some(known) = known.filter(|known| known.created == ticket.created) {
-                    ticket.seen = known.seen;
-                }
-            }
-        }
+        self.lines.inherit(&before.lines);
     }
 
     fn enter_claim(&mut self, entry: &Entry, claim: &Claim) {

@@ -3,7 +3,8 @@ use super::*;
 use std::time::Duration;
 
 use whereabouts::address::{Name, Slot};
-use whereabouts::claim::{Attachment, Held, Owner};
+use whereabouts::claim::{Attachment, Held, Owner, QueueId};
+use whereabouts::store::keys::TicketId;
 
 fn address(number: u32) -> Address {
     std::net::IpAddr::from(number.to_be_bytes()).into()
@@ -83,13 +84,13 @@ fn what_comes_and_goes_leaves_nothing_behind() {
         change(&lock, 3, Some(vec![99])),
     ]);
     assert_eq!((seen.claims(), seen.nodes["node-1"]), (1, 1));
-    assert_eq!((seen.queues.len(), seen.locks.len()), (1, 1));
+    assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (1, 1));
     assert_eq!(seen.unreadable(), 2);
     assert!(seen.bytes() > 0);
     let gone = [&key, &ticket, &lock].map(|key| change(key, 4, None));
     seen.apply(gone.to_vec(), Instant::now());
     assert_eq!((seen.claims(), seen.nodes.len(), seen.bytes()), (0, 0, 0));
-    assert_eq!((seen.queues.len(), seen.locks.len()), (0, 0));
+    assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (0, 0));
     assert_eq!(seen.unreadable(), 0);
     assert_eq!((seen.pools().count(), seen.left_out), (0, 0));
     assert_eq!(seen.occupancy.uses(&[]), []);
@@ -135,7 +136,7 @@ fn a_ticket_that_is_rewritten_or_listed_again_keeps_its_age_and_a_new_one_has_no
     let mut first = Seen::nothing(&Keys::new("/x/"));
     first.apply(put(1), begun);
     first.apply(put(2), later);
-    let since = |seen: &Seen| seen.queues[&range()][&id].seen;
+    let since = |seen: &Seen| seen.lines.queues[&range()][&id].seen;
     assert_eq!(since(&first), begun);
     let mut second = Seen::nothing(&Keys::new("/x/"));
     second.apply(put(2), later);
@@ -158,14 +159,14 @@ fn a_lock_keeps_its_age_as_long_as_it_is_one_holders() {
         vec![change]
     };
     let mut seen = Seen::nothing(&Keys::new("/x/"));
-    let since = |seen: &Seen| seen.locks[&range()].seen;
+    let since = |seen: &Seen| seen.lines.locks[&range()].seen;
     seen.apply(write(1, 7), moment(0));
     seen.apply(write(2, 7), moment(1));
     assert_eq!(since(&seen), moment(0));
-    assert!(!seen.locks[&range()].is_offered());
+    assert!(!seen.lines.locks[&range()].is_offered());
     seen.apply(write(3, 0), moment(2));
     assert_eq!(since(&seen), moment(2));
-    assert!(seen.locks[&range()].is_offered());
+    assert!(seen.lines.locks[&range()].is_offered());
     let mut again = Seen::nothing(&Keys::new("/x/"));
     again.apply(write(3, 0), moment(3));
     again.inherit(&seen);
