@@ -154,6 +154,11 @@ impl Sum {
     fn add(&mut self, totals: &Totals, failures: Vec<(u64, Verdict)>) {
         self.totals.add(totals);
         self.failed += failures.len() as u64;
+        for (seed, verdict) in &failures {
+            if let Some(finding) = &verdict.finding {
+                eprintln!("seed {seed}: {finding}");
+            }
+        }
         self.shown.extend(failures);
         while self.shown.len() > MOST_SHOWN {
             self.shown.pop_last();

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
-use crate::address::Name;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Attachment, UNKNOWN_INTERFACE};
 use crate::clock::Clock;
@@ -15,6 +14,7 @@ use crate::queue::take_out;
 use crate::request::{GcRequest, ValidAttachment};
 use crate::session::{Failure, Session};
 use crate::snapshot::{Listed, Query};
+use crate::store::keys::QueuedVerb;
 use crate::store::record::Ticket;
 use crate::store::{Revision, Store};
 
@@ -27,8 +27,8 @@ pub struct Collected {
     pub failed: usize,
 }
 
-/// Releases the claims of this node in this network whose attachment is not in the list of valid
-/// ones, and takes their tickets out of the queues. The list is one node's, so what is another node's
+/// Takes the tickets of this node in this network whose attachment is not in the list of valid ones
+/// out of the queues, and releases such claims. The list is one node's, so what is another node's
 /// is never touched; without a list, or without a known node, nothing is. Goes on after an error, and
 /// reports the first at the end.
 pub async fn gc<S: Store, C: Clock>(
@@ -46,6 +46,12 @@ pub async fn gc<S: Store, C: Clock>(
     let valid: BTreeSet<&ValidAttachment> = valid.iter().collect();
     let mut collected = Collected::default();
     let mut first = None;
+    // Before the claims: whoever holds the lock serves an abandoned ADD, this GC too, and its claim
+    // may then be one that was passed already.
+    if let Err(error) = collect_tickets(session, request, QueuedVerb::Add, node, &valid).await {
+        warn!(%error, "tickets of ADDs are not collected");
+        first.get_or_insert(error.into());
+    }
     let mut after = None;
     loop {
         let query = Query::Claims {
@@ -69,8 +75,9 @@ pub async fn gc<S: Store, C: Clock>(
         }
         after = Some(last.key.clone());
     }
-    if let Err(error) = collect_tickets(session, &request.network, node, &valid).await {
-        warn!(%error, "tickets are not collected");
+    // After them: a DEL is needless once its claim is gone.
+    if let Err(error) = collect_tickets(session, request, QueuedVerb::Del, node, &valid).await {
+        warn!(%error, "tickets of DELs are not collected");
         first.get_or_insert(error.into());
     }
     match first {
@@ -123,10 +130,11 @@ async fn collect<S: Store, C: Clock>(
     })
 }
 
-/// Takes out of the queues what nobody waits with any more.
+/// Takes out of the queues the tickets for `verb` that nobody waits with any more.
 async fn collect_tickets<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
-    network: &Name,
+    request: &GcRequest,
+    verb: QueuedVerb,
     node: &str,
     valid: &BTreeSet<&ValidAttachment>,
 ) -> Result<(), Failure> {
@@ -142,7 +150,8 @@ async fn collect_tickets<S: Store, C: Clock>(
             };
             let is_abandoned =
                 |whose: Option<&str>| whose == Some(node) && !is_valid(&id.attachment, valid);
-            let is_needless = id.attachment.network == *network
+            let is_needless = id.verb == verb
+                && id.attachment.network == request.network
                 && match ticket {
                     Ticket::Take { owner, .. } => is_abandoned(owner.node.as_deref()),
                     Ticket::Refused { node, .. } => is_abandoned(node.as_deref()),
