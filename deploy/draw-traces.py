@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Draws two traces from what Rotel printed of the spans it received: the trace of a request that was
-served from the queue, and that of the process that served it, with the link between them.
+"""Draws traces from what Rotel printed of the spans it received: of `served`, the trace of a request
+that was served from the queue, and that of the process that served it, with the link between them; or the
+`slowest` ADD's alone.
 
-    deploy/draw-traces.py ROTEL_OUTPUT PICTURE.svg
+    deploy/draw-traces.py served|slowest ROTEL_OUTPUT PICTURE.svg
 """
 
 import sys
@@ -61,19 +62,32 @@ def rows(spans, trace):
     return found
 
 
-def choose(spans):
-    """The batch that served most, and the trace that waited longest for it."""
+def verbs(spans):
+    """Each trace's own span."""
+    return {span["Trace ID"]: span for span in spans if span["Kind"] == "SPAN_KIND_SERVER"}
+
+
+def lasted(span):
+    return span["end"] - span["start"]
+
+
+def served(spans):
+    """The trace that waited longest for the batch that served most, that batch, and its trace."""
     batch = max((span for span in spans if span["Name"] == "batch"), key=lambda span: len(span["links"]))
     if not batch["links"]:
         sys.exit("draw-traces: nobody was served by another: nothing to show")
-    verbs = {span["Trace ID"]: span for span in spans if span["Kind"] == "SPAN_KIND_SERVER"}
-    waited = lambda trace: verbs[trace]["end"] - verbs[trace]["start"]
-    return batch, max(batch["links"], key=waited)
+    own = verbs(spans)
+    waiting = max(batch["links"], key=lambda trace: lasted(own[trace]))
+    return batch, [(waiting, "waited, and was served"), (batch["Trace ID"], "held the lock, and served")]
 
 
-def draw(spans):
-    batch, waiting = choose(spans)
-    blocks = [rows(spans, waiting), rows(spans, batch["Trace ID"])]
+def slowest(spans):
+    adds = (span for span in verbs(spans).values() if span["Name"] == "ADD")
+    return None, [(max(adds, key=lasted)["Trace ID"], "took longest")]
+
+
+def draw(spans, batch, traces):
+    blocks = [rows(spans, trace) for trace, _ in traces]
     every = [span for block in blocks for span, _ in block]
     begin, end = min(span["start"] for span in every), max(span["end"] for span in every)
     nodes = sorted({span["resource"].get("k8s.node.name", "?") for span in spans})
@@ -88,7 +102,7 @@ def draw(spans):
         left = NAMES + place * 110
         parts.append(f'<rect x="{left}" y="8" width="12" height="12" fill="{colour[node]}"/>')
         text(left + 18, 18, node)
-    for block, what in zip(blocks, ["waited, and was served", "held the lock, and served"]):
+    for block, (_, what) in zip(blocks, traces):
         verb = block[0][0]
         attributes = verb["attributes"]
         text(8, at + 20, f'{verb["Name"]} of {attributes["k8s.pod.name"]}: it {what}; '
@@ -103,28 +117,29 @@ def draw(spans):
             parts.append(f'<rect x="{left:.1f}" y="{at + 4}" width="{width:.1f}" height="11" rx="2" '
                          f'fill="{colour[node]}"/>')
             text(left + width + 4, at + 14, f'{(span["end"] - span["start"]) / 1e6:.2f} ms', 'fill="#777"')
-            if span["Name"] == "served" or span["ID"] == batch["ID"]:
+            if batch and (span["Name"] == "served" or span["ID"] == batch["ID"]):
                 marks[span["Name"]] = (left, at + 9.5)
             at += ROW
         at += 14
-    (from_x, from_y), (to_x, to_y) = marks["served"], marks["batch"]
-    bend = min(from_x, to_x) - 40
-    parts.append(f'<path d="M{from_x:.1f},{from_y:.1f} C{bend:.1f},{from_y:.1f} {bend:.1f},{to_y:.1f} '
-                 f'{to_x:.1f},{to_y:.1f}" fill="none" stroke="#c33" stroke-width="1.5" stroke-dasharray="4 3"/>')
-    text(bend - 4, (from_y + to_y) / 2, "link", 'fill="#c33" text-anchor="end"')
-    text(8, at + 8, f'This batch served {len(batch["links"])} pods in one transaction; each is linked with it. '
-         f'{(end - begin) / 1e6:.1f} ms from left to right.', 'fill="#777"')
+    if batch:
+        (from_x, from_y), (to_x, to_y) = marks["served"], marks["batch"]
+        bend = min(from_x, to_x) - 40
+        parts.append(f'<path d="M{from_x:.1f},{from_y:.1f} C{bend:.1f},{from_y:.1f} {bend:.1f},{to_y:.1f} '
+                     f'{to_x:.1f},{to_y:.1f}" fill="none" stroke="#c33" stroke-width="1.5" stroke-dasharray="4 3"/>')
+        text(bend - 4, (from_y + to_y) / 2, "link", 'fill="#c33" text-anchor="end"')
+        text(8, at + 8, f'This batch served {len(batch["links"])} pods in one transaction; each is linked with it. '
+             f'{(end - begin) / 1e6:.1f} ms from left to right.', 'fill="#777"')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{at + 20}" '
             f'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n'
             + "\n".join(parts) + "\n</svg>\n")
 
 
 def main():
-    source, picture = sys.argv[1:]
+    which, source, picture = sys.argv[1:]
     with open(source, encoding="utf-8") as file:
         spans = parse(file.read())
     with open(picture, "w", encoding="utf-8") as file:
-        file.write(draw(spans))
+        file.write(draw(spans, *{"served": served, "slowest": slowest}[which](spans)))
     print(f"{len(spans)} spans received; drawn: {picture}")
 
 

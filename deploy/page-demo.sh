@@ -7,16 +7,14 @@
 # What was started is ended, whatever happens.
 set -euo pipefail
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=deploy/one-machine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/one-machine.sh"
 picture=$(realpath "${1:-page.png}")
 
 main() {
     "$top/deploy/install-packages.sh" curl:curl chromium-headless-shell:chromium-headless-shell \
         fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf python3:python3
-    work=$(mktemp -d)
-    trap clean_up EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    make_work
 
     echo "Building the plugin and whereaboutsctl"
     build
@@ -27,23 +25,6 @@ main() {
     start_server
     take_picture
     curl --silent --fail "$server/metrics" | grep '^whereabouts_range_taken'
-}
-
-build() {
-    mkdir "$work/bin"
-    (cd "$top" && cargo build --release --locked --bin whereabouts --bin whereaboutsctl \
-        --message-format json-render-diagnostics) |
-        jq -r '.executable // empty' | xargs -r -d '\n' install -t "$work/bin"
-}
-
-start_etcd() {
-    local peer
-    etcd=127.0.0.1:$(free_port)
-    peer=http://127.0.0.1:$(free_port)
-    etcd --data-dir "$work/data" --initial-cluster "default=$peer" \
-        --listen-client-urls "http://$etcd" --advertise-client-urls "http://$etcd" \
-        --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" >"$work/etcd.log" 2>&1 &
-    await "etcd answers" curl --silent --fail --output /dev/null "http://$etcd/health"
 }
 
 attach_pods() {
@@ -85,46 +66,6 @@ take_picture() {
         "document.querySelectorAll('#map .held').length > 0 && document.querySelectorAll('#claims tr').length > 1" \
         "$picture"
     echo "$picture: $(stat --format=%s "$picture") bytes"
-}
-
-await() { # WHAT COMMAND...: until the command succeeds
-    local what=$1 give_up=$((SECONDS + 30))
-    shift
-    until "$@"; do
-        ((SECONDS < give_up)) || fail "$what: not within 30 s:" "$(tail -n 5 "$work"/*.log)"
-        sleep 0.1
-    done
-}
-
-is_open() { # ADDRESS:PORT
-    (: <"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null
-}
-
-free_port() {
-    local port
-    while true; do
-        port=$((RANDOM % 20000 + 40000))
-        if ! is_open "127.0.0.1:$port"; then
-            echo "$port"
-            return
-        fi
-    done
-}
-
-clean_up() {
-    local status=$? job
-    trap '' INT TERM
-    for job in $(jobs -p); do
-        kill -9 "$job" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-    exit "$status"
-}
-
-fail() {
-    printf 'page-demo: %s\n' "$*" >&2
-    exit 1
 }
 
 main

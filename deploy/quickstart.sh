@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Shows whereabouts at work on one machine: three nodes, a three-member etcd, real CNI plugins.
 #
-#   deploy/quickstart.sh        as root, on Debian with a Rust toolchain
+#   deploy/quickstart.sh [--traces PICTURE]      as root, on Debian with a Rust toolchain
+#
+# With --traces, an agent on each node sends a trace of each verb to a collector beside etcd; the slowest
+# ADD's is drawn, as SVG, from what the collector received.
 #
 #   network: a bridge
 #     |-- etcd    three members, 10.88.0.11 to .13
@@ -20,19 +23,29 @@ cni_plugins=/usr/lib/cni
 run=whereabouts-$$
 nodes=(node1 node2 node3)
 endpoints=10.88.0.11:2379,10.88.0.12:2379,10.88.0.13:2379
+collector=10.88.0.11:4317
 
 work=           # a folder for the data, logs and results of this run
 etcd_pids=()    # by member: 1, 2, 3
 attached=()     # the pods that have addresses now
+calls_made=0    # of CNI
+picture=        # of a trace, if one is wanted
 
 main() {
+    case $#:${1-} in
+    0:) ;;
+    2:--traces) picture=$(realpath "$2") ;;
+    *) fail "usage: $0 [--traces PICTURE]" ;;
+    esac
     ((EUID == 0)) || fail "run this as root: it makes network namespaces."
     command -v cargo >/dev/null ||
         fail "no cargo in PATH. With a Rust toolchain of your own: sudo env PATH=\"\$PATH\" $0"
     [[ -d /proc/sys/net/ipv6 ]] || fail "this kernel has no IPv6, which the dual-stack pods need."
 
     step "Installing what is missing, building the plugin and whereaboutsctl"
-    "$top/deploy/install-packages.sh"
+    local more=()
+    [[ -z $picture ]] || more=(python3:python3 python3-pip:pip3)
+    "$top/deploy/install-packages.sh" "${more[@]}"
     work=$(mktemp -d)
     trap clean_up EXIT
     trap 'exit 129' HUP
@@ -43,9 +56,11 @@ main() {
     step "Making three nodes on one network, and etcd with three members"
     make_network
     start_etcd
+    [[ -z $picture ]] || start_tracing
 
     step "Attaching four pods on each node, all twelve at once"
-    local node first=() more=()
+    local node first=()
+    more=()
     for node in "${nodes[@]}"; do
         first+=("$node"-pod{1,2,3,4})
         more+=("$node"-pod{5,6})
@@ -68,6 +83,7 @@ main() {
     step "Deleting all pods"
     detach_pods "${attached[@]}"
     check_store
+    [[ -z $picture ]] || draw_trace
 
     step "Shown: unique, lowest-free addresses over three nodes, with one etcd member lost; nothing left behind."
 }
@@ -108,6 +124,8 @@ connect_to_network() { # NAME: makes that namespace, with an eth0 that leads to 
 }
 
 write_network_config() { # NODE
+    local tracing=
+    [[ -z $picture ]] || tracing="\"trace_socket\": \"$work/$1.sock\","
     cat <<CONFIG
 {
   "cniVersion": "1.0.0",
@@ -119,6 +137,7 @@ write_network_config() { # NODE
     "etcd_host": "$endpoints",
     "ipRanges": [{ "range": "10.66.0.0/24" }, { "range": "fd00:66::/112" }],
     "node_name": "$1",
+    $tracing
     "log_file": "$work/$1.log",
     "log_level": "info"
   }
@@ -145,6 +164,31 @@ start_etcd() {
         ((SECONDS < give_up)) || fail "etcd is not healthy after 30 s:" "$(tail -n 10 "$work"/etcd?.log)"
         sleep 0.2
     done
+}
+
+start_tracing() { # Rotel, and on each node its agent
+    local rotel=${ROTEL_AGENT:-} node give_up=$((SECONDS + 30))
+    [[ -n $rotel ]] || rotel=$("$top/deploy/install-collector.sh" "$work/tools")
+    inside etcd "$rotel" start --exporter blackhole --disable-batching --debug-log traces \
+        --debug-log-verbosity detailed --otlp-grpc-endpoint "$collector" --otlp-http-endpoint 10.88.0.11:4318 \
+        >"$work/collector.txt" 2>&1 </dev/null &
+    for node in "${nodes[@]}"; do
+        inside "$node" "$work/bin/whereaboutsctl" serve --trace-socket "$work/$node.sock" \
+            --otlp-endpoint "$collector" >"$work/$node.agent" 2>&1 </dev/null &
+        until [[ -S $work/$node.sock ]]; do
+            ((SECONDS < give_up)) || fail "no agent on $node after 30 s:" "$(cat "$work/$node.agent")"
+            sleep 0.1
+        done
+    done
+}
+
+draw_trace() { # when all have arrived: the last span of each trace is its verb's
+    local give_up=$((SECONDS + 30))
+    until (($(grep --count SPAN_KIND_SERVER "$work/collector.txt") >= calls_made)); do
+        ((SECONDS < give_up)) || fail "not all traces arrived within 30 s:" "$(tail -n 5 "$work"/*.agent)"
+        sleep 0.1
+    done
+    "$top/deploy/draw-traces.py" slowest "$work/collector.txt" "$picture"
 }
 
 etcdctl_on_node1() {
@@ -203,6 +247,7 @@ call_cni_for_all() { # VERB POD...: what a container runtime does, on each pod's
     for pod in "$@"; do
         wait "${calls[$pod]}" || fail "$verb of $pod failed: $(cat "$work/$pod.$verb" "$work/$pod.stderr")"
     done
+    calls_made=$((calls_made + $#))
     echo "  $verb: $# pods in $((($(date +%s%N) - begin) / 1000000)) ms"
 }
 
@@ -315,4 +360,4 @@ fail() {
     exit 1
 }
 
-main
+main "$@"

@@ -8,20 +8,18 @@
 # What was started is ended, whatever happens. Ends with 0 only if all traces arrived.
 set -euo pipefail
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=deploy/one-machine.sh
+source "$(dirname "${BASH_SOURCE[0]}")/one-machine.sh"
 picture=$(realpath "${1:-trace.svg}")
 pods=24
 
 main() {
     "$top/deploy/install-packages.sh" curl:curl python3:python3 python3-pip:pip3
-    work=$(mktemp -d)
-    trap clean_up EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    make_work
 
     echo "Building the plugin and whereaboutsctl"
     build
-    [[ -n ${ROTEL_AGENT:-} ]] || install_collector
+    [[ -n ${ROTEL_AGENT:-} ]] || ROTEL_AGENT=$("$top/deploy/install-collector.sh" "$work/tools")
 
     echo "Starting etcd, a collector, and the agent"
     start_etcd
@@ -31,34 +29,8 @@ main() {
     echo "Attaching $pods pods at once"
     attach_pods
     await_spans
-    "$top/deploy/draw-traces.py" "$work/collector.log" "$picture"
+    "$top/deploy/draw-traces.py" served "$work/collector.log" "$picture"
     curl --silent --fail "$agent/metrics" | grep '^whereabouts_agent_spans'
-}
-
-build() {
-    mkdir "$work/bin"
-    (cd "$top" && cargo build --release --locked --bin whereabouts --bin whereaboutsctl \
-        --message-format json-render-diagnostics) |
-        jq -r '.executable // empty' | xargs -r -d '\n' install -t "$work/bin"
-}
-
-install_collector() { # the same as for the tests
-    local package=rotel==0.0.1a15
-    local hash=sha256:2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7
-    pip3 install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
-        --platform manylinux_2_34_x86_64 --python-version 3.11 --only-binary :all: \
-        --target "$work/tools" --requirement <(echo "$package --hash=$hash")
-    ROTEL_AGENT=$work/tools/rotel/rotel-agent
-}
-
-start_etcd() {
-    local peer
-    etcd=127.0.0.1:$(free_port)
-    peer=http://127.0.0.1:$(free_port)
-    etcd --data-dir "$work/data" --initial-cluster "default=$peer" \
-        --listen-client-urls "http://$etcd" --advertise-client-urls "http://$etcd" \
-        --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" >"$work/etcd.log" 2>&1 &
-    await "etcd answers" curl --silent --fail --output /dev/null "http://$etcd/health"
 }
 
 start_collector() {
@@ -107,46 +79,6 @@ await_spans() {
 
 all_arrived() {
     (($(grep --count 'SPAN_KIND_SERVER' "$work/collector.log") >= pods))
-}
-
-await() { # WHAT COMMAND...: until the command succeeds
-    local what=$1 give_up=$((SECONDS + 30))
-    shift
-    until "$@"; do
-        ((SECONDS < give_up)) || fail "$what: not within 30 s:" "$(tail -n 5 "$work"/*.log)"
-        sleep 0.1
-    done
-}
-
-is_open() { # ADDRESS:PORT
-    (: <"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null
-}
-
-free_port() {
-    local port
-    while true; do
-        port=$((RANDOM % 20000 + 40000))
-        if ! is_open "127.0.0.1:$port"; then
-            echo "$port"
-            return
-        fi
-    done
-}
-
-clean_up() {
-    local status=$? job
-    trap '' INT TERM
-    for job in $(jobs -p); do
-        kill -9 "$job" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-    exit "$status"
-}
-
-fail() {
-    printf 'trace-demo: %s\n' "$*" >&2
-    exit 1
 }
 
 main

@@ -12,21 +12,13 @@ main() {
     fi
     deploy/install-packages.sh chromium-headless-shell:chromium-headless-shell musl-tools:musl-gcc openssl:openssl \
         python3-pip:pip3
-    [[ -n ${ROTEL_AGENT:-} ]] || install_collector
+    if [[ -z ${ROTEL_AGENT:-} ]]; then # the collector that the tests of traces send to
+        tools=$(mktemp -d)
+        trap 'rm -rf "$tools"' EXIT
+        ROTEL_AGENT=$(deploy/install-collector.sh "$tools")
+        export ROTEL_AGENT
+    fi
     cargo test --workspace --locked "$@"
-}
-
-# Rotel, the collector that the tests of traces send to. PyPI has it built, for this platform whatever
-# Python there is, and the hash says that it is this one.
-install_collector() {
-    tools=$(mktemp -d)
-    trap 'rm -rf "$tools"' EXIT
-    local package=rotel==0.0.1a15
-    local hash=sha256:2f4117e58410c933e0dc042a268ef738dab2e3a5d63b5831209acdac2a6ddcb7
-    pip3 install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes \
-        --platform manylinux_2_34_x86_64 --python-version 3.11 --only-binary :all: \
-        --target "$tools" --requirement <(echo "$package --hash=$hash")
-    export ROTEL_AGENT=$tools/rotel/rotel-agent
 }
 
 main "$@"

@@ -63,6 +63,15 @@ fn gc_leaves_no_claim_that_it_served_itself() {
     }
 }
 
+/// The lease granted for a first try to acquire the lock was used for a second one, ten seconds later, and
+/// ended at once; its owner asked for the lock again and again until the lock was gone.
+#[test]
+fn a_lock_is_not_acquired_with_a_lease_at_its_end() {
+    let seed = 53_066;
+    let verdict = run(seed, &knobs_of(seed), None, &History::default());
+    assert_eq!(verdict.finding, None, "{}", verdict.knobs);
+}
+
 /// A bug, and the promises that it may be found to break.
 const QUICKLY_FOUND: [(Bug, &[u8]); 17] = [
     (Bug::BlockUnchecked, &[1, 2]),

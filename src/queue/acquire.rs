@@ -2,7 +2,7 @@
 
 use tracing::{debug, instrument};
 
-use super::line::{Line, Standing};
+use super::line::{LeaseEnded, Line, Standing};
 use crate::clock::Clock;
 use crate::session::{Commit, Failure};
 use crate::store::record;
@@ -18,9 +18,10 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let session = self.session;
         let value = record::encode_lock(&self.as_holder());
         let mut pauses = session.pauses();
-        let mut lease = match self.lease {
-            Some((lease, _)) => lease,
-            None => self.grant().await?,
+        // One of an earlier try may be at its end by now.
+        let mut lease = match (self.renew().await, self.lease) {
+            (Ok(()), Some((lease, _))) => lease,
+            (Ok(()) | Err(LeaseEnded), _) => self.grant().await?,
         };
         loop {
             let mut draft = session.draft();
@@ -42,7 +43,6 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the lock was there");
-                    self.lock_unknown = false;
                     lease = self.grant().await?;
                     continue;
                 }
@@ -61,7 +61,9 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
     }
 
+    /// A new lease, where there is none or it has ended; with that no put of the lock can come any more.
     async fn grant(&mut self) -> Result<Lease, Failure> {
+        self.lock_unknown = false;
         let lease = self.session.grant().await?;
         let renew_at = self.session.clock().now() + lease.ttl / 3;
         self.lease = Some((lease, renew_at));
