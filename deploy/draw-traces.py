@@ -90,7 +90,7 @@ def draw(spans, batch, traces):
     blocks = [rows(spans, trace) for trace, _ in traces]
     every = [span for block in blocks for span, _ in block]
     begin, end = min(span["start"] for span in every), max(span["end"] for span in every)
-    nodes = sorted({span["resource"].get("k8s.node.name", "?") for span in spans})
+    nodes = sorted({span["resource"].get("k8s.node.name", "?") for span in every})
     colour = {node: COLOURS[place % len(COLOURS)] for place, node in enumerate(nodes)}
     x = lambda time: NAMES + (time - begin) * BAR / (end - begin)
     parts, at, marks = [], 34, {}
@@ -112,7 +112,7 @@ def draw(spans, batch, traces):
         for span, depth in block:
             node = span["resource"].get("k8s.node.name", "?")
             left, width = x(span["start"]), max(x(span["end"]) - x(span["start"]), 1.5)
-            text(12 + 12 * depth, at + 14, span["Name"])
+            text(12 + 12 * depth, at + 14, f'{span["Name"]} {span["attributes"].get("url.full", "")}')
             parts.append(f'<rect x="{NAMES}" y="{at + 18.5}" width="{BAR + 100}" height="0.5" fill="#ddd"/>')
             parts.append(f'<rect x="{left:.1f}" y="{at + 4}" width="{width:.1f}" height="11" rx="2" '
                          f'fill="{colour[node]}"/>')
