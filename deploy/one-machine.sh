@@ -46,7 +46,7 @@ is_open() { # ADDRESS:PORT
 free_port() {
     local port
     while true; do
-        port=$((RANDOM % 20000 + 40000))
+        port=$((RANDOM % 12000 + 20000)) # below those of outgoing connections
         if ! is_open "127.0.0.1:$port"; then
             echo "$port"
             return

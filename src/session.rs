@@ -210,10 +210,14 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let session = self.settling();
         let mut pauses = session.pauses();
         loop {
-            match session.commit(fence.clone()).await? {
-                Commit::Done(snapshot) | Commit::Conflict(snapshot) => return Ok(snapshot),
-                Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
-                Commit::Unknown(reason) => {
+            match session.commit(fence.clone()).await {
+                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => return Ok(snapshot),
+                Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
+                Err(Failure::Unavailable(Unavailable::Later(reason))) => {
+                    return Err(Failure::Unsettled(reason));
+                }
+                Err(failure) => return Err(failure),
+                Ok(Commit::Unknown(reason)) => {
                     let out_of_time = |_| Failure::Unsettled(reason.clone());
                     session
                         .pause(&mut pauses, &reason)

@@ -72,6 +72,15 @@ fn a_lock_is_not_acquired_with_a_lease_at_its_end() {
     assert_eq!(verdict.finding, None, "{}", verdict.knobs);
 }
 
+/// An ADD that could not make the put of its ticket impossible said that etcd is not available, and not
+/// that its request may still be carried out; after its DEL it was.
+#[test]
+fn what_may_still_come_is_told() {
+    let seed = 166_574;
+    let verdict = run(seed, &knobs_of(seed), None, &History::default());
+    assert_eq!(verdict.finding, None, "{}", verdict.knobs);
+}
+
 /// A bug, and the promises that it may be found to break.
 const QUICKLY_FOUND: [(Bug, &[u8]); 17] = [
     (Bug::BlockUnchecked, &[1, 2]),

@@ -36,7 +36,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Ok(verdict) => verdict.ok_or(failure),
                 Err(further) => {
                     warn!(%further, "the ticket is left to the next holder of the lock");
-                    Err(failure)
+                    // That the demand may still be carried out is to be told.
+                    Err(match further {
+                        Failure::Unsettled(_) => further,
+                        _ => failure,
+                    })
                 }
             },
         };

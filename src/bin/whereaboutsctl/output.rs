@@ -255,13 +255,15 @@ impl Consent {
         }
         eprint!("{question} [y/N] ");
         let mut answer = String::new();
-        // What cannot be read is no yes.
-        let _ = io::stdin().lock().read_line(&mut answer);
-        if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
-            Decision::Go
-        } else {
-            eprintln!("Nothing is changed.");
-            Decision::Refused
+        match io::stdin().lock().read_line(&mut answer) {
+            Ok(1..) if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") => return Decision::Go,
+            Ok(1..) => {}
+            // Standard input may have been the list that this is about.
+            Ok(0) | Err(_) => {
+                eprintln!("\nNobody answers on standard input; --yes does it without asking.");
+            }
         }
+        eprintln!("Nothing is changed.");
+        Decision::Refused
     }
 }

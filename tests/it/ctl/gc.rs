@@ -56,6 +56,9 @@ fn gc_shows_what_is_not_valid_asks_and_releases_it() {
         assert!(!shown.stderr.contains(part), "{shown:?}");
     }
     site.assert_at_rest(5);
+    let unasked = gc(&[]).run();
+    assert_said(&unasked, FOUND, &["--yes", "Nothing is changed"]);
+    site.assert_at_rest(5);
     let done = gc(&["--yes"]).run();
     assert_said(&done, WELL, &["2 are released"]);
     site.assert_at_rest(3);
