@@ -6,6 +6,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use etcd_client::{Client, CompactionOptions};
 use whereabouts::request::Access;
 
 use crate::counters::{Counters, whole_number};
@@ -69,6 +70,24 @@ impl Cluster {
     /// What was asked of it so far.
     pub fn counters(&self) -> Counters {
         Counters::of_members(&self.metrics())
+    }
+
+    /// Makes its members forget what was overwritten or deleted, as they do now and then by themselves
+    /// where they are operated.
+    pub async fn compact(&self) -> Result<(), etcd_client::Error> {
+        let urls: Vec<&str> = self
+            .0
+            .members
+            .iter()
+            .map(|member| member.url.as_str())
+            .collect();
+        let mut client = Client::connect(urls, None).await?;
+        let status = client.status().await?;
+        let present = status
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
+        let to_the_end = CompactionOptions::new().with_physical();
+        client.compact(present, Some(to_the_end)).await.map(drop)
     }
 
     /// What its store takes.
