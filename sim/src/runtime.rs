@@ -450,8 +450,9 @@ impl Runtime {
         let left: BTreeSet<Attachment> = {
             let judge = cluster.judge();
             let holding = judge.ledger().claims().keys();
-            let holding = holding.filter(|one| nameless || one.interface == HELD_BEFORE);
-            // A ticket of a newer version only that one's GC can read.
+            let holding = holding.filter(|one| nameless || mixed || one.interface == HELD_BEFORE);
+            // A ticket of a newer version only that one's GC can read, and any holder of that version
+            // may serve it until then.
             let waiting = judge.ledger().tickets().map(|ticket| &ticket.id.attachment);
             let waiting = waiting.filter(|_| nameless || mixed);
             holding.chain(waiting).cloned().collect()

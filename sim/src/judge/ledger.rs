@@ -364,12 +364,14 @@ impl Ledger {
             Event::Put(entry) => {
                 let value = record::decode_ticket(&versions::readable(&entry.value)).ok();
                 let is_answered = matches!(value, Some(Ticket::Refused { .. }));
+                // Who is touched while somebody has the lock has nothing to take.
+                let is_free = self.locks.get(&id.queue).is_none_or(|lock| !lock.is_held());
                 let ticket = TicketAt {
                     id: id.clone(),
                     created: entry.created,
                     sender: value.as_ref().map(Ticket::sender),
                     is_answered,
-                    is_woken: index.is_some() && !is_answered,
+                    is_woken: index.is_some() && !is_answered && is_free,
                 };
                 let before =
                     index.map(|index| std::mem::replace(&mut queue[index], ticket.clone()));
