@@ -34,12 +34,17 @@ fn one_seed_gives_one_history_byte_for_byte_in_two_processes() {
     assert!(traces.windows(2).all(|two| two[0] != two[1]));
 }
 
-#[test]
-fn histories_keep_every_promise() {
-    for seed in 0..60 {
+#[track_caller]
+fn check_promises(seeds: impl IntoIterator<Item = u64>) {
+    for seed in seeds {
         let verdict = run(seed, &knobs_of(seed), None, &History::default());
         assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
     }
+}
+
+#[test]
+fn histories_keep_every_promise() {
+    check_promises(0..60);
 }
 
 #[test]
@@ -57,19 +62,14 @@ fn an_etcd_far_away_keeps_every_promise() {
 /// served an abandoned ADD, whose claim it had passed by then.
 #[test]
 fn gc_leaves_no_claim_that_it_served_itself() {
-    for seed in [25_726, 33_423, 36_843, 48_679] {
-        let verdict = run(seed, &knobs_of(seed), None, &History::default());
-        assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
-    }
+    check_promises([25_726, 33_423, 36_843, 48_679]);
 }
 
 /// The lease granted for a first try to acquire the lock was used for a second one, ten seconds later, and
 /// ended at once; its owner asked for the lock again and again until the lock was gone.
 #[test]
 fn a_lock_is_not_acquired_with_a_lease_at_its_end() {
-    let seed = 53_066;
-    let verdict = run(seed, &knobs_of(seed), None, &History::default());
-    assert_eq!(verdict.finding, None, "{}", verdict.knobs);
+    check_promises([53_066]);
 }
 
 /// Two alarms of the judge: a ticket that was touched while somebody had the lock was taken for the one
@@ -77,19 +77,14 @@ fn a_lock_is_not_acquired_with_a_lease_at_its_end() {
 /// that of its own node, which could not read it.
 #[test]
 fn nobody_is_accused_of_what_is_right() {
-    for seed in [831_955, 910_572] {
-        let verdict = run(seed, &knobs_of(seed), None, &History::default());
-        assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
-    }
+    check_promises([831_955, 910_572]);
 }
 
 /// An ADD that could not make the put of its ticket impossible said that etcd is not available, and not
 /// that its request may still be carried out; after its DEL it was.
 #[test]
 fn what_may_still_come_is_told() {
-    let seed = 166_574;
-    let verdict = run(seed, &knobs_of(seed), None, &History::default());
-    assert_eq!(verdict.finding, None, "{}", verdict.knobs);
+    check_promises([166_574]);
 }
 
 /// A bug, and the promises that it may be found to break.

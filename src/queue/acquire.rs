@@ -19,9 +19,9 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let value = record::encode_lock(&self.as_holder());
         let mut pauses = session.pauses();
         // One of an earlier try may be at its end by now.
-        let mut lease = match (self.renew().await, self.lease) {
-            (Ok(()), Some((lease, _))) => lease,
-            (Ok(()) | Err(LeaseEnded), _) => self.grant().await?,
+        let mut lease = match self.renew().await {
+            Ok(lease) => lease,
+            Err(LeaseEnded) => self.grant().await?,
         };
         loop {
             let mut draft = session.draft();

@@ -198,14 +198,14 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         }
     }
 
-    /// Keeps the lease alive when that is due. `Err` tells that it has ended.
-    pub(super) async fn renew(&mut self) -> Result<(), LeaseEnded> {
+    /// The lease, kept alive when that is due. `Err` tells that there is none, or that it has ended.
+    pub(super) async fn renew(&mut self) -> Result<Lease, LeaseEnded> {
         let now = self.session.clock().now();
         let Some((lease, renew_at)) = &mut self.lease else {
             return Err(LeaseEnded);
         };
         if now < *renew_at {
-            return Ok(());
+            return Ok(*lease);
         }
         match self.session.keep_alive(lease.id).await {
             Ok(()) => *renew_at = now + lease.ttl / 3,
@@ -215,7 +215,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
                 *renew_at = self.session.clock().now() + lease.ttl / 12;
             }
         }
-        Ok(())
+        Ok(*lease)
     }
 }
 

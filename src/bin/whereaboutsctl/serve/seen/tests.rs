@@ -1,10 +1,12 @@
+//! What comes and goes in etcd, told as changes, and what is seen then.
+
 use super::*;
 
 use std::time::Duration;
 
 use whereabouts::address::{Name, Slot};
 use whereabouts::claim::{Attachment, Held, Owner, QueueId};
-use whereabouts::store::keys::TicketId;
+use whereabouts::store::keys::{QueuedVerb, TicketId};
 
 fn address(number: u32) -> Address {
     std::net::IpAddr::from(number.to_be_bytes()).into()
@@ -31,6 +33,18 @@ fn change(key: &Key, revision: Revision, value: Option<Vec<u8>>) -> Change {
         revision,
         before: None,
         now,
+    }
+}
+
+fn ticket_id() -> TicketId {
+    TicketId {
+        queue: range(),
+        attachment: Attachment {
+            network: Name::new("n").expect("a name"),
+            container: Name::new("c").expect("a name"),
+            interface: "eth0".to_owned(),
+        },
+        verb: QueuedVerb::Add,
     }
 }
 
@@ -67,15 +81,7 @@ fn seen(changes: Vec<Change>) -> Seen {
 #[test]
 fn what_comes_and_goes_leaves_nothing_behind() {
     let (key, value) = claim(1);
-    let ticket = Key::Ticket(TicketId {
-        queue: range(),
-        attachment: Attachment {
-            network: Name::new("n").expect("a name"),
-            container: Name::new("c").expect("a name"),
-            interface: "eth0".to_owned(),
-        },
-        verb: whereabouts::store::keys::QueuedVerb::Add,
-    });
+    let ticket = Key::Ticket(ticket_id());
     let lock = Key::Lock(range());
     let mut seen = seen(vec![
         change(&key, 2, Some(value.clone())),
@@ -120,15 +126,7 @@ fn a_block_that_moves_stays_known_in_whatever_order_that_is_told() {
 
 #[test]
 fn a_ticket_that_is_rewritten_or_listed_again_keeps_its_age_and_a_new_one_has_none() {
-    let id = TicketId {
-        queue: range(),
-        attachment: Attachment {
-            network: Name::new("n").expect("a name"),
-            container: Name::new("c").expect("a name"),
-            interface: "eth0".to_owned(),
-        },
-        verb: whereabouts::store::keys::QueuedVerb::Add,
-    };
+    let id = ticket_id();
     let key = Key::Ticket(id.clone());
     let begun = Instant::now();
     let later = begun + Duration::from_secs(5);
