@@ -82,6 +82,10 @@ pub const LOOKS_FOR_MORE: usize = 3;
 /// Time to live asked for a lock's lease, in seconds.
 pub const LOCK_TTL_S: i64 = 10;
 
+/// For how many times what its put took a waiter looks for itself before it watches. A burst of some
+/// hundred is served by then, and a watch costs etcd more than a few reads.
+pub const ROUND_TRIPS_BEFORE_WATCH: u32 = 16;
+
 /// How long a waiter trusts its watch before it looks for itself, in milliseconds: bounds the
 /// delay after a holder has crashed and its lease is gone.
 pub const LOOK_AGAIN_MS: u64 = 2_000;

@@ -88,12 +88,11 @@ fn what_may_still_come_is_told() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 17] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 16] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::ServedOutOfOrder, &[4]),
     (Bug::NextNotTouched, &[10]),
-    (Bug::ReadMoreLater, &[4]),
     (Bug::UnknownAsSuccess, &[6, 9]),
     (Bug::ReleaseUnguarded, &[1, 2, 9]),
     (Bug::TwoTransactions, &[2, 5]),

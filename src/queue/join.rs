@@ -12,14 +12,10 @@ use crate::store::{Revision, Store};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Puts the ticket, if the lock is as it was last written at `lock`: its holder will see the ticket
-    /// before it gives the lock up. The watch is there before the ticket, so that it tells of everything
-    /// that happens to it.
+    /// before it gives the lock up.
     #[instrument(level = "debug", skip_all)]
     pub(super) async fn join(&mut self, lock: Revision) -> Result<Standing, Failure> {
         let session = self.session;
-        if self.watch.is_none() {
-            self.watch = Some(session.watch(&[self.key().to_vec()]).await?);
-        }
         // Of an earlier lock no put can come any more.
         self.put_unknown = self.put_unknown.filter(|unknown| *unknown == lock);
         let claim = Key::Claim(self.id().attachment.clone());
@@ -36,8 +32,10 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 .modified(&self.lock_key(), lock)
                 .put(&ticket, record::encode_ticket(&self.as_waiting()))
                 .read_anyway(self.queries());
+            let begun = session.clock().now();
             match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => {
+                    self.watch_later(begun);
                     return Ok(self.standing(&snapshot));
                 }
                 Commit::DoneUnread(corrupt) => return Err(corrupt.into()),

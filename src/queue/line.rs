@@ -1,6 +1,6 @@
 //! One process in line: what it is known by, what it has, and where it stands.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
@@ -36,10 +36,20 @@ pub(super) enum Standing {
     Lost,
 }
 
+/// Whom an offered lock is taken to be offered to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Offered {
+    ToThis,
+    ToAny,
+}
+
 /// One process in line.
 pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) session: &'s Session<'a, S, C>,
     pub(super) demand: &'s Demand,
+    /// How long the put of the ticket took, and when it is time to watch the ticket.
+    pub(super) put_took: Duration,
+    pub(super) watch_from: Instant,
     /// Of the ticket.
     pub(super) watch: Option<S::Watch>,
     /// The ticket's create revision, as long as it may exist: the place in the queue.
@@ -76,6 +86,8 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         Self {
             session,
             demand,
+            put_took: Duration::ZERO,
+            watch_from: session.clock().now(),
             watch: None,
             place: None,
             put_unknown: None,
@@ -116,13 +128,18 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         self.lease.is_some_and(|(lease, _)| lease.id == lock.lease)
     }
 
-    /// Reads where this process stands. A lock that is offered to somebody else is as good as free: who
-    /// should have taken it may be gone.
-    pub(super) async fn look(&mut self) -> Result<Standing, Failure> {
+    /// Reads where this process stands. An offered lock is free for whom it was offered to, as its ticket
+    /// tells by having been touched; and for any, where that one may be gone.
+    pub(super) async fn look(&mut self, offered: Offered) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
         let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
-        let offered = lock.filter(HeldLock::is_offered);
-        Ok(match (self.standing(&snapshot), offered) {
+        let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
+        let may_take = match offered {
+            Offered::ToAny => true,
+            Offered::ToThis => ticket.is_some_and(|ticket| ticket.modified != ticket.created),
+        };
+        let free = lock.filter(|lock| may_take && lock.is_offered());
+        Ok(match (self.standing(&snapshot), free) {
             (Standing::Waiting | Standing::Behind, Some(lock)) => {
                 Standing::Free(Some(lock.modified))
             }

@@ -32,9 +32,10 @@ use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::HeldLock;
 use crate::store::{Store, Unavailable};
-use line::{Line, Standing};
+use line::{Line, Offered, Standing};
 pub(crate) use removal::take_out;
 use tracing::instrument;
+use wait::Awaited;
 
 /// Carries out `demand` through `queue`, whose `lock` somebody holds, or nobody.
 #[instrument(name = "queue", level = "debug", skip_all, fields(
@@ -61,17 +62,20 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Standing::Outside(lock) => self.join(lock).await?,
                 Standing::Behind => {
                     self.await_other().await?;
-                    self.look().await?
+                    self.look(Offered::ToAny).await?
                 }
+                // Its process may be about to read why; if not by then, never.
                 Standing::BehindRefused(place) => {
-                    take_out(self.session, self.id(), |created| created == place).await?;
-                    self.look().await?
+                    if let Awaited::Long = self.await_other().await? {
+                        take_out(self.session, self.id(), |created| created == place).await?;
+                    }
+                    self.look(Offered::ToAny).await?
                 }
                 Standing::Waiting => self.wait().await?,
                 Standing::Free(offered) => self.acquire(offered).await?,
                 Standing::Holding(snapshot) => match self.hold(snapshot).await? {
                     Some(verdict) => Standing::Ended(verdict),
-                    None => self.look().await?,
+                    None => self.look(Offered::ToAny).await?,
                 },
                 Standing::Ended(verdict) => return Ok(verdict),
                 Standing::Lost => {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::instrument;
 
-use super::line::{Line, Standing};
+use super::line::{Line, Offered, Standing};
 use crate::allocator::Verdict;
 use crate::clock::{Clock, within};
 use crate::limits;
@@ -26,44 +26,68 @@ enum Heard {
 }
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
-    /// Waits until something is to be done. Events come from the watch; against a holder that
-    /// crashed, and events that never come, this process looks for itself now and then.
+    /// The ticket is there, by a put begun at `begun`: what a round trip takes, and how long to do without
+    /// a watch.
+    pub(super) fn watch_later(&mut self, begun: Instant) {
+        let now = self.session.clock().now();
+        self.put_took = now - begun;
+        self.watch_from = now + self.put_took * limits::ROUND_TRIPS_BEFORE_WATCH;
+    }
+
+    /// Waits until something is to be done. Most are served within a few round trips, so this process
+    /// looks for itself at first, and only then watches. Against a holder that crashed, and events that
+    /// never come, it goes on to look now and then.
     #[instrument(level = "debug", skip_all)]
     pub(super) async fn wait(&mut self) -> Result<Standing, Failure> {
         let look_at = self.look_later();
+        match self.look_around(look_at).await? {
+            Standing::Waiting => {}
+            other => return Ok(other),
+        }
         loop {
-            let events = match self.events_until(look_at).await? {
-                Told::Events(events) => events,
-                Told::Look => return self.look().await,
+            let standing = match self.events_until(look_at).await? {
+                Told::Events(events) => self.hear(events).await?,
+                Told::Watching => self.look(Offered::ToThis).await?,
+                Told::Late => return self.look(Offered::ToAny).await,
             };
-            let mut woken = None;
-            for event in events {
-                match self.hear(event)? {
-                    Heard::Nothing => {}
-                    Heard::Woken(revision) => woken = Some(revision),
-                    Heard::Refused(shortage) => {
-                        return Ok(Standing::Ended(Verdict::Short(shortage)));
-                    }
-                    Heard::Gone => return self.look().await,
-                }
-            }
-            if woken.is_some() {
-                return Ok(Standing::Free(woken));
+            match standing {
+                Standing::Waiting => {}
+                other => return Ok(other),
             }
         }
     }
 
-    /// Waits until the ticket of another process of the same attachment may be gone, or its process.
-    pub(super) async fn await_other(&mut self) -> Result<(), Failure> {
+    /// Waits until the ticket of another process of the same attachment may be gone; or so long that its
+    /// process may be.
+    pub(super) async fn await_other(&mut self) -> Result<Awaited, Failure> {
         let look_at = self.look_later();
         loop {
             let events = match self.events_until(look_at).await? {
                 Told::Events(events) => events,
-                Told::Look => return Ok(()),
+                Told::Watching => return Ok(Awaited::Change),
+                Told::Late => return Ok(Awaited::Long),
             };
             let gone = |event: &Event| matches!(event, Event::Deleted { key, .. } if key.as_slice() == self.key());
             if events.iter().any(gone) {
-                return Ok(());
+                return Ok(Awaited::Change);
+            }
+        }
+    }
+
+    /// Looks in growing intervals, as long as it is too early to watch, or until something is to be done.
+    async fn look_around(&mut self, until: Instant) -> Result<Standing, Failure> {
+        let session = self.session;
+        let until = until.min(self.watch_from).min(session.until());
+        let mut pause = self.put_took;
+        loop {
+            let resume = session.clock().now() + pause;
+            if resume >= until {
+                return Ok(Standing::Waiting);
+            }
+            session.clock().sleep_until(resume).await;
+            match self.look(Offered::ToThis).await? {
+                Standing::Waiting => pause += self.put_took,
+                other => return Ok(other),
             }
         }
     }
@@ -73,7 +97,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         self.session.clock().now() + self.session.chance().jitter(interval)
     }
 
-    /// The next events; or that it is time to look for oneself.
+    /// The next events; or why to look for oneself.
     async fn events_until(&mut self, look_at: Instant) -> Result<Told, Failure> {
         loop {
             let session = self.session;
@@ -86,11 +110,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 return Err(Unavailable::Later(reason).into());
             }
             if now >= look_at {
-                return Ok(Told::Look);
+                return Ok(Told::Late);
             }
             let Some(watch) = &mut self.watch else {
                 self.watch = Some(session.watch(&[self.key().to_vec()]).await?);
-                return Ok(Told::Look);
+                return Ok(Told::Watching);
             };
             let wake_at = look_at.min(session.until());
             match within(session.clock(), wake_at, watch.next()).await {
@@ -104,7 +128,21 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
     }
 
-    fn hear(&self, event: Event) -> Result<Heard, Failure> {
+    /// Where this process stands after these events.
+    async fn hear(&mut self, events: Vec<Event>) -> Result<Standing, Failure> {
+        let mut standing = Standing::Waiting;
+        for event in events {
+            match self.read_event(event)? {
+                Heard::Nothing => {}
+                Heard::Woken(revision) => standing = Standing::Free(Some(revision)),
+                Heard::Refused(shortage) => return Ok(Standing::Ended(Verdict::Short(shortage))),
+                Heard::Gone => return self.look(Offered::ToThis).await,
+            }
+        }
+        Ok(standing)
+    }
+
+    fn read_event(&self, event: Event) -> Result<Heard, Failure> {
         match event {
             Event::Put(entry) => {
                 let ours = Some(entry.created) == self.place;
@@ -130,8 +168,19 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     }
 }
 
+/// What waiting for another process came to.
+pub(super) enum Awaited {
+    /// Something may have changed.
+    Change,
+    /// It takes long.
+    Long,
+}
+
 /// Why a wait is over.
 enum Told {
     Events(Vec<Event>),
-    Look,
+    /// The watch is new: what was before, it does not tell.
+    Watching,
+    /// For long nothing was heard.
+    Late,
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use ipnet::IpNet;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode, percent_encode};
 
 use super::{Order, Read};
 use crate::address::{Address, BlockId, Family, Name, Pool, Slot};
@@ -269,8 +269,8 @@ fn hex_digits(family: Family) -> usize {
     }
 }
 
-fn encode(part: &str) -> String {
-    percent_encode(part.as_bytes(), ENCODED).to_string()
+fn encode(part: &str) -> PercentEncode<'_> {
+    percent_encode(part.as_bytes(), ENCODED)
 }
 
 fn decode(part: &str) -> Result<Cow<'_, str>, &'static str> {
@@ -281,12 +281,9 @@ fn decode(part: &str) -> Result<Cow<'_, str>, &'static str> {
 
 /// `<name>@<cidr>`, each of which may be empty: `@` alone is the pool that all configs share.
 fn encode_pool(pool: &Pool) -> String {
-    let name = pool.name.as_deref().map(encode).unwrap_or_default();
-    let only = pool
-        .only
-        .map(|cidr| encode(&cidr.to_string()))
-        .unwrap_or_default();
-    format!("{name}@{only}")
+    let name = pool.name.as_deref().unwrap_or_default();
+    let only = pool.only.map(|cidr| cidr.to_string()).unwrap_or_default();
+    format!("{}@{}", encode(name), encode(&only))
 }
 
 fn decode_pool(part: &str) -> Result<Pool, &'static str> {

@@ -129,21 +129,23 @@ pub struct Automata {
     verbs: Vec<Verb>,
     keys: Rc<Keys>,
     deadlines: Vec<Duration>,
+    round_trip: Duration,
     nodes: Vec<Node>,
     kept: BTreeMap<Place, Running>,
     executions: u64,
 }
 
 impl Automata {
-    /// The automata of `verbs`, each with what it may take. Their first places are those numbered
-    /// as they are.
-    pub fn new(verbs: Vec<(Verb, Duration)>, keys: Rc<Keys>) -> Self {
+    /// The automata of `verbs`, each with what it may take; a request takes `round_trip` of that. Their
+    /// first places are those numbered as they are.
+    pub fn new(verbs: Vec<(Verb, Duration)>, round_trip: Duration, keys: Rc<Keys>) -> Self {
         let count = verbs.len();
         let (verbs, deadlines) = verbs.into_iter().unzip();
         let mut automata = Self {
             verbs,
             keys,
             deadlines,
+            round_trip,
             nodes: Vec::new(),
             kept: BTreeMap::new(),
             executions: 0,
@@ -237,7 +239,7 @@ impl Automata {
 
     fn start(&mut self, verb: usize) -> Running {
         self.executions += 1;
-        let tape = Tape::default();
+        let tape = Tape::new(self.round_trip);
         let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadlines[verb]);
         let seed = SEEDS[verb % SEEDS.len()];
         let verb = self.verbs[verb].clone();

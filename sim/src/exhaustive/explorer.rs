@@ -4,6 +4,8 @@
 //! process nearer to its end, no moment comes back, and the number of interleavings that lead
 //! through it to an end is known when the search leaves it.
 
+use std::time::Duration;
+
 use super::automaton::Automata;
 use super::choice::Choice;
 use super::digest::{DigestSet, Digests};
@@ -72,7 +74,9 @@ impl<'s> Explorer<'s> {
     /// Makes `scenario` ready, perhaps with a bug.
     pub fn new(scenario: &'s Scenario, budget: Budget, bug: Option<Bug>) -> Self {
         let setting = Setting::new(scenario, bug);
-        let automata = Automata::new(setting.with_deadlines(scenario), setting.keys.clone());
+        let round_trip = Duration::from_millis(scenario.round_trip_ms);
+        let verbs = setting.with_deadlines(scenario);
+        let automata = Automata::new(verbs, round_trip, setting.keys.clone());
         Self {
             scenario,
             setting,

@@ -49,6 +49,9 @@ pub struct Scenario {
     pub processes: &'static [&'static [Act]],
     /// What each execution may take, in milliseconds of its own time.
     pub deadline_ms: u64,
+    /// What a request takes, on the clock of its process, in milliseconds. Where that is nothing, who
+    /// waits in a queue watches at once; else it looks for itself first, at any time.
+    pub round_trip_ms: u64,
     /// What may strike when it is explored with a fault.
     pub faults: Faults,
     /// Whether it is small enough for a test without optimisation.
@@ -75,6 +78,7 @@ const PLAIN: Scenario = Scenario {
     foreign: None,
     processes: &[],
     deadline_ms: LONG_MS,
+    round_trip_ms: 0,
     faults: Faults::All,
     in_tests: true,
 };
@@ -179,6 +183,30 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, looking: ADD a",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)]],
+        round_trip_ms: 1,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, looking: ADD a || DEL a",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Del("a", R)]],
+        round_trip_ms: 1,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, looking: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        round_trip_ms: 1,
+        faults: Faults::None,
         in_tests: false,
         ..PLAIN
     },

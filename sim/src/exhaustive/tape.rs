@@ -53,18 +53,28 @@ pub enum Answer {
 }
 
 /// The store and the clock of one run of one process. Clones are the same tape.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tape(Rc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     now: Cell<Duration>,
+    /// What a request takes on this clock.
+    round_trip: Duration,
     asked: RefCell<Option<Request>>,
     answer: RefCell<Option<Answer>>,
     timer: Cell<Option<Duration>>,
 }
 
 impl Tape {
+    /// A tape with nothing on it yet, on which a request takes so long.
+    pub fn new(round_trip: Duration) -> Self {
+        Self(Rc::new(Inner {
+            round_trip,
+            ..Inner::default()
+        }))
+    }
+
     /// Gives the process what it waits for; it sees that when it is polled next.
     pub fn give(&self, answer: Answer) {
         if matches!(answer, Answer::Time) {
@@ -75,6 +85,7 @@ impl Tape {
                 .expect("time is given to who waits for it");
             self.0.now.set(timer);
         } else {
+            self.0.now.set(self.0.now.get() + self.0.round_trip);
             *self.0.answer.borrow_mut() = Some(answer);
         }
         self.0.timer.set(None);
