@@ -36,11 +36,13 @@ pub(super) enum Standing {
     Lost,
 }
 
-/// Whom an offered lock is taken to be offered to.
+/// What is taken for granted about the others in line.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Offered {
-    ToThis,
-    ToAny,
+pub(super) enum Others {
+    /// They do what is theirs to do.
+    Alive,
+    /// One of them may be gone, for nothing was heard for long.
+    MaybeGone,
 }
 
 /// One process in line.
@@ -128,15 +130,15 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         self.lease.is_some_and(|(lease, _)| lease.id == lock.lease)
     }
 
-    /// Reads where this process stands. An offered lock is free for whom it was offered to, as its ticket
-    /// tells by having been touched; and for any, where that one may be gone.
-    pub(super) async fn look(&mut self, offered: Offered) -> Result<Standing, Failure> {
+    /// Reads where this process stands. An offered lock is free for the one it was offered to, whose ticket
+    /// was touched; and for any, where that one may be gone.
+    pub(super) async fn look(&mut self, others: Others) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
         let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
         let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
-        let may_take = match offered {
-            Offered::ToAny => true,
-            Offered::ToThis => ticket.is_some_and(|ticket| ticket.modified != ticket.created),
+        let may_take = match others {
+            Others::Alive => ticket.is_some_and(|ticket| ticket.modified != ticket.created),
+            Others::MaybeGone => true,
         };
         let free = lock.filter(|lock| may_take && lock.is_offered());
         Ok(match (self.standing(&snapshot), free) {

@@ -32,10 +32,9 @@ use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::HeldLock;
 use crate::store::{Store, Unavailable};
-use line::{Line, Offered, Standing};
+use line::{Line, Others, Standing};
 pub(crate) use removal::take_out;
 use tracing::instrument;
-use wait::Awaited;
 
 /// Carries out `demand` through `queue`, whose `lock` somebody holds, or nobody.
 #[instrument(name = "queue", level = "debug", skip_all, fields(
@@ -61,21 +60,22 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             standing = match standing {
                 Standing::Outside(lock) => self.join(lock).await?,
                 Standing::Behind => {
-                    self.await_other().await?;
-                    self.look(Offered::ToAny).await?
+                    let others = self.await_other().await?;
+                    self.look(others).await?
                 }
                 // Its process may be about to read why; if not by then, never.
                 Standing::BehindRefused(place) => {
-                    if let Awaited::Long = self.await_other().await? {
+                    let others = self.await_other().await?;
+                    if let Others::MaybeGone = others {
                         take_out(self.session, self.id(), |created| created == place).await?;
                     }
-                    self.look(Offered::ToAny).await?
+                    self.look(others).await?
                 }
                 Standing::Waiting => self.wait().await?,
                 Standing::Free(offered) => self.acquire(offered).await?,
                 Standing::Holding(snapshot) => match self.hold(snapshot).await? {
                     Some(verdict) => Standing::Ended(verdict),
-                    None => self.look(Offered::ToAny).await?,
+                    None => self.look(Others::MaybeGone).await?,
                 },
                 Standing::Ended(verdict) => return Ok(verdict),
                 Standing::Lost => {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::instrument;
 
-use super::line::{Line, Offered, Standing};
+use super::line::{Line, Others, Standing};
 use crate::allocator::Verdict;
 use crate::clock::{Clock, within};
 use crate::limits;
@@ -47,8 +47,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         loop {
             let standing = match self.events_until(look_at).await? {
                 Told::Events(events) => self.hear(events).await?,
-                Told::Watching => self.look(Offered::ToThis).await?,
-                Told::Late => return self.look(Offered::ToAny).await,
+                Told::Watching => self.look(Others::Alive).await?,
+                Told::Late => return self.look(Others::MaybeGone).await,
             };
             match standing {
                 Standing::Waiting => {}
@@ -57,19 +57,19 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
     }
 
-    /// Waits until the ticket of another process of the same attachment may be gone; or so long that its
+    /// Waits until the ticket of another process of the same attachment may be gone; or so long that the
     /// process may be.
-    pub(super) async fn await_other(&mut self) -> Result<Awaited, Failure> {
+    pub(super) async fn await_other(&mut self) -> Result<Others, Failure> {
         let look_at = self.look_later();
         loop {
             let events = match self.events_until(look_at).await? {
                 Told::Events(events) => events,
-                Told::Watching => return Ok(Awaited::Change),
-                Told::Late => return Ok(Awaited::Long),
+                Told::Watching => return Ok(Others::Alive),
+                Told::Late => return Ok(Others::MaybeGone),
             };
             let gone = |event: &Event| matches!(event, Event::Deleted { key, .. } if key.as_slice() == self.key());
             if events.iter().any(gone) {
-                return Ok(Awaited::Change);
+                return Ok(Others::Alive);
             }
         }
     }
@@ -85,7 +85,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 return Ok(Standing::Waiting);
             }
             session.clock().sleep_until(resume).await;
-            match self.look(Offered::ToThis).await? {
+            match self.look(Others::Alive).await? {
                 Standing::Waiting => pause += self.put_took,
                 other => return Ok(other),
             }
@@ -136,7 +136,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Heard::Nothing => {}
                 Heard::Woken(revision) => standing = Standing::Free(Some(revision)),
                 Heard::Refused(shortage) => return Ok(Standing::Ended(Verdict::Short(shortage))),
-                Heard::Gone => return self.look(Offered::ToThis).await,
+                Heard::Gone => return self.look(Others::Alive).await,
             }
         }
         Ok(standing)
@@ -166,14 +166,6 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             Event::Deleted { .. } => Ok(Heard::Nothing),
         }
     }
-}
-
-/// What waiting for another process came to.
-pub(super) enum Awaited {
-    /// Something may have changed.
-    Change,
-    /// It takes long.
-    Long,
 }
 
 /// Why a wait is over.
