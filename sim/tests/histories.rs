@@ -87,6 +87,13 @@ fn what_may_still_come_is_told() {
     check_promises([166_574]);
 }
 
+/// When waiters had begun to look before they watch, a second ADD of an attachment took away the ticket of
+/// the first, which had been refused, before that one had read why.
+#[test]
+fn a_refusal_is_left_to_be_read() {
+    check_promises([3_247]);
+}
+
 /// A bug, and the promises that it may be found to break.
 const QUICKLY_FOUND: [(Bug, &[u8]); 16] = [
     (Bug::BlockUnchecked, &[1, 2]),
