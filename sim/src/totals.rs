@@ -20,7 +20,7 @@ pub enum End {
 }
 
 /// How often a step may be taken without being struck once, by mere chance: strikes come in clusters, and of
-/// 400 readings further of GCs ten were struck.
+/// 422 `ReadMore` of GCs ten were struck.
 const RARELY: u64 = 500;
 
 /// What histories came to.
