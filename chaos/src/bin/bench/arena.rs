@@ -61,7 +61,7 @@ impl fmt::Display for Contender {
 pub(crate) enum Pattern {
     /// Every client one operation, all at once.
     Burst,
-    /// Every client one operation after the other, for so long.
+    /// Every client one operation after the other: for so long to warm up, and for as long again.
     Sustained(Duration),
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Arena<'c> {
     access: Access,
     seed: u64,
     numbers: Rc<Numbers>,
-    next_range: Cell<u8>,
+    next_range: Cell<u16>,
     /// Bytes to etcd of an uncontended ADD.
     add_bytes: usize,
 }
@@ -122,7 +122,7 @@ impl<'c> Arena<'c> {
     }
 
     /// So many ranges that nobody has used yet.
-    pub(crate) fn ranges(&self, count: u8) -> Vec<Rc<Workload>> {
+    pub(crate) fn ranges(&self, count: u16) -> Vec<Rc<Workload>> {
         let first = self.next_range.get();
         self.next_range.set(first + count);
         let all = first..first + count;
@@ -163,7 +163,7 @@ impl<'c> Arena<'c> {
         contender: Contender,
         pattern: Pattern,
         clients: usize,
-        ranges: u8,
+        ranges: u16,
     ) -> Result<Cost, String> {
         let ranges = self.ranges(ranges);
         match contender {

@@ -18,10 +18,6 @@ use super::workload::Workload;
 /// One client under load.
 #[allow(async_fn_in_trait, reason = "all clients are on one thread")]
 pub(crate) trait Client: 'static {
-    /// How long operations that are under way at the end of a load may still take. What is not done
-    /// then is dropped and not counted.
-    const DRAIN: Duration = Duration::from_secs(3);
-
     /// Connects, so that this is not measured.
     async fn connect(&self) -> Result<(), String>;
 
@@ -100,9 +96,6 @@ impl Whereabouts {
 }
 
 impl Client for Whereabouts {
-    /// Nothing is dropped: it would leave claims that nobody deletes.
-    const DRAIN: Duration = Duration::from_millis(limits::ADD_DEADLINE_MS);
-
     async fn connect(&self) -> Result<(), String> {
         self.0.touch().await
     }

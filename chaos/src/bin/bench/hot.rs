@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::arena::{Arena, Contender, Pattern};
+use super::client::text;
 use super::report::{Found, Ratio, Row, Target};
 use super::rivals::RawKind;
 
@@ -33,6 +34,10 @@ const TARGETS: [(Contender, usize, f64); 8] = [
 /// Requests of an allocation at 256 clients.
 const REQUESTS: f64 = 7.0;
 
+/// So many clients are timed for as long as asked, more of them for longer: each is to be served
+/// several times.
+const CLIENTS_IN_WINDOW: u32 = 256;
+
 /// Runs it.
 pub(crate) fn run(arena: &Arena<'_>, window: Duration, clients: &[usize]) -> Result<Found, String> {
     let mut rows = Vec::new();
@@ -45,6 +50,10 @@ pub(crate) fn run(arena: &Arena<'_>, window: Duration, clients: &[usize]) -> Res
     };
     let mut ratios = Vec::new();
     for clients in clients.iter().copied() {
+        let longer = u32::try_from(clients)
+            .map_err(text)?
+            .div_ceil(CLIENTS_IN_WINDOW);
+        let window = window * longer;
         for pattern in [Pattern::Burst, Pattern::Sustained(window)] {
             let (add, del) = match pattern {
                 Pattern::Burst => ("ADD, burst", "DEL, burst"),

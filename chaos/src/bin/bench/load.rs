@@ -4,13 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 use whereabouts_chaos::cluster::Cluster;
 
 use super::client::{Client, text};
-use super::measure::{Cost, Meters};
+use super::measure::{Cost, Meters, Pace};
+
+/// How long a load may take until its last operation has ended. None is given up before: etcd's lock
+/// service (3.4) wakes nobody any more when clients that wait for it have gone away.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The numbers of pods, each given out once.
 #[derive(Debug, Default)]
@@ -33,6 +38,12 @@ struct Ended {
     number: u64,
     started: Instant,
     at: Instant,
+}
+
+/// The time in which operations are timed. They are counted before and after, too.
+struct Window {
+    start: Instant,
+    end: Instant,
 }
 
 /// What a load was, and who has what of it.
@@ -82,11 +93,21 @@ pub(crate) fn each<C: Client>(
             }
         });
     together(runtime, tasks.collect())?;
-    let wall = meters.start().elapsed();
-    Ok(load(cluster, meters, clients.len(), &ended.borrow(), wall))
+    let window = Window {
+        start: meters.start(),
+        end: Instant::now(),
+    };
+    Ok(load(
+        cluster,
+        meters,
+        clients.len(),
+        &ended.borrow(),
+        &window,
+    ))
 }
 
-/// Every client carries out one operation after the other, for as long as `window`.
+/// Every client carries out one operation after the other: for as long as `window` to warm up, so
+/// that they are no longer in step, and for as long again to be timed.
 pub(crate) fn sustained<C: Client>(
     runtime: &Runtime,
     cluster: &Cluster,
@@ -96,15 +117,17 @@ pub(crate) fn sustained<C: Client>(
 ) -> Result<Load, String> {
     let ended = Rc::new(RefCell::new(Vec::new()));
     let meters = Meters::read(cluster);
-    let until = meters.start() + window;
+    let window = Window {
+        start: meters.start() + window,
+        end: meters.start() + 2 * window,
+    };
+    let until = window.end;
     let tasks = clients.iter().enumerate().map(|(index, client)| {
         let (client, ended, numbers) = (Rc::clone(client), Rc::clone(&ended), Rc::clone(numbers));
         async move {
             while Instant::now() < until {
                 let (number, started) = (numbers.next(), Instant::now());
-                let done = timeout_at((until + C::DRAIN).into(), client.allocate(number)).await;
-                let Ok(done) = done else { break };
-                done?;
+                client.allocate(number).await?;
                 ended.borrow_mut().push(Ended {
                     client: index,
                     number,
@@ -121,7 +144,7 @@ pub(crate) fn sustained<C: Client>(
         meters,
         clients.len(),
         &ended.borrow(),
-        window,
+        &window,
     ))
 }
 
@@ -130,41 +153,39 @@ fn load(
     meters: Meters,
     clients: usize,
     ended: &[Ended],
-    wall: Duration,
+    window: &Window,
 ) -> Load {
     let mut done = vec![Vec::new(); clients];
     for operation in ended {
         done[operation.client].push(operation.number);
     }
-    let until = meters.start() + wall;
-    let in_time = ended
-        .iter()
-        .filter(|operation| operation.at <= until)
-        .count() as u64;
-    let took = ended
-        .iter()
-        .map(|operation| operation.at - operation.started);
+    let timed = ended.iter().filter(|operation| operation.at > window.start);
+    let in_time = timed.clone().filter(|operation| operation.at <= window.end);
+    let pace = Pace {
+        in_time: in_time.count() as u64,
+        wall: window.end - window.start,
+        took: timed
+            .map(|operation| operation.at - operation.started)
+            .collect(),
+    };
     Load {
-        cost: meters.cost(cluster, took.collect(), in_time, wall),
+        cost: meters.cost(cluster, ended.len() as u64, pace),
         done,
     }
 }
 
-/// Runs all of these at once, to the end of each; the first failure is told.
+/// Runs all of these at once, to the end of each, or to the first failure: others may wait for who failed.
 fn together(
     runtime: &Runtime,
     tasks: Vec<impl Future<Output = Result<(), String>> + 'static>,
 ) -> Result<(), String> {
     let local = LocalSet::new();
-    let tasks: Vec<_> = tasks
-        .into_iter()
-        .map(|task| local.spawn_local(task))
-        .collect();
-    local.block_on(runtime, async {
-        let mut result = Ok(());
-        for task in tasks {
-            result = result.and(task.await.map_err(text).and_then(|ended| ended));
-        }
-        result
-    })
+    let tasks = tasks.into_iter().map(|task| {
+        let task = local.spawn_local(task);
+        async { task.await.map_err(text)? }
+    });
+    let all = async { timeout(PATIENCE, try_join_all(tasks)).await };
+    let ended = local.block_on(runtime, all);
+    ended.map_err(|_| format!("a load did not end within {PATIENCE:?}"))??;
+    Ok(())
 }

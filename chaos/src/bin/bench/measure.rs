@@ -15,12 +15,28 @@ pub(crate) struct Cost {
     pub(crate) spent: Counters,
     /// Processor time of this process and of those that it executed for them.
     pub(crate) client_cpu: Duration,
+    pace: Pace,
+}
+
+/// How fast operations were: those that are timed, of all that were counted.
+pub(crate) struct Pace {
     /// Operations that ended within `wall`.
-    in_time: u64,
+    pub(crate) in_time: u64,
     /// The time in which they did.
-    wall: Duration,
-    /// How long each took, shortest first.
-    took: Vec<Duration>,
+    pub(crate) wall: Duration,
+    /// How long each took.
+    pub(crate) took: Vec<Duration>,
+}
+
+impl Pace {
+    /// Of operations that all ended within `wall`.
+    pub(crate) fn of_all(took: Vec<Duration>, wall: Duration) -> Self {
+        Self {
+            in_time: took.len() as u64,
+            wall,
+            took,
+        }
+    }
 }
 
 /// A look at all meters, from which on costs are measured.
@@ -45,23 +61,15 @@ impl Meters {
         self.start
     }
 
-    /// The cost of operations that took so long each, of which `in_time` ended within `wall`.
-    pub(crate) fn cost(
-        self,
-        cluster: &Cluster,
-        mut took: Vec<Duration>,
-        in_time: u64,
-        wall: Duration,
-    ) -> Cost {
+    /// The cost of all operations since then.
+    pub(crate) fn cost(self, cluster: &Cluster, operations: u64, mut pace: Pace) -> Cost {
         let cpu = cpu(UsageWho::RUSAGE_SELF) + cpu(UsageWho::RUSAGE_CHILDREN);
-        took.sort_unstable();
+        pace.took.sort_unstable();
         Cost {
-            operations: took.len() as u64,
+            operations,
             spent: cluster.counters().since(&self.counters),
             client_cpu: cpu.saturating_sub(self.cpu),
-            in_time,
-            wall,
-            took,
+            pace,
         }
     }
 }
@@ -80,23 +88,23 @@ impl Cost {
             act(number).await?;
             took.push(start.elapsed());
         }
-        let (in_time, wall) = (took.len() as u64, meters.start().elapsed());
-        Ok(meters.cost(cluster, took, in_time, wall))
+        let pace = Pace::of_all(took, meters.start().elapsed());
+        Ok(meters.cost(cluster, pace.in_time, pace))
     }
 
     /// Of so many operations in a hundred, the slowest took so long.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
-        percentile(&self.took, percent)
+        percentile(&self.pace.took, percent)
     }
 
     /// Operations in a second.
     pub(crate) fn rate(&self) -> f64 {
-        ratio(self.in_time, 1) / self.wall.as_secs_f64()
+        ratio(self.pace.in_time, 1) / self.pace.wall.as_secs_f64()
     }
 
     /// From the first's start to the last's end, or as long as operations were counted.
     pub(crate) fn wall(&self) -> Duration {
-        self.wall
+        self.pace.wall
     }
 
     /// Of a total, an operation's part.

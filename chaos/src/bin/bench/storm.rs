@@ -8,7 +8,7 @@ use whereabouts_chaos::plugin::Plugin;
 
 use super::Setting;
 use super::arena::Arena;
-use super::measure::{Cost, Meters};
+use super::measure::{Cost, Meters, Pace};
 use super::report::{Found, Row};
 use super::workload::Workload;
 
@@ -69,6 +69,6 @@ fn at_once(
         });
         ended.collect::<Result<Vec<Duration>, String>>()
     })?;
-    let wall = meters.start().elapsed();
-    Ok(meters.cost(arena.cluster, took, PROCESSES, wall))
+    let pace = Pace::of_all(took, meters.start().elapsed());
+    Ok(meters.cost(arena.cluster, PROCESSES, pace))
 }

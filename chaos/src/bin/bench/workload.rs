@@ -33,12 +33,12 @@ impl Workload {
     }
 
     /// All of one of many ranges that share no block: an IPv4 /16.
-    pub(crate) fn of_many(index: u8, seed: u64) -> Self {
+    pub(crate) fn of_many(index: u16, seed: u64) -> Self {
         Self::between(sixteenth(index), None, seed)
     }
 
     /// The lowest `size` addresses of such a range.
-    pub(crate) fn of_size(index: u8, size: u32, seed: u64) -> Self {
+    pub(crate) fn of_size(index: u16, size: u32, seed: u64) -> Self {
         let IpAddr::V4(network) = sixteenth(index).network() else {
             unreachable!("the ranges are of IPv4")
         };
@@ -139,10 +139,10 @@ impl Workload {
     }
 }
 
-/// The /16 of this number.
-fn sixteenth(index: u8) -> IpNet {
-    let network = IpAddr::V4(Ipv4Addr::new(10, index, 0, 0));
-    IpNet::new(network, 16).expect("the prefix fits IPv4")
+/// The /16 of this number, from 10.0.0.0 on.
+fn sixteenth(index: u16) -> IpNet {
+    let network = Ipv4Addr::from_bits((10 << 24) + (u32::from(index) << 16));
+    IpNet::new(IpAddr::V4(network), 16).expect("the prefix fits IPv4")
 }
 
 fn node(number: u64) -> String {

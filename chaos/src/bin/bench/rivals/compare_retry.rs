@@ -1,8 +1,9 @@
 //! Compare and retry, without a lock: read, decide, commit if nothing has changed, else again.
 //!
 //! 1. Read claim and blocks (linearizable).
-//! 2. Commit block and claim, if both are as they were read; a refusal brings fresh reads.
-//! 3. Refused: pause, for a time that grows with each refusal and is drawn by chance; then from 1.
+//! 2. Commit block and claim, if both are as they were read.
+//! 3. Refused: pause, for a time that grows with each refusal and is drawn by chance; then from 1
+//!    (what the refusal could bring along would be stale after the pause).
 
 use std::time::Duration;
 
