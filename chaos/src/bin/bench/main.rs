@@ -125,10 +125,7 @@ struct Setting {
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(complaints) if complaints.is_empty() => {
-            println!("\nAll exact figures are as they must be.");
-            ExitCode::SUCCESS
-        }
+        Ok(complaints) if complaints.is_empty() => ExitCode::SUCCESS,
         Ok(complaints) => {
             for complaint in complaints {
                 eprintln!("bench: {complaint}");
@@ -186,6 +183,9 @@ fn run(arguments: Arguments) -> Result<Vec<String>, String> {
         });
         let written = fs::write(&path, format!("{document:#}\n"));
         written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if all.complaints.is_empty() {
+        println!("\nAll exact figures are as they must be.");
     }
     Ok(all.complaints)
 }

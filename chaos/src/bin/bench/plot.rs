@@ -6,14 +6,35 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::Value;
 
 use super::client::text;
 
 /// Width and height of a drawing, in pixels.
-const SIZE: (u32, u32) = (760, 480);
+const SIZE: (u32, u32) = (860, 460);
+
+/// Width of the chart in it; the names of its lines are beside it.
+const CHART_WIDTH: u32 = 680;
+
+/// From one name to the next.
+const LINE_HEIGHT: i32 = 24;
+
+/// Who is drawn in black.
+const OURS: &str = "whereabouts";
 
 const FONT: &str = "sans-serif";
+
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito).
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xf0, 0xe4, 0x42),
+];
 
 /// Lines by name; each a list of points by its place on the x axis, of all runs.
 type Lines = BTreeMap<String, BTreeMap<u64, Vec<f64>>>;
@@ -122,11 +143,13 @@ fn draw_into(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     drawing: &Drawing,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let lines: Vec<(&String, Vec<(f64, f64)>)> = drawing
+    let mut lines: Vec<(&String, Vec<(f64, f64)>)> = drawing
         .lines
         .iter()
         .map(|(name, line)| (name, points(line)))
         .collect();
+    let at_end = |points: &[(f64, f64)]| points.last().map_or(0.0, |point| point.1);
+    lines.sort_by(|(_, one), (_, other)| at_end(other).total_cmp(&at_end(one)));
     let bounds = |of: fn(&(f64, f64)) -> f64| {
         let all = lines.iter().flat_map(|(_, points)| points.iter().map(of));
         all.fold((f64::MAX, f64::MIN), |(low, high), value| {
@@ -135,9 +158,11 @@ fn draw_into(
     };
     let ((left, right), (low, high)) = (bounds(|point| point.0), bounds(|point| point.1));
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(area)
+    let (chart_area, names) = area.split_horizontally(CHART_WIDTH);
+    let mut chart = ChartBuilder::on(&chart_area)
         .caption(drawing.title, (FONT, 18))
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(40)
         .y_label_area_size(64)
         .build_cartesian_2d(
@@ -148,28 +173,29 @@ fn draw_into(
         .configure_mesh()
         .x_desc(drawing.x)
         .y_desc(drawing.y)
+        .x_label_formatter(&f64::to_string)
+        .y_label_formatter(&f64::to_string)
         .label_style((FONT, 13))
         .draw()?;
-    for (index, (name, points)) in lines.into_iter().enumerate() {
-        let color = Palette99::pick(index).to_rgba();
-        let dots = points.clone();
-        chart
-            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-        chart.draw_series(PointSeries::<_, _, Circle<_, _>, _>::new(
-            dots,
-            3,
-            color.filled(),
-        ))?;
+    let mut colors = COLORS.iter().cycle();
+    let mut y = SIZE.1.cast_signed() / 2 - LINE_HEIGHT * i32::try_from(lines.len())? / 2;
+    for (name, points) in lines {
+        let style = if name == OURS {
+            BLACK.stroke_width(3)
+        } else {
+            let color = colors.next().expect("a cycle has no end");
+            color.stroke_width(2)
+        };
+        let dots = points.iter().map(|at| Circle::new(*at, 3, style.filled()));
+        chart.draw_series(dots)?;
+        chart.draw_series(LineSeries::new(points, style))?;
+        names.draw(&PathElement::new([(0, y), (20, y)], style))?;
+        let text = (FONT, 13)
+            .into_text_style(&names)
+            .pos(Pos::new(HPos::Left, VPos::Center));
+        names.draw(&Text::new(name.as_str(), (28, y), text))?;
+        y += LINE_HEIGHT;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 13))
-        .draw()?;
     area.present()?;
     Ok(())
 }
