@@ -31,7 +31,7 @@ const CPU_MS: f64 = 4.0;
 /// An ADD in a client that stays connected, to the bare requests of the same size.
 const TO_RAW: f64 = 1.15;
 
-/// How long a connected client works in one turn, and how often each has its turn.
+/// How long a connected client is timed in one turn, and how often each has its turn.
 const TURN: Duration = Duration::from_millis(250);
 const TURNS: usize = 5;
 

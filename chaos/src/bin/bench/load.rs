@@ -53,6 +53,52 @@ pub(crate) struct Load {
     pub(crate) done: Vec<Vec<u64>>,
 }
 
+/// The operations of a load that have ended.
+#[derive(Default)]
+struct Record(RefCell<Vec<Ended>>);
+
+impl Record {
+    /// Carries out a client's operation, and notes when it has ended.
+    async fn note(
+        &self,
+        client: usize,
+        number: u64,
+        operation: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), String> {
+        let started = Instant::now();
+        operation.await?;
+        self.0.borrow_mut().push(Ended {
+            client,
+            number,
+            started,
+            at: Instant::now(),
+        });
+        Ok(())
+    }
+
+    /// The load that it is the record of.
+    fn load(&self, cluster: &Cluster, meters: Meters, clients: usize, window: &Window) -> Load {
+        let ended = self.0.borrow();
+        let mut done = vec![Vec::new(); clients];
+        for operation in ended.iter() {
+            done[operation.client].push(operation.number);
+        }
+        let timed = ended.iter().filter(|operation| operation.at > window.start);
+        let in_time = timed.clone().filter(|operation| operation.at <= window.end);
+        let pace = Pace {
+            in_time: in_time.count() as u64,
+            wall: window.end - window.start,
+            took: timed
+                .map(|operation| operation.at - operation.started)
+                .collect(),
+        };
+        Load {
+            cost: meters.cost(cluster, ended.len() as u64, pace),
+            done,
+        }
+    }
+}
+
 /// Connects all clients.
 pub(crate) fn connect<C: Client>(runtime: &Runtime, clients: &[Rc<C>]) -> Result<(), String> {
     let all = clients.iter().map(|client| {
@@ -70,24 +116,17 @@ pub(crate) fn each<C: Client>(
     work: Vec<Vec<u64>>,
     act: impl AsyncFn(&C, u64) -> Result<(), String> + Copy + 'static,
 ) -> Result<Load, String> {
-    let ended = Rc::new(RefCell::new(Vec::new()));
+    let record = Rc::new(Record::default());
     let meters = Meters::read(cluster);
     let tasks = clients
         .iter()
         .zip(work)
         .enumerate()
         .map(|(index, (client, numbers))| {
-            let (client, ended) = (Rc::clone(client), Rc::clone(&ended));
+            let (client, record) = (Rc::clone(client), Rc::clone(&record));
             async move {
                 for number in numbers {
-                    let started = Instant::now();
-                    act(&client, number).await?;
-                    ended.borrow_mut().push(Ended {
-                        client: index,
-                        number,
-                        started,
-                        at: Instant::now(),
-                    });
+                    record.note(index, number, act(&client, number)).await?;
                 }
                 Ok(())
             }
@@ -97,13 +136,7 @@ pub(crate) fn each<C: Client>(
         start: meters.start(),
         end: Instant::now(),
     };
-    Ok(load(
-        cluster,
-        meters,
-        clients.len(),
-        &ended.borrow(),
-        &window,
-    ))
+    Ok(record.load(cluster, meters, clients.len(), &window))
 }
 
 /// Every client carries out one operation after the other: for as long as `window` to warm up, so
@@ -115,7 +148,7 @@ pub(crate) fn sustained<C: Client>(
     numbers: &Rc<Numbers>,
     window: Duration,
 ) -> Result<Load, String> {
-    let ended = Rc::new(RefCell::new(Vec::new()));
+    let record = Rc::new(Record::default());
     let meters = Meters::read(cluster);
     let window = Window {
         start: meters.start() + window,
@@ -123,55 +156,17 @@ pub(crate) fn sustained<C: Client>(
     };
     let until = window.end;
     let tasks = clients.iter().enumerate().map(|(index, client)| {
-        let (client, ended, numbers) = (Rc::clone(client), Rc::clone(&ended), Rc::clone(numbers));
+        let (client, record, numbers) = (Rc::clone(client), Rc::clone(&record), Rc::clone(numbers));
         async move {
             while Instant::now() < until {
-                let (number, started) = (numbers.next(), Instant::now());
-                client.allocate(number).await?;
-                ended.borrow_mut().push(Ended {
-                    client: index,
-                    number,
-                    started,
-                    at: Instant::now(),
-                });
+                let number = numbers.next();
+                record.note(index, number, client.allocate(number)).await?;
             }
             Ok(())
         }
     });
     together(runtime, tasks.collect())?;
-    Ok(load(
-        cluster,
-        meters,
-        clients.len(),
-        &ended.borrow(),
-        &window,
-    ))
-}
-
-fn load(
-    cluster: &Cluster,
-    meters: Meters,
-    clients: usize,
-    ended: &[Ended],
-    window: &Window,
-) -> Load {
-    let mut done = vec![Vec::new(); clients];
-    for operation in ended {
-        done[operation.client].push(operation.number);
-    }
-    let timed = ended.iter().filter(|operation| operation.at > window.start);
-    let in_time = timed.clone().filter(|operation| operation.at <= window.end);
-    let pace = Pace {
-        in_time: in_time.count() as u64,
-        wall: window.end - window.start,
-        took: timed
-            .map(|operation| operation.at - operation.started)
-            .collect(),
-    };
-    Load {
-        cost: meters.cost(cluster, ended.len() as u64, pace),
-        done,
-    }
+    Ok(record.load(cluster, meters, clients.len(), &window))
 }
 
 /// Runs all of these at once, to the end of each, or to the first failure: others may wait for who failed.

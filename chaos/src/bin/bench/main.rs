@@ -63,7 +63,8 @@ struct Arguments {
     /// How often everything but `fill` and `storm` is run, to show the spread of the ratios.
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: usize,
-    /// How long a sustained load is timed, after as long to warm up.
+    /// How long a sustained load is timed, after as long to warm up; on one range, of more than 256
+    /// clients, several times as long.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
     seconds: f64,
     /// How many clients, one after the other.
