@@ -198,9 +198,9 @@ impl Auditor {
                 self.found.locks += 1;
                 record::decode_lock(&entry.value).map(drop)
             }
-            Ok(Key::Ticket(_)) => {
+            Ok(Key::Ticket(seat)) => {
                 self.found.tickets += 1;
-                record::decode_ticket(&entry.value).map(drop)
+                record::decode_ticket(&seat, &entry.value).map(drop)
             }
             Err(error) => {
                 let finding = Finding::Unreadable {

@@ -50,6 +50,10 @@ pub const TRANSACTION_OPERATIONS: usize = 128;
 /// Tickets that a holder reads at once: more than a batch can serve.
 pub const TICKETS_PER_READ: u32 = 64;
 
+/// Seats of a queue for each verb, a power of two. Of more, the holder of a busy range walks over more
+/// keys for each batch; of fewer, more of those who come find another's ticket at their seat.
+pub const SEATS: u16 = 2048;
+
 /// Operations of the smallest batch: one demand for an address of every want, with its ticket.
 pub const LEAST_BATCH_OPERATIONS: usize = 16;
 
@@ -216,6 +220,7 @@ pub const PICTURE_CELLS: u128 = 2048;
 const _: () = assert!(CLAIMS_PER_REPAIR + 8 < TRANSACTION_OPERATIONS);
 const _: () = assert!(KEYS_PER_RESTORE < TRANSACTION_OPERATIONS);
 const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
+const _: () = assert!(SEATS.is_power_of_two() && SEATS <= 0x1000);
 const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
 const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);
 const _: () = assert!(AGENT_BATCH_BYTES < AGENT_BACKLOG_BYTES);

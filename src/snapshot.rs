@@ -9,7 +9,7 @@ use std::fmt;
 use crate::address::{Bitmap, BlockId, Name, Slot};
 use crate::claim::{Attachment, Claim, QueueId};
 use crate::limits;
-use crate::store::keys::{Key, Keys, TicketId};
+use crate::store::keys::{Key, Keys, Seat, Spot, TicketId};
 use crate::store::record::{self, RecordError, Ticket};
 use crate::store::{Entry, LeaseId, Order, Read, Revision, View};
 
@@ -27,8 +27,8 @@ pub enum Query {
     },
     /// The lock of a range.
     Lock(QueueId),
-    /// One ticket.
-    Ticket(TicketId),
+    /// The ticket at a seat, whose ever it is.
+    Seat(Seat),
     /// A page of the tickets of all queues, in key order, beginning after `after`.
     Waiting {
         /// The last key of the page before.
@@ -74,7 +74,7 @@ impl Query {
             }
             Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
             Self::Waiting { after } => page(keys.queues(), after.as_deref()),
-            Self::Ticket(id) => Read::Key(keys.encode(&Key::Ticket(id.clone()))),
+            Self::Seat(seat) => Read::Key(keys.encode(&Key::Ticket(seat.clone()))),
             Self::Tickets { queue, limit } => {
                 let (from, until) = keys.tickets(queue);
                 Read::Range {
@@ -133,6 +133,16 @@ impl HeldLock {
     pub fn is_offered(&self) -> bool {
         self.lease == 0
     }
+}
+
+/// Who sits at a seat. A ticket that a newer version wrote may be unreadable; whose it is can be read all the
+/// same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seated {
+    /// Whose ticket it is; `None` if that cannot be read.
+    pub whose: Option<Attachment>,
+    /// What it says.
+    pub ticket: Result<Ticket, Corrupt>,
 }
 
 /// A ticket as it stands in a queue. One that a newer version wrote may be unreadable; its place in
@@ -200,7 +210,7 @@ pub struct Snapshot {
     listed: Vec<Listed>,
     locks: BTreeMap<QueueId, Option<HeldLock>>,
     waiting: Vec<Queued>,
-    tickets: BTreeMap<TicketId, Option<Stored<Result<Ticket, Corrupt>>>>,
+    seats: BTreeMap<Seat, Option<Stored<Seated>>>,
     queues: BTreeMap<QueueId, Vec<Queued>>,
     full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
     open: BTreeMap<Slot, Stored<Bitmap>>,
@@ -270,12 +280,9 @@ impl Snapshot {
         &self.waiting
     }
 
-    /// One ticket.
-    pub fn ticket(
-        &self,
-        id: &TicketId,
-    ) -> Result<Option<&Stored<Result<Ticket, Corrupt>>>, NotRead> {
-        self.tickets.get(id).map(Option::as_ref).ok_or(NotRead)
+    /// Who sits at a seat.
+    pub fn seat(&self, seat: &Seat) -> Result<Option<&Stored<Seated>>, NotRead> {
+        self.seats.get(seat).map(Option::as_ref).ok_or(NotRead)
     }
 
     /// The oldest tickets of `queue`, oldest first.
@@ -349,14 +356,14 @@ impl Snapshot {
                 let queued = entries.into_iter().map(|entry| queued(keys, entry));
                 self.waiting.extend(queued);
             }
-            Query::Ticket(id) => {
-                let ticket = only(entries).map(|entry| Stored {
-                    value: read_value(&entry, record::decode_ticket),
+            Query::Seat(seat) => {
+                let seated = only(entries).map(|entry| Stored {
+                    value: seated(&entry, seat),
                     created: entry.created,
                     modified: entry.modified,
                     lease: entry.lease,
                 });
-                self.tickets.insert(id.clone(), ticket);
+                self.seats.insert(seat.clone(), seated);
             }
             Query::Tickets { queue, .. } => {
                 let queued = entries
@@ -460,9 +467,21 @@ fn listed(keys: &Keys, entry: Entry) -> Listed {
     }
 }
 
+fn seated(entry: &Entry, seat: &Seat) -> Seated {
+    let read = read_value(entry, |value| record::decode_ticket(seat, value));
+    let whose = match &seat.spot {
+        Spot::Own(attachment) => Some(attachment.clone()),
+        Spot::Shared(_) => record::decode_whose_ticket(&entry.value).ok(),
+    };
+    Seated {
+        whose,
+        ticket: read.map(|(_, ticket)| ticket),
+    }
+}
+
 fn queued(keys: &Keys, entry: Entry) -> Queued {
     let request = match keys.decode(&entry.key) {
-        Ok(Key::Ticket(id)) => read_value(&entry, record::decode_ticket).map(|ticket| (id, ticket)),
+        Ok(Key::Ticket(seat)) => read_value(&entry, |value| record::decode_ticket(&seat, value)),
         Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a ticket")),
         Err(error) => Err(Corrupt::new(&entry.key, &error)),
     };

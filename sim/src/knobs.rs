@@ -213,6 +213,8 @@ pub struct Knobs {
     pub nameless: bool,
     /// Whether some processes are of a newer version.
     pub mixed: bool,
+    /// In how few seats of a queue all containers wait; `None`: as their names fall.
+    pub seats: Option<u16>,
     /// The numbers of the faults that strike; `None`: all.
     pub only: Option<BTreeSet<u64>>,
 }
@@ -255,6 +257,11 @@ impl Knobs {
             faults,
             nameless: chance.below(5) == 0,
             mixed: chance.below(5) == 0,
+            seats: match chance.below(10) {
+                0 | 1 if crowd.is_none() => Some(1),
+                2 if crowd.is_none() => Some(3),
+                _ => None,
+            },
             only: None,
         }
     }
@@ -293,13 +300,18 @@ impl fmt::Display for Knobs {
             faults,
             nameless,
             mixed,
+            seats,
             only,
         } = self;
         write!(
             f,
             "{shape:?}, {nodes} nodes x {pods_per_node} pods x {rounds} rounds, delay {delay_us} us, \
-             pause {pause_us} us, nameless {nameless}, mixed {mixed}, faults"
+             pause {pause_us} us, nameless {nameless}, mixed {mixed}"
         )?;
+        if let Some(seats) = seats {
+            write!(f, ", {seats} seats")?;
+        }
+        f.write_str(", faults")?;
         if faults.is_empty() {
             return f.write_str(" none");
         }

@@ -24,6 +24,7 @@ pub mod process;
 pub mod replay;
 pub mod run;
 pub mod runtime;
+pub mod seats;
 pub mod shrink;
 pub mod step;
 pub mod totals;

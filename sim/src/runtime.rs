@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::judge::Used;
 use crate::knobs::Shape;
 use crate::process::{self, Answer, Job, NodeId, Process};
+use crate::seats;
 use crate::step::{Fault, Step, Verb};
 
 /// How often a DEL is sent before its runtime turns to other things, while faults last.
@@ -70,8 +71,12 @@ impl Runtime {
         let cluster = &self.0.cluster;
         for round in 0..cluster.knobs().rounds {
             self.idle(cluster.knobs().pause_us).await;
-            self.run_pod(node, &format!("n{}-{place}-{round}", node.0))
-                .await;
+            let name = format!("n{}-{place}-{round}", node.0);
+            let container = match cluster.knobs().seats {
+                Some(seats) => seats::within(seats, &name),
+                None => name,
+            };
+            self.run_pod(node, &container).await;
             match cluster.world().chance().below(8) {
                 0 => self.collect(node).await,
                 1 if cluster.knobs().is_near() => self.ask_status(node).await,

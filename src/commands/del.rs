@@ -10,9 +10,9 @@ use crate::limits;
 use crate::operation;
 use crate::queue::take_out;
 use crate::session::{Failure, Session};
-use crate::snapshot::{Query, Snapshot};
+use crate::snapshot::{Query, Seated, Snapshot, Stored};
 use crate::store::Store;
-use crate::store::keys::{QueuedVerb, TicketId};
+use crate::store::keys::{QueuedVerb, Seat, TicketId};
 
 /// Releases what the attachment holds, and takes what waits for it out of `queues`. Of the unknown,
 /// nothing is written. An attachment that holds nothing stands for one whose interface is not known,
@@ -22,32 +22,35 @@ pub async fn del<S: Store, C: Clock>(
     attachment: &Attachment,
     queues: &[QueueId],
 ) -> Result<(), Error> {
-    let ticket = |verb| {
-        let id = |queue: &QueueId| TicketId {
-            queue: queue.clone(),
-            attachment: attachment.clone(),
-            verb,
+    let seats = |verb| {
+        let of = |queue: &QueueId| {
+            let id = TicketId {
+                queue: queue.clone(),
+                attachment: attachment.clone(),
+                verb,
+            };
+            id.seats()
         };
-        queues.iter().map(id).collect::<Vec<TicketId>>()
+        queues.iter().flat_map(of).collect::<Vec<Seat>>()
     };
-    let (adds, dels) = (ticket(QueuedVerb::Add), ticket(QueuedVerb::Del));
+    let (adds, dels) = (seats(QueuedVerb::Add), seats(QueuedVerb::Del));
     let nameless = attachment.without_interface();
     let mut queries = vec![
         Query::Claim(attachment.clone()),
         Query::Claim(nameless.clone()),
     ];
-    queries.extend(adds.iter().chain(&dels).cloned().map(Query::Ticket));
+    queries.extend(adds.iter().chain(&dels).cloned().map(Query::Seat));
     let mut snapshot = session.snapshot(&queries).await?;
     for _ in 0..limits::DEL_ROUNDS {
-        let waiting = those_in(&snapshot, &adds);
+        let waiting = those_of(attachment, &snapshot, &adds);
         if !waiting.is_empty() {
             // Served first, perhaps: look again.
-            cancel(session, &waiting).await?;
+            cancel(session, attachment, &waiting).await?;
             snapshot = session.snapshot(&queries).await?;
             continue;
         }
         // Of a DEL that was killed, or of one that finds the claim gone.
-        let needless = those_in(&snapshot, &dels);
+        let needless = those_of(attachment, &snapshot, &dels);
         let claim_of = |attachment| snapshot.claim(attachment).expect("the claim was read");
         let (whose, claim) = match (claim_of(attachment), claim_of(&nameless)) {
             (Some(claim), _) => (attachment, claim),
@@ -55,7 +58,7 @@ pub async fn del<S: Store, C: Clock>(
                 (&nameless, claim)
             }
             (None, Some(_) | None) => {
-                cancel(session, &needless).await?;
+                cancel(session, attachment, &needless).await?;
                 info!("nothing to delete");
                 return Ok(());
             }
@@ -68,7 +71,7 @@ pub async fn del<S: Store, C: Clock>(
         };
         match operation::perform(session, &release).await? {
             Verdict::Released | Verdict::NothingHeld => {
-                cancel(session, &needless).await?;
+                cancel(session, attachment, &needless).await?;
                 info!(claim = %claim.value, "deleted");
                 return Ok(());
             }
@@ -104,18 +107,27 @@ async fn is_all_of_container<S: Store, C: Clock>(
     Ok(of_container.count() <= 1)
 }
 
-fn those_in(snapshot: &Snapshot, ids: &[TicketId]) -> Vec<TicketId> {
-    let is_there = |id: &&TicketId| snapshot.ticket(id).expect("the ticket was read").is_some();
-    ids.iter().filter(is_there).cloned().collect()
+/// At which of the seats there are tickets of `attachment`.
+fn those_of(attachment: &Attachment, snapshot: &Snapshot, seats: &[Seat]) -> Vec<Seat> {
+    let has_one = |seat: &&Seat| {
+        let seated = snapshot.seat(seat).expect("the seat was read");
+        seated.is_some_and(|seated| is_of(attachment, seated))
+    };
+    seats.iter().filter(has_one).cloned().collect()
 }
 
-/// Takes these tickets out of their queues, if they are still there.
+fn is_of(attachment: &Attachment, seated: &Stored<Seated>) -> bool {
+    seated.value.whose.as_ref() == Some(attachment)
+}
+
+/// Takes the tickets of `attachment` at these seats out of their queues, if they are still there.
 async fn cancel<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
-    tickets: &[TicketId],
+    attachment: &Attachment,
+    seats: &[Seat],
 ) -> Result<(), Failure> {
-    for id in tickets {
-        take_out(session, id, |_| true).await?;
+    for seat in seats {
+        take_out(session, seat, |seated| is_of(attachment, seated)).await?;
     }
     Ok(())
 }

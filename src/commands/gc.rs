@@ -13,7 +13,7 @@ use crate::operation;
 use crate::queue::take_out;
 use crate::request::{GcRequest, ValidAttachment};
 use crate::session::{Failure, Session};
-use crate::snapshot::{Listed, Query};
+use crate::snapshot::{Listed, Query, Seated, Stored};
 use crate::store::keys::QueuedVerb;
 use crate::store::record::Ticket;
 use crate::store::{Revision, Store};
@@ -161,7 +161,10 @@ async fn collect_tickets<S: Store, C: Clock>(
                 };
             if is_needless {
                 info!(attachment = %id.attachment, queue = %id.queue, "a ticket is collected");
-                take_out(session, id, |created| created == queued.created).await?;
+                let is_it = |one: &Stored<Seated>| one.created == queued.created;
+                for seat in id.seats() {
+                    take_out(session, &seat, is_it).await?;
+                }
             }
         }
         after = Some(last.key.clone());

@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::limits;
 use crate::session::{Commit, Failure};
 use crate::snapshot::{HeldLock, Query, Queued, Snapshot};
-use crate::store::keys::{Key, QueuedVerb, TicketId};
+use crate::store::keys::{QueuedVerb, TicketId};
 use crate::store::record::{self, Ticket};
 use crate::store::{Compare, Revision, Store, Unavailable, Write};
 use crate::telemetry;
@@ -177,7 +177,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             match (ticket, own_ticket) {
                 (Some(ticket), _) => write_answer(draft, ticket, verdict),
                 (None, Some(modified)) => {
-                    let own = Key::Ticket(self.id().clone());
+                    let own = self.ticket_key();
                     draft.modified(&own, modified).delete(&own);
                 }
                 (None, None) => {}
@@ -199,14 +199,17 @@ fn write_answer(draft: &mut Draft<'_>, ticket: &Queued, verdict: &Verdict) {
     let key = ticket.key.clone();
     draft.compare(Compare::Modified(key.clone(), ticket.modified));
     draft.write(match (verdict, &ticket.request) {
-        (Verdict::Short(shortage), Ok((_, Ticket::Take { sender, owner, .. }))) => Write::Rewrite {
-            key,
-            value: record::encode_ticket(&Ticket::Refused {
+        (Verdict::Short(shortage), Ok((id, Ticket::Take { sender, owner, .. }))) => {
+            let refused = Ticket::Refused {
                 sender: *sender,
                 node: owner.node.clone(),
                 shortage: shortage.clone(),
-            }),
-        },
+            };
+            Write::Rewrite {
+                key,
+                value: record::encode_ticket(&id.attachment, &refused),
+            }
+        }
         (_, Ok(_) | Err(_)) => Write::Delete(key),
     });
 }

@@ -133,10 +133,9 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// What the first batch is decided on, and whether there is to be one.
     pub(super) fn reads_at_first(&self) -> Vec<Query> {
         let claim = Query::Claim(self.id().attachment.clone());
-        let ticket = Query::Ticket(self.id().clone());
         let mut reads = vec![claim];
         if self.place.is_none() {
-            reads.push(ticket);
+            reads.extend(self.own_seats());
         }
         reads.extend(self.reads(&[], &Hold::new()));
         reads
@@ -161,7 +160,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             queue: queue(),
             limit: limits::TICKETS_PER_READ,
         };
-        let own_ticket = self.place.map(|_| Query::Ticket(self.id().clone()));
+        let own_ticket = self.place.map(|_| Query::Seat(self.seat().clone()));
         [Query::Lock(queue()), waiting]
             .into_iter()
             .chain(own_ticket)

@@ -12,14 +12,16 @@ use crate::store::{Revision, Store};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Puts the ticket, if the lock is as it was last written at `lock`: its holder will see the ticket
-    /// before it gives the lock up.
+    /// before it gives the lock up. It is put at the shared seat if that is free; if it is another attachment's, and
+    /// as it was read, at the own one. So there is never one at each.
     #[instrument(level = "debug", skip_all)]
     pub(super) async fn join(&mut self, lock: Revision) -> Result<Standing, Failure> {
         let session = self.session;
         // Of an earlier lock no put can come any more.
         self.put_unknown = self.put_unknown.filter(|unknown| *unknown == lock);
         let claim = Key::Claim(self.id().attachment.clone());
-        let ticket = Key::Ticket(self.id().clone());
+        let ticket = self.ticket_key();
+        let value = record::encode_ticket(&self.id().attachment, &self.as_waiting());
         let mut pauses = session.pauses();
         loop {
             let mut draft = session.draft();
@@ -27,10 +29,15 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Demand::Take(_) => draft.absent(&claim),
                 Demand::Release { modified, .. } => draft.modified(&claim, *modified),
             };
+            let [shared, own] = self.seats().clone().map(Key::Ticket);
+            match self.beside {
+                None => draft.absent(&shared),
+                Some(others) => draft.modified(&shared, others),
+            };
             draft
-                .absent(&ticket)
+                .absent(&own)
                 .modified(&self.lock_key(), lock)
-                .put(&ticket, record::encode_ticket(&self.as_waiting()))
+                .put(&ticket, value.clone())
                 .read_anyway(self.queries());
             let begun = session.clock().now();
             match session.commit(draft).await? {

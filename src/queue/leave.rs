@@ -1,5 +1,7 @@
 //! Leaving: nothing of a process stays behind, and nobody is left waiting for it.
 
+use std::collections::BTreeSet;
+
 use tracing::{debug, instrument, warn};
 
 use super::line::Line;
@@ -54,9 +56,13 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     async fn withdraw(&mut self) -> Result<Option<Verdict>, Failure> {
         let session = self.session.settling();
         let claim = Query::Claim(self.id().attachment.clone());
-        let queries: Vec<Query> = queries_of_removal(self.id())
+        let seats = self.seats().iter().cloned().map(Query::Seat);
+        let queries: Vec<Query> = queries_of_removal(self.seat())
             .into_iter()
+            .chain(seats)
             .chain([claim])
+            .collect::<BTreeSet<Query>>()
+            .into_iter()
             .collect();
         let mut pauses = session.pauses();
         let mut snapshot = match self.put_unknown {
@@ -73,15 +79,12 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         };
         self.put_unknown = None;
         loop {
-            let ticket = snapshot.ticket(self.id()).expect("the ticket was read");
-            let is_mine = |ticket: &Ticket| ticket.sender() == self.sender;
-            let Some(ticket) = ticket.filter(|ticket| ticket.value.as_ref().is_ok_and(is_mine))
-            else {
+            let Some((at, ticket)) = self.own_among(&snapshot) else {
                 self.place = None;
                 return Ok(self.verdict(&snapshot));
             };
             let mut draft = session.draft();
-            write_removal(&mut draft, &snapshot, self.id(), ticket.modified);
+            write_removal(&mut draft, &snapshot, &self.seats()[at], ticket.modified);
             draft.read_anyway(queries.iter().cloned());
             snapshot = match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => snapshot,

@@ -8,8 +8,8 @@ use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
 use crate::clock::Clock;
 use crate::session::{Failure, Session};
-use crate::snapshot::{HeldLock, Query, Snapshot};
-use crate::store::keys::{Key, QueuedVerb, TicketId};
+use crate::snapshot::{HeldLock, Query, Seated, Snapshot, Stored};
+use crate::store::keys::{Key, QueuedVerb, Seat, TicketId};
 use crate::store::record::{Lock, Sender, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
 use crate::telemetry;
@@ -56,6 +56,8 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) watch: Option<S::Watch>,
     /// The ticket's create revision, as long as it may exist: the place in the queue.
     pub(super) place: Option<Revision>,
+    /// When the shared seat is another attachment's: the revision of the last write to the ticket there.
+    pub(super) beside: Option<Revision>,
     /// That a put of the ticket may still be on its way. It cannot come once the lock is another than
     /// the one last written at this revision.
     pub(super) put_unknown: Option<Revision>,
@@ -69,6 +71,10 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     /// The span of the whole way through the queue.
     pub(super) trace: Option<TraceContext>,
     id: TicketId,
+    /// Where the ticket can be: the shared seat, and the own one.
+    seats: [Seat; 2],
+    /// Which of the two it is at, or that of another process of the attachment; or is to be put at.
+    at: usize,
     key: Vec<u8>,
 }
 
@@ -84,7 +90,8 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             attachment: demand.attachment().clone(),
             verb,
         };
-        let key = session.keys().encode(&Key::Ticket(id.clone()));
+        let seats = id.seats();
+        let key = session.keys().encode(&Key::Ticket(seats[0].clone()));
         Self {
             session,
             demand,
@@ -92,6 +99,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             watch_from: session.clock().now(),
             watch: None,
             place: None,
+            beside: None,
             put_unknown: None,
             lease: None,
             lock: None,
@@ -99,6 +107,8 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             sender: session.chance().bits(),
             trace: telemetry::here(),
             id,
+            seats,
+            at: 0,
             key,
         }
     }
@@ -107,7 +117,30 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         &self.id
     }
 
-    /// The ticket's key.
+    /// Where the ticket can be.
+    pub(super) fn seats(&self) -> &[Seat; 2] {
+        &self.seats
+    }
+
+    /// Where it is, or that of another process of the attachment; or where it is to be put.
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seats[self.at]
+    }
+
+    /// The key of that.
+    pub(super) fn ticket_key(&self) -> Key {
+        Key::Ticket(self.seat().clone())
+    }
+
+    fn sit(&mut self, at: usize) {
+        if self.at != at {
+            self.at = at;
+            self.key = self.session.keys().encode(&self.ticket_key());
+            self.watch = None;
+        }
+    }
+
+    /// The bytes of the ticket's key.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
@@ -135,41 +168,52 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
     pub(super) async fn look(&mut self, others: Others) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
         let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
-        let ticket = snapshot.ticket(&self.id).expect("the ticket was read");
-        let may_take = match others {
-            Others::Alive => ticket.is_some_and(|ticket| ticket.modified != ticket.created),
-            Others::MaybeGone => true,
+        let offered = lock.filter(HeldLock::is_offered);
+        let standing = self.standing(&snapshot);
+        let is_touched = |line: &Self| {
+            let own = snapshot.seat(line.seat()).expect("the seat was read");
+            own.is_some_and(|own| own.modified != own.created)
         };
-        let free = lock.filter(|lock| may_take && lock.is_offered());
-        Ok(match (self.standing(&snapshot), free) {
-            (Standing::Waiting | Standing::Behind, Some(lock)) => {
+        Ok(match (standing, others, offered) {
+            (Standing::Waiting, Others::Alive, Some(lock)) if is_touched(self) => {
                 Standing::Free(Some(lock.modified))
             }
-            (standing, _) => standing,
+            (Standing::Waiting | Standing::Behind, Others::MaybeGone, Some(lock)) => {
+                Standing::Free(Some(lock.modified))
+            }
+            (standing, _, _) => standing,
         })
     }
 
     /// What tells where this process stands.
-    pub(super) fn queries(&self) -> [Query; 3] {
-        [
-            Query::Claim(self.id.attachment.clone()),
-            Query::Ticket(self.id.clone()),
-            Query::Lock(self.id.queue.clone()),
-        ]
+    pub(super) fn queries(&self) -> Vec<Query> {
+        let claim = Query::Claim(self.id.attachment.clone());
+        let lock = Query::Lock(self.id.queue.clone());
+        [claim, lock].into_iter().chain(self.own_seats()).collect()
+    }
+
+    /// The seat of the ticket; while there is none, both where it can be.
+    pub(super) fn own_seats(&self) -> impl Iterator<Item = Query> {
+        let seats = match self.place {
+            Some(_) => std::slice::from_ref(self.seat()),
+            None => &self.seats[..],
+        };
+        seats.iter().cloned().map(Query::Seat)
     }
 
     /// Where this process stands, by the answers to [`Line::queries`]. Who has the lock finds it free:
     /// to acquire it tells.
     pub(super) fn standing(&mut self, snapshot: &Snapshot) -> Standing {
-        let stored = snapshot.ticket(&self.id).expect("the ticket was read");
-        let read = stored.and_then(|ticket| Some((ticket, ticket.value.as_ref().ok()?)));
-        let mine = read.filter(|(_, value)| value.sender() == self.sender);
+        let (at, mine) = self.own_among(snapshot).unzip();
         let was_in_line = self.place.is_some();
-        self.place = mine.map(|(ticket, _)| ticket.created);
+        self.place = mine.map(|mine| mine.created);
+        if let Some(at) = at {
+            self.sit(at);
+        }
         if let Some(verdict) = self.verdict(snapshot) {
             return Standing::Ended(verdict);
         }
-        if let Some((_, Ticket::Refused { shortage, .. })) = mine {
+        if let Some(Ok(Ticket::Refused { shortage, .. })) = mine.map(|mine| &mine.value.ticket) {
             return Standing::Ended(Verdict::Short(shortage.clone()));
         }
         if was_in_line && mine.is_none() {
@@ -179,14 +223,42 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         match lock.filter(|lock| !self.is_ours(lock)) {
             None => Standing::Free(None),
             Some(_) if mine.is_some() => Standing::Waiting,
-            Some(lock) => match (stored, read) {
-                (Some(other), Some((_, Ticket::Refused { .. }))) => {
-                    Standing::BehindRefused(other.created)
-                }
-                (Some(_), _) => Standing::Behind,
-                (None, _) => Standing::Outside(lock.modified),
-            },
+            Some(lock) => self.standing_without(snapshot, lock),
         }
+    }
+
+    /// The same for a process that has no ticket, while another has the `lock`.
+    fn standing_without(&mut self, snapshot: &Snapshot, lock: HeldLock) -> Standing {
+        let seated = |seat| snapshot.seat(seat).expect("both seats were read");
+        let [shared, own] = self.seats.each_ref().map(seated);
+        let is_mate =
+            |other: &&Stored<Seated>| other.value.whose.as_ref() == Some(&self.id.attachment);
+        let (at, mate) = match (shared.filter(is_mate), own) {
+            (Some(mate), _) => (0, Some(mate)),
+            (None, Some(mate)) => (1, Some(mate)),
+            (None, None) => (usize::from(shared.is_some()), None),
+        };
+        self.beside = shared.map(|other| other.modified);
+        self.sit(at);
+        match mate.map(|mate| (mate.created, &mate.value.ticket)) {
+            None => Standing::Outside(lock.modified),
+            Some((place, Ok(Ticket::Refused { .. }))) => Standing::BehindRefused(place),
+            Some(_) => Standing::Behind,
+        }
+    }
+
+    /// The own ticket, and at which of the seats it is, as far as they were read.
+    pub(super) fn own_among<'q>(
+        &self,
+        snapshot: &'q Snapshot,
+    ) -> Option<(usize, &'q Stored<Seated>)> {
+        let sent = |seated: &&Stored<Seated>| {
+            let ticket = seated.value.ticket.as_ref();
+            ticket.is_ok_and(|ticket| ticket.sender() == self.sender)
+        };
+        let seats = self.seats.iter().enumerate();
+        let mut read = seats.filter_map(|(at, seat)| Some((at, snapshot.seat(seat).ok()??)));
+        read.find(|(_, seated)| sent(seated))
     }
 
     /// The verdict, if the claim alone tells it.
@@ -206,14 +278,10 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
 
     /// The ticket's modification revision, if it is there and still asks.
     pub(super) fn asking(&self, snapshot: &Snapshot) -> Option<Revision> {
-        let ticket = snapshot.ticket(&self.id).expect("the ticket was read")?;
-        match &ticket.value {
-            Ok(Ticket::Take { sender, .. } | Ticket::Release { sender, .. })
-                if *sender == self.sender =>
-            {
-                Some(ticket.modified)
-            }
-            Ok(_) | Err(_) => None,
+        let (_, own) = self.own_among(snapshot)?;
+        match &own.value.ticket {
+            Ok(Ticket::Take { .. } | Ticket::Release { .. }) => Some(own.modified),
+            Ok(Ticket::Refused { .. }) | Err(_) => None,
         }
     }
 

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The lock is a key that lives as long as its holder's lease. Who finds it taken puts a ticket: its
-//! place in the queue, and the request itself. The holder serves everybody's requests in batches, one
+//! place in the queue, and the request itself. It is put at a seat that attachments share; if another
+//! has that, at one of its own. The holder serves everybody's requests in batches, one
 //! transaction each, until nobody waits. The lock gives order and throughput; safety comes from the
 //! revisions that each transaction checks, so a holder that was paused or lost its lease can change
 //! nothing when it resumes.
@@ -67,7 +68,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 Standing::BehindRefused(place) => {
                     let others = self.await_other().await?;
                     if let Others::MaybeGone = others {
-                        take_out(self.session, self.id(), |created| created == place).await?;
+                        take_out(self.session, self.seat(), |one| one.created == place).await?;
                     }
                     self.look(others).await?
                 }

@@ -3,33 +3,33 @@
 use crate::clock::Clock;
 use crate::draft::Draft;
 use crate::session::{Commit, Failure, Session};
-use crate::snapshot::{Query, Queued, Snapshot};
-use crate::store::keys::{Key, TicketId};
+use crate::snapshot::{Query, Queued, Seated, Snapshot, Stored};
+use crate::store::keys::{Key, Seat};
 use crate::store::{Compare, Revision, Store, Write};
 
-/// Adds to a transaction that the ticket `id`, last written at `modified`, is deleted without being
+/// Adds to a transaction that the ticket at `seat`, last written at `modified`, is deleted without being
 /// served. If nobody has the lock, the oldest of the others is woken: it may have been this one who
 /// was to take it.
 pub(super) fn write_removal(
     draft: &mut Draft<'_>,
     snapshot: &Snapshot,
-    id: &TicketId,
+    seat: &Seat,
     modified: Revision,
 ) {
-    let ticket = Key::Ticket(id.clone());
+    let ticket = Key::Ticket(seat.clone());
     let key = draft.keys().encode(&ticket);
     draft.modified(&ticket, modified).delete(&ticket);
-    let lock = snapshot.lock(&id.queue).expect("the lock was read");
+    let lock = snapshot.lock(&seat.queue).expect("the lock was read");
     if lock.is_some_and(|lock| !lock.is_offered()) {
         return;
     }
-    let waiting = snapshot.queue(&id.queue).expect("the queue was read");
+    let waiting = snapshot.queue(&seat.queue).expect("the queue was read");
     if let Some(next) = waiting.iter().find(|other| other.key != key) {
         return write_wake(draft, next);
     }
-    draft.nobody_else_in(&id.queue, &key);
+    draft.nobody_else_in(&seat.queue, &key);
     if let Some(offered) = lock {
-        let lock = Key::Lock(id.queue.clone());
+        let lock = Key::Lock(seat.queue.clone());
         draft.modified(&lock, offered.modified).delete(&lock);
     }
 }
@@ -41,33 +41,33 @@ pub(super) fn write_wake(draft: &mut Draft<'_>, next: &Queued) {
         .write(Write::Touch(next.key.clone()));
 }
 
-/// What a removal of the ticket `id` is decided on.
-pub(super) fn queries_of_removal(id: &TicketId) -> [Query; 3] {
+/// What a removal of the ticket at `seat` is decided on.
+pub(super) fn queries_of_removal(seat: &Seat) -> [Query; 3] {
     let oldest = Query::Tickets {
-        queue: id.queue.clone(),
+        queue: seat.queue.clone(),
         limit: 2,
     };
-    let (ticket, lock) = (Query::Ticket(id.clone()), Query::Lock(id.queue.clone()));
-    [ticket, lock, oldest]
+    let lock = Query::Lock(seat.queue.clone());
+    [Query::Seat(seat.clone()), lock, oldest]
 }
 
-/// Deletes a ticket that nobody is to serve, if it is there and `unwanted`. Who waits with it learns
-/// that from its watch.
+/// Deletes the ticket at `seat`, if there is one and it is `unwanted`: nobody is to serve it. Who waits with
+/// it learns that from its watch.
 pub(crate) async fn take_out<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
-    id: &TicketId,
-    unwanted: impl Fn(Revision) -> bool,
+    seat: &Seat,
+    unwanted: impl Fn(&Stored<Seated>) -> bool,
 ) -> Result<(), Failure> {
-    let queries = queries_of_removal(id);
+    let queries = queries_of_removal(seat);
     let mut pauses = session.pauses();
     let mut snapshot = session.snapshot(&queries).await?;
     loop {
-        let ticket = snapshot.ticket(id).expect("the ticket was read");
-        let Some(ticket) = ticket.filter(|ticket| unwanted(ticket.created)) else {
+        let seated = snapshot.seat(seat).expect("the seat was read");
+        let Some(ticket) = seated.filter(|ticket| unwanted(ticket)) else {
             return Ok(());
         };
         let mut draft = session.draft();
-        write_removal(&mut draft, &snapshot, id, ticket.modified);
+        write_removal(&mut draft, &snapshot, seat, ticket.modified);
         draft.read_otherwise(queries.iter().cloned());
         snapshot = match session.commit(draft).await? {
             Commit::Done(_) | Commit::DoneUnread(_) => return Ok(()),

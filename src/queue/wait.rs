@@ -144,15 +144,12 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
 
     fn read_event(&self, event: Event) -> Result<Heard, Failure> {
         match event {
-            Event::Put(entry) => {
-                let ours = Some(entry.created) == self.place;
-                match record::decode_ticket(&entry.value) {
-                    Ok(Ticket::Refused { shortage, .. }) if ours => Ok(Heard::Refused(shortage)),
-                    // The first event of a ticket is that it was put, by this process.
-                    Ok(_) if ours && entry.modified != entry.created => {
-                        Ok(Heard::Woken(entry.modified))
-                    }
-                    Ok(_) => Ok(Heard::Nothing),
+            Event::Put(entry)
+                if Some(entry.created) == self.place && entry.modified != entry.created =>
+            {
+                match record::decode_ticket(self.seat(), &entry.value) {
+                    Ok((_, Ticket::Refused { shortage, .. })) => Ok(Heard::Refused(shortage)),
+                    Ok(_) => Ok(Heard::Woken(entry.modified)),
                     Err(error) => Err(Failure::Corrupt(Corrupt {
                         key: String::from_utf8_lossy(&entry.key).into_owned(),
                         reason: error.to_string(),
@@ -162,8 +159,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             Event::Deleted { revision, .. } if self.place.is_some_and(|place| revision > place) => {
                 Ok(Heard::Gone)
             }
-            // Of a ticket that was there before this one.
-            Event::Deleted { .. } => Ok(Heard::Nothing),
+            // That this process has put it; or of one that was at the seat before.
+            Event::Put(_) | Event::Deleted { .. } => Ok(Heard::Nothing),
         }
     }
 }

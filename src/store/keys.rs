@@ -5,13 +5,16 @@
 //! addresses. What decodes also encodes to the same bytes.
 
 use std::borrow::Cow;
+use std::hash::Hasher;
 
+use fnv::FnvHasher;
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode, percent_encode};
 
 use super::{Order, Read};
 use crate::address::{Address, BlockId, Family, Name, Pool, Slot};
 use crate::claim::{Attachment, QueueId};
+use crate::limits;
 
 /// What RFC 3986, section 2.3 calls unreserved is left as it is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -39,7 +42,7 @@ impl QueuedVerb {
     }
 }
 
-/// The place of a request in the queue of a range. There is at most one for each attachment and
+/// A request that waits in the queue of a range. There is at most one ticket for each attachment and
 /// verb, so that two processes of one attachment cannot both wait.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TicketId {
@@ -49,6 +52,51 @@ pub struct TicketId {
     pub attachment: Attachment,
     /// For what.
     pub verb: QueuedVerb,
+}
+
+impl TicketId {
+    /// Where the ticket is put: the shared seat; or, if that is another's, the attachment's own.
+    pub fn seats(&self) -> [Seat; 2] {
+        let shared = Spot::Shared(Spot::number_of(&self.attachment));
+        [shared, Spot::Own(self.attachment.clone())].map(|spot| Seat {
+            queue: self.queue.clone(),
+            spot,
+            verb: self.verb,
+        })
+    }
+}
+
+/// Where one ticket of a queue can be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seat {
+    /// The range's queue.
+    pub queue: QueueId,
+    /// Where in it.
+    pub spot: Spot,
+    /// For what one waits there.
+    pub verb: QueuedVerb,
+}
+
+/// Where in a queue a seat is. etcd keeps the key of a ticket that is gone in its index until it is compacted,
+/// and whoever reads the queue passes it by; so the keys of tickets are few, and used again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spot {
+    /// One of [`limits::SEATS`], for all attachments that it is the number of.
+    Shared(u16),
+    /// One for this attachment alone.
+    Own(Attachment),
+}
+
+impl Spot {
+    /// The shared seat of an attachment in each queue. What its claim's key ends in is hashed with FNV-1a (64 bits),
+    /// the hash folded to half of it, and that taken modulo the number of seats.
+    pub fn number_of(attachment: &Attachment) -> u16 {
+        let mut hasher = FnvHasher::default();
+        hasher.write(encode_attachment(attachment).as_bytes());
+        let hash = hasher.finish();
+        let number = (hash ^ hash >> 32) % u64::from(limits::SEATS);
+        u16::try_from(number).expect("there are no more seats than that")
+    }
 }
 
 /// A key, by meaning.
@@ -66,9 +114,9 @@ pub enum Key {
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
     Lock(QueueId),
-    /// `queue/<pool>/<range id>/<network>/<container id>/<ifname>/<verb>`: a
-    /// [`super::record::Ticket`]. Lives until the request is decided.
-    Ticket(TicketId),
+    /// `queue/<pool>/<range id>/<seat>/<verb>`, or `queue/<pool>/<range id>/<network>/<container
+    /// id>/<ifname>/<verb>`: a [`super::record::Ticket`]. Lives until the request is decided.
+    Ticket(Seat),
 }
 
 /// Why some bytes are not a key of ours.
@@ -105,16 +153,15 @@ impl Keys {
                 format!("{}claim/{}", self.prefix, encode_attachment(attachment))
             }
             Key::Lock(queue) => self.of_range("lock", queue),
-            Key::Ticket(TicketId {
-                queue,
-                attachment,
-                verb,
-            }) => format!(
-                "{}/{}/{}",
-                self.of_range("queue", queue),
-                encode_attachment(attachment),
-                verb.as_str()
-            ),
+            Key::Ticket(Seat { queue, spot, verb }) => {
+                let (queue, verb) = (self.of_range("queue", queue), verb.as_str());
+                match spot {
+                    Spot::Shared(number) => format!("{queue}/{number:03x}/{verb}"),
+                    Spot::Own(attachment) => {
+                        format!("{queue}/{}/{verb}", encode_attachment(attachment))
+                    }
+                }
+            }
         };
         text.into_bytes()
     }
@@ -141,9 +188,15 @@ impl Keys {
                 Key::Claim(decode_attachment(network, container, interface).map_err(fail)?)
             }
             ["lock", pool, range] => Key::Lock(decode_queue(pool, range).map_err(fail)?),
-            ["queue", pool, range, network, container, interface, verb] => Key::Ticket(TicketId {
+            ["queue", pool, range, spot @ .., verb] => Key::Ticket(Seat {
                 queue: decode_queue(pool, range).map_err(fail)?,
-                attachment: decode_attachment(network, container, interface).map_err(fail)?,
+                spot: match spot {
+                    [number] => Spot::Shared(decode_seat(number).map_err(fail)?),
+                    [network, container, interface] => {
+                        Spot::Own(decode_attachment(network, container, interface).map_err(fail)?)
+                    }
+                    _ => return Err(fail("it has an unknown shape")),
+                },
                 verb: match *verb {
                     "ADD" => QueuedVerb::Add,
                     "DEL" => QueuedVerb::Del,
@@ -335,6 +388,15 @@ fn decode_slot(pool: &str, family: &str, base: &str) -> Result<Slot, &'static st
     })
 }
 
+fn decode_seat(part: &str) -> Result<u16, &'static str> {
+    let number = u16::from_str_radix(part, 16).map_err(|_| "its seat is not hexadecimal")?;
+    if number < limits::SEATS {
+        Ok(number)
+    } else {
+        Err("there is no such seat")
+    }
+}
+
 fn encode_attachment(attachment: &Attachment) -> String {
     let Attachment {
         network,
@@ -391,6 +453,10 @@ mod tests {
             name: Some("a/b@c".to_owned()),
             only: Some(cidr),
         };
+        let shared = QueueId {
+            pool: Pool::default(),
+            cidr,
+        };
         let cases = [
             (
                 Key::Open(Slot::of(&Pool::default(), address("192.168.2.225"))),
@@ -412,21 +478,64 @@ mod tests {
                 "/whereabouts/v1/lock/a%2Fb%40c@192.168.2.224%2F28/192.168.2.224%2F28",
             ),
             (
-                Key::Ticket(TicketId {
-                    queue: QueueId {
-                        pool: Pool::default(),
-                        cidr,
-                    },
-                    attachment: attachment("eth0"),
+                Key::Ticket(Seat {
+                    queue: shared.clone(),
+                    spot: Spot::Shared(0x1f),
                     verb: QueuedVerb::Del,
                 }),
-                "/whereabouts/v1/queue/@/192.168.2.224%2F28/blue/c1/eth0/DEL",
+                "/whereabouts/v1/queue/@/192.168.2.224%2F28/01f/DEL",
+            ),
+            (
+                Key::Ticket(Seat {
+                    queue: shared,
+                    spot: Spot::Own(attachment("eth0")),
+                    verb: QueuedVerb::Add,
+                }),
+                "/whereabouts/v1/queue/@/192.168.2.224%2F28/blue/c1/eth0/ADD",
             ),
         ];
         for (key, text) in cases {
             assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
             assert_eq!(keys.decode(text.as_bytes()), Ok(key));
         }
+    }
+
+    /// FNV-1a as its authors' page defines it, folded as it advises.
+    #[test]
+    fn a_seat_is_told_by_the_attachment_alone_and_never_changes() {
+        let hash = b"blue/c1/eth0%401"
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            });
+        let folded = (hash >> 32) ^ (hash & 0xffff_ffff);
+        let number = Spot::number_of(&attachment("eth0@1"));
+        assert_eq!(u64::from(number), folded % 2048);
+        assert_eq!(number, 0x3a4);
+    }
+
+    /// Of so many containers, about as many share a seat as chance lets expect.
+    #[test]
+    fn seats_are_evenly_taken() {
+        let mut taken = vec![0_u32; usize::from(limits::SEATS)];
+        for number in 0..20_480_u32 {
+            let container = Name::new(&format!("c{number}")).expect("a name");
+            let one = Attachment {
+                container,
+                ..attachment("eth0")
+            };
+            taken[usize::from(Spot::number_of(&one))] += 1;
+        }
+        // A mean of 10 with a standard deviation of 3.2.
+        assert!(
+            taken.iter().all(|count| (1..=28).contains(count)),
+            "{taken:?}"
+        );
+        let squares: u32 = taken.iter().map(|count| (count.abs_diff(10)).pow(2)).sum();
+        assert!(
+            (16_000..25_000).contains(&squares),
+            "the variance is {squares} / 2048"
+        );
     }
 
     #[test]
@@ -445,9 +554,17 @@ mod tests {
             "/p/open/@/5/c0a80200",
             "/p/open//4/c0a80200",
             "/p/claim/a/b/",
+            "/p/queue/@/10.0.0.0%2F8/01f/GET",
+            "/p/queue/@/10.0.0.1%2F8/01f/ADD",
+            "/p/queue/@/10.0.0.0%2F8/1f/ADD",
+            "/p/queue/@/10.0.0.0%2F8/01F/ADD",
+            "/p/queue/@/10.0.0.0%2F8/800/ADD",
+            "/p/queue/@/10.0.0.0%2F8/+1f/ADD",
+            "/p/queue/@/10.0.0.0%2F8/ADD",
+            "/p/queue/@/10.0.0.0%2F8/a/b/ADD",
             "/p/queue/@/10.0.0.0%2F8/a/b/c/GET",
-            "/p/queue/@/10.0.0.1%2F8/a/b/c/ADD",
-            "/p/queue/@10.0.0.0%2F16/10.0.0.0%2F8/a/b/c/ADD",
+            "/p/queue/@/10.0.0.0%2F8/a/b/c/d/ADD",
+            "/p/queue/@10.0.0.0%2F16/10.0.0.0%2F8/01f/ADD",
             "/p/lock/@/10.0.0.0%2F8/",
             "/p/lock/@/10.0.0.1%2F8",
             "/p/open/@10.0.0.1%2F8/4/0a000000",

@@ -29,7 +29,7 @@ use whereabouts::request::{
     Remark, Request, StatusRequest, WhenFull, parse,
 };
 use whereabouts::session::{Failure, Session};
-use whereabouts::store::keys::{Key, Keys, QueuedVerb, TicketId};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb, Seat, Spot, TicketId};
 use whereabouts::store::memory::MemoryStore;
 use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{Entry, LeaseId, Txn, Write};
@@ -119,12 +119,15 @@ pub fn key(data: &[u8]) {
             }
             Key::Claim(attachment) => assert_attachment(&attachment),
             Key::Lock(queue) => assert_queue(&queue),
-            Key::Ticket(TicketId {
+            Key::Ticket(Seat {
                 queue,
-                attachment,
+                spot,
                 verb: QueuedVerb::Add | QueuedVerb::Del,
             }) => {
-                assert_attachment(&attachment);
+                match spot {
+                    Spot::Shared(number) => assert!(number < limits::SEATS),
+                    Spot::Own(attachment) => assert_attachment(&attachment),
+                }
                 assert_queue(&queue);
             }
         }
@@ -250,16 +253,31 @@ pub fn lock(data: &[u8]) {
 /// Any bytes as the value of a ticket: as another's place in the queue, and as a demand to serve.
 pub fn ticket(data: &[u8]) {
     let ask = ask();
-    let other = Attachment {
+    let whose = record::decode_whose_ticket(data).ok();
+    let other = whose.clone().unwrap_or_else(|| Attachment {
         interface: "net9".to_owned(),
         ..ask.attachment.clone()
-    };
+    });
+    if other == ask.attachment {
+        return;
+    }
     let queue = ask.wants[0].range.clone();
-    let key = Key::Ticket(TicketId {
+    let id = TicketId {
         queue: queue.clone(),
         attachment: other.clone(),
         verb: QueuedVerb::Add,
-    });
+    };
+    let [seat, _] = id.seats();
+    let key = Key::Ticket(seat.clone());
+    // One that does not tell whose it is nobody takes away.
+    let clear = |network: &Network| {
+        network.delete(&ask.attachment);
+        network.delete_queued(&other, &queue);
+        if whose.is_none() {
+            network.remove(&key);
+        }
+        network.assert_consistent(0);
+    };
     // Nobody has the lock, so nobody looks at the queue.
     let network = Network::with(&key, data);
     let held = block_on(commands::add(&network.session(), &ask));
@@ -268,27 +286,25 @@ pub fn ticket(data: &[u8]) {
         address("10.0.0.1")
     );
     assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
-    network.delete(&ask.attachment);
-    network.delete_queued(&other, &queue);
-    network.assert_consistent(0);
+    clear(&network);
 
     // It is served with the queue, or passed over.
     network.put(&key, data, 0);
     network.put(&Key::Lock(queue.clone()), b"", 0);
     let added = block_on(commands::add(&network.session(), &ask));
     added.expect("who waits takes the lock in the end");
-    if record::decode_ticket(data).is_err() {
+    if record::decode_ticket(&seat, data).is_err() {
         assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
     }
-    network.delete(&ask.attachment);
-    network.delete_queued(&other, &queue);
-    network.assert_consistent(0);
+    clear(&network);
 
-    let Ok(ticket) = record::decode_ticket(data) else {
+    let Ok((read, ticket)) = record::decode_ticket(&seat, data) else {
         return;
     };
-    let written = record::encode_ticket(&ticket);
-    assert_eq!(record::decode_ticket(&written).as_ref(), Ok(&ticket));
+    assert_eq!(read, id);
+    let written = record::encode_ticket(&other, &ticket);
+    let again = record::decode_ticket(&seat, &written);
+    assert_eq!(again.as_ref(), Ok(&(id, ticket.clone())));
     match ticket {
         Ticket::Take { wants, owner, .. } => {
             assert!((1..=limits::WANTS).contains(&wants.len()));
@@ -305,6 +321,19 @@ pub fn ticket(data: &[u8]) {
         }
         Ticket::Refused { .. } => {}
     }
+}
+
+/// Whether the bytes are a ticket's value, wherever its seat is.
+pub fn is_ticket(data: &[u8]) -> bool {
+    let Ok(attachment) = record::decode_whose_ticket(data) else {
+        return false;
+    };
+    let id = TicketId {
+        queue: ask().wants[0].range.clone(),
+        attachment,
+        verb: QueuedVerb::Add,
+    };
+    record::decode_ticket(&id.seats()[0], data).is_ok()
 }
 
 fn serve_take(ask: Ask) {
@@ -539,8 +568,14 @@ fn assert_ask(ask: &Ask) {
         owner: ask.owner.clone(),
         trace: None,
     };
-    let written = record::encode_ticket(&ticket);
-    assert_eq!(record::decode_ticket(&written), Ok(ticket));
+    let id = TicketId {
+        queue: ask.wants[0].range.clone(),
+        attachment: ask.attachment.clone(),
+        verb: QueuedVerb::Add,
+    };
+    let written = record::encode_ticket(&ask.attachment, &ticket);
+    let read = record::decode_ticket(&id.seats()[0], &written);
+    assert_eq!(read, Ok((id, ticket)));
 }
 
 fn assert_want(want: &Want) {
@@ -765,6 +800,15 @@ impl Network {
         };
         let outcome = self.store.with(|state| state.commit(&put));
         outcome.expect("a put succeeds");
+    }
+
+    fn remove(&self, key: &Key) {
+        let delete = Txn {
+            writes: vec![Write::Delete(self.keys.encode(key))],
+            ..Txn::default()
+        };
+        let outcome = self.store.with(|state| state.commit(&delete));
+        outcome.expect("a deletion succeeds");
     }
 
     fn session(&self) -> Session<'_, MemoryStore, Waiting> {

@@ -5,11 +5,12 @@ use serde_json::json;
 use whereabouts::address::{Address, Pool};
 use whereabouts::claim::{Held, QueueId};
 use whereabouts::store::Write;
-use whereabouts::store::keys::{Key, QueuedVerb};
+use whereabouts::store::keys::QueuedVerb;
 use whereabouts::store::record::{self, Shortage, Ticket};
 
 use crate::plugin::{
-    Foreigner, Network, Pod, Site, await_in_line, kill_in_line, lock_key, pods, put, ticket_key,
+    Foreigner, Network, Pod, Site, attachment, await_in_line, beside, kill_in_line, lock_key, pods,
+    put, ticket_key,
 };
 use crate::support::poll;
 
@@ -186,8 +187,8 @@ fn the_refused_dead_go_with_their_del_and_the_lock_with_them() {
     late.finish().assert_error(101, &["10.0.0.0/30"]);
     let key = ticket_key("10.0.0.0/30", QueuedVerb::Add, &dead);
     let left = site.entry(&key).expect("it is its own to delete");
-    let left = record::decode_ticket(&left.value).expect("it can be read");
-    assert!(matches!(left, Ticket::Refused { .. }), "{left:?}");
+    let left = site.ticket(&left).expect("it can be read");
+    assert!(matches!(left, (_, Ticket::Refused { .. })), "{left:?}");
     // Others get on all the same.
     network.del(&Pod::new("c0")).assert_silent();
     network.del(&dead).assert_silent();
@@ -218,6 +219,34 @@ fn an_add_again_takes_the_place_of_one_that_was_killed_after_it_was_refused() {
     site.assert_at_rest(1);
 }
 
+/// Seats are few, so the ticket of another attachment can be at the seat of the one that is deleted.
+#[test]
+fn del_takes_its_own_ticket_at_either_seat_and_no_other() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let dead = Pod::new("dead");
+    let holder = Foreigner::hold(&site, CIDR);
+    kill_in_line(&site, &network, "ADD", &dead);
+    network.del(&beside(&dead)).assert_silent();
+    assert_eq!(left(&site), ["dead Add"]);
+    // Nor does the DEL of the dead take that of the other, which waits at a seat of its own.
+    let mut add = network.call("ADD", &beside(&dead)).start();
+    await_in_line(&site, 2, &mut add);
+    network.del(&dead).assert_silent();
+    assert_eq!(site.audit().tickets, 1, "the other still waits");
+    // It comes back to the seat, and a DEL finds it at the other one, too.
+    kill_in_line(&site, &network, "ADD", &dead);
+    let lost = beside(&beside(&dead));
+    kill_in_line(&site, &network, "ADD", &lost);
+    assert_eq!(site.audit().tickets, 3);
+    network.del(&lost).assert_silent();
+    assert_eq!(site.audit().tickets, 2);
+    holder.leave(&site);
+    assert_eq!(add.finish().address(), "10.0.0.1/24");
+    network.del(&dead).assert_silent();
+    site.assert_at_rest(1);
+}
+
 /// The ticket of a DEL that is to release the claim that was written at `modified`.
 fn put_release(site: &Site, pod: &Pod, modified: i64) {
     let ticket = Ticket::Release {
@@ -243,7 +272,7 @@ fn held() -> Held {
 fn put_ticket(site: &Site, pod: &Pod, verb: QueuedVerb, ticket: &Ticket) {
     let write = Write::Put {
         key: site.keys().encode(&ticket_key(CIDR, verb, pod)),
-        value: record::encode_ticket(ticket),
+        value: record::encode_ticket(&attachment("net", pod), ticket),
         lease: 0,
     };
     put(site, write);
@@ -251,14 +280,9 @@ fn put_ticket(site: &Site, pod: &Pod, verb: QueuedVerb, ticket: &Ticket) {
 
 /// Which tickets are left, by their containers and verbs.
 fn left(site: &Site) -> Vec<String> {
-    let keys = site.keys();
-    let ids = site
-        .entries()
-        .into_iter()
-        .filter_map(|entry| match keys.decode(&entry.key) {
-            Ok(Key::Ticket(id)) => Some(format!("{} {:?}", id.attachment.container, id.verb)),
-            Ok(_) | Err(_) => None,
-        });
+    let tickets = site.entries();
+    let tickets = tickets.iter().filter_map(|entry| site.ticket(entry));
+    let ids = tickets.map(|(id, _)| format!("{} {:?}", id.attachment.container, id.verb));
     ids.collect()
 }
 

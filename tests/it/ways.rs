@@ -20,7 +20,9 @@ use whereabouts::store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
 
-use crate::plugin::{Foreigner, Pod, Running, Site, TIMEOUT_S, await_in_line, pods, put, range};
+use crate::plugin::{
+    Foreigner, Pod, Running, Site, TIMEOUT_S, await_in_line, beside, pods, put, range,
+};
 use crate::support::run;
 
 const CIDR: &str = "10.0.0.0/24";
@@ -246,6 +248,25 @@ fn who_loses_the_lock_waits_behind_the_ticket_of_its_own_attachment() {
     foreigner.leave(&site);
     assert_eq!(first.finish().address(), "10.0.0.1/24");
     site.assert_at_rest(1);
+}
+
+/// Seats are few, so two attachments can share one. The second waits at one of its own.
+#[test]
+fn two_attachments_that_share_a_seat_wait_both_and_in_order() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let first = Pod::new("first");
+    let foreigner = Foreigner::hold(&site, CIDR);
+    let mut one = network.call("ADD", &first).start();
+    await_in_line(&site, 1, &mut one);
+    let mut second = network.call("ADD", &beside(&first)).start();
+    await_in_line(&site, 2, &mut second);
+    let mut third = network.call("ADD", &Pod::new("third")).start();
+    await_in_line(&site, 3, &mut third);
+    foreigner.leave(&site);
+    let addresses = [one, second, third].map(|add| add.finish().address());
+    assert_eq!(addresses, ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"]);
+    site.assert_at_rest(3);
 }
 
 fn ask(container: &str) -> Ask {

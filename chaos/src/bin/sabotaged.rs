@@ -14,7 +14,7 @@ use whereabouts::store::keys::Keys;
 use whereabouts::store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
-use whereabouts_sim::planted::{self, Bug, Piece};
+use whereabouts_sim::planted::{self, Bug, Piece, Reader};
 use whereabouts_sim::process::NodeId;
 use whereabouts_sim::step::Step;
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             bug: *bug,
             keys: Keys::new(&access.prefix),
             collects_on: collects_on(&invocation, &config),
+            deletes: text(&invocation, "CNI_COMMAND") == Some("DEL"),
             attachment: attachment(&invocation, &config),
         }
     });
@@ -71,6 +72,7 @@ struct Sabotaged {
     bug: Bug,
     keys: Keys,
     collects_on: Option<NodeId>,
+    deletes: bool,
     attachment: Option<Attachment>,
 }
 
@@ -80,7 +82,12 @@ impl Store for Sabotaged {
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         let at = planted::read_at(Some(self.bug), at);
         let mut view = self.store.read(reads, at).await?;
-        planted::twist_view(Some(self.bug), self.collects_on, &mut view);
+        let reader = match (self.collects_on, &self.attachment) {
+            (Some(node), _) => Reader::Collects(node),
+            (None, Some(attachment)) if self.deletes => Reader::Deletes(attachment),
+            _ => Reader::Other,
+        };
+        planted::twist_view(Some(self.bug), &self.keys, reader, &mut view);
         Ok(view)
     }
 

@@ -209,8 +209,10 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
                 }
             }
             (Ok(Key::Claim(attachment)), Event::Deleted { .. }) => taken.push(attachment),
-            (Ok(Key::Ticket(id)), Event::Deleted { .. }) => {
-                tickets.insert((id.attachment, id.verb));
+            (Ok(Key::Ticket(seat)), Event::Deleted { .. }) => {
+                let queue = ledger.queue(&seat.queue).iter();
+                let left = queue.filter(|ticket| ticket.is_at(&seat));
+                tickets.extend(left.map(|ticket| (ticket.id.attachment.clone(), seat.verb)));
             }
             (Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_), _) => {}
         }
@@ -242,6 +244,7 @@ mod tests {
     use whereabouts::claim::QueueId;
     use whereabouts::store::Entry;
     use whereabouts::store::keys::TicketId;
+    use whereabouts::store::record::{self, Ticket};
 
     use super::*;
 
@@ -257,40 +260,67 @@ mod tests {
         Key::Claim(attachment(container))
     }
 
+    fn queue() -> QueueId {
+        QueueId {
+            pool: Pool::default(),
+            cidr: "10.0.0.0/24".parse().expect("a CIDR"),
+        }
+    }
+
     fn ticket(container: &str, verb: QueuedVerb) -> Key {
-        let cidr = "10.0.0.0/24".parse().expect("a CIDR");
-        Key::Ticket(TicketId {
-            queue: QueueId {
-                pool: Pool::default(),
-                cidr,
-            },
+        let id = TicketId {
+            queue: queue(),
             attachment: attachment(container),
             verb,
+        };
+        let [shared, _] = id.seats();
+        Key::Ticket(shared)
+    }
+
+    fn put_as(key: &Key, value: Vec<u8>, revision: Revision) -> Event {
+        Event::Put(Entry {
+            key: Keys::new("/w/").encode(key),
+            value,
+            created: revision,
+            modified: revision,
+            lease: 0,
         })
     }
 
     fn put(key: &Key) -> Event {
-        Event::Put(Entry {
-            key: Keys::new("/w/").encode(key),
-            value: Vec::new(),
-            created: 2,
-            modified: 2,
-            lease: 0,
-        })
+        put_as(key, Vec::new(), 9)
+    }
+
+    /// A judge who knows who waits: a and b, each for both verbs.
+    fn judge() -> Judge {
+        let mut judge = Judge::new(Keys::new("/w/"));
+        let says = Ticket::Refused {
+            sender: 7,
+            node: None,
+            shortage: Shortage::Exhausted(queue()),
+        };
+        let verbs = [QueuedVerb::Add, QueuedVerb::Del];
+        let all = ["a", "b"]
+            .into_iter()
+            .flat_map(|name| verbs.map(|verb| (name, verb)));
+        for (revision, (name, verb)) in (1..).zip(all) {
+            let value = record::encode_ticket(&attachment(name), &says);
+            judge.told(&[&put_as(&ticket(name, verb), value, revision)], None);
+        }
+        judge
     }
 
     fn deleted(key: &Key) -> Event {
         Event::Deleted {
             key: Keys::new("/w/").encode(key),
-            revision: 2,
+            revision: 9,
         }
     }
 
     fn check(events: &[Event], expected: Result<Option<(Verb, &str)>, ()>) {
         let keys = Keys::new("/w/");
-        let judge = Judge::new(keys.clone());
         let events: Vec<&Event> = events.iter().collect();
-        let found = maker(&keys, judge.ledger(), &events);
+        let found = maker(&keys, judge().ledger(), &events);
         let found = found.map(|maker| maker.map(|seen| (seen.verb, seen.attachment)));
         let expected =
             expected.map(|maker| maker.map(|(verb, name)| (verb, Some(attachment(name)))));

@@ -16,7 +16,7 @@ use whereabouts::store::{
 
 use super::{Cluster, Way};
 use crate::judge::Cause;
-use crate::planted::{self, Bug, Piece};
+use crate::planted::{self, Bug, Piece, Reader};
 use crate::process::Identity;
 use crate::step::{Fault, Step, Verb};
 use crate::versions;
@@ -286,8 +286,18 @@ impl Store for Client {
         let reply = self.call(step, needs, read).await;
         let mut view = answered(reply)?;
         self.understand(&mut view);
-        let collects_on = (self.identity.verb == Verb::Gc).then_some(self.identity.node);
-        planted::twist_view(self.cluster.bug(), collects_on, &mut view);
+        let Identity {
+            verb,
+            node,
+            attachment,
+            ..
+        } = &*self.identity;
+        let reader = match (verb, attachment) {
+            (Verb::Gc, _) => Reader::Collects(*node),
+            (Verb::Del, Some(attachment)) => Reader::Deletes(attachment),
+            _ => Reader::Other,
+        };
+        planted::twist_view(self.cluster.bug(), self.cluster.keys(), reader, &mut view);
         Ok(view)
     }
 

@@ -2,15 +2,17 @@
 
 use whereabouts::store::keys::Key;
 use whereabouts::store::record;
-use whereabouts::store::{CommitError, LeaseId, Outcome, Txn, Unavailable, WatchEnded, Write};
+use whereabouts::store::{
+    CommitError, LeaseId, Outcome, Txn, Unavailable, View, WatchEnded, Write,
+};
 
-use super::automaton::{Automata, Place, Stand};
+use super::automaton::{Automata, Place, Stand, Verb};
 use super::choice::{Arriving, Choice, ProcessId};
 use super::judge;
 use super::moment::{Late, Moment, WatchAt};
 use super::setting::{Setting, foreign_holder};
 use super::tape::{Answer, Request};
-use crate::planted::{self, Piece};
+use crate::planted::{self, Piece, Reader};
 use crate::step::Step;
 
 /// What was seen to happen, for the trace.
@@ -163,12 +165,20 @@ impl Moment {
         seen.request.clone()
     }
 
+    fn twist(&self, process: ProcessId, view: &mut View, setting: &Setting) {
+        let reader = match &setting.verbs[self.operation(process, setting)] {
+            Verb::Del(attachment, _) => Reader::Deletes(attachment),
+            Verb::Add(_) => Reader::Other,
+        };
+        planted::twist_view(setting.bug, &setting.keys, reader, view);
+    }
+
     fn carry_out(&mut self, process: ProcessId, request: &Request, setting: &Setting) -> Answer {
         match request {
             Request::Read(reads, at) => {
                 let mut view = self.state.read(reads, planted::read_at(setting.bug, *at));
                 if let Ok(view) = &mut view {
-                    planted::twist_view(setting.bug, None, view);
+                    self.twist(process, view, setting);
                 }
                 let forgotten = matches!(view, Err(Unavailable::Compacted));
                 assert!(!forgotten, "what is read is not forgotten before: {at:?}");
@@ -178,7 +188,7 @@ impl Moment {
                 let operation = self.operation(process, setting);
                 let mut outcome = self.commit(txn, operation, setting);
                 if let Ok(Outcome::Done(view) | Outcome::Conflict(view)) = &mut outcome {
-                    planted::twist_view(setting.bug, None, view);
+                    self.twist(process, view, setting);
                 }
                 Answer::Outcome(outcome.map_err(CommitError::Unavailable))
             }
@@ -439,9 +449,11 @@ fn unknown(request: Option<&Request>, setting: &Setting) -> Answer {
 fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
     let attachment = setting.verbs[operation].attachment();
     txn.writes.iter().any(|write| match write {
-        Write::Put { key, .. } => match setting.keys.decode(key) {
+        Write::Put { key, value, .. } => match setting.keys.decode(key) {
             Ok(Key::Claim(of)) => of == *attachment,
-            Ok(Key::Ticket(id)) => id.attachment == *attachment,
+            Ok(Key::Ticket(_)) => {
+                record::decode_whose_ticket(value).is_ok_and(|of| of == *attachment)
+            }
             Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_)) | Err(_) => false,
         },
         Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) | Write::Ensure { .. } => false,

@@ -82,7 +82,8 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
     let excused: BTreeSet<&Attachment> = excused.collect();
     for entry in moment.state.entries() {
         let may_be = match setting.keys.decode(&entry.key) {
-            Ok(Key::Ticket(id)) => excused.contains(&id.attachment),
+            Ok(Key::Ticket(_)) => record::decode_whose_ticket(&entry.value)
+                .is_ok_and(|whose| excused.contains(&whose)),
             // It is offered to who put such a ticket.
             Ok(Key::Lock(_)) => entry.lease == 0 && !excused.is_empty(),
             Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_)) => true,

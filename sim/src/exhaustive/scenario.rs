@@ -67,6 +67,9 @@ const WIDE: &[&str] = &["10.0.0.0/23"];
 const FOUR_SIX: &[&str] = &["10.0.0.0/29", "fd00::/125"];
 const SIX_FOUR: &[&str] = &["fd00::/125", "10.0.0.0/29"];
 
+/// A container whose attachment has the seat of `a`.
+const BESIDE_A: &str = "b1414";
+
 /// A deadline that is never met by itself, as that of a plugin.
 const LONG_MS: u64 = 60_000;
 /// A deadline whose end is the first timer of who waits in a queue.
@@ -211,6 +214,37 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "queue, one seat: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add(BESIDE_A, R)]],
+        faults: Faults::Kills,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, one seat, looking: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add(BESIDE_A, R)]],
+        round_trip_ms: 1,
+        faults: Faults::None,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, one seat: ADD a || DEL b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Del(BESIDE_A, R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, one seat, one address: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", ONE)], &[Add(BESIDE_A, ONE)]],
+        faults: Faults::Kills,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
         name: "queue, crashed: ADD a || ADD b",
         foreign: Some(Crashes),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
@@ -286,3 +320,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seats;
+
+    #[test]
+    fn who_is_said_to_share_the_seat_of_a_does() {
+        assert_eq!(seats::of("a"), seats::of(BESIDE_A));
+        assert_ne!(seats::of("a"), seats::of("b"));
+    }
+}

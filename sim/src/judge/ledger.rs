@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts::address::{Address, Bitmap, Interval, Pool, Slot};
 use whereabouts::claim::{Attachment, Claim, Held, QueueId};
-use whereabouts::store::keys::{Key, Keys, TicketId};
+use whereabouts::store::keys::{Key, Keys, Seat, Spot, TicketId};
 use whereabouts::store::record::{self, Lock, Sender, Ticket};
 use whereabouts::store::{Event, LeaseId, Revision};
 
@@ -16,8 +16,10 @@ type Past<T> = Vec<(Revision, T)>;
 /// A ticket in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TicketAt {
-    /// Its key.
+    /// Who waits for what.
     pub id: TicketId,
+    /// Where in its queue.
+    pub spot: Spot,
     /// The revision that gives its place.
     pub created: Revision,
     /// Who put it; of one that cannot be read, that is not known.
@@ -26,6 +28,13 @@ pub struct TicketAt {
     pub is_answered: bool,
     /// Whether its owner was woken, and nobody has had the lock since.
     pub is_woken: bool,
+}
+
+impl TicketAt {
+    /// Whether it is at this seat of its queue.
+    pub fn is_at(&self, seat: &Seat) -> bool {
+        (&self.spot, self.id.verb) == (&seat.spot, seat.verb)
+    }
 }
 
 /// A lock that is not free.
@@ -248,7 +257,7 @@ impl Ledger {
                     self.apply_claim(attachment, event, &mut change)?;
                 }
                 (Key::Lock(queue), event) => self.apply_lock(queue, event, &mut change)?,
-                (Key::Ticket(id), event) => self.apply_ticket(id, event, &mut change),
+                (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, &mut change)?,
             }
         }
         for (attachment, claim) in &change.taken {
@@ -353,45 +362,59 @@ impl Ledger {
         Ok(())
     }
 
-    fn apply_ticket(&mut self, id: TicketId, event: &Event, change: &mut Change) {
-        let queue = self.queues.entry(id.queue.clone()).or_default();
+    fn apply_ticket(
+        &mut self,
+        seat: &Seat,
+        event: &Event,
+        change: &mut Change,
+    ) -> Result<(), String> {
+        let queue = self.queues.entry(seat.queue.clone()).or_default();
         change
             .queues_before
-            .entry(id.queue.clone())
+            .entry(seat.queue.clone())
             .or_insert_with(|| queue.clone());
-        let index = queue.iter().position(|ticket| ticket.id == id);
-        match event {
-            Event::Put(entry) => {
-                let value = record::decode_ticket(&versions::readable(&entry.value)).ok();
-                let is_answered = matches!(value, Some(Ticket::Refused { .. }));
-                // Who is touched while somebody has the lock has nothing to take.
-                let is_free = self.locks.get(&id.queue).is_none_or(|lock| !lock.is_held());
-                let ticket = TicketAt {
-                    id: id.clone(),
-                    created: entry.created,
-                    sender: value.as_ref().map(Ticket::sender),
-                    is_answered,
-                    is_woken: index.is_some() && !is_answered && is_free,
-                };
-                let before =
-                    index.map(|index| std::mem::replace(&mut queue[index], ticket.clone()));
-                match &before {
-                    Some(before) => {
-                        change.touched.push(id.clone());
-                        if before.sender != ticket.sender {
-                            change.replaced.push(id.clone());
-                        }
-                    }
-                    None => queue.push(ticket),
-                }
-                if is_answered && before.is_none_or(|before| !before.is_answered) {
-                    change.answered.push(id);
+        let index = queue.iter().position(|ticket| ticket.is_at(seat));
+        let Event::Put(entry) = event else {
+            change.left.extend(index.map(|index| queue.remove(index)));
+            return Ok(());
+        };
+        let attachment =
+            record::decode_whose_ticket(&entry.value).map_err(|error| error.to_string())?;
+        let id = TicketId {
+            queue: seat.queue.clone(),
+            attachment,
+            verb: seat.verb,
+        };
+        let ticket = record::decode_ticket(seat, &versions::readable(&entry.value));
+        let ticket = ticket.map(|(_, ticket)| ticket).ok();
+        let is_answered = matches!(ticket, Some(Ticket::Refused { .. }));
+        // Who is touched while somebody has the lock has nothing to take.
+        let is_free = self
+            .locks
+            .get(&seat.queue)
+            .is_none_or(|lock| !lock.is_held());
+        let ticket = TicketAt {
+            id: id.clone(),
+            spot: seat.spot.clone(),
+            created: entry.created,
+            sender: ticket.as_ref().map(Ticket::sender),
+            is_answered,
+            is_woken: index.is_some() && !is_answered && is_free,
+        };
+        let before = index.map(|index| std::mem::replace(&mut queue[index], ticket.clone()));
+        match &before {
+            Some(before) => {
+                change.touched.push(id.clone());
+                if (&before.id, before.sender) != (&ticket.id, ticket.sender) {
+                    change.replaced.push(id.clone());
                 }
             }
-            Event::Deleted { .. } => {
-                change.left.extend(index.map(|index| queue.remove(index)));
-            }
+            None => queue.push(ticket),
         }
+        if is_answered && before.is_none_or(|before| !before.is_answered) {
+            change.answered.push(id);
+        }
+        Ok(())
     }
 
     fn hold(&mut self, claim: &Claim, given_twice: &mut Vec<(Pool, Address)>) {

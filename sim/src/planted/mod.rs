@@ -13,8 +13,8 @@ use crate::knobs::{Knobs, Shape};
 use crate::run::{knobs_of, run};
 
 pub use twist::{
-    Piece, is_impatient, read_at, twist_arrival, twist_ask, twist_del, twist_outcome, twist_txn,
-    twist_view,
+    Piece, Reader, is_impatient, read_at, twist_arrival, twist_ask, twist_del, twist_outcome,
+    twist_txn, twist_view,
 };
 
 macro_rules! bugs {
@@ -97,6 +97,8 @@ bugs! {
     GcWithoutList,
     /// DEL leaves its attachment's tickets in the queue.
     DelLeavesTicket,
+    /// DEL takes the ticket at its attachment's seat for its attachment's.
+    DelOfAnothersTicket,
     /// GC leaves tickets in the queue.
     GcLeavesTicket,
     /// DEL answers success when etcd is not available.

@@ -2,7 +2,7 @@
 
 use whereabouts::address::{Bitmap, Family, Interval, Name};
 use whereabouts::claim::{Ask, Attachment, Choice, QueueId};
-use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::keys::{Key, Keys, Spot};
 use whereabouts::store::memory::{Options, State};
 use whereabouts::store::record;
 use whereabouts::store::{
@@ -30,19 +30,37 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
     }
 }
 
-/// What a process is told; `collects_on`: it is a GC, of that node.
-pub fn twist_view(bug: Option<Bug>, collects_on: Option<NodeId>, view: &mut View) {
+/// Who reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Reader<'a> {
+    /// A GC of this node.
+    Collects(NodeId),
+    /// A DEL of this attachment.
+    Deletes(&'a Attachment),
+    /// Another.
+    Other,
+}
+
+/// What a process is told.
+pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut View) {
     for answer in &mut view.answers {
-        match (bug, collects_on) {
+        match (bug, reader) {
             (Some(Bug::ServedOutOfOrder), _) if answer.len() > 1 && is_ticket(&answer[0].key) => {
                 answer.reverse();
             }
-            (Some(Bug::GcLeavesTicket), Some(_)) => answer.retain(|entry| !is_ticket(&entry.key)),
-            (Some(Bug::GcOfOtherNodes), Some(node)) => {
+            (Some(Bug::GcLeavesTicket), Reader::Collects(_)) => {
+                answer.retain(|entry| !is_ticket(&entry.key));
+            }
+            (Some(Bug::GcOfOtherNodes), Reader::Collects(node)) => {
                 for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
                     let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
                     claim.owner.node = Some(format!("node{}", node.0));
                     entry.value = record::encode_claim(&claim);
+                }
+            }
+            (Some(Bug::DelOfAnothersTicket), Reader::Deletes(attachment)) => {
+                for entry in answer.iter_mut() {
+                    make_own(keys, attachment, entry);
                 }
             }
             _ => {}
@@ -166,9 +184,26 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
     }]
 }
 
+/// A ticket at the seat of `attachment` is made its ticket.
+fn make_own(keys: &Keys, attachment: &Attachment, entry: &mut Entry) {
+    if let Ok(Key::Ticket(seat)) = keys.decode(&entry.key)
+        && is_for(&seat.spot, attachment)
+        && let Ok((_, ticket)) = record::decode_ticket(&seat, &entry.value)
+    {
+        entry.value = record::encode_ticket(attachment, &ticket);
+    }
+}
+
+fn is_for(spot: &Spot, attachment: &Attachment) -> bool {
+    match spot {
+        Spot::Shared(number) => *number == Spot::number_of(attachment),
+        Spot::Own(of) => of == attachment,
+    }
+}
+
 fn is_own(keys: &Keys, of: Option<&Attachment>, key: &[u8]) -> bool {
     match keys.decode(key) {
-        Ok(Key::Ticket(id)) => Some(&id.attachment) == of,
+        Ok(Key::Ticket(seat)) => of.is_some_and(|of| is_for(&seat.spot, of)),
         Ok(_) | Err(_) => false,
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts::claim::{Attachment, QueueId};
 use whereabouts::store::etcd::LeaseLife;
-use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
+use whereabouts::store::keys::{Key, QueuedVerb, Seat};
 use whereabouts::store::record::{self, Lock, RecordError, Ticket};
 use whereabouts::store::{At, Entry, Revision};
 
@@ -42,7 +42,8 @@ enum By {
 
 /// A ticket, as far as it can be read.
 struct Waiting {
-    id: TicketId,
+    verb: QueuedVerb,
+    whose: Option<Attachment>,
     created: Revision,
     since: Since,
     /// Whether a holder has answered that it cannot be served.
@@ -123,7 +124,7 @@ fn read(
             }
         };
         let queue = match &key {
-            Key::Lock(queue) | Key::Ticket(TicketId { queue, .. }) => queue.clone(),
+            Key::Lock(queue) | Key::Ticket(Seat { queue, .. }) => queue.clone(),
             Key::Open(_) | Key::Full(_) | Key::Claim(_) => continue,
         };
         if range.is_some_and(|range| range.trunc() != queue.cidr) {
@@ -132,7 +133,7 @@ fn read(
         let busy = queues.entry(queue).or_default();
         match key {
             Key::Lock(_) => busy.lock = Some(locked(connection, &entry, unreadable)?),
-            Key::Ticket(id) => busy.waiting.push(waiting(id, &entry, unreadable)),
+            Key::Ticket(seat) => busy.waiting.push(waiting(&seat, &entry, unreadable)),
             Key::Open(_) | Key::Full(_) | Key::Claim(_) => {}
         }
     }
@@ -159,13 +160,18 @@ fn locked(
     })
 }
 
-fn waiting(id: TicketId, entry: &Entry, unreadable: &mut Vec<String>) -> Waiting {
-    let ticket = readable(entry, record::decode_ticket, unreadable);
+fn waiting(seat: &Seat, entry: &Entry, unreadable: &mut Vec<String>) -> Waiting {
+    let ticket = readable(
+        entry,
+        |value| record::decode_ticket(seat, value),
+        unreadable,
+    );
     Waiting {
-        id,
+        verb: seat.verb,
+        whose: record::decode_whose_ticket(&entry.value).ok(),
         created: entry.created,
         since: Since::default(),
-        refused: matches!(ticket, Some(Ticket::Refused { .. })),
+        refused: matches!(ticket, Some((_, Ticket::Refused { .. }))),
     }
 }
 
@@ -236,7 +242,7 @@ fn unknown() -> String {
 
 impl Waiting {
     fn verb(&self) -> &'static str {
-        match (self.id.verb, self.refused) {
+        match (self.verb, self.refused) {
             (QueuedVerb::Add, true) => "ADD (refused)",
             (verb, _) => verb.as_str(),
         }
@@ -244,12 +250,13 @@ impl Waiting {
 }
 
 /// The columns that say who: verb, network, container and interface.
-fn who(verb: &str, attachment: &Attachment) -> [String; 4] {
+fn who(verb: &str, attachment: Option<&Attachment>) -> [String; 4] {
+    let part = |text: &dyn Fn(&Attachment) -> String| attachment.map_or_else(unknown, text);
     [
         verb.to_owned(),
-        attachment.network.to_string(),
-        short(attachment.container.as_str()),
-        attachment.interface.clone(),
+        part(&|one| one.network.to_string()),
+        part(&|one| short(one.container.as_str())),
+        part(&|one| one.interface.clone()),
     ]
 }
 
@@ -264,16 +271,16 @@ fn rows(range: &QueueId, busy: &Busy) -> Vec<Vec<String>> {
         let (place, who, left) = match &lock.by {
             By::Nobody => ("offered", nobody(), unknown()),
             By::Holder(holder, life) => {
-                let who = holder
-                    .as_ref()
-                    .map_or_else(nobody, |lock| who(lock.verb.as_str(), &lock.attachment));
+                let who = holder.as_ref().map_or_else(nobody, |lock| {
+                    who(lock.verb.as_str(), Some(&lock.attachment))
+                });
                 ("holder", who, left(*life))
             }
         };
         row(place.to_owned(), who, lock.since, left, lock.revision)
     });
     let waiting = (1..).zip(&busy.waiting).map(|(place, ticket): (usize, _)| {
-        let who = who(ticket.verb(), &ticket.id.attachment);
+        let who = who(ticket.verb(), ticket.whose.as_ref());
         row(
             place.to_string(),
             who,
@@ -323,12 +330,12 @@ fn holder_value(lock: &Locked) -> Option<Value> {
 }
 
 fn waiting_value(ticket: &Waiting) -> Value {
-    let attachment = &ticket.id.attachment;
+    let attachment = ticket.whose.as_ref();
     json!({
         "verb": ticket.verb(),
-        "network": attachment.network.as_str(),
-        "container": attachment.container.as_str(),
-        "interface": attachment.interface,
+        "network": attachment.map(|one| one.network.as_str()),
+        "container": attachment.map(|one| one.container.as_str()),
+        "interface": attachment.map(|one| &one.interface),
         "revision": ticket.created,
         "not_before": ticket.since.before.map(moment),
         "not_after": ticket.since.after.map(moment),

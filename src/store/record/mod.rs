@@ -2,7 +2,8 @@
 //!
 //! Each value is one byte of format version and a body. A block's body is its bitmap; that of a claim,
 //! a lock or a ticket is postcard (a compact, documented format for serde) of the twins below, which
-//! nothing outside this folder sees; a ticket whose request is traced ends with its trace context. A value that does not decode is an error that names why; it is
+//! nothing outside this folder sees. A ticket begins with whose it is, in every version, and ends with the trace
+//! context of its request, if it is traced. A value that does not decode is an error that names why; it is
 //! never overwritten on the way. What decodes has been checked to make sense.
 
 mod twin;
@@ -15,9 +16,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::twin::{ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
+use self::twin::{AttachmentTwin, ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
 use super::Revision;
-use super::keys::QueuedVerb;
+use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::address::Bitmap;
 use crate::claim::{Attachment, Claim, Held, Owner, QueueId, Want};
 use crate::trace_context::TraceContext;
@@ -185,16 +186,37 @@ pub fn decode_lock(value: &[u8]) -> Result<Lock, RecordError> {
     decode::<LockTwin>(value)?.try_into()
 }
 
-/// The value of a ticket.
-pub fn encode_ticket(ticket: &Ticket) -> Vec<u8> {
-    let mut value = encode(&TicketTwin::from(ticket));
+/// The value of the ticket of an attachment.
+pub fn encode_ticket(whose: &Attachment, ticket: &Ticket) -> Vec<u8> {
+    let mut value = encode(&(AttachmentTwin::from(whose), TicketTwin::from(ticket)));
     value.extend(ticket.trace().iter().flat_map(TraceContext::to_bytes));
     value
 }
 
-/// The inverse of [`encode_ticket`].
-pub fn decode_ticket(value: &[u8]) -> Result<Ticket, RecordError> {
-    let (twin, rest) = take::<TicketTwin>(value)?;
+/// The inverse of [`encode_ticket`], for a ticket at `seat`: whose it is, and what it says.
+pub fn decode_ticket(seat: &Seat, value: &[u8]) -> Result<(TicketId, Ticket), RecordError> {
+    let ((whose, twin), rest) = take::<(AttachmentTwin, TicketTwin)>(body(value)?)?;
+    let ticket = with_trace(twin, rest)?;
+    let id = TicketId {
+        queue: seat.queue.clone(),
+        attachment: whose.try_into()?,
+        verb: seat.verb,
+    };
+    if id.seats().contains(seat) {
+        Ok((id, ticket))
+    } else {
+        Err(garbage(&"it is at a seat of others"))
+    }
+}
+
+/// Whose a ticket is, of whatever version.
+pub fn decode_whose_ticket(value: &[u8]) -> Result<Attachment, RecordError> {
+    let (_, body) = value.split_first().ok_or(RecordError::Empty)?;
+    let (whose, _) = take::<AttachmentTwin>(body)?;
+    whose.try_into()
+}
+
+fn with_trace(twin: TicketTwin, rest: &[u8]) -> Result<Ticket, RecordError> {
     let trace = match <&[u8; TraceContext::BYTES]>::try_from(rest) {
         Ok(bytes) => {
             let context = TraceContext::from_bytes(bytes);
@@ -222,15 +244,15 @@ fn encode<T: Serialize>(twin: &T) -> Vec<u8> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, RecordError> {
-    match take(value)? {
+    match take(body(value)?)? {
         (twin, []) => Ok(twin),
         (_, rest) => Err(too_long(rest)),
     }
 }
 
 /// A twin, and the bytes after it.
-fn take<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<(T, &'a [u8]), RecordError> {
-    postcard::take_from_bytes(body(value)?).map_err(|error| garbage(&error))
+fn take<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), RecordError> {
+    postcard::take_from_bytes(body).map_err(|error| garbage(&error))
 }
 
 fn too_long(rest: &[u8]) -> RecordError {

@@ -43,15 +43,38 @@ fn claim() -> Claim {
     }
 }
 
+fn attachment(interface: &str) -> Attachment {
+    Attachment {
+        network: Name::new("blue").expect("a name"),
+        container: Name::new("c1").expect("a name"),
+        interface: interface.to_owned(),
+    }
+}
+
 fn locks() -> [Lock; 2] {
     [("eth0", QueuedVerb::Add), ("net1", QueuedVerb::Del)].map(|(interface, verb)| Lock {
-        attachment: Attachment {
-            network: Name::new("blue").expect("a name"),
-            container: Name::new("c1").expect("a name"),
-            interface: interface.to_owned(),
-        },
+        attachment: attachment(interface),
         verb,
     })
+}
+
+/// Who waits with a ticket.
+fn waiter() -> TicketId {
+    TicketId {
+        queue: range("10.0.0.0/24", false),
+        attachment: attachment("eth0"),
+        verb: QueuedVerb::Add,
+    }
+}
+
+/// The ticket of [`waiter`].
+fn encoded(ticket: &Ticket) -> Vec<u8> {
+    encode_ticket(&waiter().attachment, ticket)
+}
+
+/// What it says.
+fn decoded(value: &[u8]) -> Result<Ticket, RecordError> {
+    decode_ticket(&waiter().seats()[0], value).map(|(_, ticket)| ticket)
 }
 
 fn tickets() -> Vec<Ticket> {
@@ -93,7 +116,10 @@ fn values_come_back() {
         assert_eq!(decode_lock(&encode_lock(&lock)), Ok(lock));
     }
     for ticket in tickets() {
-        assert_eq!(decode_ticket(&encode_ticket(&ticket)), Ok(ticket));
+        let value = encoded(&ticket);
+        assert_eq!(decode_whose_ticket(&value), Ok(waiter().attachment));
+        let read = decode_ticket(&waiter().seats()[0], &value);
+        assert_eq!(read, Ok((waiter(), ticket)));
     }
     let mut bitmap = Bitmap::EMPTY;
     bitmap.set(200);
@@ -142,26 +168,44 @@ fn a_lock_that_is_cut_or_longer_or_whose_holder_has_no_cni_name_is_garbage() {
 #[test]
 fn a_ticket_ends_with_its_trace_and_is_as_before_without_one() {
     let [plain, traced, refused, _] = <[Ticket; 4]>::try_from(tickets()).expect("four tickets");
-    let (plain, traced) = (encode_ticket(&plain), encode_ticket(&traced));
+    let (plain, traced) = (encoded(&plain), encoded(&traced));
     assert!(traced.ends_with(&[[1; 16].as_slice(), &[2; 8]].concat()));
     let context = TraceContext::new([3; 16], [4; 8]).expect("both are ids");
     let added = [plain.as_slice(), &context.to_bytes()].concat();
-    let ticket = decode_ticket(&added).expect("a take with a trace");
+    let ticket = decoded(&added).expect("a take with a trace");
     assert_eq!(ticket.trace(), Some(context));
-    assert_eq!(encode_ticket(&ticket), added);
+    assert_eq!(encoded(&ticket), added);
 
     let check = |value: &[u8], more: &[u8], expected: &str| {
         let value = [value, more].concat();
-        assert_eq!(decode_ticket(&value), Err(garbage(&expected)));
+        assert_eq!(decoded(&value), Err(garbage(&expected)));
     };
     check(&plain, &[0; 24], "its trace has no id");
     check(&plain, &[1; 23], "it has 23 bytes too many");
     check(&traced, &[1], "it has 25 bytes too many");
-    check(
-        &encode_ticket(&refused),
-        &[1; 24],
-        "it has 24 bytes too many",
-    );
+    check(&encoded(&refused), &[1; 24], "it has 24 bytes too many");
+}
+
+#[test]
+fn whose_a_ticket_is_can_be_read_in_every_version_and_must_fit_its_seat() {
+    let mut value = encoded(&tickets()[0]);
+    let other = TicketId {
+        attachment: attachment("net1"),
+        ..waiter()
+    };
+    let elsewhere = decode_ticket(&other.seats()[0], &value);
+    assert_eq!(elsewhere, Err(garbage(&"it is at a seat of others")));
+    value[0] = FORMAT + 1;
+    value.truncate(value.len() - 1);
+    assert_eq!(decode_whose_ticket(&value), Ok(waiter().attachment));
+    assert_eq!(decoded(&value), Err(RecordError::Version(FORMAT + 1)));
+    assert_eq!(decode_whose_ticket(&[]), Err(RecordError::Empty));
+    let [nameless, without] = [("", "c1", "eth0"), ("blue", "c1", "")]
+        .map(|names| postcard::to_extend(&names, vec![FORMAT]).expect("room"));
+    for value in [&nameless[..], &without, &nameless[..3], &[FORMAT]] {
+        let whose = decode_whose_ticket(value);
+        assert!(matches!(whose, Err(RecordError::Garbage(_))), "{whose:?}");
+    }
 }
 
 #[test]
@@ -173,13 +217,13 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
             ..claim()
         });
         assert_eq!(decode_claim(&claim), Err(expected.clone()));
-        let ticket = encode_ticket(&Ticket::Release {
+        let ticket = encoded(&Ticket::Release {
             sender: 1,
             held,
             modified: 7,
             trace: None,
         });
-        assert_eq!(decode_ticket(&ticket), Err(expected));
+        assert_eq!(decoded(&ticket), Err(expected));
     };
     check(Vec::new(), "it is about 0 addresses");
     let many = 1..=limits::WANTS + 1;
@@ -192,14 +236,14 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
 #[test]
 fn a_release_of_a_claim_that_was_never_written_is_garbage() {
     for modified in [0, -77, Revision::MIN] {
-        let ticket = encode_ticket(&Ticket::Release {
+        let ticket = encoded(&Ticket::Release {
             sender: 1,
             held: claim().held,
             modified,
             trace: None,
         });
         let expected = garbage(&format!("its claim has revision {modified}"));
-        assert_eq!(decode_ticket(&ticket), Err(expected));
+        assert_eq!(decoded(&ticket), Err(expected));
     }
 }
 
@@ -236,15 +280,16 @@ proptest! {
         }
         let _ = decode_claim(&value);
         let _ = decode_lock(&value);
-        let _ = decode_ticket(&value);
+        let _ = decoded(&value);
+        let _ = decode_whose_ticket(&value);
     }
 
     #[test]
     fn a_flipped_byte_decodes_or_fails_and_never_panics(at: usize, to: u8, which in 0..4_usize) {
-        let mut value = encode_ticket(&tickets()[which]);
+        let mut value = encoded(&tickets()[which]);
         let at = at % value.len();
         value[at] = to;
-        let _ = decode_ticket(&value);
+        let _ = decoded(&value);
     }
 
     #[test]

@@ -81,10 +81,15 @@ pub(super) enum ChoiceTwin {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct LockTwin {
+pub(super) struct AttachmentTwin {
     network: String,
     container: String,
     interface: String,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct LockTwin {
+    attachment: AttachmentTwin,
     verb: VerbTwin,
 }
 
@@ -299,17 +304,41 @@ impl TryFrom<WantTwin> for Want {
     }
 }
 
-impl From<&Lock> for LockTwin {
-    fn from(lock: &Lock) -> Self {
+impl From<&Attachment> for AttachmentTwin {
+    fn from(attachment: &Attachment) -> Self {
         let Attachment {
             network,
             container,
             interface,
-        } = &lock.attachment;
+        } = attachment;
         Self {
             network: network.to_string(),
             container: container.to_string(),
             interface: interface.clone(),
+        }
+    }
+}
+
+impl TryFrom<AttachmentTwin> for Attachment {
+    type Error = RecordError;
+
+    fn try_from(twin: AttachmentTwin) -> Result<Self, RecordError> {
+        let name = |text: &str| Name::new(text).map_err(|error| garbage(&error));
+        if twin.interface.is_empty() {
+            return Err(garbage(&"its interface is empty"));
+        }
+        Ok(Self {
+            network: name(&twin.network)?,
+            container: name(&twin.container)?,
+            interface: twin.interface,
+        })
+    }
+}
+
+impl From<&Lock> for LockTwin {
+    fn from(lock: &Lock) -> Self {
+        Self {
+            attachment: AttachmentTwin::from(&lock.attachment),
             verb: match lock.verb {
                 QueuedVerb::Add => VerbTwin::Add,
                 QueuedVerb::Del => VerbTwin::Del,
@@ -322,13 +351,8 @@ impl TryFrom<LockTwin> for Lock {
     type Error = RecordError;
 
     fn try_from(twin: LockTwin) -> Result<Self, RecordError> {
-        let name = |text: &str| Name::new(text).map_err(|error| garbage(&error));
         Ok(Self {
-            attachment: Attachment {
-                network: name(&twin.network)?,
-                container: name(&twin.container)?,
-                interface: twin.interface,
-            },
+            attachment: twin.attachment.try_into()?,
             verb: match twin.verb {
                 VerbTwin::Add => QueuedVerb::Add,
                 VerbTwin::Del => QueuedVerb::Del,

@@ -5,7 +5,9 @@ use whereabouts::store::Write;
 use whereabouts::store::keys::QueuedVerb;
 
 use super::{FOUND, WELL, assert_said, json_of, on};
-use crate::plugin::{Foreigner, Pod, Site, await_in_line, kill_in_line, lock_key, put, ticket_key};
+use crate::plugin::{
+    Foreigner, Pod, Site, await_in_line, kill_in_line, lock_key, newer_ticket, put, ticket_key,
+};
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -96,10 +98,10 @@ fn what_cannot_be_read_of_a_queue_is_told_and_the_rest_is_shown() {
         key: site.keys().encode(&lock_key(CIDR)),
         value: vec![2],
     };
-    let newer = ticket_key(CIDR, QueuedVerb::Add, &Pod::new("newer"));
+    let pod = Pod::new("newer");
     let ticket = Write::Put {
-        key: site.keys().encode(&newer),
-        value: vec![2],
+        key: site.keys().encode(&ticket_key(CIDR, QueuedVerb::Add, &pod)),
+        value: newer_ticket(&pod),
         lease: 0,
     };
     put(&site, lock);

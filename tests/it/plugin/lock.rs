@@ -6,8 +6,8 @@ use whereabouts::claim::{Attachment, QueueId};
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::session::{Commit, Session};
 use whereabouts::snapshot::Query;
-use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
-use whereabouts::store::record::{self, Lock};
+use whereabouts::store::keys::{Key, QueuedVerb, Spot, TicketId};
+use whereabouts::store::record::{self, Lock, Shortage, Ticket};
 use whereabouts::store::{Compare, LeaseId, Outcome, Store, Txn, Write};
 
 use super::{Network, Pod, Running, Site};
@@ -94,7 +94,7 @@ fn queue_of(cidr: &str) -> QueueId {
     }
 }
 
-fn attachment(network: &str, pod: &Pod) -> Attachment {
+pub(crate) fn attachment(network: &str, pod: &Pod) -> Attachment {
     Attachment {
         network: Name::new(network).expect("a name"),
         container: Name::new(&pod.container).expect("a name"),
@@ -116,11 +116,33 @@ pub(crate) fn lock_key(cidr: &str) -> Key {
 
 /// The ticket of a pod in the network `net`, in the queue of the range with this CIDR.
 pub(crate) fn ticket_key(cidr: &str, verb: QueuedVerb, pod: &Pod) -> Key {
-    Key::Ticket(TicketId {
+    let id = TicketId {
         queue: queue_of(cidr),
         attachment: attachment("net", pod),
         verb,
-    })
+    };
+    let [shared, _] = id.seats();
+    Key::Ticket(shared)
+}
+
+/// The value of a ticket of the pod in the network `net` that a newer version has put.
+pub(crate) fn newer_ticket(pod: &Pod) -> Vec<u8> {
+    let refused = Ticket::Refused {
+        sender: 7,
+        node: None,
+        shortage: Shortage::Exhausted(queue_of("10.0.0.0/24")),
+    };
+    let mut value = record::encode_ticket(&attachment("net", pod), &refused);
+    value[0] += 1;
+    value
+}
+
+/// Another pod, whose attachments of the network `net` have the seats of this one's.
+pub(crate) fn beside(pod: &Pod) -> Pod {
+    let seat = |pod: &Pod| Spot::number_of(&attachment("net", pod));
+    let mut pods = (0..).map(|number| Pod::new(&format!("beside-{number}")));
+    pods.find(|other| other.container != pod.container && seat(other) == seat(pod))
+        .expect("some pod sits there")
 }
 
 /// Waits until so many tickets are there, and a process with one of them still runs.

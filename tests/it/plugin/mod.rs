@@ -8,7 +8,10 @@ mod silent_names;
 mod site;
 
 pub(crate) use answer::Answer;
-pub(crate) use lock::{Foreigner, await_in_line, kill_in_line, lock_key, put, ticket_key};
+pub(crate) use lock::{
+    Foreigner, attachment, await_in_line, beside, kill_in_line, lock_key, newer_ticket, put,
+    ticket_key,
+};
 pub(crate) use network::{Network, Pod, TIMEOUT_S, pods};
 pub(crate) use process::{Call, Running};
 pub(crate) use silent_names::SilentNames;

@@ -10,7 +10,8 @@ use whereabouts::clock::Chance;
 use whereabouts::listing::list;
 use whereabouts::request::Access;
 use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::keys::{Key, Keys};
+use whereabouts::store::keys::{Key, Keys, TicketId};
+use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{Entry, Unavailable};
 
 use super::Network;
@@ -93,6 +94,14 @@ impl Site {
     pub(crate) fn entry(&self, key: &Key) -> Option<Entry> {
         let key = self.keys().encode(key);
         self.entries().into_iter().find(|entry| entry.key == key)
+    }
+
+    /// The ticket that an entry is, if it can be read as one.
+    pub(crate) fn ticket(&self, entry: &Entry) -> Option<(TicketId, Ticket)> {
+        match self.keys().decode(&entry.key) {
+            Ok(Key::Ticket(seat)) => record::decode_ticket(&seat, &entry.value).ok(),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// All that is in it, judged.

@@ -185,7 +185,8 @@ impl<'c> Arena<'c> {
             }
             Contender::RangeLock => {
                 let clients = self.connections(RIVALS_PREFIX, clients, &ranges);
-                let clients: Vec<_> = clients.map(|c| Rc::new(RangeLock(c))).collect();
+                let clients = clients.zip(0..).map(|(c, number)| RangeLock(c, number));
+                let clients: Vec<_> = clients.map(Rc::new).collect();
                 self.load(pattern, &clients).map(|load| load.cost)
             }
             Contender::CompareRetry => {

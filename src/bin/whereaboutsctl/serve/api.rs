@@ -11,7 +11,7 @@ use whereabouts::address::{Address, Bitmap, BlockId, Interval, Pool};
 use whereabouts::claim::QueueId;
 use whereabouts::limits;
 use whereabouts::occupancy::{Occupancy, Use, taken_in};
-use whereabouts::store::keys::TicketId;
+use whereabouts::store::keys::Seat;
 
 use super::lines::{Lines, Locked, Standing};
 use super::seen::Seen;
@@ -221,7 +221,7 @@ pub(super) fn queues(watched: &Watched) -> Value {
     let busy: BTreeSet<&QueueId> = locks.keys().chain(queues.keys()).collect();
     let queues = busy.into_iter().map(|range| {
         let lock = locks.get(range);
-        let mut tickets: Vec<(&TicketId, &Standing)> =
+        let mut tickets: Vec<(&Seat, &Standing)> =
             queues.get(range).into_iter().flatten().collect();
         tickets.sort_by_key(|(_, standing)| standing.created);
         let told = tickets.iter().take(limits::PAGE_TICKETS);
@@ -231,7 +231,7 @@ pub(super) fn queues(watched: &Watched) -> Value {
             "holder": lock.filter(|lock| !lock.is_offered()).map(holder),
             "offered": lock.is_some_and(Locked::is_offered),
             "length": tickets.len(),
-            "tickets": told.map(|(id, standing)| ticket(id, standing)).collect::<Vec<_>>(),
+            "tickets": told.map(|(seat, standing)| ticket(seat, standing)).collect::<Vec<_>>(),
         })
     });
     Value::Array(queues.collect())
@@ -250,12 +250,13 @@ fn holder(locked: &Locked) -> Value {
     })
 }
 
-fn ticket(id: &TicketId, standing: &Standing) -> Value {
+fn ticket(seat: &Seat, standing: &Standing) -> Value {
+    let whose = standing.whose.as_ref();
     json!({
-        "verb": id.verb.as_str(),
-        "network": id.attachment.network.as_str(),
-        "container": id.attachment.container.as_str(),
-        "interface": id.attachment.interface,
+        "verb": seat.verb.as_str(),
+        "network": whose.map(|one| one.network.as_str()),
+        "container": whose.map(|one| one.container.as_str()),
+        "interface": whose.map(|one| &one.interface),
         "revision": standing.created,
         "refused": standing.refused,
         "seen_seconds": seconds_since(standing.seen),

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use whereabouts::claim::QueueId;
-use whereabouts::store::keys::TicketId;
+use whereabouts::claim::{Attachment, QueueId};
+use whereabouts::store::keys::Seat;
 use whereabouts::store::record::{self, Lock, Ticket};
 use whereabouts::store::{Entry, LeaseId, Revision};
 
@@ -14,8 +14,8 @@ use whereabouts::store::{Entry, LeaseId, Revision};
 pub(super) struct Lines {
     /// The locks that are not free.
     pub(super) locks: BTreeMap<QueueId, Locked>,
-    /// Who stands in which queue.
-    pub(super) queues: BTreeMap<QueueId, BTreeMap<TicketId, Standing>>,
+    /// Who sits where in which queue.
+    pub(super) queues: BTreeMap<QueueId, BTreeMap<Seat, Standing>>,
 }
 
 /// A lock that somebody holds, or that is offered to those who wait.
@@ -39,8 +39,10 @@ impl Locked {
 }
 
 /// A ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
+    /// Who waits; `None` when that cannot be read.
+    pub(super) whose: Option<Attachment>,
     /// At which revision it was put.
     pub(super) created: Revision,
     /// Whether its holder has answered that it cannot be served.
@@ -51,16 +53,17 @@ pub(super) struct Standing {
 
 impl Lines {
     /// Takes a ticket in; whether it can be read. One that is only rewritten keeps its age.
-    pub(super) fn enter_ticket(&mut self, id: TicketId, entry: &Entry, now: Instant) -> bool {
-        let ticket = record::decode_ticket(&entry.value);
-        let queue = self.queues.entry(id.queue.clone()).or_default();
-        let known = queue.get(&id).filter(|one| one.created == entry.created);
+    pub(super) fn enter_ticket(&mut self, seat: Seat, entry: &Entry, now: Instant) -> bool {
+        let ticket = record::decode_ticket(&seat, &entry.value);
+        let queue = self.queues.entry(seat.queue.clone()).or_default();
+        let known = queue.get(&seat).filter(|one| one.created == entry.created);
         let standing = Standing {
+            whose: record::decode_whose_ticket(&entry.value).ok(),
             created: entry.created,
-            refused: matches!(ticket, Ok(Ticket::Refused { .. })),
+            refused: matches!(ticket, Ok((_, Ticket::Refused { .. }))),
             seen: known.map_or(now, |known| known.seen),
         };
-        queue.insert(id, standing);
+        queue.insert(seat, standing);
         ticket.is_ok()
     }
 
@@ -81,11 +84,11 @@ impl Lines {
     }
 
     /// A ticket is gone.
-    pub(super) fn remove_ticket(&mut self, id: &TicketId) {
-        if let Some(queue) = self.queues.get_mut(&id.queue) {
-            queue.remove(id);
+    pub(super) fn remove_ticket(&mut self, seat: &Seat) {
+        if let Some(queue) = self.queues.get_mut(&seat.queue) {
+            queue.remove(seat);
             if queue.is_empty() {
-                self.queues.remove(&id.queue);
+                self.queues.remove(&seat.queue);
             }
         }
     }
@@ -105,8 +108,8 @@ impl Lines {
             }
         }
         for (queue, tickets) in &mut self.queues {
-            for (id, ticket) in tickets {
-                let known = before.queues.get(queue).and_then(|queue| queue.get(id));
+            for (seat, ticket) in tickets {
+                let known = before.queues.get(queue).and_then(|queue| queue.get(seat));
                 if let Some(known) = known.filter(|known| known.created == ticket.created) {
                     ticket.seen = known.seen;
                 }

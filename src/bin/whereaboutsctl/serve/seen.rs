@@ -103,7 +103,7 @@ impl Seen {
                     self.occupancy.enter_block(slot, full);
                 })
                 .is_ok(),
-            Ok(Key::Ticket(id)) => self.lines.enter_ticket(id, entry, now),
+            Ok(Key::Ticket(seat)) => self.lines.enter_ticket(seat, entry, now),
             Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
             Err(_) => false,
         };
@@ -118,7 +118,7 @@ impl Seen {
             Ok(Key::Claim(_)) if self.claims.contains_key(key) => self.remove_claim(key),
             Ok(Key::Claim(_)) => self.left_out = self.left_out.saturating_sub(1),
             Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
-            Ok(Key::Ticket(id)) => self.lines.remove_ticket(&id),
+            Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
             Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
             Err(_) => {}
         }

@@ -1,6 +1,6 @@
 //! A lock per range, without batches: each holder serves itself alone.
 //!
-//! 1. At once: create a watch on my ticket, from now on, and grant a lease.
+//! 1. At once: create a watch on my ticket, from now on, and grant a lease. All my tickets have one key.
 //! 2. Put the ticket; the same transaction reads the two oldest tickets, the blocks and the claim.
 //! 3. Not the oldest: wait until the ticket is touched, then read the same again.
 //! 4. The oldest: commit block and claim, delete the ticket and touch the next one, in one
@@ -12,15 +12,14 @@ use whereabouts::allocator::Demand;
 use whereabouts::clock::Clock;
 use whereabouts::session::Commit;
 use whereabouts::snapshot::{Query, Queued, Snapshot};
-use whereabouts::store::keys::{Key, QueuedVerb, TicketId};
 use whereabouts::store::{Compare, Event, Store, Watch, Write};
 
 use super::{DEADLINE, TTL_S, plan_of, reads_of};
 use crate::client::{Client, Connection, text};
 
-/// A client that locks its range.
+/// A client that locks its range, and its number: its tickets, one after the other, have one key.
 #[derive(Debug)]
-pub(crate) struct RangeLock(pub(crate) Connection);
+pub(crate) struct RangeLock(pub(crate) Connection, pub(crate) usize);
 
 impl Client for RangeLock {
     async fn connect(&self) -> Result<(), String> {
@@ -30,12 +29,9 @@ impl Client for RangeLock {
     async fn allocate(&self, number: u64) -> Result<(), String> {
         let (session, queue) = (self.0.session(DEADLINE), self.0.workload.queue());
         let ask = self.0.workload.ask(number);
-        let ticket = Key::Ticket(TicketId {
-            queue: queue.clone(),
-            attachment: ask.attachment.clone(),
-            verb: QueuedVerb::Add,
-        });
-        let (key, demand) = (self.0.keys.encode(&ticket), Demand::Take(ask));
+        let (first, _) = self.0.keys.tickets(&queue);
+        let key = [first, self.1.to_string().into_bytes()].concat();
+        let demand = Demand::Take(ask);
         let mut queries = reads_of(&demand);
         queries.push(Query::Tickets {
             queue: queue.clone(),
@@ -46,7 +42,11 @@ impl Client for RangeLock {
         let (mut watch, lease) = (watch.map_err(text)?, lease.map_err(text)?);
         let mut draft = session.draft();
         draft
-            .put_leased(&ticket, Vec::new(), lease.id)
+            .write(Write::Put {
+                key: key.clone(),
+                value: Vec::new(),
+                lease: lease.id,
+            })
             .read_anyway(queries.iter().cloned());
         let put = session.commit(draft).await.map_err(text)?;
         let mut snapshot = self.read(put, &queries).await?;

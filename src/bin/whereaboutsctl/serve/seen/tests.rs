@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use whereabouts::address::{Name, Slot};
 use whereabouts::claim::{Attachment, Held, Owner, QueueId};
-use whereabouts::store::keys::{QueuedVerb, TicketId};
+use whereabouts::store::keys::{QueuedVerb, Seat, Spot};
 
 fn address(number: u32) -> Address {
     std::net::IpAddr::from(number.to_be_bytes()).into()
@@ -36,14 +36,10 @@ fn change(key: &Key, revision: Revision, value: Option<Vec<u8>>) -> Change {
     }
 }
 
-fn ticket_id() -> TicketId {
-    TicketId {
+fn seat() -> Seat {
+    Seat {
         queue: range(),
-        attachment: Attachment {
-            network: Name::new("n").expect("a name"),
-            container: Name::new("c").expect("a name"),
-            interface: "eth0".to_owned(),
-        },
+        spot: Spot::Shared(7),
         verb: QueuedVerb::Add,
     }
 }
@@ -81,7 +77,7 @@ fn seen(changes: Vec<Change>) -> Seen {
 #[test]
 fn what_comes_and_goes_leaves_nothing_behind() {
     let (key, value) = claim(1);
-    let ticket = Key::Ticket(ticket_id());
+    let ticket = Key::Ticket(seat());
     let lock = Key::Lock(range());
     let mut seen = seen(vec![
         change(&key, 2, Some(value.clone())),
@@ -126,15 +122,14 @@ fn a_block_that_moves_stays_known_in_whatever_order_that_is_told() {
 
 #[test]
 fn a_ticket_that_is_rewritten_or_listed_again_keeps_its_age_and_a_new_one_has_none() {
-    let id = ticket_id();
-    let key = Key::Ticket(id.clone());
+    let key = Key::Ticket(seat());
     let begun = Instant::now();
     let later = begun + Duration::from_secs(5);
     let put = |revision| vec![change(&key, revision, Some(vec![99]))];
     let mut first = Seen::nothing(&Keys::new("/x/"));
     first.apply(put(1), begun);
     first.apply(put(2), later);
-    let since = |seen: &Seen| seen.lines.queues[&range()][&id].seen;
+    let since = |seen: &Seen| seen.lines.queues[&range()][&seat()].seen;
     assert_eq!(since(&first), begun);
     let mut second = Seen::nothing(&Keys::new("/x/"));
     second.apply(put(2), later);
