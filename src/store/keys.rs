@@ -4,13 +4,14 @@
 //! Addresses are lower-case hexadecimal of fixed width, so that the order of keys is the order of
 //! addresses. What decodes also encodes to the same bytes.
 
-use std::borrow::Cow;
-use std::hash::Hasher;
+mod seat;
 
-use fnv::FnvHasher;
+use std::borrow::Cow;
+
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode, percent_encode};
 
+pub use self::seat::{QueuedVerb, Seat, Spot, TicketId};
 use super::{Order, Read};
 use crate::address::{Address, BlockId, Family, Name, Pool, Slot};
 use crate::claim::{Attachment, QueueId};
@@ -22,82 +23,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-
-/// A request that can wait in a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum QueuedVerb {
-    /// Wants addresses.
-    Add,
-    /// Gives them back.
-    Del,
-}
-
-impl QueuedVerb {
-    /// As in keys: the verb of CNI.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "ADD",
-            Self::Del => "DEL",
-        }
-    }
-}
-
-/// A request that waits in the queue of a range. There is at most one ticket for each attachment and
-/// verb, so that two processes of one attachment cannot both wait.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TicketId {
-    /// The range's queue.
-    pub queue: QueueId,
-    /// Who waits.
-    pub attachment: Attachment,
-    /// For what.
-    pub verb: QueuedVerb,
-}
-
-impl TicketId {
-    /// Where the ticket is put: the shared seat; or, if that is another's, the attachment's own.
-    pub fn seats(&self) -> [Seat; 2] {
-        let shared = Spot::Shared(Spot::number_of(&self.attachment));
-        [shared, Spot::Own(self.attachment.clone())].map(|spot| Seat {
-            queue: self.queue.clone(),
-            spot,
-            verb: self.verb,
-        })
-    }
-}
-
-/// Where one ticket of a queue can be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seat {
-    /// The range's queue.
-    pub queue: QueueId,
-    /// Where in it.
-    pub spot: Spot,
-    /// For what one waits there.
-    pub verb: QueuedVerb,
-}
-
-/// Where in a queue a seat is. etcd keeps the key of a ticket that is gone in its index until it is compacted,
-/// and whoever reads the queue passes it by; so the keys of tickets are few, and used again.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Spot {
-    /// One of [`limits::SEATS`], for all attachments that it is the number of.
-    Shared(u16),
-    /// One for this attachment alone.
-    Own(Attachment),
-}
-
-impl Spot {
-    /// The shared seat of an attachment in each queue. What its claim's key ends in is hashed with FNV-1a (64 bits),
-    /// the hash folded to half of it, and that taken modulo the number of seats.
-    pub fn number_of(attachment: &Attachment) -> u16 {
-        let mut hasher = FnvHasher::default();
-        hasher.write(encode_attachment(attachment).as_bytes());
-        let hash = hasher.finish();
-        let number = (hash ^ hash >> 32) % u64::from(limits::SEATS);
-        u16::try_from(number).expect("there are no more seats than that")
-    }
-}
 
 /// A key, by meaning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -498,44 +423,6 @@ mod tests {
             assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
             assert_eq!(keys.decode(text.as_bytes()), Ok(key));
         }
-    }
-
-    /// FNV-1a as its authors' page defines it, folded as it advises.
-    #[test]
-    fn a_seat_is_told_by_the_attachment_alone_and_never_changes() {
-        let hash = b"blue/c1/eth0%401"
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-            });
-        let folded = (hash >> 32) ^ (hash & 0xffff_ffff);
-        let number = Spot::number_of(&attachment("eth0@1"));
-        assert_eq!(u64::from(number), folded % 2048);
-        assert_eq!(number, 0x3a4);
-    }
-
-    /// Of so many containers, about as many share a seat as chance lets expect.
-    #[test]
-    fn seats_are_evenly_taken() {
-        let mut taken = vec![0_u32; usize::from(limits::SEATS)];
-        for number in 0..20_480_u32 {
-            let container = Name::new(&format!("c{number}")).expect("a name");
-            let one = Attachment {
-                container,
-                ..attachment("eth0")
-            };
-            taken[usize::from(Spot::number_of(&one))] += 1;
-        }
-        // A mean of 10 with a standard deviation of 3.2.
-        assert!(
-            taken.iter().all(|count| (1..=28).contains(count)),
-            "{taken:?}"
-        );
-        let squares: u32 = taken.iter().map(|count| (count.abs_diff(10)).pow(2)).sum();
-        assert!(
-            (16_000..25_000).contains(&squares),
-            "the variance is {squares} / 2048"
-        );
     }
 
     #[test]
