@@ -91,8 +91,33 @@ impl<'k> Draft<'k> {
 
     /// Puts `key` if neither it nor `unless` exists.
     pub fn ensure(&mut self, key: &Key, unless: &Key, value: Vec<u8>) -> &mut Self {
-        let (key, unless) = (self.keys.encode(key), self.keys.encode(unless));
+        let (key, unless) = (self.keys.encode(key), vec![self.keys.encode(unless)]);
         self.write(Write::Ensure { key, unless, value })
+    }
+
+    /// If a condition does not hold: puts the first of `keys`, if there is none of them.
+    pub fn put_otherwise<'q>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'q Key>,
+        value: Vec<u8>,
+    ) -> &mut Self {
+        let mut keys = keys.into_iter().map(|key| self.keys.encode(key));
+        let key = keys.next().expect("there is one");
+        let unless = keys.collect();
+        self.txn.instead.push(Write::Ensure { key, unless, value });
+        self
+    }
+
+    /// Deletes the lock of `queue`, if no ticket was put there after `revision`.
+    pub fn delete_lock_if_last(&mut self, queue: &QueueId, revision: Revision) -> &mut Self {
+        let key = self.keys.encode(&Key::Lock(queue.clone()));
+        let (from, until) = self.keys.tickets(queue);
+        self.write(Write::DeleteUnlessNewer {
+            key,
+            from,
+            until,
+            revision,
+        })
     }
 
     /// Writes `write`.

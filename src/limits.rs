@@ -66,12 +66,8 @@ pub const CANCELLED_PER_BATCH: usize = 4;
 /// Times that DEL looks again because its attachment has changed under it.
 pub const DEL_ROUNDS: usize = 16;
 
-/// Optimistic commits of an operation, at most, before it takes the lock of its range.
-pub const OPTIMISTIC_TRIES: usize = 8;
-
-/// After a refused commit, one operation in so many takes the lock: about as many at once make the
-/// lock worth its price.
-pub const LOCK_CHANCE: u64 = 16;
+/// Batches that are committed by one to whom the lock is offered, before it binds the lock to a lease.
+pub const BATCHES_WITHOUT_LEASE: usize = 4;
 
 /// Batches a holder commits before it hands the lock to the next ticket.
 pub const BATCHES_PER_HOLD: usize = 16;
@@ -93,6 +89,10 @@ pub const ROUND_TRIPS_BEFORE_WATCH: u32 = 16;
 /// How long a waiter trusts its watch before it looks for itself, in milliseconds: bounds the
 /// delay after a holder has crashed and its lease is gone.
 pub const LOOK_AGAIN_MS: u64 = 2_000;
+
+/// For how many times what its put took a waiter takes it for granted at least that the others live: so long one to
+/// whom the lock is offered may need to use it.
+pub const ROUND_TRIPS_OF_THE_LIVING: u32 = 4;
 
 /// Deadline of ADD when the config has no `timeout`, in milliseconds.
 pub const ADD_DEADLINE_MS: u64 = 60_000;

@@ -1,8 +1,10 @@
 //! The way of one demand: read, decide, commit, settle; and through the queue when others are at it.
 //!
 //! Without contention this is one read and one transaction, which is the lock: taken and released
-//! in one instant. Contention shows as refused commits, and as a lock that somebody holds; then the
-//! demand goes to [`queue`]. Why a demand is made is not known here.
+//! in one instant. Contention shows as a refused commit, and as a lock that somebody has; then the
+//! demand goes to [`queue`]. A second commit, if it is refused too, offers the lock to its sender in the same
+//! instant, if it is free: so whoever is refused after it finds whom to wait for. Why a demand is made is not
+//! known here.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +12,13 @@ use tracing::{debug, instrument};
 
 use crate::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use crate::claim::QueueId;
-use crate::clock::{Chance, Clock};
+use crate::clock::Clock;
 use crate::limits;
-use crate::queue;
+use crate::queue::{self, Lock};
 use crate::session::{Commit, Failure, Session};
 use crate::snapshot::{HeldLock, Query, Snapshot};
 use crate::store::keys::Key;
+use crate::store::record;
 use crate::store::{Store, Unavailable};
 
 /// Carries out `demand`.
@@ -25,30 +28,58 @@ pub async fn perform<S: Store, C: Clock>(
 ) -> Result<Verdict, Failure> {
     let queues = demand.queues();
     let queries = queries(demand, &queues);
+    let locks: Vec<Key> = queues.iter().cloned().map(Key::Lock).collect();
     let mut snapshot = session.snapshot(&queries).await?;
-    let mut tries = 0;
-    while lock_in(&snapshot, &queues).is_none() && tries_again(session.chance(), tries) {
-        tries += 1;
+    let mut pauses = session.pauses();
+    let mut unknown: Option<String> = None;
+    let mut offer = None;
+    loop {
+        if let Some((queue, lock)) = lock_in(&snapshot, &queues) {
+            let is_own = snapshot.holder(queue) == Some(&queue::holder(demand));
+            let lock = match unknown {
+                Some(_) if lock.is_offered() && is_own => Lock::PerhapsOffered(lock),
+                _ => Lock::Taken(lock),
+            };
+            return queue::line_up(session, demand, queue, lock).await;
+        }
         let budget = Budget {
             compares: limits::TRANSACTION_OPERATIONS - queues.len(),
-            operations: limits::TRANSACTION_OPERATIONS,
+            operations: limits::TRANSACTION_OPERATIONS - 1,
         };
         let plan = decide_fully(session, &mut snapshot, &queries, demand, budget).await?;
         if plan.writes_nothing() {
             return Ok(only_verdict(plan));
         }
+        if let Some(reason) = unknown.take() {
+            session.pause(&mut pauses, &reason).await?;
+        }
         let mut draft = session.draft();
-        for queue in &queues {
-            draft.absent(&Key::Lock(queue.clone()));
+        for lock in &locks {
+            draft.absent(lock);
         }
         plan.write(&mut draft, session.clock().since_epoch());
         draft.read_otherwise(queries.iter().cloned());
+        if let Some(offer) = &offer {
+            draft.put_otherwise(&locks, Vec::clone(offer));
+        }
         snapshot = match session.commit(draft).await? {
             Commit::Done(_) => return Ok(only_verdict(plan)),
             Commit::DoneUnread(corrupt) => unreachable!("nothing was read after: {corrupt}"),
-            Commit::Conflict(snapshot) => snapshot,
+            Commit::Conflict(refused)
+                if offer.is_some() && lock_in(&refused, &queues).is_none() =>
+            {
+                let first = queues.first().expect("a demand is about an address");
+                let lock = Lock::Offered(refused.revision());
+                return queue::line_up(session, demand, first, lock).await;
+            }
+            // Somebody else got what was to be had. Where few meet, the next try succeeds.
+            Commit::Conflict(refused) => {
+                offer = Some(record::encode_lock(&queue::holder(demand)));
+                refused
+            }
             Commit::Unknown(reason) => {
                 debug!(reason, "the commit is fenced off");
+                unknown = Some(reason);
                 let mut fence = session.draft();
                 plan.write_fence(&mut fence);
                 fence.read_anyway(queries.iter().cloned());
@@ -56,18 +87,6 @@ pub async fn perform<S: Store, C: Clock>(
             }
         };
     }
-    let first = queues
-        .iter()
-        .next()
-        .expect("a demand is about at least one address");
-    let (queue, lock) = lock_in(&snapshot, &queues).unzip();
-    queue::line_up(session, demand, queue.unwrap_or(first), lock).await
-}
-
-/// Whether to try once more without the lock. Each refusal means that somebody else got what was to be
-/// had. With few others the next try succeeds; of many, one soon takes the lock and serves all.
-fn tries_again(chance: &Chance, tries: usize) -> bool {
-    tries == 0 || (tries < limits::OPTIMISTIC_TRIES && chance.below(limits::LOCK_CHANCE) != 0)
 }
 
 fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
@@ -78,7 +97,7 @@ fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
     queries
 }
 
-/// The first of `queues` whose lock somebody holds.
+/// The first of `queues` whose lock is not free.
 fn lock_in<'q>(
     snapshot: &Snapshot,
     queues: &'q BTreeSet<QueueId>,

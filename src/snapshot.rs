@@ -10,7 +10,7 @@ use crate::address::{Bitmap, BlockId, Name, Slot};
 use crate::claim::{Attachment, Claim, QueueId};
 use crate::limits;
 use crate::store::keys::{Key, Keys, Seat, Spot, TicketId};
-use crate::store::record::{self, RecordError, Ticket};
+use crate::store::record::{self, Lock, RecordError, Ticket};
 use crate::store::{Entry, LeaseId, Order, Read, Revision, View};
 
 /// One question, by meaning. Order and equality let questions be collected without repetition.
@@ -117,7 +117,7 @@ pub struct Stored<T> {
     pub lease: LeaseId,
 }
 
-/// A lock that somebody holds, or that is offered. Whose it is does not matter to anybody else.
+/// A lock that somebody holds, or that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldLock {
     /// The revision since which it was never free.
@@ -209,6 +209,8 @@ pub struct Snapshot {
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
     listed: Vec<Listed>,
     locks: BTreeMap<QueueId, Option<HeldLock>>,
+    /// What they say, as far as that can be read: it is of no account to others.
+    holders: BTreeMap<QueueId, Lock>,
     waiting: Vec<Queued>,
     seats: BTreeMap<Seat, Option<Stored<Seated>>>,
     queues: BTreeMap<QueueId, Vec<Queued>>,
@@ -273,6 +275,11 @@ impl Snapshot {
     /// The lock of `queue`, if it is not free.
     pub fn lock(&self, queue: &QueueId) -> Result<Option<HeldLock>, NotRead> {
         self.locks.get(queue).copied().ok_or(NotRead)
+    }
+
+    /// Who has the lock of `queue`, had it last, or was refused and is offered it.
+    pub fn holder(&self, queue: &QueueId) -> Option<&Lock> {
+        self.holders.get(queue)
     }
 
     /// The tickets of the pages that were read.
@@ -345,7 +352,14 @@ impl Snapshot {
                     .extend(entries.into_iter().map(|entry| listed(keys, entry)));
             }
             Query::Lock(queue) => {
-                let lock = only(entries).map(|entry| HeldLock {
+                let entry = only(entries);
+                let holder = entry
+                    .as_ref()
+                    .map(|entry| record::decode_lock(&entry.value));
+                if let Some(Ok(holder)) = holder {
+                    self.holders.insert(queue.clone(), holder);
+                }
+                let lock = entry.map(|entry| HeldLock {
                     created: entry.created,
                     modified: entry.modified,
                     lease: entry.lease,

@@ -71,7 +71,10 @@ impl Step {
         });
         let writes_claims = writes(&|write| match write {
             Write::Put { key, .. } | Write::Delete(key) => is_claim(key),
-            Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+            Write::Rewrite { .. }
+            | Write::Touch(_)
+            | Write::Ensure { .. }
+            | Write::DeleteUnlessNewer { .. } => false,
         });
         let deletes_tickets =
             writes(&|write| matches!(write, Write::Delete(key) if is_ticket(key)));
@@ -88,7 +91,7 @@ impl Step {
             Self::Acquire
         } else if puts(is_lock, false) || (deletes_lock && !deletes_tickets) {
             Self::GiveUp
-        } else if touches_lock {
+        } else if touches_lock && !deletes_tickets {
             Self::Fence
         } else if checks_lock && !deletes_lock {
             Self::Batch

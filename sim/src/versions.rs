@@ -43,7 +43,8 @@ pub fn written_by_newer(txn: &mut Txn, state: &State) {
             | Write::Rewrite { .. }
             | Write::Touch(_)
             | Write::Delete(_)
-            | Write::Ensure { .. } => {}
+            | Write::Ensure { .. }
+            | Write::DeleteUnlessNewer { .. } => {}
         }
     }
 }

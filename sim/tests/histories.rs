@@ -138,7 +138,7 @@ fn planted_bugs_are_found_in_small_worlds() {
 
 #[test]
 fn a_finding_is_made_small_and_its_line_finds_it_again() {
-    let bug = Bug::UnknownAsSuccess;
+    let bug = Bug::LeavesWithoutLooking;
     let found = first_found(bug, 30).expect("it is quickly found");
     let (seed, promise) = (found.seed, found.finding.promise);
     let failing = Failing {

@@ -30,7 +30,7 @@ words! {
     // A claim is of an attachment, a lock of a range, a ticket of both. Locks and tickets hold who put them.
     Key: Block(usize) Claim(usize) Lock(usize) Ticket(usize, Request) Lease(usize);
     Verb: Add Del;
-    // Try commits without the lock, if there is none; Lead goes for it. Both get a ticket if there is one.
+    // Try commits without the lock, if there is none; Lead goes for it. Both put a ticket if another has it.
     At: Try Lead Wait Leave Ended;
     Action: Step(usize) GiveUp(usize) Expire(usize) Apply(usize) TimeOut(usize);
 }
@@ -43,6 +43,8 @@ struct Txn {
     /// What its sender, without a reply, writes anew to make it void.
     fence: Option<Key>,
     is_holder: bool,
+    /// Refused, it gives its sender the lock, if nobody has it: without a lease, but that may end, too.
+    offers: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -100,7 +102,7 @@ impl State {
         for (_, _, txn) in &mut self.sent {
             txn.fence = txn.fence.filter(|fence| *fence != key);
             if txn.checks.get(&key) == Some(&true) {
-                *txn = Txn::default();
+                (txn.checks, txn.writes, txn.fence) = Default::default();
             }
         }
         let is_bound = |lock: &Key| self.value(*lock).map(Lease) == Some(key);
@@ -168,7 +170,10 @@ impl World {
             }
             _ if is_done || at == Wait && sender != Some(p) => to = Leave,
             (Try | Lead, _) if sender == Some(p) => to = Wait,
-            (Try, _) if holder.is_none() => state.serve(range, &[request], &mut txn),
+            (Try, _) if holder.is_none() => {
+                state.serve(range, &[request], &mut txn);
+                txn.offers = !txn.writes.is_empty();
+            }
             _ if holder.is_none() => {
                 txn.writes.insert(lock, Some(p));
                 txn.checks.insert(Lease(p), true);
@@ -191,7 +196,10 @@ impl World {
         let (p, waits, txn) = state.sent.remove(index);
         let (_, range, _) = self.processes[p];
         let is_false = |(key, there): (&Key, &bool)| !there && state.value(*key).is_some();
-        if txn.checks.iter().any(is_false) {
+        if txn.writes.is_empty() || txn.checks.iter().any(is_false) {
+            if txn.offers && state.value(Lock(range)).is_none() {
+                state.write(Lock(range), Some(p));
+            }
             return;
         } else if txn.is_holder && state.value(Lock(range)) != Some(p) {
             state.broken = "fenced";
@@ -247,7 +255,9 @@ impl Model for World {
             Apply(index) => self.apply(&mut state, index),
             TimeOut(index) => state.sent[index].1 = false,
         }
-        state.sent.retain(|s| s.1 || !s.2.writes.is_empty());
+        state
+            .sent
+            .retain(|s| s.1 || s.2.offers || !s.2.writes.is_empty());
         state.sent.sort();
         let is_change = state != *last;
         state.faults += u8::from(!matches!(action, Step(_) | Apply(_)));

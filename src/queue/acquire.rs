@@ -5,18 +5,58 @@ use tracing::{debug, instrument};
 use super::line::{LeaseEnded, Line, Standing};
 use crate::clock::Clock;
 use crate::session::{Commit, Failure};
+use crate::snapshot::{HeldLock, Query, Snapshot};
 use crate::store::record;
 use crate::store::{Lease, Revision, Store, Unavailable};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
+    /// Takes up the lock that is offered to this process since `revision`, without a lease: reads what to begin
+    /// with. Until then it may have been taken by another, who has waited for long.
+    #[instrument(level = "debug", skip_all)]
+    pub(super) async fn take_up(&mut self, revision: Revision) -> Result<Standing, Failure> {
+        let snapshot = self.session.snapshot(&self.reads_at_first()).await?;
+        self.offered = Some(revision);
+        Ok(match self.standing_at_lock(&snapshot) {
+            (Standing::Free(_), Some(_)) => Standing::Holding(snapshot),
+            (standing, _) => standing,
+        })
+    }
+
     /// Puts the lock, if it is free or still `offered` since that revision, and reads what to begin with.
     #[instrument(level = "debug", skip_all)]
     pub(super) async fn acquire(
         &mut self,
         mut offered: Option<Revision>,
     ) -> Result<Standing, Failure> {
+        loop {
+            let snapshot = self.put_lock(offered, &self.reads_at_first()).await?;
+            match self.standing_at_lock(&snapshot) {
+                (Standing::Free(_), Some(_)) => return Ok(Standing::Holding(snapshot)),
+                (Standing::Free(_), None) => offered = None,
+                (Standing::Waiting | Standing::Behind, Some(lock)) if lock.is_offered() => {
+                    offered = Some(lock.modified);
+                }
+                (standing, _) => return Ok(standing),
+            }
+        }
+    }
+
+    /// Where this process stands, and the lock, which may be its own now.
+    fn standing_at_lock(&mut self, snapshot: &Snapshot) -> (Standing, Option<HeldLock>) {
+        let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
+        self.lock = lock.filter(|lock| self.was_ours(lock));
+        (self.standing(snapshot), lock)
+    }
+
+    /// Puts the lock, bound to a lease, if it is free or still `offered` since that revision; and reads
+    /// `queries`, which tell.
+    pub(super) async fn put_lock(
+        &mut self,
+        offered: Option<Revision>,
+        queries: &[Query],
+    ) -> Result<Snapshot, Failure> {
         let session = self.session;
-        let value = record::encode_lock(&self.as_holder());
+        let value = record::encode_lock(&super::holder(self.demand));
         let mut pauses = session.pauses();
         // One of an earlier try may be at its end by now.
         let mut lease = match self.renew().await {
@@ -31,32 +71,20 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             };
             draft
                 .put_leased(&self.lock_key(), value.clone(), lease.id)
-                .read_anyway(self.reads_at_first());
-            let snapshot = match session.commit(draft).await {
-                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => snapshot,
+                .read_anyway(queries.iter().cloned());
+            match session.commit(draft).await {
+                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => return Ok(snapshot),
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
                 // The next try finds out whether it was done: the lock names its lease.
                 Ok(Commit::Unknown(reason)) => {
                     self.lock_unknown = true;
                     session.pause(&mut pauses, &reason).await?;
-                    continue;
                 }
                 Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => {
                     debug!("the lease ended before the lock was there");
                     lease = self.grant().await?;
-                    continue;
                 }
                 Err(failure) => return Err(failure),
-            };
-            let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
-            self.lock = lock.filter(|lock| self.is_ours(lock));
-            match (self.standing(&snapshot), lock) {
-                (Standing::Free(_), Some(_)) => return Ok(Standing::Holding(snapshot)),
-                (Standing::Free(_), None) => offered = None,
-                (Standing::Waiting | Standing::Behind, Some(lock)) if lock.is_offered() => {
-                    offered = Some(lock.modified);
-                }
-                (standing, _) => return Ok(standing),
             }
         }
     }

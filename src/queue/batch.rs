@@ -93,6 +93,13 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let mut draft = self.session.draft();
         draft.modified(&self.lock_key(), ground.lock.modified);
         self.write_batch(&mut draft, &plan, served, ground.own_ticket, others);
+        let size = plan.verdicts.len();
+        let everybody = others.len() + usize::from(own.is_some());
+        // Where many wait, more may be on their way.
+        let many = size >= limits::MANY;
+        if size == everybody && !many {
+            draft.delete_lock_if_last(&self.id().queue, snapshot.revision());
+        }
         draft
             .read_anyway(reads.iter().cloned())
             .read_otherwise(claims_of(&demands));
@@ -104,7 +111,6 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let begun = self.session.clock().since_epoch();
         match self.session.commit(draft).await {
             Ok(done @ (Commit::Done(_) | Commit::DoneUnread(_))) => {
-                let size = plan.verdicts.len();
                 telemetry::served(&self.id().attachment, begun, size, others_of(served, size));
                 if own.is_some() {
                     hold.own = own;
@@ -112,12 +118,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 }
                 hold.most = limits::TRANSACTION_OPERATIONS;
                 hold.batches += 1;
-                // Where many wait, more may be on their way.
-                hold.looks = if size >= limits::MANY {
-                    limits::LOOKS_FOR_MORE
-                } else {
-                    0
-                };
+                hold.looks = if many { limits::LOOKS_FOR_MORE } else { 0 };
                 match done {
                     Commit::Done(after) => Ok(Some(after)),
                     Commit::DoneUnread(_) | Commit::Conflict(_) | Commit::Unknown(_) => Ok(None),
@@ -234,7 +235,7 @@ fn budget(most: usize, reads: usize) -> Budget {
     let slack = limits::CANCELLED_PER_BATCH;
     Budget {
         compares: most.saturating_sub(2 + slack),
-        operations: most.saturating_sub(1 + reads + slack),
+        operations: most.saturating_sub(2 + reads + slack),
     }
 }
 

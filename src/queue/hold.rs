@@ -54,15 +54,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     ) -> Result<Option<Verdict>, Failure> {
         let mut hold = Hold::new();
         loop {
-            if let Err(LeaseEnded) = self.renew().await {
-                self.lock = None;
-                return Ok(hold.own);
-            }
-            let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
-            self.lock = lock.filter(|lock| self.is_ours(lock));
-            let Some(lock) = self.lock else {
+            let Some(kept) = self.keep(snapshot, &hold).await? else {
                 return Ok(hold.own);
             };
+            let lock;
+            (lock, snapshot) = kept;
             let own_ticket = match self.place {
                 Some(_) => self.asking(&snapshot),
                 None => None,
@@ -94,6 +90,34 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 None => return Ok(hold.own),
             }
         }
+    }
+
+    /// Tells whether the lock is this process's, by what was read last, and keeps it so: by its lease, or by binding
+    /// it to one. That takes the place of an offer when many come, as this process may die while they wait for it; and
+    /// when another has touched the lock, to fence off its own ticket.
+    async fn keep(
+        &mut self,
+        mut snapshot: Snapshot,
+        hold: &Hold,
+    ) -> Result<Option<(HeldLock, Snapshot)>, Failure> {
+        let queue = self.id().queue.clone();
+        let read = |snapshot: &Snapshot| snapshot.lock(&queue).expect("the lock was read");
+        let early = hold.batches < limits::BATCHES_WITHOUT_LEASE;
+        while let Some(offered) = read(&snapshot).filter(HeldLock::is_offered)
+            && self.was_ours(&offered)
+            && !(early && self.is_ours(&offered))
+        {
+            let reads = self.reads(&[], hold);
+            snapshot = self.put_lock(Some(offered.modified), &reads).await?;
+        }
+        let mut lock = read(&snapshot).filter(|lock| self.is_ours(lock));
+        if lock.is_some_and(|lock| !lock.is_offered())
+            && let Err(LeaseEnded) = self.renew().await
+        {
+            lock = None;
+        }
+        self.lock = lock;
+        Ok(lock.map(|lock| (lock, snapshot)))
     }
 
     /// The queue but for this process.

@@ -86,6 +86,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             let mut draft = session.draft();
             write_removal(&mut draft, &snapshot, &self.seats()[at], ticket.modified);
             draft.read_anyway(queries.iter().cloned());
+            // Offered to this ticket, it goes to the next with it.
+            self.lock = self.lock.filter(|lock| lock.modified != ticket.modified);
             snapshot = match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => snapshot,
                 Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
@@ -115,7 +117,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let mut snapshot = session.snapshot(&queries).await?;
         loop {
             let lock = snapshot.lock(queue).expect("the lock was read");
-            let Some(lock) = lock.filter(|lock| self.is_ours(lock)) else {
+            let Some(lock) = lock.filter(|lock| self.was_ours(lock)) else {
                 return Ok(());
             };
             let waiting = snapshot.queue(queue).expect("the queue was read");
@@ -124,7 +126,10 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             let mut draft = session.draft();
             draft.modified(&self.lock_key(), lock.modified);
             match next {
-                Some(_) => draft.put(&self.lock_key(), record::encode_lock(&self.as_holder())),
+                Some(_) => draft.put(
+                    &self.lock_key(),
+                    record::encode_lock(&super::holder(self.demand)),
+                ),
                 None => draft.delete(&self.lock_key()),
             };
             match (next, oldest) {
@@ -150,13 +155,13 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Gives up the lock, and ends the lease. A put of the lock that may still be on its way is made
     /// impossible by that; if it came, somebody may have put a ticket since.
     async fn let_go(&self) -> Result<(), Failure> {
-        let Some((lease, _)) = self.lease else {
-            return Ok(());
-        };
         let session = self.session.settling();
         let given_up = match self.lock {
             Some(_) => self.give_up().await,
             None => Ok(()),
+        };
+        let Some((lease, _)) = self.lease else {
+            return given_up;
         };
         if given_up.is_ok() && !self.lock_unknown {
             session.revoke(lease.id).await;

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::{HeldLock, Query, Seated, Snapshot, Stored};
 use crate::store::keys::{Key, QueuedVerb, Seat, TicketId};
-use crate::store::record::{Lock, Sender, Ticket};
+use crate::store::record::{Sender, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
 use crate::telemetry;
 use crate::trace_context::TraceContext;
@@ -26,7 +26,9 @@ pub(super) enum Standing {
     BehindRefused(Revision),
     /// It has a ticket, and another has the lock.
     Waiting,
-    /// Nobody has the lock, as far as is known; it may be offered since this revision.
+    /// The lock is offered to this process since this revision, as far as is known.
+    Offered(Revision),
+    /// Nobody has the lock, as far as is known; it may be offered since this revision, to one who is gone.
     Free(Option<Revision>),
     /// It has the lock; this is what it begins with.
     Holding(Snapshot),
@@ -65,6 +67,8 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) lease: Option<(Lease, Instant)>,
     /// The lock, as long as it may be this process's.
     pub(super) lock: Option<HeldLock>,
+    /// Since when the lock is offered to this process. It is its own as long as nobody else has written it.
+    pub(super) offered: Option<Revision>,
     /// Whether a put of the lock may still be on its way: the end of the lease makes it impossible.
     pub(super) lock_unknown: bool,
     pub(super) sender: Sender,
@@ -81,10 +85,7 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
 impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
     /// A process that has nothing yet.
     pub(super) fn new(session: &'s Session<'a, S, C>, demand: &'s Demand, queue: &QueueId) -> Self {
-        let verb = match demand {
-            Demand::Take(_) => QueuedVerb::Add,
-            Demand::Release { .. } => QueuedVerb::Del,
-        };
+        let verb = verb_of(demand);
         let id = TicketId {
             queue: queue.clone(),
             attachment: demand.attachment().clone(),
@@ -103,6 +104,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             put_unknown: None,
             lease: None,
             lock: None,
+            offered: None,
             lock_unknown: false,
             sender: session.chance().bits(),
             trace: telemetry::here(),
@@ -150,33 +152,44 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         Key::Lock(self.id.queue.clone())
     }
 
-    /// What the lock says while this process has it.
-    pub(super) fn as_holder(&self) -> Lock {
-        Lock {
-            attachment: self.id.attachment.clone(),
-            verb: self.id.verb,
-        }
-    }
-
     /// Whether a lock is this process's.
     pub(super) fn is_ours(&self, lock: &HeldLock) -> bool {
+        if lock.is_offered() {
+            return self.offered == Some(lock.modified);
+        }
         self.lease.is_some_and(|(lease, _)| lease.id == lock.lease)
     }
 
-    /// Reads where this process stands. An offered lock is free for the one it was offered to, whose ticket
-    /// was touched; and for any, where that one may be gone.
+    /// The lock was put at `revision`, without a lease, for this process, which has no ticket.
+    pub(super) fn accept(&mut self, revision: Revision) {
+        self.offered = Some(revision);
+        self.lock = Some(HeldLock {
+            created: revision,
+            modified: revision,
+            lease: 0,
+        });
+    }
+
+    /// Whether a lock is this process's, or was offered to it and then touched, to fence off another's ticket.
+    pub(super) fn was_ours(&self, lock: &HeldLock) -> bool {
+        let since = self.lock.map(|ours| ours.created);
+        self.is_ours(lock) || (lock.is_offered() && since == Some(lock.created))
+    }
+
+    /// Reads where this process stands. A lock is offered to the one whose ticket was touched with it; and it is free
+    /// for any, where that one may be gone.
     pub(super) async fn look(&mut self, others: Others) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
         let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
         let offered = lock.filter(HeldLock::is_offered);
         let standing = self.standing(&snapshot);
-        let is_touched = |line: &Self| {
+        let to_me = |line: &Self, lock: &HeldLock| {
             let own = snapshot.seat(line.seat()).expect("the seat was read");
-            own.is_some_and(|own| own.modified != own.created)
+            own.is_some_and(|own| own.modified == lock.modified)
         };
         Ok(match (standing, others, offered) {
-            (Standing::Waiting, Others::Alive, Some(lock)) if is_touched(self) => {
-                Standing::Free(Some(lock.modified))
+            (Standing::Waiting, _, Some(lock)) if to_me(self, &lock) => {
+                Standing::Offered(lock.modified)
             }
             (Standing::Waiting | Standing::Behind, Others::MaybeGone, Some(lock)) => {
                 Standing::Free(Some(lock.modified))
@@ -303,6 +316,14 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             }
         }
         Ok(*lease)
+    }
+}
+
+/// Under which verb a demand waits.
+pub(super) fn verb_of(demand: &Demand) -> QueuedVerb {
+    match demand {
+        Demand::Take(_) => QueuedVerb::Add,
+        Demand::Release { .. } => QueuedVerb::Del,
     }
 }
 

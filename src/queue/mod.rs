@@ -32,12 +32,31 @@ use crate::claim::QueueId;
 use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::HeldLock;
-use crate::store::{Store, Unavailable};
+use crate::store::{Revision, Store, Unavailable, record};
 use line::{Line, Others, Standing};
 pub(crate) use removal::take_out;
 use tracing::instrument;
 
-/// Carries out `demand` through `queue`, whose `lock` somebody holds, or nobody.
+/// How a process finds the lock of a queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Lock {
+    /// Another has it, or it is offered to another.
+    Taken(HeldLock),
+    /// It is offered to this process since that revision.
+    Offered(Revision),
+    /// It is offered, perhaps to this process: by a commit that it has heard nothing of.
+    PerhapsOffered(HeldLock),
+}
+
+/// What a lock says while it is held by, or offered to, the process that has `demand`.
+pub fn holder(demand: &Demand) -> record::Lock {
+    record::Lock {
+        attachment: demand.attachment().clone(),
+        verb: line::verb_of(demand),
+    }
+}
+
+/// Carries out `demand` through `queue`.
 #[instrument(name = "queue", level = "debug", skip_all, fields(
     whereabouts.range = %queue.cidr, whereabouts.pool = %queue.pool
 ))]
@@ -45,12 +64,20 @@ pub async fn line_up<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     demand: &Demand,
     queue: &QueueId,
-    lock: Option<HeldLock>,
+    lock: Lock,
 ) -> Result<Verdict, Failure> {
     let mut line = Line::new(session, demand, queue);
-    let standing = lock.map_or(Standing::Free(None), |lock| {
-        Standing::Outside(lock.modified)
-    });
+    let standing = match lock {
+        Lock::Taken(lock) => Standing::Outside(lock.modified),
+        Lock::Offered(revision) => {
+            line.accept(revision);
+            Standing::Offered(revision)
+        }
+        Lock::PerhapsOffered(lock) => {
+            line.lock = Some(lock);
+            Standing::Free(Some(lock.modified))
+        }
+    };
     let result = line.stand(standing).await;
     line.leave(result).await
 }
@@ -73,6 +100,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                     self.look(others).await?
                 }
                 Standing::Waiting => self.wait().await?,
+                Standing::Offered(revision) => self.take_up(revision).await?,
                 Standing::Free(offered) => self.acquire(offered).await?,
                 Standing::Holding(snapshot) => match self.hold(snapshot).await? {
                     Some(verdict) => Standing::Ended(verdict),

@@ -20,17 +20,22 @@ pub(super) fn write_removal(
     let key = draft.keys().encode(&ticket);
     draft.modified(&ticket, modified).delete(&ticket);
     let lock = snapshot.lock(&seat.queue).expect("the lock was read");
-    if lock.is_some_and(|lock| !lock.is_offered()) {
+    if lock.is_some_and(|lock| lock.modified != modified) {
         return;
     }
     let waiting = snapshot.queue(&seat.queue).expect("the queue was read");
-    if let Some(next) = waiting.iter().find(|other| other.key != key) {
-        return write_wake(draft, next);
-    }
-    draft.nobody_else_in(&seat.queue, &key);
+    let next = waiting.iter().find(|other| other.key != key);
     if let Some(offered) = lock {
         let lock = Key::Lock(seat.queue.clone());
-        draft.modified(&lock, offered.modified).delete(&lock);
+        draft.modified(&lock, offered.modified);
+        match next {
+            Some(_) => draft.touch(&lock),
+            None => draft.delete(&lock),
+        };
+    }
+    match next {
+        Some(next) => write_wake(draft, next),
+        None => drop(draft.nobody_else_in(&seat.queue, &key)),
     }
 }
 

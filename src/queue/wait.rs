@@ -94,6 +94,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
 
     fn look_later(&self) -> Instant {
         let interval = Duration::from_millis(limits::LOOK_AGAIN_MS);
+        let interval = interval.max(self.put_took * limits::ROUND_TRIPS_OF_THE_LIVING);
         self.session.clock().now() + self.session.chance().jitter(interval)
     }
 
@@ -134,7 +135,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         for event in events {
             match self.read_event(event)? {
                 Heard::Nothing => {}
-                Heard::Woken(revision) => standing = Standing::Free(Some(revision)),
+                Heard::Woken(revision) => standing = Standing::Offered(revision),
                 Heard::Refused(shortage) => return Ok(Standing::Ended(Verdict::Short(shortage))),
                 Heard::Gone => return self.look(Others::Alive).await,
             }

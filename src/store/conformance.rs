@@ -54,11 +54,15 @@ pub async fn all<S: Store>(store: &S, prefix: &str) {
             a_put_keeps_the_creation_and_a_deletion_ends_it
             reads_of_a_commit_see_its_writes
             reads_of_a_refused_commit_are_fresh
+            a_refused_commit_writes_something_else
+            a_commit_that_is_not_refused_writes_nothing_else
+            a_key_is_deleted_unless_there_is_something_newer
             a_touch_changes_the_modification_alone
             a_rewrite_changes_the_value_alone
             a_missing_key_to_touch_or_rewrite_refuses_the_commit
             writes_behind_a_failed_compare_are_not_judged
             ensure_puts_a_key_when_there_is_neither
+            ensure_has_any_number_of_other_keys
             ensure_sees_nothing_of_its_own_transaction
             a_key_set_twice_refuses_the_commit
             a_key_deleted_twice_is_deleted

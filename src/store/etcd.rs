@@ -51,7 +51,7 @@ impl Store for EtcdStore {
         let question = wire::question(reads, at);
         let ask = async |client: Client| {
             let answer = kv(&client).txn(question.clone()).await?;
-            wire::view(&answer, reads.len())
+            wire::view(&answer, ..reads.len())
         };
         self.endpoints.first_to_answer(ask).await
     }

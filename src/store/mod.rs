@@ -123,23 +123,35 @@ pub enum Write {
     Touch(Vec<u8>),
     /// Deletes the key, if it exists.
     Delete(Vec<u8>),
-    /// Puts `key` without a lease if neither it nor `unless` existed before the commit, else does
+    /// Puts `key` without a lease if neither it nor any of `unless` existed before the commit, else does
     /// nothing.
     Ensure {
         /// The key.
         key: Vec<u8>,
-        /// The other key whose existence is as good.
-        unless: Vec<u8>,
+        /// Other keys whose existence is as good.
+        unless: Vec<Vec<u8>>,
         /// The value of a new key.
         value: Vec<u8>,
     },
+    /// Deletes `key`, if before the commit there was no key from `from` (included) until `until` (excluded)
+    /// that came into being after `revision`; else does nothing. Never of a key that the commit ensures.
+    DeleteUnlessNewer {
+        /// The key.
+        key: Vec<u8>,
+        /// The lowest key.
+        from: Vec<u8>,
+        /// The first key beyond.
+        until: Vec<u8>,
+        /// What is not newer.
+        revision: Revision,
+    },
 }
 
-/// A transaction: all `writes` if all `compares` hold, else none; and a read at the same instant.
+/// A transaction: all `writes` if all `compares` hold, else all of `instead`; and a read at the same instant.
 ///
-/// etcd limits the number of `compares`, of `writes` and `then` together, and of `otherwise`, each
-/// by itself ([`TRANSACTION_OPERATIONS`](crate::limits::TRANSACTION_OPERATIONS)); a
-/// [`Write::Ensure`] leaves two less for each.
+/// etcd limits the number of `compares`, of `writes` and `then` together, and of `otherwise` and `instead`
+/// together, each by itself ([`TRANSACTION_OPERATIONS`](crate::limits::TRANSACTION_OPERATIONS)); a
+/// write with a condition of its own leaves so many less for each as that has compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     /// What must hold.
@@ -148,8 +160,10 @@ pub struct Txn {
     pub writes: Vec<Write>,
     /// What is read after the writes.
     pub then: Vec<Read>,
-    /// What is read instead, when a compare does not hold.
+    /// What is read instead, when a compare does not hold: as it was before `instead` is written.
     pub otherwise: Vec<Read>,
+    /// What is written instead.
+    pub instead: Vec<Write>,
 }
 
 /// The first two of a commit's four ends: the store has judged it, and says which way.
@@ -157,8 +171,8 @@ pub struct Txn {
 pub enum Outcome {
     /// Written; the view holds the answers to [`Txn::then`] and the commit's own revision.
     Done(View),
-    /// A compare did not hold and nothing was written; the view holds the answers to
-    /// [`Txn::otherwise`].
+    /// A compare did not hold, and [`Txn::instead`] was written; the view holds the answers to
+    /// [`Txn::otherwise`] and the revision after it.
     Conflict(View),
 }
 

@@ -18,7 +18,7 @@ pub(super) fn assert_read(reads: &[Read], at: At) {
 /// Panics when a transaction is not one that means what it says.
 pub(super) fn assert_txn(txn: &Txn) {
     txn.compares.iter().for_each(assert_compare);
-    txn.writes.iter().for_each(assert_write);
+    txn.writes.iter().chain(&txn.instead).for_each(assert_write);
     assert_reads(&txn.then);
     assert_reads(&txn.otherwise);
 }
@@ -71,7 +71,20 @@ fn assert_write(write: &Write) {
         | Write::Delete(key) => assert_key(key),
         Write::Ensure { key, unless, .. } => {
             assert_key(key);
-            assert_key(unless);
+            for other in unless {
+                assert_key(other);
+            }
+        }
+        Write::DeleteUnlessNewer {
+            key,
+            from,
+            until,
+            revision,
+        } => {
+            assert_key(key);
+            assert_key(from);
+            assert_key(until);
+            assert!(*revision > 0, "what is newer is newer than something");
         }
     }
 }

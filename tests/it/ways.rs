@@ -13,7 +13,7 @@ use whereabouts::allocator::Demand;
 use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::commands;
-use whereabouts::queue;
+use whereabouts::queue::{self, Lock};
 use whereabouts::session::Session;
 use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
 use whereabouts::store::{
@@ -223,7 +223,7 @@ fn a_lock_that_is_taken_between_the_read_and_the_commit_of_an_add_refuses_the_co
     assert_eq!(audit.locks, 1, "the lock is another's");
 }
 
-/// It has found the lock free, and then another was faster, behind whom its own attachment waits.
+/// The lock was offered to it, and then another took it, behind whom its own attachment waits.
 #[test]
 fn who_loses_the_lock_waits_behind_the_ticket_of_its_own_attachment() {
     let site = Site::shared();
@@ -237,7 +237,7 @@ fn who_loses_the_lock_waits_behind_the_ticket_of_its_own_attachment() {
     let deadline = Duration::from_secs(TIMEOUT_S);
     let late = run(async {
         let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
-        queue::line_up(&session, &demand, &queue, None).await
+        queue::line_up(&session, &demand, &queue, Lock::Offered(1)).await
     });
     let late = late.expect_err("the lock is another's");
     assert!(

@@ -365,9 +365,14 @@ impl Moment {
     fn land(&mut self, late: &Late, setting: &Setting, seen: &mut Seen) -> Result<(), String> {
         let before = self.state.revision();
         let outcome = self.commit(&late.txn, late.operation, setting);
-        let applied = self.state.revision() > before;
+        let wrote = self.state.revision() > before;
+        let done = matches!(outcome, Ok(Outcome::Done(_)));
         seen.answer = Some(Answer::Outcome(outcome.map_err(CommitError::Unavailable)));
-        if !applied {
+        if !done && wrote {
+            // It was refused, and has offered the lock to its sender, who does not wait for it any more.
+            self.left_to_timers = true;
+        }
+        if !done || !wrote {
             return Ok(());
         }
         let sender = &self.operations[late.operation];
@@ -456,6 +461,10 @@ fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
             }
             Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_)) | Err(_) => false,
         },
-        Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) | Write::Ensure { .. } => false,
+        Write::Rewrite { .. }
+        | Write::Touch(_)
+        | Write::Delete(_)
+        | Write::Ensure { .. }
+        | Write::DeleteUnlessNewer { .. } => false,
     })
 }

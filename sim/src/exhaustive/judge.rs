@@ -84,8 +84,8 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
         let may_be = match setting.keys.decode(&entry.key) {
             Ok(Key::Ticket(_)) => record::decode_whose_ticket(&entry.value)
                 .is_ok_and(|whose| excused.contains(&whose)),
-            // It is offered to who put such a ticket.
-            Ok(Key::Lock(_)) => entry.lease == 0 && !excused.is_empty(),
+            // It is offered to who put such a ticket, or to who was struck when it was refused.
+            Ok(Key::Lock(_)) => entry.lease == 0 && moment.struck.is_some(),
             Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_)) => true,
             Err(error) => return Err(error.to_string()),
         };
@@ -219,7 +219,10 @@ fn changes_claim(txn: &Txn, setting: &Setting) -> bool {
         Write::Put { key, .. } | Write::Delete(key) => {
             matches!(setting.keys.decode(key), Ok(Key::Claim(_)))
         }
-        Write::Rewrite { .. } | Write::Touch(_) | Write::Ensure { .. } => false,
+        Write::Rewrite { .. }
+        | Write::Touch(_)
+        | Write::Ensure { .. }
+        | Write::DeleteUnlessNewer { .. } => false,
     };
     txn.writes.iter().any(of_claim)
 }

@@ -102,6 +102,7 @@ fn commit(txn: &Txn) -> String {
         Write::Touch(key) => format!("touch {}", name(key)),
         Write::Delete(key) => format!("delete {}", name(key)),
         Write::Ensure { key, .. } => format!("ensure {}", name(key)),
+        Write::DeleteUnlessNewer { key, .. } => format!("delete {} unless", name(key)),
     }));
     format!("if {compares} then {writes}")
 }

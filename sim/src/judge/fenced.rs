@@ -2,7 +2,6 @@
 
 use whereabouts::store::keys::TicketId;
 
-use super::ledger::LockAt;
 use super::{Change, Ledger, Seen};
 use crate::step::Step;
 
@@ -14,7 +13,7 @@ pub(super) fn check(
 ) -> Result<(), String> {
     // The end of a lease serves nobody.
     let Some(by) = by else { return Ok(()) };
-    takes_no_lock_away(ledger, change)?;
+    takes_no_lock_away(ledger, change, by)?;
     serves_what_it_locks(ledger, change, by)?;
     match step {
         Some(Step::Batch) => holds_a_lock(ledger, change, by),
@@ -22,13 +21,14 @@ pub(super) fn check(
     }
 }
 
-fn takes_no_lock_away(ledger: &Ledger, change: &Change) -> Result<(), String> {
+fn takes_no_lock_away(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
     for (queue, before) in &change.locks_before {
         let Some(before) = before.as_ref().filter(|before| before.is_held()) else {
             continue;
         };
-        let now = ledger.locks().get(queue).filter(|now| now.is_held());
-        if let Some(now) = now.filter(|now| now.lease != before.lease) {
+        let now = ledger.locks().get(queue);
+        let gives_up = by.may_use(before);
+        if let Some(now) = now.filter(|now| now.lease != before.lease && !gives_up) {
             let (from, by) = (&before.holder.attachment, &now.holder.attachment);
             return Err(format!("{by} took the lock of {queue} away from {from}"));
         }
@@ -41,7 +41,7 @@ fn serves_what_it_locks(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(
     let served = left.chain(&change.answered).find(|id| !is_own(by, id));
     let Some(served) = served else { return Ok(()) };
     let lock = ledger.lock_before(&served.queue, change);
-    if lock.is_some_and(|lock| is_held_by(by, lock)) {
+    if lock.is_some_and(|lock| by.may_use(lock)) {
         return Ok(());
     }
     Err(format!(
@@ -57,7 +57,7 @@ fn holds_a_lock(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Strin
         .filter(|(queue, _)| !change.locks_before.contains_key(queue));
     let changed = change.locks_before.values().flatten();
     let mut before = unchanged.map(|(_, lock)| lock).chain(changed);
-    if before.any(|lock| is_held_by(by, lock)) {
+    if before.any(|lock| by.may_use(lock)) {
         return Ok(());
     }
     Err(format!(
@@ -70,8 +70,4 @@ fn is_own(by: &Seen, id: &TicketId) -> bool {
     by.attachment
         .as_ref()
         .is_none_or(|attachment| *attachment == id.attachment)
-}
-
-fn is_held_by(by: &Seen, lock: &LockAt) -> bool {
-    lock.is_held() && by.leases.contains(&lock.lease)
 }

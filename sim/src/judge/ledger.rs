@@ -44,10 +44,13 @@ pub struct LockAt {
     pub holder: Lock,
     /// The holder's lease; 0 when it is offered.
     pub lease: LeaseId,
+    /// To whom it is offered, who may use it until another writes it: to those whose tickets were touched with it,
+    /// or to the one who was refused.
+    pub offered: Vec<Attachment>,
 }
 
 impl LockAt {
-    /// Whether somebody has it.
+    /// Whether somebody has it by a lease.
     pub fn is_held(&self) -> bool {
         self.lease != 0
     }
@@ -279,7 +282,24 @@ impl Ledger {
             past.push((self.revision, now.unwrap_or_default()));
         }
         change.left.sort_by_key(|ticket| ticket.created);
+        self.note_offers(&change);
         Ok(change)
+    }
+
+    fn note_offers(&mut self, change: &Change) {
+        for (queue, before) in &change.locks_before {
+            let Some(lock) = self.locks.get_mut(queue).filter(|lock| !lock.is_held()) else {
+                continue;
+            };
+            let touched = change.touched.iter().filter(|id| id.queue == *queue);
+            lock.offered = touched.map(|id| id.attachment.clone()).collect();
+            if lock.offered.is_empty() {
+                lock.offered = match before {
+                    None => vec![lock.holder.attachment.clone()],
+                    Some(before) => before.offered.clone(),
+                };
+            }
+        }
     }
 
     fn apply_block(
@@ -357,7 +377,13 @@ impl Ledger {
                 let waiting = self.queues.get_mut(&queue).into_iter().flatten();
                 waiting.for_each(|ticket| ticket.is_woken = false);
             }
-            self.locks.insert(queue, LockAt { holder, lease });
+            let offered = Vec::new();
+            let lock = LockAt {
+                holder,
+                lease,
+                offered,
+            };
+            self.locks.insert(queue, lock);
         }
         Ok(())
     }

@@ -76,6 +76,18 @@ pub struct Seen {
     pub is_struck: bool,
 }
 
+impl Seen {
+    /// Whether it holds a lock, or is the one to whom it is offered.
+    fn may_use(&self, lock: &LockAt) -> bool {
+        if lock.is_held() {
+            return self.leases.contains(&lock.lease);
+        }
+        let is_own =
+            |attachment: &Attachment| self.attachment.as_ref().is_none_or(|own| own == attachment);
+        lock.offered.iter().any(is_own)
+    }
+}
+
 /// Why the store has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -92,6 +104,8 @@ pub enum Cause {
 pub struct Judge {
     ledger: Ledger,
     processes: BTreeMap<ProcessId, Seen>,
+    /// Whose processes a fault has struck.
+    struck: BTreeSet<Attachment>,
     asks: Asks,
     /// Attachments that a runtime uses: added with success, and not being deleted.
     live: BTreeMap<Attachment, Vec<Held>>,
@@ -104,6 +118,7 @@ impl Judge {
         Self {
             ledger: Ledger::new(keys),
             processes: BTreeMap::new(),
+            struck: BTreeSet::new(),
             asks: Asks::default(),
             live: BTreeMap::new(),
             finding: None,
@@ -140,6 +155,13 @@ impl Judge {
     /// A process ends, or is killed.
     pub fn ends(&mut self, process: ProcessId) {
         let revision = self.ledger.revision();
+        let ending = self.processes.get(&process);
+        if let Some(attachment) = ending.and_then(|seen| seen.attachment.as_ref())
+            && !self.struck.contains(attachment)
+        {
+            let result = progress::leaves_no_lock(&self.ledger, &self.processes, attachment);
+            self.hold_against(10, result);
+        }
         if let Some(seen) = self.processes.get_mut(&process) {
             seen.ended = Some(revision);
         }
@@ -161,6 +183,7 @@ impl Judge {
     pub fn strikes(&mut self, process: ProcessId) {
         if let Some(seen) = self.processes.get_mut(&process) {
             seen.is_struck = true;
+            self.struck.extend(seen.attachment.clone());
         }
     }
 

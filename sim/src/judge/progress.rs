@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::claim::{Claim, QueueId};
+use whereabouts::claim::{Attachment, Claim, QueueId};
 
 use super::ledger::LockAt;
 use super::{Change, Ledger, Seen};
@@ -43,6 +43,26 @@ pub(super) fn keeps_its_lease(
     Ok(())
 }
 
+/// The last process of `attachment` ends, in good order: it leaves no lock that is offered to it.
+pub(super) fn leaves_no_lock(
+    ledger: &Ledger,
+    processes: &BTreeMap<ProcessId, Seen>,
+    attachment: &Attachment,
+) -> Result<(), String> {
+    let is_of_it = |seen: &&Seen| seen.attachment.as_ref().is_none_or(|of| of == attachment);
+    let running = processes.values().filter(|seen| seen.ended.is_none());
+    if running.filter(is_of_it).count() > 1 {
+        return Ok(());
+    }
+    let is_its = |lock: &LockAt| !lock.is_held() && lock.offered.iter().all(|to| to == attachment);
+    match ledger.locks().iter().find(|(_, lock)| is_its(lock)) {
+        None => Ok(()),
+        Some((queue, _)) => Err(format!(
+            "{attachment} left, and the lock of {queue} is offered to it"
+        )),
+    }
+}
+
 /// Whoever puts a ticket leaves it to somebody who has the lock, or to whom it is offered.
 fn waits_for_somebody(ledger: &Ledger, change: &Change) -> Result<(), String> {
     for (queue, before) in &change.queues_before {
@@ -70,17 +90,21 @@ fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Str
         .chain(change.locks_before.keys())
         .collect();
     for queue in queues {
-        let lock = ledger.locks().get(queue);
-        if lock.is_some_and(LockAt::is_held) {
+        let (lock, before) = (ledger.locks().get(queue), ledger.lock_before(queue, change));
+        if lock.is_some_and(|lock| lock.is_held() || by.may_use(lock)) {
             continue;
         }
         let waiting = ledger.queue(queue);
-        if waiting.is_empty() && lock.is_some() {
-            return Err(format!("the lock of {queue} is offered to nobody"));
+        if let Some(lock) = lock {
+            if before.is_some_and(|before| before.offered == lock.offered) {
+                continue;
+            }
+            let waits = |to: &Attachment| waiting.iter().any(|ticket| ticket.id.attachment == *to);
+            if !lock.offered.iter().any(waits) {
+                return Err(format!("the lock of {queue} is offered to nobody"));
+            }
         }
-        let was_held = ledger
-            .lock_before(queue, change)
-            .is_some_and(LockAt::is_held);
+        let was_held = before.is_some_and(|lock| lock.is_held() || by.may_use(lock));
         let leaves = change
             .left
             .iter()
@@ -105,10 +129,7 @@ fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Str
 fn passes_nobody(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
     let locks = ledger.locks().values();
     let before = change.locks_before.values().flatten();
-    if locks
-        .chain(before)
-        .any(|lock| by.leases.contains(&lock.lease))
-    {
+    if locks.chain(before).any(|lock| by.may_use(lock)) {
         return Ok(());
     }
     let claims = change.given.iter().chain(&change.taken);

@@ -56,6 +56,8 @@ bugs! {
     TicketOverwritten,
     /// A lock is put over an existing one.
     LockOverwritten,
+    /// Who is refused offers the lock to itself, also when another has it.
+    OfferOverwrites,
     /// A served ticket is not checked, so a cancelled one is served all the same.
     CancelledTicketServed,
     /// A served ticket must only exist, so one that was made anew with other wants is served as the
@@ -67,6 +69,8 @@ bugs! {
     NextNotTouched,
     /// A holder leaves without checking that nobody waits.
     LeavesWithoutLooking,
+    /// A batch gives up the lock without checking that nobody has come since it was decided on.
+    LastBatchUnchecked,
     /// The lease of a lock is not kept alive.
     LeaseNotKeptAlive,
     /// What a decision needs further is read at a later revision.

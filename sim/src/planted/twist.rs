@@ -124,6 +124,14 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         (Some(Bug::LeavesWithoutLooking), Step::GiveUp) => {
             drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
         }
+        (Some(Bug::OfferOverwrites), Step::Commit) => {
+            twisted.instead.iter_mut().for_each(drop_own_compares);
+        }
+        (Some(Bug::LastBatchUnchecked), Step::Batch) => {
+            let last = |write: &&mut Write| matches!(write, Write::DeleteUnlessNewer { .. });
+            let writes = twisted.writes.iter_mut();
+            writes.filter(last).for_each(drop_own_compares);
+        }
         (Some(Bug::CancelledTicketServed), Step::Batch) => drop_compares(
             &|compare| matches!(compare, Compare::Modified(key, _) if is_ticket(key) && !own(key)),
         ),
@@ -152,7 +160,10 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
                     || *value != record::encode_block(&Bitmap::EMPTY)
                     || deletes_claims(txn)
             }
-            Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) => true,
+            Write::Rewrite { .. }
+            | Write::Touch(_)
+            | Write::Delete(_)
+            | Write::DeleteUnlessNewer { .. } => true,
         }),
         (Some(Bug::FullNotMovedBack), _) => {
             stay(&mut twisted, b"/full/", b"/open/", &record::encode_full());
@@ -182,6 +193,22 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         txn: twisted,
         last: true,
     }]
+}
+
+/// What is written only under a condition is written in any case.
+fn drop_own_compares(write: &mut Write) {
+    match write {
+        Write::Ensure { key, value, .. } => {
+            let (key, value) = (std::mem::take(key), std::mem::take(value));
+            *write = Write::Put {
+                key,
+                value,
+                lease: 0,
+            };
+        }
+        Write::DeleteUnlessNewer { key, .. } => *write = Write::Delete(std::mem::take(key)),
+        Write::Put { .. } | Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) => {}
+    }
 }
 
 /// A ticket at the seat of `attachment` is made its ticket.

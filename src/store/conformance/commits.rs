@@ -54,7 +54,7 @@ pub(super) async fn reads_of_a_commit_see_its_writes<S: Store>(scene: &Scene<'_,
             Read::Key(scene.key("b")),
         ],
         otherwise: vec![Read::Key(scene.key("a"))],
-        compares: vec![],
+        ..Txn::default()
     };
     let view = scene.done(txn).await;
     assert_eq!(view.answers.len(), 2);
@@ -77,6 +77,67 @@ pub(super) async fn reads_of_a_refused_commit_are_fresh<S: Store>(scene: &Scene<
     assert_eq!(view.answers.len(), 2);
     assert_eq!(view.answers[0][0].value, b"now");
     assert_eq!(view.answers[1], []);
+}
+
+pub(super) async fn a_refused_commit_writes_something_else<S: Store>(scene: &Scene<'_, S>) {
+    scene.put("a", "").await;
+    let before = scene.revision().await;
+    let txn = Txn {
+        compares: vec![Compare::Absent(scene.key("a"))],
+        otherwise: vec![Read::Key(scene.key("c")), Read::Key(scene.key("d"))],
+        instead: vec![ensure(scene, "c", "z"), ensure(scene, "d", "a")],
+        ..writing([scene.write("b", "")])
+    };
+    let view = scene.conflict(txn.clone()).await;
+    assert_eq!(view.revision, before + 1);
+    assert_eq!(view.answers, [[], []], "they were read before");
+    let entry = scene.get("c").await.expect("it was ensured");
+    assert_eq!((entry.created, entry.lease), (before + 1, 0));
+    assert!(!scene.exists("b").await && !scene.exists("d").await);
+    let view = scene.conflict(txn).await;
+    assert_eq!(view.revision, before + 1, "nothing was to be written");
+    assert_eq!(view.answers[0], [entry]);
+}
+
+pub(super) async fn a_commit_that_is_not_refused_writes_nothing_else<S: Store>(
+    scene: &Scene<'_, S>,
+) {
+    let txn = Txn {
+        instead: vec![scene.write("a", "instead"), Write::Touch(scene.key("c"))],
+        ..writing([scene.write("a", ""), scene.write("b", "")])
+    };
+    scene.done(txn).await;
+    assert_eq!(scene.get("a").await.map(|e| e.value), Some(vec![]));
+}
+
+pub(super) async fn a_key_is_deleted_unless_there_is_something_newer<S: Store>(
+    scene: &Scene<'_, S>,
+) {
+    let delete = |revision| Write::DeleteUnlessNewer {
+        key: scene.key("a"),
+        from: scene.key("b"),
+        until: scene.key("d"),
+        revision,
+    };
+    scene.put("a", "").await;
+    let old = scene.put("b", "").await;
+    let new = scene.put("c", "").await;
+    scene.put("d", "beyond").await;
+    scene.put("b", "written again, not created").await;
+    scene.writes([delete(old)]).await;
+    assert!(scene.exists("a").await, "c is newer");
+    let of_its_own = scene.write("bb", "");
+    scene.writes([of_its_own, delete(new)]).await;
+    assert!(!scene.exists("a").await, "nothing else was newer before");
+    scene.put("a", "").await;
+    let all = [
+        Write::Delete(scene.key("bb")),
+        Write::Delete(scene.key("b")),
+    ];
+    scene.writes(all).await;
+    scene.delete("c").await;
+    scene.writes([delete(1)]).await;
+    assert!(!scene.exists("a").await, "nothing is there at all");
 }
 
 pub(super) async fn a_touch_changes_the_modification_alone<S: Store>(scene: &Scene<'_, S>) {
@@ -143,6 +204,19 @@ pub(super) async fn ensure_puts_a_key_when_there_is_neither<S: Store>(scene: &Sc
     }
 }
 
+pub(super) async fn ensure_has_any_number_of_other_keys<S: Store>(scene: &Scene<'_, S>) {
+    let with = |unless: &[&str]| Write::Ensure {
+        key: scene.key("a"),
+        unless: unless.iter().map(|name| scene.key(name)).collect(),
+        value: vec![],
+    };
+    scene.put("c", "").await;
+    scene.writes([with(&["b", "c"])]).await;
+    assert!(!scene.exists("a").await, "c exists");
+    scene.writes([with(&[])]).await;
+    assert!(scene.exists("a").await, "nothing is as good");
+}
+
 pub(super) async fn ensure_sees_nothing_of_its_own_transaction<S: Store>(scene: &Scene<'_, S>) {
     let put_other = scene.write("other", "");
     scene.writes([put_other, ensure(scene, "a", "other")]).await;
@@ -164,8 +238,20 @@ pub(super) async fn a_key_set_twice_refuses_the_commit<S: Store>(scene: &Scene<'
         rewrite(scene, "a"),
         Write::Delete(scene.key("a")),
         ensure(scene, "a", "b"),
+        Write::DeleteUnlessNewer {
+            key: scene.key("a"),
+            from: scene.key("b"),
+            until: scene.key("c"),
+            revision: 1,
+        },
     ] {
         for writes in [[put(), second.clone()], [second.clone(), put()]] {
+            let instead = Txn {
+                instead: writes.to_vec(),
+                ..Txn::default()
+            };
+            let why = scene.refused(instead).await;
+            assert!(matches!(why, Unavailable::Refused(_)), "{second:?}: {why}");
             let why = scene.refused(writing(writes)).await;
             assert!(matches!(why, Unavailable::Refused(_)), "{second:?}: {why}");
         }
@@ -207,6 +293,16 @@ pub(super) async fn more_operations_than_allowed_refuse_the_commit<S: Store>(sce
                 otherwise: reads(count),
                 ..Txn::default()
             },
+            Txn {
+                otherwise: reads(count - 1),
+                instead: deletes(1),
+                ..Txn::default()
+            },
+            Txn {
+                otherwise: reads(count - 3),
+                instead: with_ensure(0),
+                ..Txn::default()
+            },
             writing(with_ensure(count - 3)),
             Txn {
                 compares: compares(count - 2),
@@ -232,7 +328,7 @@ fn rewrite<S: Store>(scene: &Scene<'_, S>, name: &str) -> Write {
 fn ensure<S: Store>(scene: &Scene<'_, S>, name: &str, unless: &str) -> Write {
     Write::Ensure {
         key: scene.key(name),
-        unless: scene.key(unless),
+        unless: vec![scene.key(unless)],
         value: b"ensured".to_vec(),
     }
 }

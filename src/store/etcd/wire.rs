@@ -1,5 +1,8 @@
 //! The trait's words in etcd's (`rpc.proto`), and etcd's answers in the trait's.
 
+use std::iter;
+use std::slice::SliceIndex;
+
 use etcd_client::{
     Compare as WireCompare, CompareOp, GetOptions, KeyValue, PutOptions, SortOrder, SortTarget,
     Txn as WireTxn, TxnOp, TxnOpResponse, TxnResponse,
@@ -18,36 +21,36 @@ pub(super) fn transaction(txn: &Txn) -> WireTxn {
     let compares: Vec<_> = txn.compares.iter().map(compare).collect();
     let mut operations: Vec<_> = txn.writes.iter().map(operation).collect();
     operations.extend(get_all(&txn.then, At::Now));
+    let mut otherwise = get_all(&txn.otherwise, At::Now);
+    otherwise.extend(txn.instead.iter().map(operation));
     WireTxn::new()
         .when(compares)
         .and_then(operations)
-        .or_else(get_all(&txn.otherwise, At::Now))
+        .or_else(otherwise)
 }
 
 /// The outcome of `txn`.
 pub(super) fn outcome(answer: &TxnResponse, txn: &Txn) -> Result<Outcome, Failure> {
     if answer.succeeded() {
-        view(answer, txn.then.len()).map(Outcome::Done)
+        view(answer, txn.writes.len()..).map(Outcome::Done)
     } else {
-        view(answer, txn.otherwise.len()).map(Outcome::Conflict)
+        view(answer, ..txn.otherwise.len()).map(Outcome::Conflict)
     }
 }
 
-/// The answers to the last operations of a transaction, which are `reads` reads.
-pub(super) fn view(answer: &TxnResponse, reads: usize) -> Result<View, Failure> {
+/// The answers to those operations of a transaction that are reads.
+pub(super) fn view(
+    answer: &TxnResponse,
+    reads: impl SliceIndex<[TxnOpResponse], Output = [TxnOpResponse]>,
+) -> Result<View, Failure> {
     let unclear = || Failure::Lost("an answer that does not fit its question".to_owned());
     let header = answer.header().ok_or_else(unclear)?;
     let responses = answer.op_responses();
-    let writes = responses.len().checked_sub(reads).ok_or_else(unclear)?;
-    let answers = responses
-        .iter()
-        .skip(writes)
-        .map(|response| match response {
-            TxnOpResponse::Get(found) => Ok(found.kvs().iter().map(entry).collect()),
-            TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => {
-                Err(unclear())
-            }
-        });
+    let reads = responses.get(reads).ok_or_else(unclear)?;
+    let answers = reads.iter().map(|response| match response {
+        TxnOpResponse::Get(found) => Ok(found.kvs().iter().map(entry).collect()),
+        TxnOpResponse::Put(_) | TxnOpResponse::Delete(_) | TxnOpResponse::Txn(_) => Err(unclear()),
+    });
     Ok(View {
         revision: header.revision(),
         cluster: header.cluster_id(),
@@ -131,8 +134,26 @@ fn operation(write: &Write) -> TxnOp {
         Write::Delete(key) => TxnOp::delete(key.clone(), None),
         Write::Ensure { key, unless, value } => TxnOp::txn(
             WireTxn::new()
-                .when([absent(key), absent(unless)])
+                .when(
+                    iter::once(key)
+                        .chain(unless)
+                        .map(|key| absent(key))
+                        .collect::<Vec<_>>(),
+                )
                 .and_then([TxnOp::put(key.clone(), value.clone(), None)]),
+        ),
+        Write::DeleteUnlessNewer {
+            key,
+            from,
+            until,
+            revision,
+        } => TxnOp::txn(
+            WireTxn::new()
+                .when([
+                    WireCompare::create_revision(from.clone(), CompareOp::Less, *revision + 1)
+                        .with_range(until.clone()),
+                ])
+                .and_then([TxnOp::delete(key.clone(), None)]),
         ),
     }
 }

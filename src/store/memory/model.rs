@@ -124,8 +124,13 @@ impl State {
         well_formed::assert_txn(txn);
         transaction::check_operations(txn, self.options.operations)?;
         transaction::check_keys_differ(&txn.writes)?;
+        transaction::check_keys_differ(&txn.instead)?;
         if !txn.compares.iter().all(|compare| self.holds(compare)) {
-            return Ok(Outcome::Conflict(self.view(&txn.otherwise)));
+            let mut view = self.view(&txn.otherwise);
+            let instead = transaction::resolve(self, &txn.instead)?;
+            self.write(instead);
+            view.revision = self.revision;
+            return Ok(Outcome::Conflict(view));
         }
         let writes = transaction::resolve(self, &txn.writes)?;
         self.write(writes);
@@ -329,7 +334,7 @@ fn answer(read: &Read, keys: &BTreeMap<Vec<u8>, Entry>) -> Vec<Entry> {
 }
 
 /// The entries from `from` until `until`: none, as in etcd, when these are in the wrong order.
-fn within<'a>(
+pub(super) fn within<'a>(
     keys: &'a BTreeMap<Vec<u8>, Entry>,
     from: &[u8],
     until: &'a [u8],

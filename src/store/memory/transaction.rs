@@ -6,11 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::model::State;
+use super::model::{State, within};
 use crate::store::{LeaseId, Txn, Unavailable, Write};
-
-/// The compares that [`Write::Ensure`] has as a nested transaction.
-const ENSURE_COMPARES: usize = 2;
 
 /// A key's new value and lease, or `None` for its deletion.
 pub(super) type Resolved = (Vec<u8>, Option<(Vec<u8>, LeaseId)>);
@@ -22,20 +19,26 @@ pub(super) fn check_operations(txn: &Txn, most: usize) -> Result<(), Unavailable
         .compares
         .len()
         .max(txn.writes.len() + txn.then.len())
-        .max(txn.otherwise.len());
+        .max(txn.otherwise.len() + txn.instead.len());
     let nested = txn
         .writes
         .iter()
-        .any(|write| matches!(write, Write::Ensure { .. }));
-    let all = if nested {
-        outer + ENSURE_COMPARES
-    } else {
-        outer
-    };
-    if all > most {
+        .chain(&txn.instead)
+        .map(own_compares)
+        .max();
+    if outer + nested.unwrap_or(0) > most {
         return Err(Unavailable::TooManyOperations);
     }
     Ok(())
+}
+
+/// The compares that a write has, as a nested transaction.
+fn own_compares(write: &Write) -> usize {
+    match write {
+        Write::Put { .. } | Write::Rewrite { .. } | Write::Touch(_) | Write::Delete(_) => 0,
+        Write::Ensure { unless, .. } => 1 + unless.len(),
+        Write::DeleteUnlessNewer { .. } => 1,
+    }
 }
 
 /// Refuses to set a key twice, or to set it and delete it. To delete it twice is to delete it once.
@@ -48,7 +51,7 @@ pub(super) fn check_keys_differ(writes: &[Write]) -> Result<(), Unavailable> {
             | Write::Rewrite { key, .. }
             | Write::Touch(key)
             | Write::Ensure { key, .. } => set.insert(key),
-            Write::Delete(key) => {
+            Write::Delete(key) | Write::DeleteUnlessNewer { key, .. } => {
                 deleted.insert(key);
                 true
             }
@@ -90,10 +93,22 @@ pub(super) fn resolve(state: &State, writes: &[Write]) -> Result<Vec<Resolved>, 
             }
             Write::Delete(key) => (key.clone(), None),
             Write::Ensure { key, unless, value } => {
-                if state.live.contains_key(key) || state.live.contains_key(unless) {
+                let exists = |key: &Vec<u8>| state.live.contains_key(key);
+                if exists(key) || unless.iter().any(exists) {
                     continue;
                 }
                 (key.clone(), Some((value.clone(), 0)))
+            }
+            Write::DeleteUnlessNewer {
+                key,
+                from,
+                until,
+                revision,
+            } => {
+                if within(&state.live, from, until).any(|entry| entry.created > *revision) {
+                    continue;
+                }
+                (key.clone(), None)
             }
         });
     }

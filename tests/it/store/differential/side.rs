@@ -76,9 +76,12 @@ impl<'a, S: Store> Side<'a, S> {
         steps.iter().map(read).collect()
     }
 
+    /// A revision off by so much, or the start where there is none.
+    fn off_by(&self, revision: Option<Revision>, off: Revision) -> Revision {
+        (revision.unwrap_or(self.start) + off).max(1)
+    }
+
     async fn compare(&self, step: &CompareStep) -> Compare {
-        let positive =
-            |revision: Option<Revision>, off: Revision| (revision.unwrap_or(1) + off).max(1);
         match *step {
             CompareStep::Absent(key) => Compare::Absent(self.key(KEYS[key])),
             CompareStep::NoneIn(from, until) => {
@@ -86,16 +89,16 @@ impl<'a, S: Store> Side<'a, S> {
             }
             CompareStep::Modified(key, off) => {
                 let modified = self.entry(key).await.map(|entry| entry.modified);
-                Compare::Modified(self.key(KEYS[key]), positive(modified, off))
+                Compare::Modified(self.key(KEYS[key]), self.off_by(modified, off))
             }
             CompareStep::Created(key, off) => {
                 let created = self.entry(key).await.map(|entry| entry.created);
-                Compare::Created(self.key(KEYS[key]), positive(created, off))
+                Compare::Created(self.key(KEYS[key]), self.off_by(created, off))
             }
         }
     }
 
-    fn write(&self, step: &WriteStep) -> Write {
+    async fn write(&self, step: &WriteStep) -> Write {
         let key = |key: usize| self.key(KEYS[key]);
         match *step {
             WriteStep::Put(name, value, lease) => Write::Put {
@@ -109,11 +112,20 @@ impl<'a, S: Store> Side<'a, S> {
             },
             WriteStep::Touch(name) => Write::Touch(key(name)),
             WriteStep::Delete(name) => Write::Delete(key(name)),
-            WriteStep::Ensure(name, unless, value) => Write::Ensure {
+            WriteStep::Ensure(name, ref unless, value) => Write::Ensure {
                 key: key(name),
-                unless: key(unless),
+                unless: unless.iter().copied().map(key).collect(),
                 value: vec![value],
             },
+            WriteStep::DeleteUnlessNewer(name, from, until, newest, off) => {
+                let newest = self.entry(newest).await.map(|entry| entry.created);
+                Write::DeleteUnlessNewer {
+                    key: key(name),
+                    from: self.key(BOUNDS[from]),
+                    until: self.key(BOUNDS[until]),
+                    revision: self.off_by(newest, off),
+                }
+            }
         }
     }
 
@@ -136,13 +148,19 @@ impl<'a, S: Store> Side<'a, S> {
                 writes,
                 then,
                 otherwise,
+                instead,
             } => {
                 let mut txn = Txn {
-                    compares: Vec::new(),
-                    writes: writes.iter().map(|write| self.write(write)).collect(),
                     then: self.reads(then),
                     otherwise: self.reads(otherwise),
+                    ..Txn::default()
                 };
+                for write in writes {
+                    txn.writes.push(self.write(write).await);
+                }
+                for write in instead {
+                    txn.instead.push(self.write(write).await);
+                }
                 for compare in compares {
                     txn.compares.push(self.compare(compare).await);
                 }

@@ -1,6 +1,7 @@
 //! What is asked of the stores, at random. What a step refers to is chosen when it is taken, among
 //! what there is then, so that most steps mean something.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use proptest::collection::vec;
@@ -20,6 +21,7 @@ pub(super) enum Step {
         writes: Vec<WriteStep>,
         then: Vec<ReadStep>,
         otherwise: Vec<ReadStep>,
+        instead: Vec<WriteStep>,
     },
     Grant,
     KeepAlive(usize),
@@ -55,24 +57,28 @@ pub(super) enum WriteStep {
     Rewrite(usize, u8),
     Touch(usize),
     Delete(usize),
-    Ensure(usize, usize, u8),
+    Ensure(usize, Vec<usize>, u8),
+    /// Newer than the creation of the key that is named last, off by so much.
+    DeleteUnlessNewer(usize, usize, usize, usize, Revision),
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let at = prop_oneof![Just(AtStep::Now), (-1..6_i64).prop_map(AtStep::Ago)];
     let commit = (
         vec(compare(), 0..3),
-        vec(write(), 0..4),
+        writes(0..4),
         vec(read(), 0..3),
         vec(read(), 0..3),
+        writes(0..3),
     );
     prop_oneof![
         3 => (vec(read(), 1..4), at).prop_map(|(reads, at)| Step::Read(reads, at)),
-        9 => commit.prop_map(|(compares, writes, then, otherwise)| Step::Commit {
+        9 => commit.prop_map(|(compares, writes, then, otherwise, instead)| Step::Commit {
             compares,
             writes,
             then,
             otherwise,
+            instead,
         }),
         2 => Just(Step::Grant),
         1 => lease().prop_map(Step::KeepAlive),
@@ -114,6 +120,22 @@ fn compare() -> impl Strategy<Value = CompareStep> {
     ]
 }
 
+/// None is ensured first and then deleted, which etcd takes for well formed.
+fn writes(count: Range<usize>) -> impl Strategy<Value = Vec<WriteStep>> {
+    vec(write(), count).prop_map(|mut writes| {
+        let mut ensured = BTreeSet::new();
+        writes.retain(|write| match write {
+            WriteStep::Ensure(key, ..) => {
+                ensured.insert(*key);
+                true
+            }
+            WriteStep::DeleteUnlessNewer(key, ..) => !ensured.contains(key),
+            _ => true,
+        });
+        writes
+    })
+}
+
 fn write() -> impl Strategy<Value = WriteStep> {
     let lease = || proptest::option::of(lease());
     prop_oneof![
@@ -121,6 +143,8 @@ fn write() -> impl Strategy<Value = WriteStep> {
         1 => (key(), any::<u8>()).prop_map(|(key, value)| WriteStep::Rewrite(key, value)),
         1 => key().prop_map(WriteStep::Touch),
         2 => key().prop_map(WriteStep::Delete),
-        2 => (key(), key(), any::<u8>()).prop_map(|(k, u, v)| WriteStep::Ensure(k, u, v)),
+        2 => (key(), vec(key(), 0..3), any::<u8>()).prop_map(|(k, u, v)| WriteStep::Ensure(k, u, v)),
+        2 => (key(), bound(), bound(), key(), off())
+            .prop_map(|(k, f, u, n, off)| WriteStep::DeleteUnlessNewer(k, f, u, n, off)),
     ]
 }
