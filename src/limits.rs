@@ -92,7 +92,7 @@ pub const LOOK_AGAIN_MS: u64 = 2_000;
 
 /// For how many times what its put took a waiter takes it for granted at least that the others live: so long one to
 /// whom the lock is offered may need to use it.
-pub const ROUND_TRIPS_OF_THE_LIVING: u32 = 4;
+pub const LOOK_AGAIN_ROUND_TRIPS: u32 = 4;
 
 /// Deadline of ADD when the config has no `timeout`, in milliseconds.
 pub const ADD_DEADLINE_MS: u64 = 60_000;

@@ -32,7 +32,7 @@ pub async fn perform<S: Store, C: Clock>(
     let mut snapshot = session.snapshot(&queries).await?;
     let mut pauses = session.pauses();
     let mut unknown: Option<String> = None;
-    let mut offer = None;
+    let mut was_refused = false;
     loop {
         if let Some((queue, lock)) = lock_in(&snapshot, &queues) {
             let is_own = snapshot.holder(queue) == Some(&queue::holder(demand));
@@ -44,7 +44,7 @@ pub async fn perform<S: Store, C: Clock>(
         }
         let budget = Budget {
             compares: limits::TRANSACTION_OPERATIONS - queues.len(),
-            operations: limits::TRANSACTION_OPERATIONS - 1,
+            operations: limits::TRANSACTION_OPERATIONS,
         };
         let plan = decide_fully(session, &mut snapshot, &queries, demand, budget).await?;
         if plan.writes_nothing() {
@@ -59,22 +59,20 @@ pub async fn perform<S: Store, C: Clock>(
         }
         plan.write(&mut draft, session.clock().since_epoch());
         draft.read_otherwise(queries.iter().cloned());
-        if let Some(offer) = &offer {
-            draft.put_otherwise(&locks, Vec::clone(offer));
+        if was_refused {
+            draft.put_otherwise(&locks, record::encode_lock(&queue::holder(demand)));
         }
         snapshot = match session.commit(draft).await? {
             Commit::Done(_) => return Ok(only_verdict(plan)),
             Commit::DoneUnread(corrupt) => unreachable!("nothing was read after: {corrupt}"),
-            Commit::Conflict(refused)
-                if offer.is_some() && lock_in(&refused, &queues).is_none() =>
-            {
+            Commit::Conflict(refused) if was_refused && lock_in(&refused, &queues).is_none() => {
                 let first = queues.first().expect("a demand is about an address");
                 let lock = Lock::Offered(refused.revision());
                 return queue::line_up(session, demand, first, lock).await;
             }
             // Somebody else got what was to be had. Where few meet, the next try succeeds.
             Commit::Conflict(refused) => {
-                offer = Some(record::encode_lock(&queue::holder(demand)));
+                was_refused = true;
                 refused
             }
             Commit::Unknown(reason) => {

@@ -1,12 +1,14 @@
 //! The lease-backed lock of a range, and the queue for it.
 //!
 //! ```text
-//! join ──> wait ──> acquire ──> hold ──> leave
-//!   ^        └── served by the holder ────> leave
-//!   └── somebody has the lock; else acquire at once
+//! another has the lock: join ──> wait ──> take up, or acquire ──> hold ──> leave
+//!                                  └──── served by the holder ───────────> leave
+//! it is offered to this process: take up ──> hold ──> leave
 //! ```
 //!
-//! The lock is a key that lives as long as its holder's lease. Who finds it taken puts a ticket: its
+//! The lock is a key that lives as long as its holder's lease. While it has none it is offered: to one who was
+//! refused, or to the next in line, who takes it up and uses it, and binds it to a lease if that takes more
+//! than a few batches. Who is not offered it acquires it with a lease. Who finds it taken puts a ticket: its
 //! place in the queue, and the request itself. It is put at a seat that attachments share; if another
 //! has that, at one of its own. The holder serves everybody's requests in batches, one
 //! transaction each, until nobody waits. The lock gives order and throughput; safety comes from the
@@ -14,7 +16,8 @@
 //! nothing when it resumes.
 //!
 //! A ticket is put only while the lock is not free, and who gives up the lock sees that nobody waits, or
-//! offers it to one who does. So only the death of a process leaves others to find out for themselves.
+//! offers it to one who does. So only the death of a process, or a refused commit that comes when its sender has
+//! gone on, leaves others to find out for themselves.
 //!
 //! Nothing here knows how addresses are chosen.
 

@@ -94,7 +94,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
 
     fn look_later(&self) -> Instant {
         let interval = Duration::from_millis(limits::LOOK_AGAIN_MS);
-        let interval = interval.max(self.put_took * limits::ROUND_TRIPS_OF_THE_LIVING);
+        let interval = interval.max(self.put_took * limits::LOOK_AGAIN_ROUND_TRIPS);
         self.session.clock().now() + self.session.chance().jitter(interval)
     }
 
