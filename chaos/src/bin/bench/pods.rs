@@ -1,10 +1,11 @@
 //! `pods1000`: 1,000 pods on ten nodes, and a range of exactly 1,000 addresses. None may fail, and
-//! the next one must.
+//! the next one must. Beside them the global lock, and the bare requests of as many ADDs.
 
 use whereabouts::error::Error;
 
 use super::arena::{Arena, Contender, Pattern};
 use super::report::{Found, Ratio, Row, Target};
+use super::rivals::RawKind;
 
 /// How many pods, and addresses.
 const PODS: u16 = 1_000;
@@ -54,6 +55,8 @@ fn play(arena: &Arena<'_>) -> Result<(Vec<Row>, f64, Vec<String>), String> {
     }
     let deleted = arena.take_back(&played)?;
     let cost = arena.run(Contender::GlobalLock, Pattern::Burst, pods, 1)?;
+    let bare = Contender::Raw(RawKind::ReadAndTransaction);
+    let bare_cost = arena.run(bare, Pattern::Burst, pods, 1)?;
     let row = |contender: Contender, what: &str, cost| Row {
         who: contender.to_string(),
         what: what.to_owned(),
@@ -66,6 +69,7 @@ fn play(arena: &Arena<'_>) -> Result<(Vec<Row>, f64, Vec<String>), String> {
         row(Contender::Whereabouts, "1,000 ADDs", played.cost),
         row(Contender::Whereabouts, "1,000 DELs", deleted),
         row(Contender::GlobalLock, "1,000 ADDs", cost),
+        row(bare, "1,000 ADDs", bare_cost),
     ];
     complaints.extend(arena.complaints("pods1000")?);
     Ok((rows, faster, complaints))
