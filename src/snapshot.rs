@@ -277,9 +277,22 @@ impl Snapshot {
         self.locks.get(queue).copied().ok_or(NotRead)
     }
 
-    /// Who has the lock of `queue`, had it last, or was refused and is offered it.
+    /// Who has the lock of `queue`, or is offered it.
     pub fn holder(&self, queue: &QueueId) -> Option<&Lock> {
         self.holders.get(queue)
+    }
+
+    /// The lock, if it is offered to the one whose ticket is at `seat`: that was touched with it; or it was touched
+    /// before, and the lock, which another has touched since, names its owner.
+    pub fn offered_to(&self, seat: &Seat) -> Option<HeldLock> {
+        let lock = self.lock(&seat.queue).ok()??;
+        let ticket = self.seat(seat).ok()??;
+        let is_named = self.holder(&seat.queue).is_some_and(|to| {
+            to.verb == seat.verb && Some(&to.attachment) == ticket.value.whose.as_ref()
+        });
+        let was_touched = ticket.modified > ticket.created;
+        let is_its = lock.modified == ticket.modified || is_named && was_touched;
+        (lock.is_offered() && is_its).then_some(lock)
     }
 
     /// The tickets of the pages that were read.

@@ -89,11 +89,13 @@ impl Step {
             Self::Join
         } else if puts(is_lock, true) {
             Self::Acquire
-        } else if puts(is_lock, false) || (deletes_lock && !deletes_tickets) {
+        } else if deletes_tickets && (puts(is_lock, false) || deletes_lock || touches_lock) {
+            Self::Leave
+        } else if puts(is_lock, false) || deletes_lock {
             Self::GiveUp
-        } else if touches_lock && !deletes_tickets {
+        } else if touches_lock {
             Self::Fence
-        } else if checks_lock && !deletes_lock {
+        } else if checks_lock {
             Self::Batch
         } else if writes_claims {
             Self::Commit

@@ -14,10 +14,11 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// with. Until then it may have been taken by another, who has waited for long.
     #[instrument(level = "debug", skip_all)]
     pub(super) async fn take_up(&mut self, revision: Revision) -> Result<Standing, Failure> {
+        self.accept(revision);
         let snapshot = self.session.snapshot(&self.reads_at_first()).await?;
-        self.offered = Some(revision);
         Ok(match self.standing_at_lock(&snapshot) {
-            (Standing::Free(_), Some(_)) => Standing::Holding(snapshot),
+            (standing @ (Standing::Ended(_) | Standing::Lost), _) => standing,
+            (_, Some(_)) if self.lock.is_some() => Standing::Holding(snapshot),
             (standing, _) => standing,
         })
     }
@@ -36,7 +37,10 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 (Standing::Waiting | Standing::Behind, Some(lock)) if lock.is_offered() => {
                     offered = Some(lock.modified);
                 }
-                (standing, _) => return Ok(standing),
+                (standing, _) => {
+                    self.forget_lock().await?;
+                    return Ok(standing);
+                }
             }
         }
     }
@@ -44,7 +48,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Where this process stands, and the lock, which may be its own now.
     fn standing_at_lock(&mut self, snapshot: &Snapshot) -> (Standing, Option<HeldLock>) {
         let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
-        self.lock = lock.filter(|lock| self.was_ours(lock));
+        self.lock = self.ours(snapshot).map(|lock| lock.modified);
         (self.standing(snapshot), lock)
     }
 
@@ -56,7 +60,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         queries: &[Query],
     ) -> Result<Snapshot, Failure> {
         let session = self.session;
-        let value = record::encode_lock(&super::holder(self.demand));
+        let value = record::encode_lock(&self.id().into());
         let mut pauses = session.pauses();
         // One of an earlier try may be at its end by now.
         let mut lease = match self.renew().await {

@@ -100,23 +100,21 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         mut snapshot: Snapshot,
         hold: &Hold,
     ) -> Result<Option<(HeldLock, Snapshot)>, Failure> {
-        let queue = self.id().queue.clone();
-        let read = |snapshot: &Snapshot| snapshot.lock(&queue).expect("the lock was read");
         let early = hold.batches < limits::BATCHES_WITHOUT_LEASE;
-        while let Some(offered) = read(&snapshot).filter(HeldLock::is_offered)
-            && self.was_ours(&offered)
-            && !(early && self.is_ours(&offered))
+        while let Some(lock) = self.ours(&snapshot)
+            && lock.is_offered()
+            && !(early && self.is_ours(&lock))
         {
             let reads = self.reads(&[], hold);
-            snapshot = self.put_lock(Some(offered.modified), &reads).await?;
+            snapshot = self.put_lock(Some(lock.modified), &reads).await?;
         }
-        let mut lock = read(&snapshot).filter(|lock| self.is_ours(lock));
+        let mut lock = self.ours(&snapshot);
         if lock.is_some_and(|lock| !lock.is_offered())
             && let Err(LeaseEnded) = self.renew().await
         {
             lock = None;
         }
-        self.lock = lock;
+        self.lock = lock.map(|lock| lock.modified);
         Ok(lock.map(|lock| (lock, snapshot)))
     }
 

@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::session::{Commit, Failure, Session};
 use crate::snapshot::{Query, Queued};
-use crate::store::Store;
-use crate::store::keys::Key;
+use crate::store::keys::{Key, TicketId};
 use crate::store::record::{self, Ticket};
+use crate::store::{LeaseId, Store};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Leaves the queue for good and tells how the demand ended. After a failure the claim tells
@@ -87,7 +87,9 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             write_removal(&mut draft, &snapshot, &self.seats()[at], ticket.modified);
             draft.read_anyway(queries.iter().cloned());
             // Offered to this ticket, it goes to the next with it.
-            self.lock = self.lock.filter(|lock| lock.modified != ticket.modified);
+            if snapshot.offered_to(&self.seats()[at]).is_some() {
+                self.lock = None;
+            }
             snapshot = match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => snapshot,
                 Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
@@ -116,29 +118,25 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let mut pauses = session.pauses();
         let mut snapshot = session.snapshot(&queries).await?;
         loop {
-            let lock = snapshot.lock(queue).expect("the lock was read");
-            let Some(lock) = lock.filter(|lock| self.was_ours(lock)) else {
+            let Some(lock) = self.ours(&snapshot) else {
                 return Ok(());
             };
             let waiting = snapshot.queue(queue).expect("the queue was read");
             let oldest = waiting.first();
-            let next = waiting.iter().find(|ticket| asks(ticket));
+            let next = waiting.iter().find_map(asking);
             let mut draft = session.draft();
             draft.modified(&self.lock_key(), lock.modified);
             match next {
-                Some(_) => draft.put(
-                    &self.lock_key(),
-                    record::encode_lock(&super::holder(self.demand)),
-                ),
+                Some((id, _)) => draft.put(&self.lock_key(), record::encode_lock(&id.into())),
                 None => draft.delete(&self.lock_key()),
             };
             match (next, oldest) {
                 (None, None) => drop(draft.nobody_in(queue)),
-                (Some(next), Some(oldest)) if oldest.request.is_err() => {
+                (Some((_, next)), Some(oldest)) if oldest.request.is_err() => {
                     write_wake(&mut draft, oldest);
                     write_wake(&mut draft, next);
                 }
-                (Some(next), _) | (None, Some(next)) => write_wake(&mut draft, next),
+                (Some((_, next)), _) | (None, Some(next)) => write_wake(&mut draft, next),
             }
             draft.read_otherwise(queries.iter().cloned());
             snapshot = match session.commit(draft).await? {
@@ -153,23 +151,45 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     }
 
     /// Gives up the lock, and ends the lease. A put of the lock that may still be on its way is made
-    /// impossible by that; if it came, somebody may have put a ticket since.
+    /// impossible by that.
     async fn let_go(&self) -> Result<(), Failure> {
         let session = self.session.settling();
         let given_up = match self.lock {
             Some(_) => self.give_up().await,
             None => Ok(()),
         };
-        let Some((lease, _)) = self.lease else {
-            return given_up;
-        };
-        if given_up.is_ok() && !self.lock_unknown {
-            session.revoke(lease.id).await;
-            return Ok(());
+        match self.lease {
+            None => given_up,
+            Some((lease, _)) if given_up.is_ok() && !self.lock_unknown => {
+                session.revoke(lease.id).await;
+                Ok(())
+            }
+            Some((lease, _)) => end_lease(&session, lease.id, &self.id().queue).await,
         }
-        session.end_lease(lease.id).await?;
-        wake_if_free(&session, &self.id().queue).await
     }
+
+    /// Sees to it that a put of the lock that may still be on its way cannot come any more: its owner would not know,
+    /// and all would wait for it.
+    pub(super) async fn forget_lock(&mut self) -> Result<(), Failure> {
+        if self.lock_unknown
+            && let Some((lease, _)) = self.lease
+        {
+            end_lease(self.session, lease.id, &self.id().queue).await?;
+            self.lease = None;
+            self.lock_unknown = false;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a lease, and the lock of `queue` with it, if that was bound to it. Somebody may have put a ticket meanwhile.
+async fn end_lease<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    lease: LeaseId,
+    queue: &QueueId,
+) -> Result<(), Failure> {
+    session.end_lease(lease).await?;
+    wake_if_free(session, queue).await
 }
 
 /// Wakes the oldest who waits in `queue`, if nobody has the lock.
@@ -181,25 +201,30 @@ async fn wake_if_free<S: Store, C: Clock>(
         queue: queue.clone(),
         limit: 1,
     };
-    let snapshot = session
-        .snapshot(&[Query::Lock(queue.clone()), oldest])
-        .await?;
-    let lock = snapshot.lock(queue).expect("the lock was read");
-    let waiting = snapshot.queue(queue).expect("the queue was read");
-    if let (None, Some(oldest)) = (lock, waiting.first()) {
+    let queries = [Query::Lock(queue.clone()), oldest];
+    let mut pauses = session.pauses();
+    loop {
+        let snapshot = session.snapshot(&queries).await?;
+        let lock = snapshot.lock(queue).expect("the lock was read");
+        let waiting = snapshot.queue(queue).expect("the queue was read");
+        let (None, Some(oldest)) = (lock, waiting.first()) else {
+            return Ok(());
+        };
         let mut draft = session.draft();
         draft.absent(&Key::Lock(queue.clone()));
         write_wake(&mut draft, oldest);
-        // Refused: another has the lock by now, or the ticket is gone and its owner has woken the next.
-        session.commit(draft).await?;
+        match session.commit(draft).await? {
+            // Refused: another has the lock by now, or the ticket is gone and its owner has woken the next.
+            Commit::Done(_) | Commit::DoneUnread(_) | Commit::Conflict(_) => return Ok(()),
+            Commit::Unknown(reason) => session.pause(&mut pauses, &reason).await?,
+        }
     }
-    Ok(())
 }
 
-/// Whether a ticket can be read and has not been answered.
-fn asks(ticket: &Queued) -> bool {
-    matches!(
-        &ticket.request,
-        Ok((_, Ticket::Take { .. } | Ticket::Release { .. }))
-    )
+/// Whose ticket it is, if it can be read and has not been answered.
+fn asking(ticket: &Queued) -> Option<(&TicketId, &Queued)> {
+    match &ticket.request {
+        Ok((id, Ticket::Take { .. } | Ticket::Release { .. })) => Some((id, ticket)),
+        Ok((_, Ticket::Refused { .. })) | Err(_) => None,
+    }
 }

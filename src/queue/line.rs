@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::{HeldLock, Query, Seated, Snapshot, Stored};
 use crate::store::keys::{Key, QueuedVerb, Seat, TicketId};
-use crate::store::record::{Sender, Ticket};
+use crate::store::record::{self, Sender, Ticket};
 use crate::store::{Lease, Revision, Store, Unavailable};
 use crate::telemetry;
 use crate::trace_context::TraceContext;
@@ -65,8 +65,8 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) put_unknown: Option<Revision>,
     /// The lease for the lock, and when it must be kept alive next.
     pub(super) lease: Option<(Lease, Instant)>,
-    /// The lock, as long as it may be this process's.
-    pub(super) lock: Option<HeldLock>,
+    /// The last write to the lock that is known, as long as it may be this process's.
+    pub(super) lock: Option<Revision>,
     /// Since when the lock is offered to this process. It is its own as long as nobody else has written it.
     pub(super) offered: Option<Revision>,
     /// Whether a put of the lock may still be on its way: the end of the lease makes it impossible.
@@ -160,41 +160,42 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
         self.lease.is_some_and(|(lease, _)| lease.id == lock.lease)
     }
 
-    /// The lock was put at `revision`, without a lease, for this process, which has no ticket.
+    /// The lock was put at `revision`, without a lease, for this process.
     pub(super) fn accept(&mut self, revision: Revision) {
         self.offered = Some(revision);
-        self.lock = Some(HeldLock {
-            created: revision,
-            modified: revision,
-            lease: 0,
-        });
+        self.lock = Some(revision);
     }
 
-    /// Whether a lock is this process's, or was offered to it and then touched, to fence off another's ticket.
-    pub(super) fn was_ours(&self, lock: &HeldLock) -> bool {
-        let since = self.lock.map(|ours| ours.created);
-        self.is_ours(lock) || (lock.is_offered() && since == Some(lock.created))
+    /// The lock, if it is this process's, or was offered to it, and another has touched it since, to fence off a
+    /// ticket or a batch.
+    pub(super) fn ours(&self, snapshot: &Snapshot) -> Option<HeldLock> {
+        let lock = snapshot.lock(&self.id.queue).expect("the lock was read")?;
+        let names_it = || snapshot.holder(&self.id.queue) == Some(&record::Lock::from(&self.id));
+        let was_offered = || self.lock.is_some() && lock.is_offered() && names_it();
+        (self.is_ours(&lock) || was_offered()).then_some(lock)
     }
 
-    /// Reads where this process stands. A lock is offered to the one whose ticket was touched with it; and it is free
-    /// for any, where that one may be gone.
+    /// Reads where this process stands. A lock is offered to the one whose ticket was touched with it. It is free
+    /// for that one, if another has touched it since; and for any, where that one may be gone.
     pub(super) async fn look(&mut self, others: Others) -> Result<Standing, Failure> {
         let snapshot = self.session.snapshot(&self.queries()).await?;
-        let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
-        let offered = lock.filter(HeldLock::is_offered);
         let standing = self.standing(&snapshot);
-        let to_me = |line: &Self, lock: &HeldLock| {
-            let own = snapshot.seat(line.seat()).expect("the seat was read");
-            own.is_some_and(|own| own.modified == lock.modified)
+        let lock = snapshot.lock(&self.id.queue).expect("the lock was read");
+        let Some(lock) = lock.filter(HeldLock::is_offered) else {
+            return Ok(standing);
         };
-        Ok(match (standing, others, offered) {
-            (Standing::Waiting, _, Some(lock)) if to_me(self, &lock) => {
+        let own = snapshot.seat(self.seat()).expect("the seat was read");
+        Ok(match (standing, others) {
+            (Standing::Waiting, _) if own.is_some_and(|own| own.modified == lock.modified) => {
                 Standing::Offered(lock.modified)
             }
-            (Standing::Waiting | Standing::Behind, Others::MaybeGone, Some(lock)) => {
+            (Standing::Waiting, _) if snapshot.offered_to(self.seat()).is_some() => {
                 Standing::Free(Some(lock.modified))
             }
-            (standing, _, _) => standing,
+            (Standing::Waiting | Standing::Behind, Others::MaybeGone) => {
+                Standing::Free(Some(lock.modified))
+            }
+            (standing, _) => standing,
         })
     }
 

@@ -77,7 +77,7 @@ pub async fn line_up<S: Store, C: Clock>(
             Standing::Offered(revision)
         }
         Lock::PerhapsOffered(lock) => {
-            line.lock = Some(lock);
+            line.lock = Some(lock.modified);
             Standing::Free(Some(lock.modified))
         }
     };

@@ -5,11 +5,10 @@ use crate::draft::Draft;
 use crate::session::{Commit, Failure, Session};
 use crate::snapshot::{Query, Queued, Seated, Snapshot, Stored};
 use crate::store::keys::{Key, Seat};
-use crate::store::{Compare, Revision, Store, Write};
+use crate::store::{Compare, Revision, Store, Write, record};
 
 /// Adds to a transaction that the ticket at `seat`, last written at `modified`, is deleted without being
-/// served. If nobody has the lock, the oldest of the others is woken: it may have been this one who
-/// was to take it.
+/// served. If nobody has the lock, or it is offered to this one, the oldest of the others is woken.
 pub(super) fn write_removal(
     draft: &mut Draft<'_>,
     snapshot: &Snapshot,
@@ -19,17 +18,19 @@ pub(super) fn write_removal(
     let ticket = Key::Ticket(seat.clone());
     let key = draft.keys().encode(&ticket);
     draft.modified(&ticket, modified).delete(&ticket);
+    let offered = snapshot.offered_to(seat);
     let lock = snapshot.lock(&seat.queue).expect("the lock was read");
-    if lock.is_some_and(|lock| lock.modified != modified) {
+    if lock.is_some() && offered.is_none() {
         return;
     }
     let waiting = snapshot.queue(&seat.queue).expect("the queue was read");
     let next = waiting.iter().find(|other| other.key != key);
-    if let Some(offered) = lock {
+    if let Some(offered) = offered {
         let lock = Key::Lock(seat.queue.clone());
         draft.modified(&lock, offered.modified);
-        match next {
-            Some(_) => draft.touch(&lock),
+        match next.map(|next| &next.request) {
+            Some(Ok((id, _))) => draft.put(&lock, record::encode_lock(&id.into())),
+            Some(Err(_)) => draft.touch(&lock),
             None => draft.delete(&lock),
         };
     }

@@ -26,13 +26,22 @@ use crate::trace_context::TraceContext;
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
 
-/// Who holds the lock of a range; of one that is offered, who had it last.
+/// Who holds the lock of a range, or is offered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
     /// For which attachment that process works.
     pub attachment: Attachment,
     /// What it does itself.
     pub verb: QueuedVerb,
+}
+
+impl From<&TicketId> for Lock {
+    fn from(id: &TicketId) -> Self {
+        Self {
+            attachment: id.attachment.clone(),
+            verb: id.verb,
+        }
+    }
 }
 
 /// A number that a process draws, to tell its own ticket from one of another process of the same
