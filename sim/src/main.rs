@@ -58,11 +58,14 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
-    /// Explore small worlds completely: every interleaving of store calls, with up to one fault.
+    /// Explore small worlds completely: every interleaving of store calls, with up to one fault, or two.
     Exhaustive {
         /// Only the worlds whose name has this in it.
         #[arg(long, value_name = "TEXT", default_value = "")]
         world: String,
+        /// Those too that take longer than some seconds: two faults, and three processes in a queue.
+        #[arg(long)]
+        large: bool,
     },
     /// Plant each bug of the catalogue, and see that it is found: after how many histories, and after
     /// how many interleavings of a small world.
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
     let held = match Arguments::parse().command {
         Command::Run { seeds, json } => run_many(seeds, json.as_deref()),
         Command::Replay { replay, trace } => run_again(&replay, trace),
-        Command::Exhaustive { world } => explore(&world),
+        Command::Exhaustive { world, large } => explore(&world, large),
         Command::Planted { seeds, bug } => find_planted(seeds, bug),
     };
     if held {
@@ -232,9 +235,11 @@ fn run_again(replay: &Replay, trace: bool) -> bool {
     verdict.finding.is_none()
 }
 
-fn explore(part: &str) -> bool {
+fn explore(part: &str, large: bool) -> bool {
     let started = Instant::now();
-    let report = exhaustive::run(cores(), |world| world.name.contains(part));
+    let report = exhaustive::run(cores(), |world, faults| {
+        world.name.contains(part) && (large || faults < world.large_from)
+    });
     println!("{report}\n{:.1} s", started.elapsed().as_secs_f64());
     report.is_clean()
 }
@@ -257,7 +262,7 @@ fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
     on_all_cores(bugs.len() as u64, |index| {
         let bug = bugs[usize::try_from(index).expect("below the length")];
         let in_histories = match bug.home() {
-            Some(Home::World(_)) => None,
+            Some(Home::World(..)) => None,
             Some(Home::Shape(_) | Home::FarAway) | None => first_found(bug, seeds),
         };
         let found = (in_histories, exhaustive::hunt(bug));

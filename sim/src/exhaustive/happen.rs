@@ -1,7 +1,7 @@
 //! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
 
 use whereabouts::store::keys::Key;
-use whereabouts::store::record;
+use whereabouts::store::record::{self, Lock};
 use whereabouts::store::{
     CommitError, LeaseId, Outcome, Txn, Unavailable, View, WatchEnded, Write,
 };
@@ -10,7 +10,7 @@ use super::automaton::{Automata, Place, Stand, Verb};
 use super::choice::{Arriving, Choice, ProcessId};
 use super::judge;
 use super::moment::{Late, Moment, WatchAt};
-use super::setting::{Setting, foreign_holder};
+use super::setting::Setting;
 use super::tape::{Answer, Request};
 use crate::planted::{self, Piece, Reader};
 use crate::step::Step;
@@ -44,8 +44,12 @@ impl Moment {
                 let answer = match self.request(process, automata) {
                     Some(request) => {
                         seen.request = Some(request.clone());
+                        let offered = self.has_offered_lock(setting);
                         let answer = self.carry_out(process, &request, setting);
-                        judge::fenced(self, process, &request, &answer, setting)?;
+                        // Who is offered a lock needs no lease.
+                        if !offered {
+                            judge::fenced(self, process, &request, &answer, setting)?;
+                        }
                         answer
                     }
                     None => Answer::Time,
@@ -102,8 +106,9 @@ impl Moment {
                 self.end(process, None, setting, automata);
             }
             Choice::EndLease(process) => {
-                self.struck = Some(self.operation(process, setting));
-                self.unleased = self.struck;
+                let operation = self.operation(process, setting);
+                self.struck.insert(operation);
+                self.unleased.insert(operation);
                 self.left_to_timers = true;
                 let lease = self.last_lease(process, setting);
                 self.end_lease(lease.expect("only who has a lease can lose it"));
@@ -160,7 +165,7 @@ impl Moment {
         automata: &Automata,
         seen: &mut Seen,
     ) -> Option<Request> {
-        self.struck = Some(self.operation(process, setting));
+        self.struck.insert(self.operation(process, setting));
         seen.request = self.request(process, automata);
         seen.request.clone()
     }
@@ -422,14 +427,18 @@ impl Moment {
             .entries()
             .filter(|entry| entry.key >= from && entry.key < until);
         let writes = match waiting.min_by_key(|entry| entry.created) {
-            Some(next) => vec![
-                Write::Put {
+            Some(next) => {
+                let Ok(Key::Ticket(seat)) = setting.keys.decode(&next.key) else {
+                    unreachable!("nothing else is among the tickets");
+                };
+                let (id, _) = record::decode_ticket(&seat, &next.value).expect("it was written");
+                let offered = Write::Put {
                     key: lock,
-                    value: record::encode_lock(&foreign_holder()),
+                    value: record::encode_lock(&Lock::from(&id)),
                     lease: 0,
-                },
-                Write::Touch(next.key.clone()),
-            ],
+                };
+                vec![offered, Write::Touch(next.key.clone())]
+            }
             None => vec![Write::Delete(lock)],
         };
         let txn = Txn {

@@ -85,7 +85,7 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
             Ok(Key::Ticket(_)) => record::decode_whose_ticket(&entry.value)
                 .is_ok_and(|whose| excused.contains(&whose)),
             // It is offered to who put such a ticket, or to who was struck when it was refused.
-            Ok(Key::Lock(_)) => entry.lease == 0 && moment.struck.is_some(),
+            Ok(Key::Lock(_)) => entry.lease == 0 && !moment.struck.is_empty(),
             Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_)) => true,
             Err(error) => return Err(error.to_string()),
         };
@@ -108,7 +108,7 @@ pub fn ended(
     let has_rival = setting.has_rival(operation);
     match end {
         End::Failed(reason) => {
-            let excuse = moment.struck == Some(operation) || has_rival || setting.is_impatient;
+            let excuse = moment.struck.contains(&operation) || has_rival || setting.is_impatient;
             if operation >= setting.sweep_from() || !excuse {
                 return Err(format!(
                     "operation {operation} failed without a reason: {reason}"
@@ -202,7 +202,7 @@ pub fn fenced(
     let lease = moment.last_lease(process, setting);
     match (request, answer) {
         (Request::Commit(txn), Answer::Outcome(Ok(Committed::Done(_))))
-            if moment.unleased == Some(operation)
+            if moment.unleased.contains(&operation)
                 && lease.is_some_and(|lease| !moment.is_alive(lease))
                 && changes_claim(txn, setting) =>
         {

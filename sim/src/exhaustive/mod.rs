@@ -36,21 +36,20 @@ use whereabouts::clock::{Clock, SystemClock};
 use explorer::Explorer;
 use moment::Budget;
 pub use report::{Report, Row};
-use scenario::{Faults, SCENARIOS, Scenario};
+use scenario::{SCENARIOS, Scenario};
 
 use crate::planted::{Bug, Home};
 
-/// Explores the scenarios that `chosen` chooses, without and with a fault, on so many threads.
-pub fn run(threads: usize, chosen: impl Fn(&Scenario) -> bool) -> Report {
+/// Explores the scenarios, without faults and with as many as each says, as far as `chosen` chooses
+/// them, on so many threads.
+pub fn run(threads: usize, chosen: impl Fn(&Scenario, u8) -> bool) -> Report {
     // The last are the largest, and are begun first.
     let jobs: Vec<(usize, u8)> = SCENARIOS
         .iter()
         .enumerate()
         .rev()
-        .filter(|(_, scenario)| chosen(scenario))
-        .flat_map(|(number, scenario)| {
-            (0..=u8::from(scenario.faults != Faults::None)).map(move |n| (number, n))
-        })
+        .flat_map(|(number, scenario)| (0..=scenario.most_faults).map(move |n| (number, n)))
+        .filter(|(number, faults)| chosen(&SCENARIOS[*number], *faults))
         .collect();
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
@@ -96,15 +95,15 @@ const HUNTING_STEPS: u64 = 4_000;
 /// Looks for a planted bug in the world that is made for it, or else in one after the other, first
 /// without a fault, then with one.
 pub fn hunt(bug: Bug) -> Option<Found> {
-    if let Some(Home::World(name)) = bug.home() {
+    if let Some(Home::World(name, faults)) = bug.home() {
         let mut worlds = SCENARIOS.iter();
         let world = worlds.find(|world| world.name == name);
-        return hunt_in(world.expect("it is one of them"), 0, bug, u64::MAX);
+        return hunt_in(world.expect("it is one of them"), faults, bug, u64::MAX);
     }
     let worlds = [0, 1].into_iter().flat_map(|faults| {
         let worlds = SCENARIOS.iter();
         worlds
-            .filter(move |world| faults == 0 || world.faults != Faults::None)
+            .filter(move |world| faults <= world.most_faults)
             .map(move |world| (world, faults))
     });
     worlds
@@ -151,7 +150,9 @@ mod tests {
 
     #[test]
     fn no_interleaving_of_the_smallest_worlds_breaks_a_promise() {
-        let report = run(2, |scenario| scenario.in_tests);
+        let report = run(2, |world, faults| {
+            world.in_tests && faults < world.large_from
+        });
         println!("{report}");
         assert!(report.is_clean(), "{report}");
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use whereabouts::store::keys::Key;
 use whereabouts::store::memory::State;
 use whereabouts::store::{At, Event, LeaseId, Revision, Txn, Write};
 
@@ -36,10 +37,10 @@ pub struct Moment {
     pub(super) budget: Budget,
     /// Whether the foreigner has the lock and will give it up.
     pub(super) foreign: bool,
-    /// The operation that a fault has struck.
-    pub(super) struck: Option<usize>,
-    /// The operation whose lease has ended under it.
-    pub(super) unleased: Option<usize>,
+    /// Operations that a fault has struck.
+    pub(super) struck: BTreeSet<usize>,
+    /// Operations whose lease has ended under them.
+    pub(super) unleased: BTreeSet<usize>,
     /// Whether somebody died, or lost its lease, who may have left others to their slow timers.
     pub(super) left_to_timers: bool,
     /// Operations of which a request landed after the last DEL of their attachment had begun, when
@@ -121,8 +122,8 @@ impl Moment {
             orphans: crashed.map(|foreign| foreign.0).collect(),
             budget,
             foreign: matches!(setting.foreign, Some((_, Foreign::Leaves))),
-            struck: None,
-            unleased: None,
+            struck: BTreeSet::new(),
+            unleased: BTreeSet::new(),
             left_to_timers: false,
             excused: BTreeSet::new(),
             late_ones: BTreeSet::new(),
@@ -250,12 +251,6 @@ impl Moment {
                 Request::Read(..) | Request::Watch(_) | Request::Grant => {}
             }
         }
-        if self.operations[self.operation(process, setting)]
-            .begun
-            .is_some()
-        {
-            choices.push(Choice::Kill(process));
-        }
         let lease = self.last_lease(process, setting);
         if lease.is_some_and(|lease| self.is_alive(lease) && (lease_used || self.has_keys(lease))) {
             choices.push(Choice::EndLease(process));
@@ -276,6 +271,14 @@ impl Moment {
     pub(super) fn watch(&self, process: ProcessId) -> &WatchAt {
         let watch = self.runs[process].watch.as_ref();
         watch.expect("who waits for events has a watch")
+    }
+
+    /// Whether a lock is offered to somebody.
+    pub(super) fn has_offered_lock(&self, setting: &Setting) -> bool {
+        let is_lock = |key: &[u8]| matches!(setting.keys.decode(key), Ok(Key::Lock(_)));
+        self.state
+            .entries()
+            .any(|entry| entry.lease == 0 && is_lock(&entry.key))
     }
 
     pub(super) fn is_alive(&self, lease: LeaseId) -> bool {
@@ -337,14 +340,13 @@ impl Moment {
         }
         digest
             .number(u64::from(self.budget.faults) << 8 | u64::from(self.budget.early_timers))
-            .number(u64::from(self.foreign) << 1 | u64::from(self.left_to_timers))
-            .number(self.struck.map_or(u64::MAX, |struck| struck as u64))
-            .number(u64::from(self.unleased.is_some()));
-        for excused in &self.excused {
-            digest.number(*excused as u64);
-        }
-        for late in &self.late_ones {
-            digest.number(0x100 + *late as u64);
+            .number(u64::from(self.foreign) << 1 | u64::from(self.left_to_timers));
+        let sets = [&self.excused, &self.late_ones, &self.struck, &self.unleased];
+        for set in sets {
+            digest.number(set.len() as u64);
+            for operation in set {
+                digest.number(*operation as u64);
+            }
         }
         digest.finish()
     }

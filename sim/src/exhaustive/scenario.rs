@@ -22,11 +22,9 @@ pub enum Foreign {
     Crashes,
 }
 
-/// Which faults a scenario is explored with, one in each run.
+/// Which faults may strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
-    /// None: with them there are too many moments.
-    None,
     /// A process is killed.
     Kills,
     /// All.
@@ -52,8 +50,12 @@ pub struct Scenario {
     /// What a request takes, on the clock of its process, in milliseconds. Where that is nothing, who
     /// waits in a queue watches at once; else it looks for itself first, at any time.
     pub round_trip_ms: u64,
-    /// What may strike when it is explored with a fault.
+    /// What may strike when it is explored with faults.
     pub faults: Faults,
+    /// How many faults may strike in one run, at most: with more there are too many moments.
+    pub most_faults: u8,
+    /// With so many faults, and more, it takes longer than some seconds.
+    pub large_from: u8,
     /// Whether it is small enough for a test without optimisation.
     pub in_tests: bool,
 }
@@ -83,6 +85,8 @@ const PLAIN: Scenario = Scenario {
     deadline_ms: LONG_MS,
     round_trip_ms: 0,
     faults: Faults::All,
+    most_faults: 2,
+    large_from: 2,
     in_tests: true,
 };
 
@@ -140,7 +144,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "ADD a || ADD b || DEL c, one address, held",
         held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
-        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -172,7 +175,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ADD a || ADD b || ADD c",
         processes: &[&[Add("a", R)], &[Add("b", R)], &[Add("c", R)]],
-        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -209,7 +211,7 @@ pub const SCENARIOS: &[Scenario] = &[
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
         round_trip_ms: 1,
-        faults: Faults::None,
+        most_faults: 1,
         in_tests: false,
         ..PLAIN
     },
@@ -217,7 +219,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue, one seat: ADD a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add(BESIDE_A, R)]],
-        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -226,7 +227,7 @@ pub const SCENARIOS: &[Scenario] = &[
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add(BESIDE_A, R)]],
         round_trip_ms: 1,
-        faults: Faults::None,
+        most_faults: 1,
         in_tests: false,
         ..PLAIN
     },
@@ -240,7 +241,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue, one seat, one address: ADD a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", ONE)], &[Add(BESIDE_A, ONE)]],
-        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -268,7 +268,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "queue: ADD a, DEL a || ADD b",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R), Del("a", R)], &[Add("b", R)]],
-        faults: Faults::Kills,
         in_tests: false,
         ..PLAIN
     },
@@ -293,7 +292,7 @@ pub const SCENARIOS: &[Scenario] = &[
         foreign: Some(Leaves),
         processes: &[&[Add("b", R)], &[Add("a", R), Add("a", FOUR_SIX)]],
         deadline_ms: SHORT_MS,
-        faults: Faults::None,
+        most_faults: 1,
         in_tests: false,
         ..PLAIN
     },
@@ -313,9 +312,27 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "queue: ADD a || ADD b || ADD c",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("b", R)], &[Add("c", R)]],
+        most_faults: 0,
+        large_from: 0,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue: ADD a || ADD b || DEL c, one address, held",
+        held: &[("c", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", ONE)], &[Add("b", ONE)], &[Del("c", ONE)]],
+        most_faults: 0,
+        large_from: 0,
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
         name: "ADD a || ADD b || ADD c, two addresses",
         processes: &[&[Add("a", TWO)], &[Add("b", TWO)], &[Add("c", TWO)]],
-        faults: Faults::None,
         in_tests: false,
         ..PLAIN
     },

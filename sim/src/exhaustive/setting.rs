@@ -248,7 +248,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
 }
 
 /// Who has the lock when the foreigner has it.
-pub fn foreign_holder() -> Lock {
+fn foreign_holder() -> Lock {
     Lock {
         attachment: attachment("foreign"),
         verb: QueuedVerb::Add,

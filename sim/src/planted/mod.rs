@@ -67,6 +67,8 @@ bugs! {
     ServedOutOfOrder,
     /// Whoever gives up the lock, or a place that may have been offered it, wakes nobody.
     NextNotTouched,
+    /// Whoever gives up the lock does not write on it to whom it is offered.
+    OfferUnnamed,
     /// A holder leaves without checking that nobody waits.
     LeavesWithoutLooking,
     /// A batch gives up the lock without checking that nobody has come since it was decided on.
@@ -126,8 +128,8 @@ pub enum Home {
     Shape(Shape),
     /// In histories with an etcd that is far away.
     FarAway,
-    /// In this world of the exhaustive mode.
-    World(&'static str),
+    /// In this world of the exhaustive mode, with so many faults.
+    World(&'static str, u8),
 }
 
 impl Bug {
@@ -139,7 +141,9 @@ impl Bug {
             Self::LeaseNotKeptAlive => Some(Home::FarAway),
             Self::RemadeTicketServed => Some(Home::World(
                 "queue, impatient: ADD a, ADD a of two ranges || ADD b",
+                0,
             )),
+            Self::OfferUnnamed => Some(Home::World("queue: ADD a || ADD b", 2)),
             _ => None,
         }
     }
@@ -160,11 +164,11 @@ pub struct Found {
 pub fn first_found(bug: Bug, most: u64) -> Option<Found> {
     let suits = |knobs: &Knobs| match bug.home() {
         Some(Home::Shape(shape)) => knobs.shape == shape,
-        Some(Home::FarAway | Home::World(_)) | None => true,
+        Some(Home::FarAway | Home::World(..)) | None => true,
     };
     let drawn = |seed| match bug.home() {
         Some(Home::FarAway) => knobs_of(seed).far_away(),
-        Some(Home::Shape(_) | Home::World(_)) | None => knobs_of(seed),
+        Some(Home::Shape(_) | Home::World(..)) | None => knobs_of(seed),
     };
     let seeds = (0..).map(|seed| (seed, drawn(seed)));
     let suited = seeds.filter(|(_, knobs)| suits(knobs));

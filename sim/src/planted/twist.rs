@@ -2,9 +2,9 @@
 
 use whereabouts::address::{Bitmap, Family, Interval, Name};
 use whereabouts::claim::{Ask, Attachment, Choice, QueueId};
-use whereabouts::store::keys::{Key, Keys, Spot};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb, Spot};
 use whereabouts::store::memory::{Options, State};
-use whereabouts::store::record;
+use whereabouts::store::record::{self, Lock};
 use whereabouts::store::{
     At, CommitError, Compare, Entry, Outcome, Read, Txn, Unavailable, View, Write,
 };
@@ -124,6 +124,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         (Some(Bug::LeavesWithoutLooking), Step::GiveUp) => {
             drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
         }
+        (Some(Bug::OfferUnnamed), Step::GiveUp) => twisted.writes.iter_mut().for_each(offer_nobody),
         (Some(Bug::OfferOverwrites), Step::Commit) => {
             twisted.instead.iter_mut().for_each(drop_own_compares);
         }
@@ -303,6 +304,23 @@ fn stay(txn: &mut Txn, from: &[u8], to: &[u8], stays: &[u8]) {
                 *value = stays.to_vec();
             }
         }
+    }
+}
+
+/// A lock that is put is offered to one who never was.
+fn offer_nobody(write: &mut Write) {
+    let nobody = Lock {
+        attachment: Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new("nobody").expect("a name"),
+            interface: "eth0".to_owned(),
+        },
+        verb: QueuedVerb::Add,
+    };
+    if let Write::Put { key, value, .. } = write
+        && is_lock(key)
+    {
+        *value = record::encode_lock(&nobody);
     }
 }
 
