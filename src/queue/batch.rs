@@ -81,7 +81,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let plan = decide(&snapshot, &demands, budget(hold.most, reads.len()));
         if plan.verdicts.is_empty() {
             return self
-                .read_more(snapshot, &plan.missing, &reads)
+                .read_more(snapshot, &plan.missing, hold)
                 .await
                 .map(Some);
         }
@@ -156,10 +156,12 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         &self,
         mut snapshot: Snapshot,
         missing: &[Query],
-        reads: &[Query],
+        hold: &Hold,
     ) -> Result<Snapshot, Failure> {
         match self.session.extend(&mut snapshot, missing).await {
-            Err(Failure::Unavailable(Unavailable::Compacted)) => self.session.snapshot(reads).await,
+            Err(Failure::Unavailable(Unavailable::Compacted)) => {
+                self.session.snapshot(&self.reads_anew(hold)).await
+            }
             other => other.map(|()| snapshot),
         }
     }

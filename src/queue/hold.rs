@@ -105,7 +105,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             && lock.is_offered()
             && !(early && self.is_ours(&lock))
         {
-            let reads = self.reads(&[], hold);
+            let reads = self.reads_anew(hold);
             snapshot = self.put_lock(Some(lock.modified), &reads).await?;
         }
         let mut lock = self.ours(&snapshot);
@@ -161,6 +161,15 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
         reads.extend(self.reads(&[], &Hold::new()));
         reads
+    }
+
+    /// The same, where nothing that was read before counts any more: whether the own demand was carried out is to be
+    /// seen as well, as long as that is not known.
+    pub(super) fn reads_anew(&self, hold: &Hold) -> Vec<Query> {
+        match hold.own {
+            None => self.reads_at_first(),
+            Some(_) => self.reads(&[], hold),
+        }
     }
 
     /// What the next batch is decided on: the lock and the own ticket, the queue, and the blocks of the

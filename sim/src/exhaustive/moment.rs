@@ -12,7 +12,7 @@ use whereabouts::store::{At, Event, LeaseId, Revision, Txn, Write};
 use super::automaton::{Automata, Place, Stand};
 use super::choice::{Arriving, Choice, ProcessId};
 use super::digest::Digest;
-use super::scenario::{Faults, Foreign};
+use super::scenario::Foreign;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 
@@ -233,9 +233,6 @@ impl Moment {
             .is_some()
         {
             choices.push(Choice::Kill(process));
-        }
-        if setting.faults == Faults::Kills {
-            return;
         }
         let mut lease_used = false;
         if let Stand::Asks { request, .. } = stand {

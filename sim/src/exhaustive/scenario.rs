@@ -22,15 +22,6 @@ pub enum Foreign {
     Crashes,
 }
 
-/// Which faults may strike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Faults {
-    /// A process is killed.
-    Kills,
-    /// All.
-    All,
-}
-
 /// Addresses held at first: the attachment, its range, and the first and last address.
 pub type Held = (&'static str, &'static str, &'static str, &'static str);
 
@@ -50,8 +41,6 @@ pub struct Scenario {
     /// What a request takes, on the clock of its process, in milliseconds. Where that is nothing, who
     /// waits in a queue watches at once; else it looks for itself first, at any time.
     pub round_trip_ms: u64,
-    /// What may strike when it is explored with faults.
-    pub faults: Faults,
     /// How many faults may strike in one run, at most: with more there are too many moments.
     pub most_faults: u8,
     /// With so many faults, and more, it takes longer than some seconds.
@@ -84,7 +73,6 @@ const PLAIN: Scenario = Scenario {
     processes: &[],
     deadline_ms: LONG_MS,
     round_trip_ms: 0,
-    faults: Faults::All,
     most_faults: 2,
     large_from: 2,
     in_tests: true,
@@ -179,6 +167,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "ADD a, ADD c, ADD d || ADD b, three addresses left",
+        held: &[("r", "10.0.0.0/29", "10.0.0.1", "10.0.0.3")],
+        processes: &[&[Add("a", R), Add("c", R), Add("d", R)], &[Add("b", R)]],
+        ..PLAIN
+    },
+    Scenario {
         name: "queue: ADD a",
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)]],
@@ -212,6 +206,7 @@ pub const SCENARIOS: &[Scenario] = &[
         processes: &[&[Add("a", R)], &[Add("b", R)]],
         round_trip_ms: 1,
         most_faults: 1,
+        large_from: 1,
         in_tests: false,
         ..PLAIN
     },
@@ -228,6 +223,7 @@ pub const SCENARIOS: &[Scenario] = &[
         processes: &[&[Add("a", R)], &[Add(BESIDE_A, R)]],
         round_trip_ms: 1,
         most_faults: 1,
+        large_from: 1,
         in_tests: false,
         ..PLAIN
     },

@@ -14,7 +14,7 @@ use whereabouts::store::record::{self, Lock};
 use whereabouts::store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
-use super::scenario::{Act, Faults, Foreign, Scenario};
+use super::scenario::{Act, Foreign, Scenario};
 use crate::linearizable::Holdings;
 use crate::planted::{self, Bug};
 
@@ -42,8 +42,6 @@ pub struct Setting {
     pub queue: QueueId,
     /// Whether executions give up by themselves.
     pub is_impatient: bool,
-    /// What may strike.
-    pub faults: Faults,
     /// The bug that is planted.
     pub bug: Option<Bug>,
 }
@@ -93,7 +91,6 @@ impl Setting {
             held,
             queue,
             is_impatient: scenario.deadline_ms < 1_000,
-            faults: scenario.faults,
             bug,
         }
     }
