@@ -18,7 +18,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let snapshot = self.session.snapshot(&self.reads_at_first()).await?;
         Ok(match self.standing_at_lock(&snapshot) {
             (standing @ (Standing::Ended(_) | Standing::Lost), _) => standing,
-            (_, Some(_)) if self.lock.is_some() => Standing::Holding(snapshot),
+            (_, Some(_)) if self.may_have_lock => Standing::Holding(snapshot),
             (standing, _) => standing,
         })
     }
@@ -48,7 +48,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// Where this process stands, and the lock, which may be its own now.
     fn standing_at_lock(&mut self, snapshot: &Snapshot) -> (Standing, Option<HeldLock>) {
         let lock = snapshot.lock(&self.id().queue).expect("the lock was read");
-        self.lock = self.ours(snapshot).map(|lock| lock.modified);
+        self.may_have_lock = self.ours(snapshot).is_some();
         (self.standing(snapshot), lock)
     }
 

@@ -114,7 +114,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         {
             lock = None;
         }
-        self.lock = lock.map(|lock| lock.modified);
+        self.may_have_lock = lock.is_some();
         Ok(lock.map(|lock| (lock, snapshot)))
     }
 
@@ -141,7 +141,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             .read_otherwise(self.reads(&[], hold));
         match self.session.commit(draft).await? {
             Commit::Done(_) | Commit::DoneUnread(_) => {
-                self.lock = None;
+                self.may_have_lock = false;
                 Ok(None)
             }
             Commit::Conflict(after) => Ok(Some(after)),

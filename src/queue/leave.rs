@@ -88,7 +88,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             draft.read_anyway(queries.iter().cloned());
             // Offered to this ticket, it goes to the next with it.
             if snapshot.offered_to(&self.seats()[at]).is_some() {
-                self.lock = None;
+                self.may_have_lock = false;
             }
             snapshot = match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => snapshot,
@@ -154,9 +154,10 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     /// impossible by that.
     async fn let_go(&self) -> Result<(), Failure> {
         let session = self.session.settling();
-        let given_up = match self.lock {
-            Some(_) => self.give_up().await,
-            None => Ok(()),
+        let given_up = if self.may_have_lock {
+            self.give_up().await
+        } else {
+            Ok(())
         };
         match self.lease {
             None => given_up,

@@ -65,8 +65,8 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) put_unknown: Option<Revision>,
     /// The lease for the lock, and when it must be kept alive next.
     pub(super) lease: Option<(Lease, Instant)>,
-    /// The last write to the lock that is known, as long as it may be this process's.
-    pub(super) lock: Option<Revision>,
+    /// Whether the lock may be this process's.
+    pub(super) may_have_lock: bool,
     /// Since when the lock is offered to this process. It is its own as long as nobody else has written it.
     pub(super) offered: Option<Revision>,
     /// Whether a put of the lock may still be on its way: the end of the lease makes it impossible.
@@ -103,7 +103,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             beside: None,
             put_unknown: None,
             lease: None,
-            lock: None,
+            may_have_lock: false,
             offered: None,
             lock_unknown: false,
             sender: session.chance().bits(),
@@ -163,7 +163,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
     /// The lock was put at `revision`, without a lease, for this process.
     pub(super) fn accept(&mut self, revision: Revision) {
         self.offered = Some(revision);
-        self.lock = Some(revision);
+        self.may_have_lock = true;
     }
 
     /// The lock, if it is this process's, or was offered to it, and another has touched it since, to fence off a
@@ -171,7 +171,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
     pub(super) fn ours(&self, snapshot: &Snapshot) -> Option<HeldLock> {
         let lock = snapshot.lock(&self.id.queue).expect("the lock was read")?;
         let names_it = || snapshot.holder(&self.id.queue) == Some(&record::Lock::from(&self.id));
-        let was_offered = || self.lock.is_some() && lock.is_offered() && names_it();
+        let was_offered = || self.may_have_lock && lock.is_offered() && names_it();
         (self.is_ours(&lock) || was_offered()).then_some(lock)
     }
 

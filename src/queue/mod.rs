@@ -77,7 +77,7 @@ pub async fn line_up<S: Store, C: Clock>(
             Standing::Offered(revision)
         }
         Lock::PerhapsOffered(lock) => {
-            line.lock = Some(lock.modified);
+            line.may_have_lock = true;
             Standing::Free(Some(lock.modified))
         }
     };
