@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Builds the image of deploy/Dockerfile from static binaries.
 #
-#   deploy/build-image.sh [TAG]      as root where packages are missing; whereabouts:latest by default
+#   deploy/build-image.sh [TAG]      as root where packages are missing; localhost/whereabouts:VERSION by default
 #
-# Needs no container daemon: buildah builds it in a chroot. Push it with `buildah push TAG REGISTRY/...`.
+# Needs no container daemon: buildah builds it in a chroot. The default TAG is the one of the manifests. So either load the
+# image onto each node (`buildah push TAG docker-archive:FILE:TAG` and there `ctr -n k8s.io images import FILE`), or push it
+# (`buildah push TAG REGISTRY/...`) and name the registry in an overlay.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tag=${1:-whereabouts:latest}
+package=$(cargo pkgid --package whereabouts)
+tag=${1:-localhost/whereabouts:${package##*[#@]}}
 target=x86_64-unknown-linux-musl
 
 main() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Gives etcd's user `whereabouts` the keys below one prefix and no others, and turns authentication on.
+# Gives etcd's user `whereabouts` the keys below one prefix and no others, lets the user `whereabouts-read` read them,
+# and turns authentication on.
 #
 #   deploy/etcd-role.sh [PREFIX]      /whereabouts/v1/ by default
 #
@@ -18,6 +19,9 @@ main() {
     exists role whereabouts || etcdctl role add whereabouts
     etcdctl role grant-permission --prefix whereabouts readwrite "$prefix"
     add_user whereabouts whereabouts
+    exists role whereabouts-read || etcdctl role add whereabouts-read
+    etcdctl role grant-permission --prefix whereabouts-read read "$prefix"
+    add_user whereabouts-read whereabouts-read
     # Fails when it is on already; then everything above was done by a root that etcd has let in.
     etcdctl auth enable || etcdctl user get root >/dev/null
     etcdctl role get whereabouts

@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
-# Checks what is deployed: every overlay renders and fits Kubernetes' schemas, and the image can be built and
-# what is in it executed.
+# Checks the deployment: every overlay renders, fits Kubernetes' schemas and can stand beside the original whereabouts;
+# the image can be built, and the programs in it can be executed.
 #
-#   deploy/render-check.sh      as root where packages are missing
+#   deploy/render-check.sh [manifests]      as root where packages are missing; `manifests` leaves the image out
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The oldest and the newest that the schemas have and that people run.
 kubernetes_versions=(1.28 1.37)
 image=localhost/whereabouts-check:latest
+package=$(cargo pkgid --package whereabouts)
+# Names of objects in the manifests of the original: daemonset-install.yaml, the chart, node-slice-controller.yaml and
+# OpenShift's operator.
+original_names='[
+    "whereabouts", "whereabouts-cni", "whereabouts-config", "whereabouts-controller", "whereabouts-token",
+    "whereabouts-reconciler", "whereabouts-flatfile-config", "whereabouts-shim", "node-slice-controller",
+    "whereabouts.cni.cncf.io", "ippools.whereabouts.cni.cncf.io", "nodeslicepools.whereabouts.cni.cncf.io",
+    "overlappingrangeipreservations.whereabouts.cni.cncf.io"
+]'
 
 main() {
-    deploy/install-packages.sh buildah:buildah kubernetes-client:kubectl openssl:openssl python3-pip:pip3
+    local packages=(kubernetes-client:kubectl openssl:openssl python3-pip:pip3)
+    [[ ${1:-} == manifests ]] || packages+=(buildah:buildah)
+    deploy/install-packages.sh "${packages[@]}"
     work=$(mktemp -d)
     trap 'clean_up' EXIT
     pip3 install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes \
@@ -23,7 +34,7 @@ main() {
         check_overlay "${overlay%/}"
     done
     check_that_it_can_fail
-    check_image
+    [[ ${1:-} == manifests ]] || check_image
 }
 
 check_overlay() { # DIRECTORY
@@ -41,6 +52,8 @@ check_overlay() { # DIRECTORY
     for version in "${kubernetes_versions[@]}"; do
         validate "$version" "$rendered" >"$work/said" || fail "$name:" "$(<"$work/said")"
     done
+    faults "$rendered" >"$work/said"
+    [[ ! -s $work/said ]] || fail "$name:" "$(<"$work/said")"
     echo "$name: $(grep -c '^kind:' "$rendered") objects fit Kubernetes ${kubernetes_versions[*]}"
 }
 
@@ -48,11 +61,50 @@ validate() { # VERSION FILE
     PYTHONPATH=$work/python python3 -W ignore -m kubernetes_validate --strict --no-warn -k "$1" "$2" 2>&1
 }
 
-# A validator that takes everything would say nothing.
+# Faults that the schemas allow, a line each.
+faults() { # FILE
+    PYTHONPATH=$work/python python3 -c 'import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))' \
+        <"$1" | jq --raw-output --arg version "${package##*[#@]}" --argjson original "$original_names" '
+        def pod: .spec.template.spec // empty;
+        def containers: pod | .containers[];
+        def mounts: containers | .volumeMounts[]?;
+        def own: startswith("localhost/whereabouts");
+        .[] | "\(.kind) \(.metadata.name)" as $object | (
+            (.metadata.name | select(IN($original[])) | "has a name of the original"),
+            (pod.serviceAccountName // empty | select(IN($original[])) | "has the ServiceAccount of the original"),
+            (.spec.selector.matchLabels // empty | .[] | select(IN($original[])) | "selects a label of the original"),
+            (containers | select(.imagePullPolicy != "IfNotPresent") | "\(.name): pulls an image that is loaded"),
+            (containers | .image | select(own and . != "localhost/whereabouts:\($version)") |
+                "has the image \(.), and Cargo.toml the version \($version)"),
+            (containers | select(.securityContext | (.readOnlyRootFilesystem and .capabilities.drop == ["ALL"] and
+                .allowPrivilegeEscalation == false) | not) | "\(.name): has more rights than it needs"),
+            (select(.kind != "DaemonSet") | pod | select(
+                .securityContext.runAsNonRoot or .containers[0].securityContext.runAsNonRoot | not) | "runs as root"),
+            (mounts.mountPath | select(. == "/etc/cni/net.d") | "mounts the configurations of other plugins")
+        ) | "\($object): \(.)"'
+}
+
+# A check that accepts everything would say nothing.
 check_that_it_can_fail() {
-    sed 's/readOnlyRootFilesystem:/readOnlyRootFileSystem:/' "$work/lab.yaml" >"$work/wrong.yaml"
-    ! validate "${kubernetes_versions[0]}" "$work/wrong.yaml" >/dev/null ||
+    ! validate "${kubernetes_versions[0]}" <(wrong readOnlyRootFilesystem: readOnlyRootFileSystem:) >/dev/null ||
         fail "a misspelt key was not found"
+    local right wrong fault
+    while IFS='|' read -r right wrong fault; do
+        grep -qF "$fault" <<<"$(faults <(wrong "$right" "$wrong"))" || fail "it was not found that an object $fault"
+    done <<'FAULTS'
+name: whereabouts-node|name: whereabouts|has a name of the original
+serviceAccountName: whereabouts-page|serviceAccountName: whereabouts|has the ServiceAccount of the original
+app.kubernetes.io/name: whereabouts-node|app: whereabouts|selects a label of the original
+imagePullPolicy: IfNotPresent|imagePullPolicy: Always|pulls an image that is loaded
+image: localhost/whereabouts:.*|image: localhost/whereabouts:latest|has the image localhost/whereabouts:latest
+readOnlyRootFilesystem: true|readOnlyRootFilesystem: false|has more rights than it needs
+runAsNonRoot: true|runAsNonRoot: false|runs as root
+mountPath: /etc/cni/net.d/whereabouts.d|mountPath: /etc/cni/net.d|mounts the configurations of other plugins
+FAULTS
+}
+
+wrong() { # RIGHT WRONG: the lab's objects with one fault
+    sed "s|$1|$2|" "$work/lab.yaml"
 }
 
 check_image() {
@@ -84,4 +136,4 @@ fail() {
     exit 1
 }
 
-main
+main "$@"
