@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 
 use crate::limits;
 
@@ -101,25 +104,57 @@ pub struct File {
     pub mode: u32,
 }
 
+/// All of a regular file of at most `most` bytes. Every file that a config or an option names is read
+/// here, so that none blocks: no pipe, no device, no file that the kernel makes.
+pub fn read_file(path: &Path, most: usize) -> io::Result<File> {
+    let file = open_file(path)?;
+    let mode = file.metadata()?.mode();
+    match read_at_most(file, most)? {
+        Some(bytes) => Ok(File { bytes, mode }),
+        None => Err(io::Error::other(format!("it has more than {most} bytes"))),
+    }
+}
+
+/// Opens a regular file for reading, and never waits. Symbolic links are followed.
+pub fn open_file(path: &Path) -> io::Result<fs::File> {
+    // The check precedes the opening, because the opening of a device may have an effect.
+    expect_regular(&fs::metadata(path)?)?;
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = fs::File::options();
+    let file = options.read(true).custom_flags(flags.bits()).open(path)?;
+    // Another file may have the name by now.
+    expect_regular(&file.metadata()?)?;
+    expect_stored(&file)?;
+    Ok(file)
+}
+
+/// Refuses everything but regular files.
+pub(crate) fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
+}
+
+/// Refuses a file that the kernel makes: to read `/proc/kmsg` blocks and takes away, and to write
+/// `/proc/sysrq-trigger` has an effect.
+pub(crate) fn expect_stored(file: &fs::File) -> io::Result<()> {
+    let kind = fstatfs(file)?.filesystem_type();
+    if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&kind) {
+        Err(io::Error::other("the kernel makes it, it is not stored"))
+    } else {
+        Ok(())
+    }
+}
+
 /// The machine of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalMachine;
 
 impl Machine for LocalMachine {
     fn read(&self, path: &Path) -> io::Result<File> {
-        // Asked before opening: opening a pipe that nobody writes to would wait for ever.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let file = fs::File::open(path)?;
-        let mode = file.metadata()?.mode();
-        match read_at_most(file, limits::FILE_BYTES)? {
-            Some(bytes) => Ok(File { bytes, mode }),
-            None => Err(io::Error::other(format!(
-                "it has more than {} bytes",
-                limits::FILE_BYTES
-            ))),
-        }
+        read_file(path, limits::FILE_BYTES)
     }
 
     fn host_name(&self) -> Option<String> {
@@ -169,6 +204,9 @@ pub(crate) mod fake {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
 
     #[test]
@@ -234,6 +272,35 @@ mod tests {
             missing.err().map(|error| error.kind()),
             Some(io::ErrorKind::NotFound)
         );
+    }
+
+    #[test]
+    fn only_a_stored_regular_file_is_read_and_nothing_else_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let fifo = folder.path().join("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).expect("a new name");
+        // A writer that says nothing.
+        let writer = fs::File::options().read(true).write(true).open(&fifo);
+        let writer = writer.expect("both ends need no other process");
+        for (path, part) in [
+            (fifo.as_path(), "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+            (Path::new("/dev/tty"), "not a regular file"),
+            (Path::new("/proc/kmsg"), "the kernel makes it"),
+            (Path::new("/proc/self/mem"), "the kernel makes it"),
+            (
+                Path::new("/sys/kernel/uevent_seqnum"),
+                "the kernel makes it",
+            ),
+        ] {
+            let error = LocalMachine.read(path).err().expect("it is refused");
+            assert!(
+                error.to_string().contains(part),
+                "{}: {error}",
+                path.display()
+            );
+        }
+        drop(writer);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::env::Verb;
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
-use super::{LogLevel, Logging, WhenFull, WhenUnreachable, file};
+use super::{LogLevel, Logging, NamedBy, WhenFull, WhenUnreachable, file};
 use crate::limits;
 
 /// The ancestor's `debug`, `error` and `panic`, and the usual names.
@@ -102,6 +102,7 @@ pub(super) fn logging(ipam: &mut Object, findings: &mut Findings) -> Result<Logg
     Ok(Logging {
         file: findings.tolerate(file)?,
         level: findings.tolerate(level)?.unwrap_or_default(),
+        named_by: NamedBy::Node,
     })
 }
 
@@ -177,7 +178,7 @@ mod tests {
     fn check_logging(ipam: Value, expected: Result<&str, (u32, &str)>) {
         let parsed = with("ADD", ipam).parsed();
         let found = parsed.map(|parsed| {
-            let Logging { file, level } = parsed.logging;
+            let Logging { file, level, .. } = parsed.logging;
             format!("{level:?} {}", file.unwrap_or_default().display())
         });
         assert_found(found, expected);

@@ -314,6 +314,19 @@ pub struct Logging {
     pub file: Option<PathBuf>,
     /// How much.
     pub level: LogLevel,
+    /// How much the path is trusted.
+    pub named_by: NamedBy,
+}
+
+/// The author of a path, which decides how a file is opened for writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The node's administrator, or an author whom the administrator trusts. Links are followed.
+    #[default]
+    Node,
+    /// The author of a network configuration. The path must not be a link, and the file must belong
+    /// to this process' user and have one hard link.
+    Network,
 }
 
 /// Where an invocation's spans go; at least one of both.

@@ -144,6 +144,7 @@ fn an_error_is_answered_in_the_configs_version_and_logged_where_it_says() {
     let expected = Logging {
         file: Some("/w.log".into()),
         level: LogLevel::Trace,
+        ..Logging::default()
     };
     assert_eq!(rejected.logging, expected);
 }
