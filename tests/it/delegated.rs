@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::plugin::{Call, Network, Pod, Site};
 
 /// Where Debian's `containernetworking-plugins` has them.
-const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
+pub(crate) const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 
 /// Runs `ip` and gives what it says.
 #[track_caller]
-fn ip(arguments: &[&str]) -> String {
+pub(crate) fn ip(arguments: &[&str]) -> String {
     let output = Command::new("ip").args(arguments).output();
     let output = output.expect("iproute2 is installed");
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -30,10 +30,10 @@ fn unique() -> String {
 }
 
 /// A network namespace, removed when the test lets go of it.
-struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
-    fn create() -> Self {
+    pub(crate) fn create() -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "run this as root: the test makes network namespaces"
@@ -43,12 +43,20 @@ impl Namespace {
         Self(name)
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/run/netns/{}", self.0)
     }
 
+    /// `eth0` of a container whose network namespace it is.
+    pub(crate) fn pod(&self) -> Pod {
+        Pod {
+            netns: self.path(),
+            ..Pod::new(&self.0)
+        }
+    }
+
     /// The addresses of an interface of it, with their lengths, but those of the link.
-    fn addresses(&self, interface: &str) -> Vec<String> {
+    pub(crate) fn addresses(&self, interface: &str) -> Vec<String> {
         let shown = ip(&["-n", &self.0, "-json", "address", "show", "dev", interface]);
         let shown: Value = serde_json::from_str(&shown).expect("ip says JSON");
         let addresses = shown[0]["addr_info"].as_array().expect("a list").iter();
@@ -144,10 +152,7 @@ fn check_in(plugin: &str, version: &str, subnet: u8, keys: Value) {
         .config(json!({"type": plugin}))
         .config(keys);
     let namespaces = [Namespace::create(), Namespace::create()];
-    let pods = namespaces.each_ref().map(|namespace| Pod {
-        netns: namespace.path(),
-        ..Pod::new(&namespace.0)
-    });
+    let pods = namespaces.each_ref().map(Namespace::pod);
     let numbered = || namespaces.iter().zip(&pods).zip(2..);
     for ((namespace, pod), number) in numbered() {
         let address = format!("10.213.{subnet}.{number}/24");

@@ -12,6 +12,7 @@ mod orphans;
 mod outage;
 mod page;
 mod plugin;
+mod samples;
 mod store;
 mod support;
 mod traces;
