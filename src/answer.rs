@@ -10,6 +10,7 @@ use tracing::instrument;
 
 use crate::address::{Address, Family};
 use crate::claim::Held;
+use crate::escaped;
 use crate::request::{AnswerParts, CniVersion, Dns, Route};
 
 /// The result of an ADD: what is held, in the order of the request's wants, then what is static
@@ -82,23 +83,25 @@ pub fn failure(version: CniVersion, code: u32, message: &str, details: &str) -> 
         cni_version: version.as_str(),
         code,
         msg: message,
-        details,
+        details: &escaped::line(details),
     })
 }
 
 /// What a person is told, on stderr, who called `program` without a verb.
 pub fn about(program: &str) -> String {
     format!(
-        "{program} {}: a CNI IPAM plugin that gives each attachment of a cluster an address of its own\n\
+        "{} {}: a CNI IPAM plugin that gives each attachment of a cluster an address of its own\n\
          CNI versions: {}\n\
          It is called by a container runtime, with CNI_COMMAND in its environment.",
+        escaped::line(program),
         env!("CARGO_PKG_VERSION"),
         CniVersion::ALL.map(CniVersion::as_str).join(", "),
     )
 }
 
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("structs of strings and numbers are JSON")
+    let text = serde_json::to_string(value).expect("structs of strings and numbers are JSON");
+    escaped::json(&text).into_owned()
 }
 
 fn route_list<'a>(version: CniVersion, routes: impl Iterator<Item = &'a Route>) -> Vec<RouteJson> {
@@ -370,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_of_version_code_msg_and_details() {
-        let expected = r#"{"cniVersion":"1.0.0","code":7,"msg":"invalid \"x\"","details":"a\nb"}"#;
+        let expected = r#"{"cniVersion":"1.0.0","code":7,"msg":"invalid \"x\"","details":"a\\nb"}"#;
         assert_eq!(
             failure(CniVersion::V1_0_0, 7, "invalid \"x\"", "a\nb"),
             expected

@@ -26,6 +26,7 @@ pub mod clock;
 pub mod commands;
 pub mod draft;
 pub mod error;
+pub mod escaped;
 pub mod import;
 pub mod invocation;
 pub mod limits;

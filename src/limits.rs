@@ -211,6 +211,9 @@ pub const DOCUMENT_BYTES: usize = 256 << 20;
 /// Values in the documents of such a file.
 pub const DOCUMENT_NODES: usize = 16 << 20;
 
+/// Characters to which the columns of a table grow.
+pub const COLUMN_CHARACTERS: usize = 128;
+
 /// Addresses that a picture of a range shows one by one.
 pub const PICTURE_ADDRESSES: u128 = 4096;
 

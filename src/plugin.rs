@@ -11,6 +11,7 @@ use crate::answer;
 use crate::clock::{Chance, SystemClock};
 use crate::commands;
 use crate::error::Error;
+use crate::escaped;
 use crate::invocation::{Invocation, Machine};
 use crate::request::{
     self, Access, AddRequest, CniVersion, DelRequest, Logging, Outcome, Parsed, Remark, Request,
@@ -62,7 +63,7 @@ impl Answer {
     /// Prints it.
     pub fn print(&self) -> ExitCode {
         if !self.stderr.is_empty() {
-            eprintln!("{}", self.stderr);
+            eprintln!("{}", escaped::lines(&self.stderr));
         }
         if !self.stdout.is_empty() {
             println!("{}", self.stdout);

@@ -3,6 +3,7 @@
 use super::error::RequestError;
 use super::{CniVersion, Name};
 use crate::claim::Attachment;
+use crate::escaped::is_hidden;
 use crate::invocation::Invocation;
 use crate::limits;
 
@@ -131,6 +132,7 @@ fn check_interface(name: &str) -> Result<(), &'static str> {
         _ if name.contains(|c: char| matches!(c, '/' | ':') || c.is_whitespace()) => {
             Err("has a '/', a ':' or white space")
         }
+        _ if name.contains(is_hidden) => Err("has control characters"),
         _ => Ok(()),
     }
 }
@@ -211,6 +213,16 @@ mod tests {
         );
         for name in [".", "..", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b"] {
             check_id("a", name, Err("CNI_IFNAME"));
+        }
+        for name in [
+            "a\u{1b}[31mb",
+            "a\u{7}",
+            "a\u{7f}",
+            "a\u{9b}b",
+            "a\u{202e}b",
+            "\u{2066}a",
+        ] {
+            check_id("a", name, Err("has control characters"));
         }
     }
 

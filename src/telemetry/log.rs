@@ -19,6 +19,7 @@ use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::PANIC;
+use crate::escaped::Log;
 use crate::invocation;
 use crate::request::{LogLevel, Logging, NamedBy, Remark};
 
@@ -118,7 +119,7 @@ pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(Mutex::new(file))
+        .with_writer(Mutex::new(Log(file)))
         // It would print to stderr, and panic if that fails too.
         .log_internal_errors(false)
         .with_filter(

@@ -14,7 +14,7 @@ use whereabouts::store::{At, Compare, Outcome, Revision, Store, Txn, Write};
 
 use crate::Ending;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output, Progress};
+use crate::output::{Consent, Decision, Output, Progress, say};
 
 /// Writes everything, as it is at one revision, to `file`, which must not exist.
 pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<Ending, String> {
@@ -122,7 +122,7 @@ pub(crate) fn restore(
         there.extend(page.iter().map(|entry| entry.key.clone()));
         Ok(())
     })?;
-    eprintln!(
+    say!(
         "{}: {count} entries of {} at revision {}; below {} are {} keys now.",
         file.display(),
         header.prefix,
@@ -131,7 +131,7 @@ pub(crate) fn restore(
         there.len()
     );
     if !there.is_empty() && !options.replace {
-        eprintln!("Nothing is restored over what is there, unless --replace says so.");
+        say!("Nothing is restored over what is there, unless --replace says so.");
         return Ok(Ending::Found);
     }
     let deleted = there.len();

@@ -5,13 +5,14 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use whereabouts::audit::{Audit, Auditor};
 use whereabouts::commands::{self, Repaired};
+use whereabouts::escaped::line;
 use whereabouts::limits;
 use whereabouts::repair::{self, Repair};
 use whereabouts::store::At;
 
 use crate::Ending;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output};
+use crate::output::{Consent, Decision, Output, say, say_lines};
 
 /// Whether what is found is to be repaired.
 #[derive(clap::Args)]
@@ -36,7 +37,7 @@ pub(crate) fn check(
         return Ok(ending(&audit));
     }
     if !repairs.is_empty() {
-        eprint!("{}", text(&audit, &repairs));
+        say_lines(&text(&audit, &repairs));
         let question = format!("Carry out {} repairs?", repairs.len());
         match option.consent.ask(&question) {
             Decision::DryRun | Decision::Refused => {}
@@ -57,8 +58,8 @@ fn carry_out(
         for repair in &repairs {
             let repaired = connection.ask(commands::repair(&connection.session(), repair))?;
             match repaired {
-                Repaired::Done => eprintln!("done: {repair}"),
-                Repaired::Changed => eprintln!("changed meanwhile, looked at again: {repair}"),
+                Repaired::Done => say!("done: {repair}"),
+                Repaired::Changed => say!("changed meanwhile, looked at again: {repair}"),
             }
         }
         (audit, repairs) = look(connection)?;
@@ -106,10 +107,10 @@ fn text(audit: &Audit, repairs: &[Repair]) -> String {
         writeln!(text, "{name:<10} {count:>8}").expect("a text takes everything");
     }
     for finding in &audit.findings {
-        writeln!(text, "  {finding}").expect("a text takes everything");
+        writeln!(text, "  {}", line(&finding.to_string())).expect("a text takes everything");
     }
     for repair in repairs {
-        writeln!(text, "  repair: {repair}").expect("a text takes everything");
+        writeln!(text, "  repair: {}", line(&repair.to_string())).expect("a text takes everything");
     }
     text
 }

@@ -9,13 +9,24 @@ use whereabouts::claim::{Attachment, Claim};
 use whereabouts::store::At;
 
 use crate::connection::Connection;
+use crate::output::say;
 use crate::shown::Shown;
+
+/// What selects something. Text without a character would select everything, or the pool and node that have no
+/// name: a script whose variable is empty must not do that.
+pub(crate) fn selector(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        Err("it is empty, and would select anything")
+    } else {
+        Ok(text.to_owned())
+    }
+}
 
 /// A pool, as it is chosen.
 #[derive(Args, Clone)]
 pub(crate) struct PoolOption {
     /// The pool, a config's `network_name` [default: the one that all configs share].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pool: Option<String>,
     /// The range has a pool of its own: its configs have `enable_overlapping_ranges: false`.
     #[arg(long)]
@@ -39,25 +50,25 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "CIDR")]
     range: Option<IpNet>,
     /// Claims that hold an address of this pool.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pool: Option<String>,
     /// Claims of this node.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pub(crate) node: Option<String>,
     /// Claims of this pod.
-    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = selector)]
     pod: Option<String>,
     /// Claims that hold this address.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
     /// Claims of this network.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pub(crate) network: Option<String>,
     /// Claims of containers whose id begins so.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = selector)]
     container: Option<String>,
     /// Claims of this interface.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     interface: Option<String>,
 }
 
@@ -178,6 +189,6 @@ pub(crate) fn choose(
 /// Says on stderr what could not be read.
 pub(crate) fn warn_of(unreadable: &[String]) {
     for reason in unreadable {
-        eprintln!("whereaboutsctl: {reason}");
+        say!("whereaboutsctl: {reason}");
     }
 }

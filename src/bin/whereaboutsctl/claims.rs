@@ -8,7 +8,7 @@ use whereabouts::store::At;
 use crate::Ending;
 use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{List, Output, age};
+use crate::output::{List, Output, age, fields, say};
 use crate::shown::{COLUMNS, Shown};
 
 /// Lists the claims that fit, page by page, each in the order of addresses.
@@ -36,7 +36,7 @@ pub(crate) fn claims(
     })?;
     let count = list.end();
     if output == Output::Table && count == 0 {
-        eprintln!("No claim fits.");
+        say!("No claim fits.");
     }
     warn_of(&unreadable);
     Ok(if unreadable.is_empty() {
@@ -62,7 +62,7 @@ pub(crate) fn show(etcd: &EtcdOptions, text: &str, output: Output) -> Result<End
     }
     match word {
         Word::Address(address) => say_of_free(&connection, address.into())?,
-        Word::Name(_) => eprintln!("No claim of a pod or a container {text}."),
+        Word::Name(_) => say!("No claim of a pod or a container {text}."),
     }
     Ok(Ending::Found)
 }
@@ -81,6 +81,7 @@ fn in_full(shown: &Shown) -> String {
     });
     let created = match age(claim.created).as_str() {
         "-" => "-".to_owned(),
+        age @ ("just now" | "in the future") => format!("{} ({age})", text(&value["created"])),
         age => format!("{} ({age} ago)", text(&value["created"])),
     };
     let mut rows: Vec<(&str, String)> = addresses.collect();
@@ -95,10 +96,7 @@ fn in_full(shown: &Shown) -> String {
         ("created", created),
         ("revision", text(&value["revision"])),
     ]);
-    let lines = rows
-        .iter()
-        .map(|(name, text)| format!("{name:<10} {text}\n"));
-    lines.collect()
+    fields(&rows)
 }
 
 /// An address that no claim holds may be marked as taken all the same: that would be a finding.
@@ -111,9 +109,9 @@ fn say_of_free(connection: &Connection, address: Address) -> Result<(), String> 
         BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _) => bitmap.is_set(address.bit()),
     };
     if is_marked {
-        eprintln!("Nobody holds {address}, but it is marked as taken: see `whereaboutsctl check`.");
+        say!("Nobody holds {address}, but it is marked as taken: see `whereaboutsctl check`.");
     } else {
-        eprintln!("Nobody holds {address}.");
+        say!("Nobody holds {address}.");
     }
     Ok(())
 }

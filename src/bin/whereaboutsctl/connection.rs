@@ -18,7 +18,7 @@ use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::keys::Keys;
 use whereabouts::store::{At, Entry, Revision};
 
-use crate::output::Progress;
+use crate::output::{Progress, say};
 
 /// How long etcd may take to answer one question.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -157,7 +157,7 @@ impl EtcdOptions {
         let access = request::access_from(keys.as_bytes(), &LocalMachine);
         let (access, remarks) = access.map_err(|error| error.details())?;
         for remark in remarks {
-            eprintln!("whereaboutsctl: {}", remark.text);
+            say!("whereaboutsctl: {}", remark.text);
         }
         Ok(access)
     }

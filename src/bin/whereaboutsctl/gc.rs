@@ -14,10 +14,10 @@ use whereabouts::invocation::LocalMachine;
 use whereabouts::request::{self, ValidAttachment};
 
 use crate::Ending;
-use crate::chosen::{Chosen, choose, warn_of};
+use crate::chosen::{Chosen, choose, selector, warn_of};
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output, Progress, table};
+use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
 use crate::shown::{COLUMNS, Shown};
 use crate::stay::stay;
 
@@ -28,10 +28,10 @@ const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 #[derive(clap::Args)]
 pub(crate) struct Unneeded {
     /// The node [default: this one, as the plugin calls it].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     node: Option<String>,
     /// Only claims of this network; with --valid, the `name` of the file by default.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     network: Option<String>,
     /// Not needed is what this list does not have: a config with `cni.dev/valid-attachments`, as a
     /// runtime gives it to GC; `-` is standard input.
@@ -62,7 +62,7 @@ pub(crate) fn gc(
     };
     let act = || collect(etcd, unneeded, consent, output).map(drop);
     if let Err(reason) = act() {
-        eprintln!("whereaboutsctl: {reason}");
+        say!("whereaboutsctl: {reason}");
     }
     stay(every, act)?;
     Ok(Ending::AsItShould)
@@ -79,7 +79,7 @@ fn collect(
     let connection = Connection::open(etcd)?;
     let chosen = unneeded(&connection, &node, &rule)?;
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
-    eprint!("{}", table(COLUMNS, &rows));
+    say_lines(&table(COLUMNS, &rows));
     let count = chosen.claims.len();
     let question = format!("Release these {count} claims of node {node}?");
     let decision = match count {
@@ -118,11 +118,11 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
             }
             Ok(Released::Changed(_)) => {
                 stayed += 1;
-                eprintln!("{} has changed, and stays", shown.attachment);
+                say!("{} has changed, and stays", shown.attachment);
             }
             Err(error) => {
                 stayed += 1;
-                eprintln!("{} stays: {error}", shown.attachment);
+                say!("{} stays: {error}", shown.attachment);
             }
         }
     }
@@ -155,7 +155,7 @@ impl Reaper {
         let connection = Connection::open(&self.etcd)?;
         let chosen = unneeded(&connection, &node, &rule)?;
         for shown in &chosen.claims {
-            eprintln!("not needed: {}", shown.row().join(" "));
+            say!("not needed: {}", shown.row().join(" "));
         }
         let (released, stayed) = release_all(&connection, &chosen.claims);
         Ok(Reaped { released, stayed })

@@ -17,9 +17,10 @@ use whereabouts::store::At;
 use whereabouts::store::record::Shortage;
 
 use crate::Ending;
+use crate::chosen::selector;
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output, OutputOption, Progress, table};
+use crate::output::{Consent, Decision, Output, OutputOption, Progress, say, table};
 
 /// Where the addresses are to be remembered, and how.
 #[derive(Args)]
@@ -27,13 +28,13 @@ pub(crate) struct Destination {
     #[command(flatten)]
     etcd: EtcdOptions,
     /// The network whose attachments they are: the `name` of their configs.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     network: String,
     /// The pool, the `network_name` of their configs [default: the one that all configs share].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     pool: Option<String>,
     /// The node that all of them are on, if it is one: its GC will look after them.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = selector)]
     node: Option<String>,
     #[command(flatten)]
     consent: Consent,
@@ -150,7 +151,7 @@ fn carry_out(
     let (asks, refused) = import::asks(found, target);
     unusable.extend(refused);
     for one in &unusable {
-        eprintln!("cannot be taken over: {one}");
+        say!("cannot be taken over: {one}");
     }
     let question = format!("Claim the addresses of {} attachments?", asks.len());
     let decision = consent.ask(&question);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use whereabouts::address::{Interval, Range};
 use whereabouts::claim::QueueId;
+use whereabouts::escaped;
 use whereabouts::occupancy::{Occupancy, Use};
 use whereabouts::request::{LogLevel, RequestError};
 
@@ -184,8 +185,9 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{}\n", self.origin);
+        let mut text = format!("{}\n", escaped::line(&self.origin));
         for (severity, line) in &self.lines {
+            let line = escaped::line(line);
             writeln!(text, "  {}: {line}", severity.name()).expect("a text takes everything");
         }
         text

@@ -29,7 +29,7 @@ use ipnet::IpNet;
 
 use chosen::{Filter, PoolOption};
 use connection::EtcdOptions;
-use output::{Consent, OutputOption};
+use output::{Consent, OutputOption, say};
 
 /// What all commands have in common.
 const COMMON: &str = "\
@@ -106,7 +106,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id.
-        #[arg(value_name = "WHAT")]
+        #[arg(value_name = "WHAT", value_parser = chosen::selector)]
         what: String,
         #[command(flatten)]
         output: OutputOption,
@@ -146,7 +146,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id; of one claim.
-        #[arg(value_name = "WHAT")]
+        #[arg(value_name = "WHAT", value_parser = chosen::selector)]
         what: String,
         #[command(flatten)]
         filter: Filter,
@@ -292,11 +292,22 @@ enum Ending {
 }
 
 fn main() -> ExitCode {
-    match carry_out(Arguments::parse().command) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) if told.use_stderr() => {
+            output::say_lines(&told.render().to_string());
+            return ExitCode::from(2);
+        }
+        Err(told) => {
+            output::print_exactly(&told.render().to_string());
+            return ExitCode::SUCCESS;
+        }
+    };
+    match carry_out(arguments.command) {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
         Err(reason) => {
-            eprintln!("whereaboutsctl: {reason}");
+            say!("whereaboutsctl: {reason}");
             ExitCode::from(2)
         }
     }
@@ -371,7 +382,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             let mut script = Vec::new();
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "whereaboutsctl", &mut script);
-            output::print(&String::from_utf8_lossy(&script));
+            output::print_exactly(&String::from_utf8_lossy(&script));
             Ok(Ending::AsItShould)
         }
     }

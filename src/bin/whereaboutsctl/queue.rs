@@ -14,7 +14,7 @@ use whereabouts::store::{At, Entry, Revision};
 use crate::Ending;
 use crate::chosen::warn_of;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Output, age, moment, table};
+use crate::output::{Output, age, moment, say, table};
 use crate::shown::{Shown, pool, short};
 
 /// A range whose lock is not free, or for which somebody waits.
@@ -90,7 +90,7 @@ pub(crate) fn queue(
         table(&headers, &rows)
     });
     if queues.values().all(|busy| busy.waiting.is_empty()) {
-        eprintln!("Nobody waits.");
+        say!("Nobody waits.");
     }
     warn_of(&unreadable);
     Ok(if unreadable.is_empty() {

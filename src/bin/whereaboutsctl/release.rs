@@ -10,7 +10,7 @@ use whereabouts::request;
 use crate::Ending;
 use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output, table};
+use crate::output::{Consent, Decision, Output, say, say_lines, table};
 use crate::shown::{COLUMNS, Shown};
 
 /// Releases the one claim that `text` and `filter` mean, if it is still at `revision`.
@@ -27,15 +27,15 @@ pub(crate) fn release(
     let chosen = choose(&connection, |shown| word.fits(shown) && filter.fits(shown))?;
     warn_of(&chosen.unreadable);
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
-    eprint!("{}", table(COLUMNS, &rows));
+    say_lines(&table(COLUMNS, &rows));
     let shown = match chosen.claims.as_slice() {
         [one] => one,
         [] => {
-            eprintln!("No claim of {text}: nothing to release.");
+            say!("No claim of {text}: nothing to release.");
             return Ok(Ending::Found);
         }
         several => {
-            eprintln!(
+            say!(
                 "{} claims are meant; say which with --network, --container or --interface.",
                 several.len()
             );
@@ -43,7 +43,7 @@ pub(crate) fn release(
         }
     };
     if revision.is_some_and(|revision| revision != shown.claim.modified) {
-        eprintln!(
+        say!(
             "It is at revision {} now; nothing is changed.",
             shown.claim.modified
         );
@@ -65,7 +65,7 @@ pub(crate) fn release(
             )) {
                 Ok(Released::Done) => true,
                 Ok(Released::Changed(now)) => {
-                    eprintln!(
+                    say!(
                         "It has changed, and is at revision {} now; nothing is released.",
                         now.modified
                     );
@@ -92,6 +92,6 @@ fn warn_of_use(shown: &Shown) {
     if let Some(netns) = owner.netns.as_deref().filter(|_| is_here)
         && Path::new(netns).exists()
     {
-        eprintln!("It is in use: its network namespace {netns} is there.");
+        say!("It is in use: its network namespace {netns} is there.");
     }
 }

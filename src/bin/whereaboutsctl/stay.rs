@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::output::say;
 use futures::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ pub(crate) fn stay(
     };
     let mut terminated = listen(SignalKind::terminate())?;
     let mut interrupted = listen(SignalKind::interrupt())?;
-    eprintln!("whereaboutsctl: staying until SIGTERM");
+    say!("whereaboutsctl: staying until SIGTERM");
     loop {
         let is_told = runtime.block_on(async {
             let (terminated, interrupted) = (pin!(terminated.recv()), pin!(interrupted.recv()));
@@ -33,7 +34,7 @@ pub(crate) fn stay(
             return Ok(());
         }
         if let Err(reason) = act() {
-            eprintln!("whereaboutsctl: {reason}");
+            say!("whereaboutsctl: {reason}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts::clock::{Clock, SystemClock};
+use whereabouts::escaped::line;
 use whereabouts::listing::Pages;
 use whereabouts::store::etcd::Change;
 use whereabouts::store::keys::{Key, Keys};
@@ -12,7 +13,7 @@ use whereabouts::store::{At, Revision};
 use crate::Ending;
 use crate::chosen::Filter;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Output, moment, print, yaml};
+use crate::output::{Output, json_line, moment, print, say, yaml};
 use crate::shown::Shown;
 
 /// Before another try, when a watch has ended.
@@ -24,7 +25,7 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
     let connection = Connection::open(etcd)?;
     let keys = &connection.keys;
     let mut next = present(&connection)? + 1;
-    eprintln!("Watching from revision {next} on; end with Ctrl-C.");
+    say!("Watching from revision {next} on; end with Ctrl-C.");
     loop {
         let ended = match connection.ask(connection.store.follow(&keys.claims(None), next)) {
             Err(reason) => reason,
@@ -40,11 +41,11 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
                 }
             },
         };
-        eprintln!("whereaboutsctl: {ended}; watching again");
+        say!("whereaboutsctl: {ended}; watching again");
         connection.wait(SystemClock.sleep_until(SystemClock.now() + PAUSE));
         if ended.contains("compacted") {
             next = present(&connection)? + 1;
-            eprintln!("What happened before revision {next} is not known any more.");
+            say!("What happened before revision {next} is not known any more.");
         }
     }
 }
@@ -75,7 +76,7 @@ fn say(keys: &Keys, filter: &Filter, change: &Change, output: Output) {
         (None, None) => "unreadable",
     };
     let Some(claim) = now.or(before) else {
-        eprintln!(
+        say!(
             "whereaboutsctl: a change of {} cannot be read",
             String::from_utf8_lossy(&change.key)
         );
@@ -92,7 +93,7 @@ fn say(keys: &Keys, filter: &Filter, change: &Change, output: Output) {
         "claim": claim.value(),
     });
     print(&match output {
-        Output::Json => format!("{value}\n"),
+        Output::Json => json_line(&value),
         Output::Yaml => format!("---\n{}", yaml(&value)),
         Output::Table => {
             let time = match &time {
@@ -100,7 +101,7 @@ fn say(keys: &Keys, filter: &Filter, change: &Change, output: Output) {
                 _ => "-",
             };
             let row = claim.row();
-            format!("{time}  {what:<8} {}\n", row[..7].join("  "))
+            format!("{time}  {what:<8} {}\n", line(&row[..7].join("  ")))
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{FOUND, WELL, assert_said, json_of, on};
+use super::{FAILED, FOUND, WELL, assert_said, json_of, on};
 use crate::plugin::{Foreigner, Pod, Site, await_in_line};
 
 const CIDR: &str = "10.0.0.0/24";
@@ -100,4 +100,74 @@ fn release_of_both_addresses_of_a_dual_stack_attachment_is_one() {
     let done = on(&site, &["release", "fd00::1", "--yes"]).run();
     assert_said(&done, WELL, &["released 10.0.0.1, fd00::1"]);
     site.assert_at_rest(0);
+}
+
+/// A script whose variable is empty must not release the only claim.
+#[test]
+fn an_empty_selector_is_an_error_in_every_command_and_changes_nothing() {
+    let site = Site::shared();
+    site.network(CIDR).add(&Pod::new("one")).result();
+    let selected: &[&[&str]] = &[
+        &["release", "?", "--yes"],
+        &["release", "one", "--yes", "--node", "?"],
+        &["release", "one", "--yes", "--network", "?"],
+        &["release", "one", "--yes", "--pool", "?"],
+        &["show", "?"],
+        &["claims", "--node", "?"],
+        &["claims", "--pod", "?"],
+        &["claims", "--network", "?"],
+        &["claims", "--container", "?"],
+        &["claims", "--interface", "?"],
+        &["claims", "--pool", "?"],
+        &["claims", "--range", "?"],
+        &["claims", "--address", "?"],
+        &["watch", "--node", "?"],
+        &["queue", "?"],
+        &["map", "?"],
+        &["map", CIDR, "--pool", "?"],
+        &["gc", "--netns", "--yes", "--node", "?"],
+        &["gc", "--netns", "--yes", "--network", "?"],
+        &["import", "ippools", "-", "--yes", "--network", "?"],
+        &[
+            "import",
+            "ippools",
+            "-",
+            "--yes",
+            "--network",
+            "net",
+            "--pool",
+            "?",
+        ],
+        &[
+            "import",
+            "ippools",
+            "-",
+            "--yes",
+            "--network",
+            "net",
+            "--node",
+            "?",
+        ],
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--reap",
+            "1h",
+            "--node",
+            "?",
+        ],
+    ];
+    let before = site.entries();
+    for arguments in selected {
+        for empty in ["", " ", "\t\n"] {
+            let given: Vec<&str> = arguments
+                .iter()
+                .map(|argument| if *argument == "?" { empty } else { argument })
+                .collect();
+            let refused = on(&site, &given).run();
+            assert_eq!(refused.exit_code, FAILED, "{given:?}: {refused:?}");
+        }
+    }
+    assert_eq!(site.entries(), before);
 }

@@ -1,13 +1,21 @@
 //! The log: in its file and nowhere else, without secrets, and never the reason of a failure.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
+use whereabouts::address::Bitmap;
+use whereabouts::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts::escaped;
+use whereabouts::store::Write;
+use whereabouts::store::keys::Key;
+use whereabouts::store::record;
 
-use crate::plugin::{Network, Pod, Site};
+use crate::plugin::{Network, Pod, Site, attachment, put, range};
 
 const PASSWORD: &str = "p4ssw0rd-never-shown";
 
@@ -138,4 +146,84 @@ fn an_unknown_key_and_a_key_without_meaning_are_log_lines() {
     for key in ["ipam.colour", "ipam.sleep_for_race"] {
         assert!(text.contains(key), "{text}");
     }
+}
+
+/// What of `text` would act on a terminal, but for the ends of its lines.
+fn raw(text: &str) -> Vec<char> {
+    let is_raw = |c: &char| *c != '\n' && escaped::is_hidden(*c);
+    text.chars().filter(is_raw).collect()
+}
+
+/// A claim of anybody who may write to etcd, whose address is asked for and whose attachment is added.
+#[test]
+fn what_a_stored_claim_says_is_escaped_in_answers_and_in_the_log() {
+    let logged = Logged::at("info");
+    let hostile =
+        "x\u{1b}[2J\u{7}\r\n2026-11-29T00:00:00Z ERROR forged\u{9b}\u{202e}\u{2028}\u{7f}";
+    let owner = Owner {
+        node: Some(hostile.to_owned()),
+        pod_namespace: Some(hostile.to_owned()),
+        pod_name: Some(hostile.to_owned()),
+        ..Owner::default()
+    };
+    for (interface, cidr, address) in [
+        ("eth0", "10.0.1.0/24", "10.0.1.7"),
+        (hostile, "10.0.0.0/24", "10.0.0.7"),
+    ] {
+        let held = Held {
+            range: QueueId::of(&range(cidr)),
+            address: address.parse::<IpAddr>().expect("an address").into(),
+        };
+        let mut bitmap = Bitmap::EMPTY;
+        bitmap.set(held.address.bit());
+        let attachment = Attachment {
+            interface: interface.to_owned(),
+            ..attachment("net", &Pod::new("victim"))
+        };
+        let block = (Key::Open(held.slot()), record::encode_block(&bitmap));
+        let claim = Claim {
+            held: vec![held],
+            owner: owner.clone(),
+            created: Duration::ZERO,
+        };
+        let claim = (Key::Claim(attachment), record::encode_claim(&claim));
+        for (key, value) in [block, claim] {
+            let key = logged.site.keys().encode(&key);
+            let lease = 0;
+            put(&logged.site, Write::Put { key, value, lease });
+        }
+    }
+    let asking = Pod::new("asking").argument("IP=10.0.0.7");
+    let said = [
+        logged.network.call("ADD", &asking).run(),
+        logged.network.call("ADD", &Pod::new("victim")).run(),
+        logged
+            .network
+            .call("ADD", &Pod::new("a").interface("a\u{1b}b"))
+            .run(),
+        logged
+            .network
+            .call("ADD", &Pod::new("a").interface("a\u{202e}b"))
+            .run(),
+    ];
+    let parts = ["x\\\\u{1b}[2J\\\\u{7}\\\\r\\\\n2026"];
+    said[0].assert_error(102, &parts);
+    said[1].assert_error(103, &parts);
+    said[2].assert_error(4, &["CNI_IFNAME", "control characters"]);
+    said[3].assert_error(4, &["CNI_IFNAME", "control characters"]);
+    for answer in &said {
+        assert_eq!(raw(&answer.stdout), [], "{answer:?}");
+        assert_eq!(raw(&answer.stderr), [], "{answer:?}");
+        assert_eq!(answer.stdout.lines().count(), 1, "{answer:?}");
+        let details = answer.json()["details"].to_string();
+        let details: String = serde_json::from_str(&details).expect("it is a text");
+        assert_eq!(escaped::line(&details), details, "runtimes log it");
+    }
+    let text = logged.text();
+    assert_eq!(raw(&text), [], "{text}");
+    assert_eq!(
+        text.lines().count(),
+        said.len(),
+        "an event is a line: {text}"
+    );
 }

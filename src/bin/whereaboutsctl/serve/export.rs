@@ -9,6 +9,7 @@ use whereabouts::telemetry::otlp::{ExportError, Exporter};
 
 use super::backlog::{Backlog, Batch};
 use super::counters::Counters;
+use crate::output::say;
 
 /// The pause after the first failure; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -37,7 +38,7 @@ async fn send(exporter: &mut Exporter, batch: Batch, counters: &Counters) {
                 counters.exports_done.add(1);
                 counters.spans_sent.add(batch.count - left_out);
                 counters.spans_lost.add(left_out);
-                eprintln!("whereaboutsctl: the collector has left out {count} spans: {message}");
+                say!("whereaboutsctl: the collector has left out {count} spans: {message}");
                 return;
             }
             Ok(Err(error)) => (error.to_string(), error.may_pass()),
@@ -45,7 +46,7 @@ async fn send(exporter: &mut Exporter, batch: Batch, counters: &Counters) {
         };
         counters.exports_failed.add(1);
         if attempt == 1 {
-            eprintln!("whereaboutsctl: {reason}");
+            say!("whereaboutsctl: {reason}");
         }
         if !may_pass {
             break;
@@ -56,5 +57,5 @@ async fn send(exporter: &mut Exporter, batch: Batch, counters: &Counters) {
         }
     }
     counters.spans_lost.add(batch.count);
-    eprintln!("whereaboutsctl: {} spans are lost", batch.count);
+    say!("whereaboutsctl: {} spans are lost", batch.count);
 }

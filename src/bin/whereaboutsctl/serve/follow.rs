@@ -16,6 +16,7 @@ use whereabouts::store::{At, Order, Read, Revision, Store, View};
 use super::seen::Seen;
 use super::watched::{Link, Watched};
 use crate::connection::PATIENCE;
+use crate::output::say;
 
 /// Before another try, when etcd could not be followed any more.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ pub(super) async fn run(store: EtcdStore, keys: Keys, watched: Arc<Watched>) -> 
             let since = match &state.link {
                 Link::Away { since, .. } => *since,
                 Link::Listing | Link::Live => {
-                    eprintln!("whereaboutsctl: {reason}");
+                    say!("whereaboutsctl: {reason}");
                     SystemClock.since_epoch()
                 }
             };

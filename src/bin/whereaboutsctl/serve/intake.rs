@@ -13,6 +13,7 @@ use whereabouts::limits;
 
 use super::backlog::{Backlog, Parcel};
 use super::counters::Counters;
+use crate::output::say;
 
 /// How many datagrams Linux keeps for a socket whose reader is late.
 const QUEUE_LENGTH: &str = "/proc/sys/net/unix/max_dgram_qlen";
@@ -117,7 +118,7 @@ fn warn_of_short_queue() {
     let length = fs::read_to_string(QUEUE_LENGTH).ok();
     let length = length.and_then(|text| text.trim().parse::<u32>().ok());
     if let Some(length) = length.filter(|length| *length < GOOD_QUEUE_LENGTH) {
-        eprintln!(
+        say!(
             "whereaboutsctl: this network namespace keeps {length} datagrams for a reader that is \
              late, and loses spans when many pods start at once: sysctl net.unix.max_dgram_qlen=512"
         );

@@ -52,8 +52,10 @@ use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
 use crate::Ending;
+use crate::chosen::selector;
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
+use crate::output::say;
 use crate::ranges::configured;
 
 /// What the agent does.
@@ -79,7 +81,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     reap: Option<Duration>,
     /// With --reap, the node [default: this one, as the plugin calls it].
-    #[arg(long, value_name = "NAME", requires = "reap")]
+    #[arg(long, value_name = "NAME", requires = "reap", value_parser = selector)]
     node: Option<String>,
     /// With --reap, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
@@ -121,7 +123,7 @@ impl ServeOptions {
         let found = collector_from(endpoint, &Invocation::capture());
         let (collector, remarks) = found.map_err(wrong)?;
         for remark in remarks {
-            eprintln!("whereaboutsctl: {}", remark.text);
+            say!("whereaboutsctl: {}", remark.text);
         }
         Ok(collector)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::metrics::ReaperCounters;
 use crate::gc::Reaper;
+use crate::output::say;
 
 /// Reaps every so often, the first time now, until what this answers is dropped.
 pub(super) fn start(reaper: Reaper, every: Duration, counters: Arc<ReaperCounters>) -> Sender<()> {
@@ -33,7 +34,7 @@ fn run(reaper: &Reaper, counters: &ReaperCounters) {
         }
         Err(reason) => {
             counters.failed.add(1);
-            eprintln!("whereaboutsctl: the reaper: {reason}");
+            say!("whereaboutsctl: the reaper: {reason}");
         }
     }
 }
