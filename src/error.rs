@@ -88,7 +88,7 @@ pub enum Error {
     /// The process cannot wait for input and time.
     #[error("the process cannot be set up: {0}")]
     NoRuntime(std::io::ErrorKind),
-    /// STATUS could not reach etcd.
+    /// STATUS could not read what is in etcd.
     #[error("no address can be given: {0}")]
     NotReady(Failure),
 }
@@ -123,11 +123,19 @@ impl Error {
         match self {
             Self::Request(error) => (error.code(), error.summary()),
             Self::Failure(Failure::Unavailable(reason)) => unavailable_kind(reason),
-            Self::Failure(Failure::Unsettled(_) | Failure::OtherCluster { .. })
+            Self::Failure(Failure::Unreachable { .. }) => (11, UNREACHABLE),
+            Self::Failure(
+                Failure::OutOfTime { .. } | Failure::QueueTooLong(_) | Failure::LockTooLong(_),
+            ) => (11, "the deadline has passed; try again later"),
+            Self::Failure(Failure::Cancelled(_)) => (11, "the attachment changes; try again later"),
+            Self::Failure(
+                Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
+            )
             | Self::NoRuntime(_) => (11, "try again later"),
             Self::AddedAgain { .. } => (11, "the attachment changes; try again later"),
             Self::Full(_) => (50, "a range is full"),
-            Self::NotReady(_) => (50, "etcd is not available"),
+            Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
+            Self::NotReady(_) => (50, "etcd cannot be used"),
             Self::Exhausted { .. } => (101, "the range is full"),
             Self::Taken { .. } => (102, "the requested address is taken"),
             Self::HoldsOther { .. } => (103, "the attachment holds other addresses"),
@@ -141,13 +149,16 @@ impl Error {
     }
 }
 
+const UNREACHABLE: &str = "etcd is not available; try again later";
+
 fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
     match reason {
-        Unavailable::Later(_)
+        Unavailable::Later(_) => (11, UNREACHABLE),
+        Unavailable::NotNow(_)
         | Unavailable::LeaseNotFound
         | Unavailable::KeyNotFound
-        | Unavailable::Compacted
-        | Unavailable::NoSpace => (11, "etcd is not available; try again later"),
+        | Unavailable::Compacted => (11, "try again later"),
+        Unavailable::NoSpace => (11, "etcd is out of space; try again later"),
         Unavailable::Denied(_) => (105, "etcd refuses access"),
         Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => {
             (108, "etcd refuses the request")

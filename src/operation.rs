@@ -128,8 +128,7 @@ async fn decide_fully<S: Store, C: Clock>(
             other => other?,
         }
     }
-    let reason = format!("not decided after {} reads", limits::READS_PER_DECISION);
-    Err(Unavailable::Later(reason).into())
+    Err(Failure::Undecided(limits::READS_PER_DECISION))
 }
 
 fn only_verdict(plan: Plan) -> Verdict {

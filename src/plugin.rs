@@ -18,9 +18,9 @@ use crate::request::{
     Tracing, WhenUnreachable,
 };
 use crate::session::{Failure, Session};
+use crate::store::Store;
 use crate::store::etcd::EtcdStore;
 use crate::store::keys::Keys;
-use crate::store::{Store, Unavailable};
 use crate::telemetry::{self, Subject, Telemetry, Unsent};
 
 /// The code of an error that is a bug of this plugin.
@@ -237,10 +237,10 @@ async fn serve<S: Store>(
             queues,
             when_unreachable,
         }) => match commands::del(&session, attachment, queues).await {
-            Err(Error::Failure(Failure::Unavailable(Unavailable::Later(reason))))
+            Err(Error::Failure(unreachable @ Failure::Unreachable { .. }))
                 if *when_unreachable == WhenUnreachable::Succeed =>
             {
-                error!(%attachment, reason, "not deleted in etcd, answered as if it were");
+                error!(%attachment, reason = %unreachable, "not deleted in etcd, answered as if it were");
             }
             result => result?,
         },

@@ -11,6 +11,7 @@ use backoff::backoff::Backoff;
 use backoff::exponential::ExponentialBackoff;
 use tracing::{Span, debug, instrument};
 
+use crate::claim::QueueId;
 use crate::clock::{Chance, Clock, within};
 use crate::draft::Draft;
 use crate::limits;
@@ -22,9 +23,37 @@ use crate::telemetry;
 /// Why an operation cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The store did not do what it must, and trying again in time did not help.
+    /// The store answers that it does not do what it was asked.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// From the operation's start to its deadline the store gave no answer at all.
+    #[error("etcd is not available: gave up after {tries} tries: {reason}")]
+    Unreachable {
+        /// The tries of the last request.
+        tries: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The deadline has passed, although the store has answered before. That is no sign of an outage.
+    #[error("the deadline has passed: gave up after {tries} tries: {reason}")]
+    OutOfTime {
+        /// The tries of the last request.
+        tries: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The deadline has passed in a queue.
+    #[error("the queue of {0} is too long for the deadline")]
+    QueueTooLong(QueueId),
+    /// The deadline has passed while this process held the lock of that queue.
+    #[error("the deadline has passed while this process held the lock of {0}")]
+    LockTooLong(QueueId),
+    /// The ticket in that queue was deleted, and the demand was not carried out: by a DEL or a GC.
+    #[error("the ticket in the queue of {0} was taken away before it was served")]
+    Cancelled(QueueId),
+    /// More must be read for a decision than is allowed.
+    #[error("nothing could be decided after {0} reads")]
+    Undecided(usize),
     /// A stored value cannot be used.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
@@ -66,6 +95,8 @@ pub struct Session<'a, S, C> {
     until: Instant,
     end: Instant,
     cluster: Cell<Option<u64>>,
+    /// Whether the store has answered anything.
+    is_reached: Cell<bool>,
     attempt: Cell<Duration>,
 }
 
@@ -89,6 +120,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: now + deadline.saturating_sub(kept),
             end: now + deadline,
             cluster: Cell::new(None),
+            is_reached: Cell::new(false),
             attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
         }
     }
@@ -104,6 +136,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: self.end,
             end: self.end,
             cluster: self.cluster.clone(),
+            is_reached: self.is_reached.clone(),
             attempt: self.attempt.clone(),
         }
     }
@@ -178,6 +211,10 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                 Err(CommitError::Unknown("no reply in time".to_owned()))
             });
             telemetry::note_outcome(&outcome, pauses.tries + 1);
+            match &outcome {
+                Err(CommitError::Unknown(_) | CommitError::Unavailable(Unavailable::Later(_))) => {}
+                Ok(_) | Err(CommitError::Unavailable(_)) => self.is_reached.set(true),
+            }
             return match outcome {
                 Ok(Outcome::Done(view)) => {
                     self.check_cluster(view.cluster)?;
@@ -193,7 +230,9 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                     )?))
                 }
                 Err(CommitError::Unknown(reason)) => Ok(Commit::Unknown(reason)),
-                Err(CommitError::Unavailable(Unavailable::Later(reason))) => {
+                Err(CommitError::Unavailable(
+                    Unavailable::Later(reason) | Unavailable::NotNow(reason),
+                )) => {
                     self.pause(&mut pauses, &reason).await?;
                     continue;
                 }
@@ -213,7 +252,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             match session.commit(fence.clone()).await {
                 Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => return Ok(snapshot),
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
-                Err(Failure::Unavailable(Unavailable::Later(reason))) => {
+                Err(Failure::Unreachable { reason, .. } | Failure::OutOfTime { reason, .. }) => {
                     return Err(Failure::Unsettled(reason));
                 }
                 Err(failure) => return Err(failure),
@@ -277,8 +316,12 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let pause = self.chance.jitter(pauses.next());
         let resume = self.clock.now() + pause;
         if resume >= self.until {
-            let reason = format!("gave up after {} tries: {reason}", pauses.tries);
-            return Err(Unavailable::Later(reason).into());
+            let (tries, reason) = (pauses.tries, reason.to_owned());
+            return Err(if self.is_reached.get() {
+                Failure::OutOfTime { tries, reason }
+            } else {
+                Failure::Unreachable { tries, reason }
+            });
         }
         debug!(tries = pauses.tries, reason, "to be tried again");
         self.clock.sleep_until(resume).await;
@@ -297,9 +340,13 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let mut pauses = self.pauses();
         loop {
             Span::current().record("whereabouts.attempts", i64::from(pauses.tries + 1));
-            let reason = match within(self.clock, self.attempt_end(), call()).await {
+            let answer = within(self.clock, self.attempt_end(), call()).await;
+            if !matches!(answer, None | Some(Err(Unavailable::Later(_)))) {
+                self.is_reached.set(true);
+            }
+            let reason = match answer {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(Unavailable::Later(reason))) => reason,
+                Some(Err(Unavailable::Later(reason) | Unavailable::NotNow(reason))) => reason,
                 Some(Err(reason)) => return Err(reason.into()),
                 None => {
                     self.lengthen_attempts();

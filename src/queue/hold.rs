@@ -14,8 +14,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::session::{Commit, Failure};
 use crate::snapshot::{HeldLock, Query, Queued, Snapshot};
-use crate::store::keys::TicketId;
-use crate::store::{Store, Unavailable};
+use crate::store::Store;
 
 /// How the holding of a lock goes.
 pub(super) struct Hold {
@@ -69,7 +68,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             }
             let late = self.session.clock().now() >= self.session.until();
             if late || hold.batches >= limits::BATCHES_PER_HOLD {
-                return hold.own.map(Some).ok_or_else(|| out_of_time(self.id()));
+                let too_long = || Failure::LockTooLong(self.id().queue.clone());
+                return hold.own.map(Some).ok_or_else(too_long);
             }
             let ground = Ground { lock, own_ticket };
             let others = self.others(&snapshot);
@@ -198,12 +198,4 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             .chain(blocks)
             .collect()
     }
-}
-
-fn out_of_time(id: &TicketId) -> Failure {
-    Unavailable::Later(format!(
-        "the deadline came while holding the lock of {}",
-        id.queue
-    ))
-    .into()
 }

@@ -35,7 +35,7 @@ use crate::claim::QueueId;
 use crate::clock::Clock;
 use crate::session::{Failure, Session};
 use crate::snapshot::HeldLock;
-use crate::store::{Revision, Store, Unavailable, record};
+use crate::store::{Revision, Store, record};
 use line::{Line, Others, Standing};
 pub(crate) use removal::take_out;
 use tracing::instrument;
@@ -110,10 +110,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                     None => self.look(Others::MaybeGone).await?,
                 },
                 Standing::Ended(verdict) => return Ok(verdict),
-                Standing::Lost => {
-                    let reason = format!("the place in the queue of {} is lost", self.id().queue);
-                    return Err(Unavailable::Later(reason).into());
-                }
+                Standing::Lost => return Err(Failure::Cancelled(self.id().queue.clone())),
             }
         }
     }

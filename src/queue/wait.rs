@@ -11,7 +11,7 @@ use crate::limits;
 use crate::session::Failure;
 use crate::snapshot::Corrupt;
 use crate::store::record::{self, Shortage, Ticket};
-use crate::store::{Event, Revision, Store, Unavailable, Watch};
+use crate::store::{Event, Revision, Store, Watch};
 
 /// What an event tells.
 enum Heard {
@@ -104,11 +104,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
             let session = self.session;
             let now = session.clock().now();
             if now >= session.until() {
-                let reason = format!(
-                    "the queue of {} is too long for the deadline",
-                    self.id().queue
-                );
-                return Err(Unavailable::Later(reason).into());
+                return Err(Failure::QueueTooLong(self.id().queue.clone()));
             }
             if now >= look_at {
                 return Ok(Told::Late);

@@ -190,9 +190,12 @@ pub enum CommitError {
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// Unreachable, overloaded, without a leader, out of time: a later try may succeed.
+    /// No answer: unreachable, without a leader, out of time. A later try may succeed.
     #[error("etcd is not available: {0}")]
     Later(String),
+    /// It answers, and does not serve the request now: overloaded, or the login is outdated. A later try may succeed.
+    #[error("etcd does not serve the request now: {0}")]
+    NotNow(String),
     /// The lease has ended, or never was.
     #[error("the lease has ended")]
     LeaseNotFound,

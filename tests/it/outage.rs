@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::plugin::{Answer, Network, Pod, SilentNames, Site, TIMEOUT_S, pods};
+use crate::plugin::{
+    Answer, Foreigner, Network, Pod, SilentNames, Site, TIMEOUT_S, await_in_line, pods,
+};
 use crate::support::certificates::Certificates;
 use crate::support::etcd::{Cluster, PASSWORD, Setup, Transport, Users};
 use crate::support::{HangingEndpoint, dead_endpoint};
@@ -87,6 +89,44 @@ fn del_when_unreachable_succeed_succeeds_and_logs_the_attachment_as_an_error() {
         assert!(log.contains(part), "no {part:?} in {log}");
     }
     network.add(&Pod::new("c")).assert_error(11, &[]);
+}
+
+/// A network whose DEL gives up early, and succeeds when etcd cannot be reached.
+fn lenient(site: &Site) -> Network {
+    let keys = json!({"timeout": TIMEOUT_S, "del_when_unreachable": "succeed"});
+    site.network("10.0.0.0/24").ipam(keys)
+}
+
+#[test]
+fn del_when_unreachable_succeed_does_not_succeed_in_a_busy_queue() {
+    let site = Site::shared();
+    let network = lenient(&site);
+    let pod = Pod::new("c");
+    network.add(&pod).result();
+    let foreigner = Foreigner::hold(&site, "10.0.0.0/24");
+    within(LATEST, || network.del(&pod)).assert_error(11, &["deadline"]);
+    assert_eq!(site.audit().claims, 1, "nothing was released");
+    foreigner.leave(&site);
+    network.del(&pod).assert_silent();
+    site.assert_at_rest(0);
+}
+
+/// The runtime asks again then, and hears nothing.
+#[test]
+fn del_when_unreachable_succeed_does_not_succeed_when_etcd_falls_silent_meanwhile() {
+    let site = Site::of(Cluster::start(1));
+    let network = lenient(&site);
+    let pod = Pod::new("c");
+    network.add(&pod).result();
+    let foreigner = Foreigner::hold(&site, "10.0.0.0/24");
+    let mut del = network.call("DEL", &pod).start();
+    await_in_line(&site, 1, &mut del);
+    site.cluster.members[0].pause();
+    within(LATEST, || del.finish()).assert_error(11, &["deadline"]);
+    within(LATEST, || network.del(&pod)).assert_silent();
+    site.cluster.members[0].resume();
+    assert_eq!(site.audit().claims, 1, "nothing was released");
+    foreigner.crash(&site);
 }
 
 /// Adds and deletes a few, each process choosing by chance which endpoint it asks first.

@@ -139,7 +139,8 @@ fn check_deadline(verb: &str, pod: &Pod, site: &Site) {
     let before = site.entries();
     // The details depend on whether it was just looking where it stands.
     let late = network.call(verb, pod).run();
-    late.assert_error(11, &["etcd is not available"]);
+    late.assert_error(11, &["deadline"]);
+    assert!(!late.stdout.contains("not available"), "{late:?}");
     let log = fs::read_to_string(log.path()).expect("it was written");
     assert_eq!(site.entries(), before, "something is left: {log}");
     foreigner.leave(site);
@@ -174,7 +175,8 @@ fn a_del_cancels_the_waiting_add_of_its_own_attachment() {
     let mut second = network.call("ADD", &other).start();
     await_in_line(&site, 2, &mut second);
     network.del(&pod).assert_silent();
-    add.finish().assert_error(11, &["10.0.0.0/24", "is lost"]);
+    add.finish()
+        .assert_error(11, &["10.0.0.0/24", "taken away"]);
     assert_eq!(site.audit().tickets, 1, "the other still waits");
     foreigner.leave(&site);
     assert_eq!(second.finish().address(), "10.0.0.1/24");

@@ -213,7 +213,7 @@ impl Journey {
         if inner.refusing_until.get() > world.elapsed() {
             self.cluster
                 .count_fault(Fault::TooManyRequests, &self.identity);
-            return Ok(Err(Unavailable::Later("too many requests".to_owned())));
+            return Ok(Err(Unavailable::NotNow("too many requests".to_owned())));
         }
         let full = self.needs == Needs::Write && inner.full_until.get() > world.elapsed();
         if full {

@@ -113,10 +113,13 @@ impl Endpoints {
                 }
                 (index, Err(failure @ (Failure::Unsent(_) | Failure::Lost(_)))) => {
                     self.dismiss(index);
-                    // What does not pass by itself is what a person must hear of.
-                    if !matches!(failed, Unavailable::Denied(_)) {
-                        failed = failure.of_request();
-                    }
+                    // A refusal that does not pass by itself is what a person must hear of. One endpoint that answers
+                    // tells that etcd is there.
+                    failed = match (failed, failure.of_request()) {
+                        (before @ Unavailable::Denied(_), _)
+                        | (before @ Unavailable::NotNow(_), Unavailable::Later(_)) => before,
+                        (_, now) => now,
+                    };
                 }
             }
         }

@@ -50,6 +50,9 @@ impl Failure {
             Self::Unsent(Unavailable::Later(reason)) => {
                 Self::Unsent(Unavailable::Later(format!("{url}: {reason}")))
             }
+            Self::Unsent(Unavailable::NotNow(reason)) => {
+                Self::Unsent(Unavailable::NotNow(format!("{url}: {reason}")))
+            }
             Self::Unsent(Unavailable::Denied(reason)) => {
                 Self::Unsent(Unavailable::Denied(format!("{url}: {reason}")))
             }
@@ -125,15 +128,15 @@ fn of_status(status: &Status) -> Failure {
         "etcdserver: authentication failed, invalid user ID or password"
         | "etcdserver: user name is empty"
         | "etcdserver: permission denied" => Failure::Refused(Unavailable::Denied(reason)),
-        // Refused before it is proposed, by a member that lags or is cut off.
-        "etcdserver: too many requests" | "etcdserver: no leader" => {
-            Failure::Unsent(Unavailable::Later(reason))
-        }
+        // Refused before it is proposed, by a member that lags.
+        "etcdserver: too many requests" => Failure::Unsent(Unavailable::NotNow(reason)),
+        // The same, by one that is cut off: of the cluster that is no answer.
+        "etcdserver: no leader" => Failure::Unsent(Unavailable::Later(reason)),
         _ if message.starts_with("grpc: received message larger than max") => {
             Failure::Refused(Unavailable::TooLarge)
         }
         _ => match status.code() {
-            Code::Unauthenticated => Failure::Unsent(Unavailable::Later(reason)),
+            Code::Unauthenticated => Failure::Unsent(Unavailable::NotNow(reason)),
             Code::PermissionDenied => Failure::Refused(Unavailable::Denied(reason)),
             Code::Ok
             | Code::Cancelled
@@ -238,7 +241,7 @@ mod tests {
             (
                 Code::ResourceExhausted,
                 "etcdserver: too many requests",
-                Unavailable::Later("etcdserver: too many requests".to_owned()),
+                Unavailable::NotNow("etcdserver: too many requests".to_owned()),
             ),
             (
                 Code::Unavailable,

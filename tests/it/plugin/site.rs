@@ -84,7 +84,7 @@ impl Site {
         // Each on a store of its own: its connections live no longer than their runtime.
         let listing = poll("etcd tells", || match run(list(&self.store(), &keys)) {
             Ok(listing) => Some(listing),
-            Err(Unavailable::Later(_)) => None,
+            Err(Unavailable::Later(_) | Unavailable::NotNow(_)) => None,
             Err(error) => panic!("{error}"),
         });
         listing.entries
