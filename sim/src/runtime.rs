@@ -393,7 +393,7 @@ impl Runtime {
     }
 
     /// What a runtime knows to be in use on its node.
-    fn valid_attachments(&self, id: NodeId, network: &str) -> Vec<ValidAttachment> {
+    fn valid_attachments(&self, id: NodeId, network: &str) -> BTreeSet<ValidAttachment> {
         let known = self.0.known.borrow();
         let of_node = known.iter().filter(|(attachment, (node, _))| {
             *node == id && attachment.network.as_str() == network

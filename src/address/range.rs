@@ -16,7 +16,7 @@ pub struct RangeSpec {
     pub first: Option<Address>,
     /// The highest address to give, if not that of the CIDR.
     pub last: Option<Address>,
-    /// What not to give.
+    /// What not to give. An exclusion outside the CIDR does not matter here.
     pub exclusions: Vec<Interval>,
     /// Gateways, which are not given either. Those outside the CIDR do not matter here.
     pub gateways: Vec<Address>,
@@ -72,14 +72,6 @@ pub enum RangeError {
         /// The last address.
         last: Address,
     },
-    /// An exclusion excludes nothing.
-    #[error("the exclusion {exclusion} is outside {cidr}")]
-    ExclusionOutside {
-        /// The exclusion.
-        exclusion: Interval,
-        /// The CIDR.
-        cidr: IpNet,
-    },
     /// More exclusions than [`limits::EXCLUSIONS`].
     #[error("{0} exclusions are more than {max}; join neighbours into one CIDR", max = limits::EXCLUSIONS)]
     TooManyExclusions(usize),
@@ -129,12 +121,6 @@ impl Range {
             Interval::new(first, last).ok_or(RangeError::LastBeforeFirst { first, last })?;
         if spec.exclusions.len() > limits::EXCLUSIONS {
             return Err(RangeError::TooManyExclusions(spec.exclusions.len()));
-        }
-        if let Some(exclusion) = spec.exclusions.iter().find(|hole| !hole.overlaps(whole)) {
-            return Err(RangeError::ExclusionOutside {
-                exclusion: *exclusion,
-                cidr,
-            });
         }
         let mut gateways = spec.gateways;
         gateways.retain(|gateway| whole.contains(*gateway));
@@ -354,14 +340,16 @@ mod tests {
             with_ends("fd00::1", "fd00::2"),
             Err(RangeError::FirstOutside { .. })
         ));
+    }
+
+    #[test]
+    fn an_exclusion_outside_the_cidr_excludes_nothing() {
         let mut outside = spec("10.0.0.0/24");
-        outside
-            .exclusions
-            .push(Interval::of("fd00::/64".parse().expect("a CIDR")));
-        assert!(matches!(
-            Range::new(outside),
-            Err(RangeError::ExclusionOutside { .. })
-        ));
+        for cidr in ["fd00::/64", "10.0.1.0/24", "9.0.0.0/8"] {
+            let exclusion = Interval::of(cidr.parse().expect("a CIDR"));
+            outside.exclusions.push(exclusion);
+        }
+        assert_eq!(Range::new(outside), Range::new(spec("10.0.0.0/24")));
     }
 
     #[test]

@@ -201,7 +201,6 @@ fn login(
         (None, None) => Ok(None),
         (None, Some((key, _))) => Err(missing("etcd_username", &key)),
         (Some(name), None) => Err(missing("etcd_password", &name.key)),
-        (Some(name), Some(_)) if name.text.is_empty() => Err(name.wrong("is empty")),
         (Some(name), Some((_, password))) => Ok(Some((name.text, password))),
     }
 }

@@ -10,14 +10,15 @@ use super::json::{Node, Object, Text};
 use super::{LogLevel, Logging, NamedBy, WhenFull, WhenUnreachable, file};
 use crate::limits;
 
-/// The ancestor's `debug`, `error` and `panic`, and the usual names.
-const LOG_LEVELS: [(&str, LogLevel); 7] = [
+/// The ancestor's `verbose`, `debug`, `error` and `panic`, and the usual names.
+const LOG_LEVELS: [(&str, LogLevel); 8] = [
     ("panic", LogLevel::Panic),
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
     ("warning", LogLevel::Warn),
     ("info", LogLevel::Info),
     ("debug", LogLevel::Debug),
+    ("verbose", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
 
@@ -195,12 +196,14 @@ mod tests {
             ("info", "Info "),
             ("warn", "Warn "),
             ("WARNING", "Warn "),
+            ("verbose", "Debug "),
+            ("", "Info "),
         ];
         for (level, expected) in cases {
             check_logging(json!({"log_level": level}), Ok(expected));
         }
-        let expected = "ipam.log_level: \"verbose\" is none of panic, error, warn, warning, info";
-        check_logging(json!({"log_level": "verbose"}), Err((7, expected)));
+        let expected = "ipam.log_level: \"loud\" is none of panic, error, warn, warning, info";
+        check_logging(json!({"log_level": "loud"}), Err((7, expected)));
     }
 
     #[test]

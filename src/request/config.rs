@@ -5,21 +5,25 @@ use std::path::PathBuf;
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object};
-use super::{LogLevel, access, behaviour, flat_file, plan, ranges, static_parts, tracing};
+use super::{
+    LogLevel, access, behaviour, flat_file, plan, previous, ranges, static_parts, tracing,
+};
 use crate::address::Name;
 use crate::invocation::{Invocation, Machine};
 
 /// Keys of the ancestor that have no meaning here: locks, stores and jobs that this plugin has
 /// not.
-const MEANINGLESS: [&str; 7] = [
+const MEANINGLESS: [&str; 6] = [
     "kubernetes",
     "leader_lease_duration",
     "leader_renew_deadline",
     "leader_retry_period",
-    "node_slice_size",
     "reconciler_cron_expression",
     "sleep_for_race",
 ];
+
+/// Keys of `host-local`, and the key that means the same here.
+const OF_HOST_LOCAL: [(&str, &str); 2] = [("subnet", "range"), ("ranges", "ipRanges")];
 
 /// A network configuration, its keys not yet looked at but for their names.
 pub(super) struct Config {
@@ -27,8 +31,8 @@ pub(super) struct Config {
     pub(super) network: Name,
     /// `prevResult`
     pub(super) previous: Option<Node>,
-    /// `cni.dev/valid-attachments`
-    pub(super) valid_attachments: Option<Node>,
+    /// The attachments in use.
+    pub(super) valid_attachments: previous::Valid,
     /// Where to look for what lies beside the flat file.
     pub(super) directories: Vec<PathBuf>,
     /// `node_name`
@@ -68,15 +72,16 @@ impl Config {
         let args = object_or_none(config.take("args"));
         let args = args.and_then(|mut args| object_or_none(args.take("cni")));
         let mut args = findings.tolerate(args)?;
+        take_host_locals_keys(&mut ipam, findings)?;
         let taken = Self {
             network,
             previous: config.take("prevResult"),
-            valid_attachments: config.take("cni.dev/valid-attachments"),
+            valid_attachments: previous::Valid::take(&mut config),
             directories,
             node_name: ipam.take("node_name"),
             access: access::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),
-            ranges: ranges::Raw::take(&mut ipam, &mut runtime),
+            ranges: ranges::Raw::take(&mut config, &mut ipam, &mut runtime),
             requested: plan::Raw::take(&mut args, &mut runtime),
             static_parts: static_parts::Raw::take(&mut ipam, &mut runtime),
         };
@@ -84,6 +89,25 @@ impl Config {
         ipam.finish(findings)?;
         Ok(taken)
     }
+}
+
+/// Takes keys out that would say the ranges to `host-local`. Where nothing else says them, they are an
+/// error.
+fn take_host_locals_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
+    let has_range = OF_HOST_LOCAL.iter().any(|(_, known)| ipam.has(known));
+    for (key, known) in OF_HOST_LOCAL {
+        let Some(node) = ipam.take(key) else { continue };
+        let error = RequestError::OfHostLocal {
+            key: node.key().to_owned(),
+            known,
+        };
+        if has_range {
+            findings.remark(LogLevel::Warn, format!("ignored: {error}"));
+        } else {
+            findings.tolerate::<()>(Err(error))?;
+        }
+    }
+    Ok(())
 }
 
 fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
@@ -95,10 +119,19 @@ fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(),
     let kind = ipam.text("type").map(|_| ());
     findings.tolerate(kind)?;
     let store = ipam.text("datastore").and_then(|store| match store {
-        Some(text) if text.text != "etcd" => Err(text.wrong("is not supported; etcd is")),
+        Some(text) if text.text != "etcd" => Err(text.wrong(
+            "is not supported; etcd is: leave the key out, and say in etcd_host where it is",
+        )),
         Some(_) | None => Ok(()),
     });
     findings.tolerate(store)?;
+    if let Some(node) = ipam.take("node_slice_size") {
+        let text = format!(
+            "{} is ignored: nodes have no slices, each address is taken from the whole range",
+            node.key()
+        );
+        findings.remark(LogLevel::Warn, text);
+    }
     for key in MEANINGLESS {
         if let Some(node) = ipam.take(key) {
             let text = format!("{} has no meaning here, ignored", node.key());

@@ -108,9 +108,25 @@ pub enum RequestError {
         /// The known key that it resembles.
         known: &'static str,
     },
+    /// A key is one of `host-local`.
+    #[error("{key} is a key of host-local; here it is {known}")]
+    OfHostLocal {
+        /// The key.
+        key: String,
+        /// The key that means the same.
+        known: &'static str,
+    },
     /// Two keys that exclude each other.
     #[error("{key} and {other} cannot be given together")]
     Exclusive {
+        /// One.
+        key: String,
+        /// The other.
+        other: String,
+    },
+    /// Two keys that mean the same, with different values.
+    #[error("{key} and {other} differ")]
+    Differ {
         /// One.
         key: String,
         /// The other.
@@ -228,7 +244,9 @@ impl RequestError {
             | Self::WrongType { .. }
             | Self::RepeatedKey { .. }
             | Self::Misspelt { .. }
+            | Self::OfHostLocal { .. }
             | Self::Exclusive { .. }
+            | Self::Differ { .. }
             | Self::Value { .. }
             | Self::HiddenValue { .. }
             | Self::Range { .. }

@@ -115,6 +115,7 @@ mod tests {
         let file = host.with(path, 0o644, "from-file\n");
         check("{}", &file, Ok(Some("from-file")));
         check(r#"{"node_name": "mine"}"#, &file, Ok(Some("mine")));
+        check(r#"{"node_name": ""}"#, &file, Ok(Some("from-file")));
         check(
             r#"{"node_name": "localhost"}"#,
             &file,
@@ -139,11 +140,6 @@ mod tests {
     #[test]
     fn a_configured_name_that_cannot_be_one_is_code_7() {
         let none = FakeMachine::default();
-        check(
-            r#"{"node_name": ""}"#,
-            &none,
-            Err("ipam.node_name: \"\" is empty"),
-        );
         check(
             r#"{"node_name": "a\nb"}"#,
             &none,

@@ -27,7 +27,8 @@ pub(super) fn object(bytes: &[u8], origin: &str, prefix: &str) -> Result<Object,
     }
 }
 
-/// An object whose members are taken out one by one. A member that is `null` is absent.
+/// An object whose members are taken out one by one. A member that is `null` or an empty string is
+/// absent: generators of configs write it for a key without a value.
 #[derive(Default)]
 pub(super) struct Object {
     /// What the paths of its keys begin with.
@@ -53,15 +54,12 @@ pub(super) struct Text {
 
 impl Object {
     fn new(prefix: String, members: BTreeMap<String, Json>) -> Self {
-        let present = members
-            .into_iter()
-            .filter(|(_, value)| !matches!(value, Json::Null));
         let member = |(name, value)| {
             let key = format!("{prefix}{name}");
             (name, Node { key, value })
         };
         Self {
-            members: present.map(member).collect(),
+            members: members.into_iter().map(member).collect(),
             prefix,
             asked: BTreeSet::new(),
         }
@@ -69,6 +67,11 @@ impl Object {
 
     /// Takes the value of `key` out.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
+        self.take_present(key).filter(|node| node.value.is_set())
+    }
+
+    /// Takes the value of `key` out, also where it is `null` or an empty string.
+    pub(super) fn take_present(&mut self, key: &'static str) -> Option<Node> {
         self.asked.insert(key);
         #[cfg(test)]
         asked::note(key);
@@ -90,20 +93,24 @@ impl Object {
 
     /// Whether there is a value at `key`.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.members.contains_key(key)
+        self.members
+            .get(key)
+            .is_some_and(|node| node.value.is_set())
     }
 
     /// Takes over the members of `other` that are not there already.
     pub(super) fn fill_from(&mut self, other: Self) {
         for (key, node) in other.members {
-            self.members.entry(key).or_insert(node);
+            if !self.has(&key) {
+                self.members.insert(key, node);
+            }
         }
     }
 
     /// Looks at the keys that nobody asked for: a misspelt one is an error, others a remark.
     pub(super) fn finish(self, findings: &mut Findings) -> Result<(), RequestError> {
         let mut unknown = Vec::new();
-        for (key, node) in &self.members {
+        for (key, node) in self.members.iter().filter(|(_, node)| node.value.is_set()) {
             match misspelt::nearest(key, &self.asked) {
                 Some(known) if known == key => {}
                 Some(known) => findings.tolerate(Err(RequestError::Misspelt {
@@ -125,6 +132,11 @@ impl Node {
     /// The path of its key.
     pub(super) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether it is a list of nothing, or of empty strings.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.value, Json::List(values) if !values.iter().any(Json::is_set))
     }
 
     /// The string that it is.
@@ -182,6 +194,14 @@ impl Node {
         match self.value {
             Json::List(values) => Ok(elements(&self.key, values)),
             _ => Err(self.mismatch("a list")),
+        }
+    }
+
+    /// The list that it is. `null` is an empty one.
+    pub(super) fn list_or_null(self) -> Result<Vec<Node>, RequestError> {
+        match self.value {
+            Json::Null => Ok(Vec::new()),
+            _ => self.list(),
         }
     }
 

@@ -43,6 +43,7 @@ mod tracing;
 mod tree;
 mod version;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ use crate::claim::{Ask, Attachment, QueueId, Want};
 
 pub use error::{RequestError, Shown};
 pub use parse::parse;
-pub use tool::{Linted, access_from, collector_from, lint, node_name};
+pub use tool::{Linted, access_from, collector_from, lint, node_name, valid_attachments};
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.
@@ -233,10 +234,10 @@ pub struct GcRequest {
     /// This node; `None` when its name is not known, and then nothing is collected.
     pub node: Option<String>,
     /// The attachments in use; `None` when the runtime gave no list, and then nothing is collected.
-    pub valid: Option<Vec<ValidAttachment>>,
+    pub valid: Option<BTreeSet<ValidAttachment>>,
 }
 
-/// An entry of `cni.dev/valid-attachments`.
+/// An attachment in use: an entry of `cni.dev/valid-attachments`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValidAttachment {
     /// `containerID`.

@@ -80,21 +80,12 @@ fn parse_config(
         .and_then(|text| Arguments::parse(text.unwrap_or_default()));
     let arguments = findings.tolerate(arguments)?;
     let parts = config.static_parts.read(findings)?;
-    let own_gateways = parts.addresses.iter().filter_map(|stated| stated.gateway);
-    let spoken_for = SpokenFor {
-        gateways: own_gateways
-            .chain(arguments.gateways.iter().copied())
-            .collect(),
-        addresses: parts
-            .addresses
-            .iter()
-            .map(|stated| stated.address)
-            .collect(),
-    };
+    let requested = config.requested.read(arguments.addresses, findings)?;
+    let spoken_for = SpokenFor::new(&parts.addresses, &requested, &arguments.gateways);
     let ranges = config.ranges.read(spoken_for, findings)?;
     let sources = Sources {
         ranges: &ranges.ranges,
-        requested: config.requested.read(arguments.addresses, findings)?,
+        requested,
         configured: parts.addresses,
         gateways: arguments.gateways,
     };
@@ -148,7 +139,7 @@ fn parse_config(
         Verb::Gc => Request::Gc(GcRequest {
             network: config.network,
             node,
-            valid: previous::valid_attachments(config.valid_attachments)?,
+            valid: config.valid_attachments.read()?,
         }),
         Verb::Status => {
             let mut wants = sources.plan(findings)?.wants;

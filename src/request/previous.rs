@@ -1,5 +1,7 @@
 //! What a runtime knows of earlier calls: `prevResult`, and the attachments that are in use.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::error::RequestError;
@@ -37,11 +39,33 @@ fn address(object: &mut Object, key: &'static str) -> Result<IpNet, RequestError
     text.read(notation::cidr)
 }
 
-/// `cni.dev/valid-attachments`. An entry that cannot be read is an error whatever the verb
-/// tolerates: without it, GC would take a live attachment for a dead one.
-pub(super) fn valid_attachments(
-    list: Option<Node>,
-) -> Result<Option<Vec<ValidAttachment>>, RequestError> {
+/// The keys of the attachments in use, not yet looked at.
+pub(super) struct Valid([Option<Node>; 2]);
+
+impl Valid {
+    /// The keys, of which libcni writes both.
+    const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+
+    /// Takes the keys out. `null` is the empty list, which libcni writes so.
+    pub(super) fn take(config: &mut Object) -> Self {
+        Self(Self::KEYS.map(|key| config.take_present(key)))
+    }
+
+    /// The list; `None` without a key. An entry that cannot be read is an error whatever the verb
+    /// tolerates: without it, GC would take a live attachment for a dead one.
+    pub(super) fn read(self) -> Result<Option<BTreeSet<ValidAttachment>>, RequestError> {
+        let [first, second] = self.0.map(|node| node.map(valid_attachments).transpose());
+        match (first?, second?) {
+            (Some(first), Some(second)) if first != second => Err(RequestError::Differ {
+                key: Self::KEYS[0].to_owned(),
+                other: Self::KEYS[1].to_owned(),
+            }),
+            (first, second) => Ok(first.or(second)),
+        }
+    }
+}
+
+fn valid_attachments(list: Node) -> Result<BTreeSet<ValidAttachment>, RequestError> {
     let entry = |node: Node| {
         let mut object = node.object()?;
         Ok(ValidAttachment {
@@ -49,8 +73,7 @@ pub(super) fn valid_attachments(
             interface: object.needed_text("ifname")?.text,
         })
     };
-    list.map(|list| list.list()?.into_iter().map(entry).collect())
-        .transpose()
+    list.list_or_null()?.into_iter().map(entry).collect()
 }
 
 #[cfg(test)]
@@ -114,29 +137,58 @@ mod tests {
         );
     }
 
-    fn check_valid(list: &str, expected: Result<Option<usize>, &str>) {
-        let mut config = members(&format!(r#"{{"list": {list}}}"#));
-        match (valid_attachments(config.take("list")), expected) {
+    fn check_valid(config: &str, expected: Result<Option<usize>, &str>) {
+        match (Valid::take(&mut members(config)).read(), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found.map(|list| list.len()), expected),
-            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
-            (found, _) => panic!("{list}: {found:?}"),
+            (Err(error), Err(part)) => {
+                assert_eq!(error.code(), 7, "{config}");
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            (found, _) => panic!("{config}: {found:?}"),
+        }
+    }
+
+    /// The list under either of the two keys.
+    fn check_list(list: &str, expected: Result<Option<usize>, &str>) {
+        for key in Valid::KEYS {
+            let expected = expected.map_err(|part| format!("{key}{part}"));
+            let expected = expected.as_ref().map(|count| *count);
+            check_valid(
+                &format!(r#"{{"{key}": {list}}}"#),
+                expected.map_err(String::as_str),
+            );
         }
     }
 
     #[test]
-    fn an_absent_list_of_valid_attachments_is_not_an_empty_one() {
-        check_valid("null", Ok(None));
-        check_valid("[]", Ok(Some(0)));
-        check_valid(r#"[{"containerID": "a", "ifname": "eth0"}]"#, Ok(Some(1)));
+    fn an_absent_list_of_valid_attachments_is_not_an_empty_one_but_null_is() {
+        check_valid("{}", Ok(None));
+        check_list("null", Ok(Some(0)));
+        check_list("[]", Ok(Some(0)));
+        check_list(r#"[{"containerID": "a", "ifname": "eth0"}]"#, Ok(Some(1)));
     }
 
     #[test]
     fn a_valid_attachment_that_cannot_be_read_is_never_tolerated() {
-        check_valid(
-            r#"[{"containerID": "a"}]"#,
-            Err("list[0].ifname is missing"),
-        );
-        check_valid(r#"["a"]"#, Err("list[0]: expected an object"));
-        check_valid("{}", Err("list: expected a list, found an object"));
+        check_list(r#"[{"containerID": "a"}]"#, Err("[0].ifname is missing"));
+        check_list(r#"["a"]"#, Err("[0]: expected an object"));
+        check_list("[null]", Err("[0]: expected an object, found null"));
+        check_list("{}", Err(": expected a list, found an object"));
+        check_list(r#""""#, Err(": expected a list, found a string"));
+        check_list("false", Err(": expected a list, found false"));
+    }
+
+    #[test]
+    fn both_lists_of_valid_attachments_say_the_same() {
+        let [a, b] = ["a", "b"].map(|id| format!(r#"{{"containerID": "{id}", "ifname": "e"}}"#));
+        let both = |first: &str, second: &str| {
+            format!(r#"{{"cni.dev/valid-attachments": {first}, "cni.dev/attachments": {second}}}"#)
+        };
+        check_valid(&both("null", "[]"), Ok(Some(0)));
+        let (ordered, mixed) = (format!("[{a}, {b}]"), format!("[{b}, {a}, {b}]"));
+        check_valid(&both(&ordered, &mixed), Ok(Some(2)));
+        let differ = "cni.dev/valid-attachments and cni.dev/attachments differ";
+        check_valid(&both(&ordered, "null"), Err(differ));
+        check_valid(&both("[]", &mixed), Err(differ));
     }
 }

@@ -1,17 +1,25 @@
 //! The ranges of a config, and the pool they are windows on.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
-use super::{identity, notation};
-use crate::address::{Address, Interval, Pool, Range, RangeSpec};
+use super::plan::Stated;
+use super::{LogLevel, identity, notation};
+use crate::address::{Address, Interval, Pool, Range, RangeError, RangeSpec};
 use crate::claim::QueueId;
 use crate::limits;
 
-/// The keys of `ipam` and of `runtimeConfig` that are about ranges, not yet looked at.
+/// The keys beside `ipam` with which the bridge plugin gives its bridge an address for each answered
+/// address: the answered gateway or, without one, the first address after the network address.
+const BRIDGE_KEYS: [&str; 2] = ["isGateway", "isDefaultGateway"];
+
+/// The keys of the config, of `ipam` and of `runtimeConfig` that are about ranges, not yet looked at.
 pub(super) struct Raw {
+    bridge: [Option<Node>; 2],
     range: Option<Node>,
     bounds: Bounds,
     /// The gateway of all ranges of its family.
@@ -39,9 +47,26 @@ struct Entry {
 /// Addresses that no range gives, known before the ranges are read.
 pub(super) struct SpokenFor {
     /// Gateways, which nobody may have.
-    pub(super) gateways: Vec<Address>,
+    gateways: Vec<Address>,
     /// Addresses that the config states, and reserves one by one.
-    pub(super) addresses: Vec<Address>,
+    addresses: Vec<Address>,
+    /// Stated addresses with their prefix lengths that have no gateway of their own.
+    without_gateway: Vec<IpNet>,
+}
+
+impl SpokenFor {
+    /// What `addresses` of the config, the requested addresses and further gateways speak for.
+    pub(super) fn new(configured: &[Stated], requested: &[Stated], gateways: &[Address]) -> Self {
+        let own = configured.iter().filter_map(|stated| stated.gateway);
+        let stated = configured.iter().chain(requested);
+        let bare = stated.filter(|stated| stated.gateway.is_none());
+        let cidr = |stated: &Stated| IpNet::new(stated.address.into(), stated.length?).ok();
+        Self {
+            gateways: own.chain(gateways.iter().copied()).collect(),
+            addresses: configured.iter().map(|stated| stated.address).collect(),
+            without_gateway: bare.filter_map(cidr).collect(),
+        }
+    }
 }
 
 /// What a config says of ranges.
@@ -66,8 +91,9 @@ pub(super) struct ConfiguredRange {
 
 impl Raw {
     /// Takes the keys out.
-    pub(super) fn take(ipam: &mut Object, runtime: &mut Object) -> Self {
+    pub(super) fn take(config: &mut Object, ipam: &mut Object, runtime: &mut Object) -> Self {
         Self {
+            bridge: BRIDGE_KEYS.map(|key| config.take(key)),
             range: ipam.take("range"),
             bounds: Bounds {
                 first: ipam.take("range_start"),
@@ -109,11 +135,18 @@ impl Raw {
         let mut queues = Vec::new();
         let mut drafts = Vec::new();
         for entry in entries {
-            let draft = entry.read(&pools, &mut queues).map(Some);
+            let draft = entry.read(&pools, &mut queues, findings).map(Some);
             drafts.extend(findings.tolerate(draft)?);
         }
         let own = drafts.iter().filter_map(|draft| draft.gateway);
         spoken_for.gateways.extend(own);
+        if let Some(key) = findings.tolerate(bridge_key(self.bridge))? {
+            for address in bridge_addresses(&drafts, common, &spoken_for.without_gateway) {
+                let text = format!("the bridge takes {address} ({key}); it is never given");
+                findings.remark(LogLevel::Debug, text);
+                spoken_for.gateways.push(address);
+            }
+        }
 
         let mut ranges: Vec<ConfiguredRange> = Vec::new();
         for draft in drafts {
@@ -155,8 +188,48 @@ impl Pools {
 }
 
 fn read_address(node: Option<Node>) -> Result<Option<Address>, RequestError> {
-    let text = node.map(Node::text).transpose()?;
-    text.map(|text| text.read(notation::address)).transpose()
+    let bound = read_bound(node)?;
+    Ok(bound.map(|(_, address)| address))
+}
+
+/// An address, and how the key writes it.
+fn read_bound(node: Option<Node>) -> Result<Option<(Text, Address)>, RequestError> {
+    let Some(node) = node else { return Ok(None) };
+    let text = node.text()?;
+    let address = text.read(notation::address)?;
+    Ok(Some((text, address)))
+}
+
+/// The key that has the bridge plugin give its bridge addresses.
+fn bridge_key(nodes: [Option<Node>; 2]) -> Result<Option<String>, RequestError> {
+    for node in nodes.into_iter().flatten() {
+        let key = node.key().to_owned();
+        if node.flag()? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+/// The addresses that the bridge plugin computes for its bridge: one for each prefix that is answered
+/// without a gateway.
+fn bridge_addresses(
+    drafts: &[Draft],
+    common: Option<Address>,
+    stated: &[IpNet],
+) -> BTreeSet<Address> {
+    let bare = drafts
+        .iter()
+        .filter(|draft| draft.gateway(common).is_none());
+    // A stated address inside a range has that range's gateway.
+    let outside = |cidr: &&IpNet| {
+        let mut drafts = drafts.iter();
+        !drafts.any(|draft| draft.spec.cidr.contains(&cidr.addr()))
+    };
+    let prefixes = bare.map(|draft| &draft.spec.cidr);
+    let prefixes = prefixes.chain(stated.iter().filter(outside));
+    let computed = |cidr: &IpNet| Address::from(cidr.network()).successor();
+    prefixes.filter_map(computed).collect()
 }
 
 fn check_count(count: usize) -> Result<(), RequestError> {
@@ -180,7 +253,8 @@ impl Entry {
                 gateway: None,
             }));
         }
-        match bounds.first.or(bounds.last).or(bounds.exclude) {
+        let exclude = bounds.exclude.filter(|node| !node.is_empty_list());
+        match bounds.first.or(bounds.last).or(exclude) {
             None => Ok(None),
             Some(node) => Err(RequestError::MissingKey {
                 key: "ipam.range".to_owned(),
@@ -219,7 +293,12 @@ impl Entry {
     }
 
     /// Reads the range; `queues` gets its queue as soon as its CIDR is known.
-    fn read(self, pools: &Pools, queues: &mut Vec<QueueId>) -> Result<Draft, RequestError> {
+    fn read(
+        self,
+        pools: &Pools,
+        queues: &mut Vec<QueueId>,
+        findings: &mut Findings,
+    ) -> Result<Draft, RequestError> {
         let text = self.range.text()?;
         let range = text.read(notation::range)?;
         let queue = pools.queue(range.cidr);
@@ -239,28 +318,45 @@ impl Entry {
         let gateway = gateway
             .map(|text| own_gateway(&text, range.cidr))
             .transpose()?;
+        let (first, last) = (read_bound(bounds.first)?, read_bound(bounds.last)?);
+        let bound = |bound: &Option<(Text, Address)>| bound.as_ref().map(|(_, address)| *address);
         let spec = RangeSpec {
             pool,
             cidr: range.cidr,
-            first: read_address(bounds.first)?.or(range.ends.map(|(first, _)| first)),
-            last: read_address(bounds.last)?.or(range.ends.map(|(_, last)| last)),
-            exclusions: exclusions(bounds.exclude)?,
+            first: bound(&first).or(range.ends.map(|(first, _)| first)),
+            last: bound(&last).or(range.ends.map(|(_, last)| last)),
+            exclusions: exclusions(bounds.exclude, range.cidr, findings)?,
             gateways: Vec::new(),
         };
         Ok(Draft {
             text,
+            first: first.map(|(text, _)| text),
+            last: last.map(|(text, _)| text),
             spec,
             gateway,
         })
     }
 }
 
-fn exclusions(node: Option<Node>) -> Result<Vec<Interval>, RequestError> {
+/// What is excluded of `cidr`. An empty string excludes nothing, and so does what lies outside: a
+/// remark says so.
+fn exclusions(
+    node: Option<Node>,
+    cidr: IpNet,
+    findings: &mut Findings,
+) -> Result<Vec<Interval>, RequestError> {
     let texts = node.map(Node::texts).transpose()?.unwrap_or_default();
-    texts
-        .iter()
-        .map(|text| text.read(notation::exclusion))
-        .collect()
+    let mut exclusions = Vec::new();
+    for text in texts.iter().filter(|text| !text.text.is_empty()) {
+        let exclusion = text.read(notation::exclusion)?;
+        if exclusion.overlaps(Interval::of(cidr)) {
+            exclusions.push(exclusion);
+        } else {
+            let reason = format_args!("is outside {} and excludes nothing", cidr.trunc());
+            findings.remark(LogLevel::Warn, text.wrong(reason).to_string());
+        }
+    }
+    Ok(exclusions)
 }
 
 fn own_gateway(text: &Text, cidr: IpNet) -> Result<Address, RequestError> {
@@ -274,18 +370,28 @@ fn own_gateway(text: &Text, cidr: IpNet) -> Result<Address, RequestError> {
 /// A range whose keys were read.
 struct Draft {
     text: Text,
+    /// The key of the first address, if it has one of its own.
+    first: Option<Text>,
+    /// The key of the last address, if it has one of its own.
+    last: Option<Text>,
     spec: RangeSpec,
     gateway: Option<Address>,
 }
 
 impl Draft {
+    /// The gateway of its addresses, where `common` is that of all ranges of a family.
+    fn gateway(&self, common: Option<Address>) -> Option<Address> {
+        let family = Address::from(self.spec.cidr.addr()).family();
+        let common = common.filter(|gateway| gateway.family() == family);
+        self.gateway.or(common)
+    }
+
     fn finish(
         mut self,
         common: Option<Address>,
         spoken_for: &SpokenFor,
     ) -> Result<ConfiguredRange, RequestError> {
-        let family = Address::from(self.spec.cidr.addr()).family();
-        let common = common.filter(|gateway| gateway.family() == family);
+        let gateway = self.gateway(common);
         self.spec.gateways.clone_from(&spoken_for.gateways);
         let whole = Interval::of(self.spec.cidr);
         let inside = spoken_for
@@ -299,14 +405,34 @@ impl Draft {
             Ok(range) => Ok(ConfiguredRange {
                 key: self.text.key,
                 range,
-                gateway: self.gateway.or(common),
+                gateway,
             }),
-            Err(source) => Err(RequestError::Range {
-                key: self.text.key,
-                value: Shown::new(&self.text.text),
-                source: Box::new(source),
-            }),
+            Err(source) => Err(wrong_range(&self.text, self.first, self.last, source)),
         }
+    }
+}
+
+/// The error of the key that is wrong: of the first or the last address, if it has a key of its own, or of
+/// the range.
+fn wrong_range(
+    range: &Text,
+    first: Option<Text>,
+    last: Option<Text>,
+    source: RangeError,
+) -> RequestError {
+    let outside =
+        |bound: &Text, cidr| bound.wrong(format_args!("is outside {cidr} ({})", range.key));
+    match (source, first, last) {
+        (RangeError::FirstOutside { cidr, .. }, Some(first), _) => outside(&first, cidr),
+        (RangeError::LastOutside { cidr, .. }, _, Some(last)) => outside(&last, cidr),
+        (RangeError::LastBeforeFirst { first, .. }, _, Some(last)) => {
+            last.wrong(format_args!("is before the first address, {first}"))
+        }
+        (source, _, _) => RequestError::Range {
+            key: range.key.clone(),
+            value: Shown::new(&range.text),
+            source: Box::new(source),
+        },
     }
 }
 

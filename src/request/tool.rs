@@ -1,7 +1,7 @@
 //! What an operator's tool asks of configs and of this machine, without a verb: how etcd and a
 //! collector are reached, and what is wrong with a config.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::config::Config;
 use super::env::Verb;
@@ -10,7 +10,8 @@ use super::findings::{Findings, Tolerance};
 use super::plan::Sources;
 use super::ranges::SpokenFor;
 use super::{
-    Access, CniVersion, Collector, LogLevel, Remark, access, flat_file, identity, json, tracing,
+    Access, CniVersion, Collector, LogLevel, Remark, ValidAttachment, access, flat_file, identity,
+    json, previous, tracing,
 };
 use crate::address::{Name, Range};
 use crate::invocation::{Invocation, Machine};
@@ -44,6 +45,11 @@ pub fn collector_from(
         headers: tracing::headers(invocation, &mut findings),
     });
     Ok((collector, findings.remarks))
+}
+
+/// The attachments in use, as `config` lists them for GC; `None` when it has no list.
+pub fn valid_attachments(config: &[u8]) -> Result<Option<BTreeSet<ValidAttachment>>, RequestError> {
+    previous::Valid::take(&mut json::object(config, "the config", "")?).read()
 }
 
 /// The name of this node, as the plugin finds it with a config that does not give one.
@@ -85,16 +91,9 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let access = config.access.read(machine, &mut findings);
     config.behaviour.read(Verb::Add, &mut findings)?;
     let parts = config.static_parts.read(&mut findings)?;
-    let spoken_for = SpokenFor {
-        gateways: parts
-            .addresses
-            .iter()
-            .filter_map(|one| one.gateway)
-            .collect(),
-        addresses: parts.addresses.iter().map(|one| one.address).collect(),
-    };
-    let ranges = config.ranges.read(spoken_for, &mut findings)?.ranges;
     let requested = config.requested.read(Vec::new(), &mut findings)?;
+    let spoken_for = SpokenFor::new(&parts.addresses, &requested, &[]);
+    let ranges = config.ranges.read(spoken_for, &mut findings)?.ranges;
     let sources = Sources {
         ranges: &ranges,
         requested,

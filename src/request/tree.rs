@@ -19,6 +19,17 @@ pub(super) enum Json {
 }
 
 impl Json {
+    /// Whether it is a value: neither `null` nor an empty string.
+    pub(super) fn is_set(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Text(text) => !text.is_empty(),
+            Self::Flag(_) | Self::Number(_) | Self::List(_) | Self::Object(_) | Self::Repeated => {
+                true
+            }
+        }
+    }
+
     /// What it is, without its value.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -199,7 +199,7 @@ pub fn claim(data: &[u8]) {
     let gc = GcRequest {
         network: ask.attachment.network.clone(),
         node: Some("node-1".to_owned()),
-        valid: Some(Vec::new()),
+        valid: Some(BTreeSet::new()),
     };
     let collected = block_on(commands::gc(&network.session(), &gc));
     let Ok(claim) = decoded else {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -20,6 +21,19 @@ pub(crate) fn ip(arguments: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments:?}: {stderr}");
     String::from_utf8(output.stdout).expect("ip says text")
+}
+
+/// The addresses of the interface that `ip` shows, with their lengths, but those of the link.
+fn addresses(shown: &str) -> Vec<String> {
+    let shown: Value = serde_json::from_str(shown).expect("ip says JSON");
+    let addresses = shown[0]["addr_info"].as_array().expect("a list").iter();
+    let global = addresses.filter(|address| address["scope"] == "global");
+    global
+        .map(|address| {
+            let ip = address["local"].as_str().expect("an address");
+            format!("{ip}/{}", address["prefixlen"])
+        })
+        .collect()
 }
 
 /// A name that nobody else has, short enough for an interface.
@@ -57,16 +71,9 @@ impl Namespace {
 
     /// The addresses of an interface of it, with their lengths, but those of the link.
     pub(crate) fn addresses(&self, interface: &str) -> Vec<String> {
-        let shown = ip(&["-n", &self.0, "-json", "address", "show", "dev", interface]);
-        let shown: Value = serde_json::from_str(&shown).expect("ip says JSON");
-        let addresses = shown[0]["addr_info"].as_array().expect("a list").iter();
-        let global = addresses.filter(|address| address["scope"] == "global");
-        global
-            .map(|address| {
-                let ip = address["local"].as_str().expect("an address");
-                format!("{ip}/{}", address["prefixlen"])
-            })
-            .collect()
+        addresses(&ip(&[
+            "-n", &self.0, "-json", "address", "show", "dev", interface,
+        ]))
     }
 
     fn has(&self, interface: &str) -> bool {
@@ -113,20 +120,37 @@ impl Drop for Link {
     }
 }
 
-/// Whether this host forwards packets, set back when the test lets go of it: ptp lets it.
-struct Forwarding(String);
+/// Whether this host forwards packets, set back when the test lets go of it: ptp lets it, and a bridge
+/// with an address.
+struct Forwarding {
+    before: [String; 2],
+    /// Two tests would remember what the other has set.
+    _alone: MutexGuard<'static, ()>,
+}
 
 impl Forwarding {
-    const SETTING: &str = "/proc/sys/net/ipv4/ip_forward";
+    const SETTINGS: [&str; 2] = [
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv6/conf/all/forwarding",
+    ];
 
     fn remember() -> Self {
-        Self(fs::read_to_string(Self::SETTING).expect("the kernel has IPv4"))
+        static ONE: Mutex<()> = Mutex::new(());
+        // A test that has failed has set it back, too.
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |setting| fs::read_to_string(setting).expect("the kernel has it");
+        Self {
+            before: Self::SETTINGS.map(read),
+            _alone: alone,
+        }
     }
 }
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        let _ = fs::write(Self::SETTING, &self.0);
+        for (setting, before) in Self::SETTINGS.into_iter().zip(&self.before) {
+            let _ = fs::write(setting, before);
+        }
     }
 }
 
@@ -221,6 +245,38 @@ fn a_dual_stack_pod_has_both_addresses_on_its_interface() {
     assert_eq!(namespace.addresses("eth0"), expected);
     call("bridge", &network, "DEL", &pod).run().assert_silent();
     site.assert_at_rest(0);
+}
+
+/// The bridge takes the address that its plugin computes, and the first pod gets another.
+fn check_bridge_address(key: &str, subnet: u8) {
+    let _forwarding = Forwarding::remember();
+    let site = Site::shared();
+    let bridge = Link::to_be_made();
+    let namespace = Namespace::create();
+    let network = site
+        .network(&format!("10.213.{subnet}.0/24"))
+        .ipam(json!({"ipRanges": [{"range": format!("fd00:213:{subnet}::/64")}]}))
+        .version("1.0.0")
+        .config(json!({"type": "bridge", "bridge": bridge.0, key: true}));
+    let pod = namespace.pod();
+    let of = |host: u8| {
+        [
+            format!("10.213.{subnet}.{host}/24"),
+            format!("fd00:213:{subnet}::{host}/64"),
+        ]
+    };
+    call("bridge", &network, "ADD", &pod).run().result();
+    let shown = ip(&["-json", "address", "show", "dev", &bridge.0]);
+    assert_eq!(addresses(&shown), of(1), "{key}");
+    assert_eq!(namespace.addresses("eth0"), of(2), "{key}");
+    call("bridge", &network, "DEL", &pod).run().assert_silent();
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn a_bridge_that_is_a_gateway_has_an_address_of_its_own() {
+    check_bridge_address("isGateway", 6);
+    check_bridge_address("isDefaultGateway", 7);
 }
 
 #[test]

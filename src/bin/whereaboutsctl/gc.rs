@@ -200,7 +200,10 @@ impl Rule {
         let wrong = |reason: &str| format!("{}: {reason}", file.display());
         let config: Value =
             serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
-        let valid = valid_attachments(&config).map_err(|reason| wrong(&reason))?;
+        let valid = request::valid_attachments(text.as_bytes());
+        let valid = valid.map_err(|error| wrong(&error.details()))?;
+        let valid = valid
+            .ok_or_else(|| wrong("it has no cni.dev/valid-attachments: nothing is collected"))?;
         let named = config["name"].as_str().map(str::to_owned);
         let network = unneeded.network.clone().or(named);
         let network = network.ok_or_else(|| wrong("it has no name; say --network"))?;
@@ -248,27 +251,6 @@ impl Rule {
             }
         }
     }
-}
-
-/// The list, of which every entry must be whole: an absent one is not an empty one.
-fn valid_attachments(config: &Value) -> Result<BTreeSet<ValidAttachment>, String> {
-    let key = "cni.dev/valid-attachments";
-    let list = config[key]
-        .as_array()
-        .ok_or_else(|| format!("it has no list {key}: nothing is collected"))?;
-    list.iter()
-        .enumerate()
-        .map(|(number, entry)| {
-            let text = |name: &str| {
-                let text = entry[name].as_str().map(str::to_owned);
-                text.ok_or_else(|| format!("{key}[{number}] has no {name}"))
-            };
-            Ok(ValidAttachment {
-                container: text("containerID")?,
-                interface: text("ifname")?,
-            })
-        })
-        .collect()
 }
 
 /// The name of a network namespace that has one: a path directly below one of the folders. One of a

@@ -49,10 +49,7 @@ fn a_range_without_length_or_of_length_33_or_129_is_code_7() {
         json!({"range": "fd00::/129"}),
         Err((7, "ipam.range: \"fd00::/129\"")),
     );
-    check(
-        json!({"range": ""}),
-        Err((7, "ipam.range: \"\" is not an address")),
-    );
+    check(json!({"range": ""}), Err((7, "ipam.range is missing")));
 }
 
 #[test]
@@ -68,19 +65,38 @@ fn last_before_first_and_first_or_last_outside_are_code_7() {
     let with = |first: &str, last: &str| json!({"range": "10.0.0.0/24", "range_start": first, "range_end": last});
     check(
         with("10.0.0.9", "10.0.0.8"),
-        Err((7, "10.0.0.8 is before the first, 10.0.0.9")),
+        Err((
+            7,
+            "ipam.range_end: \"10.0.0.8\" is before the first address, 10.0.0.9",
+        )),
     );
     check(
         with("10.0.1.1", "10.0.0.8"),
-        Err((7, "first address 10.0.1.1 is outside")),
+        Err((
+            7,
+            "ipam.range_start: \"10.0.1.1\" is outside 10.0.0.0/24 (ipam.range)",
+        )),
     );
     check(
         with("10.0.0.1", "10.0.1.8"),
-        Err((7, "last address 10.0.1.8 is outside")),
+        Err((
+            7,
+            "ipam.range_end: \"10.0.1.8\" is outside 10.0.0.0/24 (ipam.range)",
+        )),
     );
     check(
         with("fd00::1", "10.0.0.8"),
-        Err((7, "first address fd00::1 is outside")),
+        Err((7, "ipam.range_start: \"fd00::1\" is outside 10.0.0.0/24")),
+    );
+    let listed = json!({"ipRanges": [{"range": "10.0.0.0/24", "range_end": "10.0.1.8"}]});
+    let expected = "ipam.ipRanges[0].range_end: \"10.0.1.8\" is outside 10.0.0.0/24";
+    check(listed, Err((7, expected)));
+    check(
+        json!({"range": "10.0.1.1-10.0.0.8/24"}),
+        Err((
+            7,
+            "ipam.range: \"10.0.1.1-10.0.0.8/24\" is no range: the first address 10.0.1.1",
+        )),
     );
     let backwards = json!({"range": "10.0.0.9-10.0.0.8/24"});
     check(
@@ -102,17 +118,12 @@ fn exclusions_are_cidrs_addresses_or_first_to_last() {
 }
 
 #[test]
-fn an_exclusion_outside_or_larger_than_the_range_or_of_the_other_family_is_code_7() {
+fn an_exclusion_that_is_larger_than_the_range_or_none_is_code_7() {
     let with = |exclusion: &str| json!({"range": "10.0.0.0/24", "exclude": [exclusion]});
-    check(
-        with("10.0.1.0/24"),
-        Err((7, "10.0.1.0-10.0.1.255 is outside 10.0.0.0/24")),
-    );
     check(
         with("10.0.0.0/16"),
         Err((7, "10.0.0.0/24 has no address left")),
     );
-    check(with("fd00::/64"), Err((7, "is outside 10.0.0.0/24")));
     check(
         with("x"),
         Err((7, "ipam.exclude[0]: \"x\" is not an address")),
@@ -223,16 +234,13 @@ fn the_pool_is_shared_unless_named_or_ranges_may_not_overlap() {
     check_pool(json!({}), Ok("(shared)"));
     check_pool(json!({"enable_overlapping_ranges": true}), Ok("(shared)"));
     check_pool(json!({"network_name": "red"}), Ok("red"));
+    check_pool(json!({"network_name": ""}), Ok("(shared)"));
     let alone = json!({"network_name": "red", "enable_overlapping_ranges": false});
     check_pool(alone, Ok("red of 10.0.0.0/24 alone"));
 }
 
 #[test]
-fn a_network_name_that_is_empty_too_long_or_has_control_characters_is_code_7() {
-    check_pool(
-        json!({"network_name": ""}),
-        Err((7, "ipam.network_name: \"\" is empty")),
-    );
+fn a_network_name_that_is_too_long_or_has_control_characters_is_code_7() {
     check_pool(
         json!({"network_name": "a\u{1}"}),
         Err((7, "has control characters")),
@@ -293,4 +301,155 @@ fn no_range_gives_the_gateway_of_another() {
         json!({"range": "10.0.0.0/24", "gateway": "x"}),
         Err((7, "ipam.gateway")),
     );
+}
+
+#[test]
+fn an_exclusion_outside_the_range_is_a_warning_and_excludes_nothing() {
+    for outside in ["10.0.1.0/24", "fd00::/64", "10.0.1.1", "9.0.0.1-9.0.0.9"] {
+        let keys = json!({"range": "10.0.0.7/24", "exclude": [outside, "10.0.0.9"]});
+        let sample = Sample::of("ADD").ipam(keys.clone());
+        let expected = format!(
+            "Warn: ipam.exclude[0]: \"{outside}\" is outside 10.0.0.0/24 and excludes nothing"
+        );
+        assert_eq!(sample.remarks(), expected);
+        check(
+            keys,
+            Ok("10.0.0.0/24 10.0.0.1-10.0.0.8 10.0.0.10-10.0.0.254"),
+        );
+    }
+}
+
+#[test]
+fn an_empty_string_is_a_key_without_a_value() {
+    let empty = json!({"range_start": "", "range_end": "", "exclude": "", "gateway": ""});
+    let sample = Sample::of("ADD").ipam(empty.clone());
+    assert_found(
+        sample
+            .ipam(json!({"range": "10.0.0.0/24"}))
+            .add()
+            .map(|add| show(&add.ask.expect("a range").wants)),
+        Ok("10.0.0.0/24 10.0.0.1-10.0.0.254"),
+    );
+    for exclude in [json!([]), json!([""]), json!(""), Value::Null] {
+        check(
+            json!({"range": "10.0.0.0/30", "exclude": exclude}),
+            Ok("10.0.0.0/30 10.0.0.1-10.0.0.2"),
+        );
+    }
+    let mut entry = empty;
+    entry["range"] = json!("fd00::/126");
+    check(
+        json!({"range": "", "range_start": "", "range_end": "", "exclude": [], "ipRanges": [entry]}),
+        Ok("fd00::/126 fd00::1-fd00::3"),
+    );
+}
+
+/// The gateways and intervals that a config leads to whose bridge has an address, and its remarks.
+fn check_bridge(ipam: &Value, expected: &str, taken: &[&str]) {
+    for key in ["isGateway", "isDefaultGateway"] {
+        let sample = Sample::of("ADD")
+            .ipam(ipam.clone())
+            .config(json!({key: true}));
+        let add = sample.add().expect("a good config");
+        let gateways = add.answer.gateways.iter();
+        let gateways = gateways.map(|gateway| gateway.map_or("-".to_owned(), |g| g.to_string()));
+        let gateways = gateways.collect::<Vec<_>>().join(" ");
+        let wants = add.ask.map(|ask| show(&ask.wants)).unwrap_or_default();
+        assert_eq!(format!("{gateways}: {wants}"), expected);
+        let remark = |address: &&str| {
+            format!("Debug: the bridge takes {address} ({key}); it is never given")
+        };
+        let remarks: Vec<String> = taken.iter().map(remark).collect();
+        assert_eq!(sample.remarks(), remarks.join("\n"));
+    }
+}
+
+#[test]
+fn the_address_that_the_bridge_takes_without_a_gateway_is_never_given() {
+    check_bridge(
+        &json!({"range": "10.0.0.0/29"}),
+        "-: 10.0.0.0/29 10.0.0.2-10.0.0.6",
+        &["10.0.0.1"],
+    );
+    check_bridge(
+        &json!({"range": "10.0.0.0/29", "gateway": "10.0.0.6"}),
+        "10.0.0.6: 10.0.0.0/29 10.0.0.1-10.0.0.5",
+        &[],
+    );
+    // Of each family, and of each range of one network.
+    check_bridge(
+        &json!({"gateway": "10.0.0.6", "ipRanges": [{"range": "10.0.0.0/29"},
+            {"range": "fd00::/126"}]}),
+        "10.0.0.6 -: 10.0.0.0/29 10.0.0.1-10.0.0.5; fd00::/126 fd00::2-fd00::3",
+        &["fd00::1"],
+    );
+    check_bridge(
+        &json!({"ipRanges": [{"range": "10.0.0.1-10.0.0.3/24", "gateway": "10.0.0.9"},
+            {"range": "10.0.0.5-10.0.0.6/24"}]}),
+        "10.0.0.9 -: 10.0.0.0/24 10.0.0.2-10.0.0.3; 10.0.0.0/24 10.0.0.5-10.0.0.6",
+        &["10.0.0.1"],
+    );
+    // The prefix of the range counts, not its first address.
+    check_bridge(
+        &json!({"range": "10.0.0.0/24", "range_start": "10.0.0.9", "range_end": "10.0.0.9"}),
+        "-: 10.0.0.0/24 10.0.0.9-10.0.0.9",
+        &["10.0.0.1"],
+    );
+    check_bridge(
+        &json!({"range": "10.0.0.4/31"}),
+        "-: 10.0.0.4/31 10.0.0.4-10.0.0.4",
+        &["10.0.0.5"],
+    );
+    // Of a range of one address it is an address of the next one.
+    check_bridge(
+        &json!({"ipRanges": [{"range": "10.0.0.7/32"},
+            {"range": "10.0.0.8/29", "gateway": "10.0.0.14"}]}),
+        "- 10.0.0.14: 10.0.0.7/32 10.0.0.7-10.0.0.7; 10.0.0.8/29 10.0.0.9-10.0.0.13",
+        &["10.0.0.8"],
+    );
+    // A stated address without a gateway has one computed, too; in a range it has the range's.
+    check_bridge(
+        &json!({"range": "10.0.0.1-10.0.0.3/24", "gateway": "10.0.0.254",
+            "addresses": [{"address": "10.0.0.9/24"}, {"address": "10.1.0.9/16"},
+                {"address": "10.2.0.9/16", "gateway": "10.2.0.8"}]}),
+        "10.0.0.254 10.0.0.254: 10.0.0.0/24 10.0.0.1-10.0.0.3; 10.0.0.0/24 =10.0.0.9",
+        &["10.1.0.1"],
+    );
+    check_bridge(
+        &json!({"range": "255.255.255.255/32"}),
+        "-: 255.255.255.255/32 255.255.255.255-255.255.255.255",
+        &[],
+    );
+}
+
+#[test]
+fn the_address_that_the_bridge_takes_cannot_be_requested() {
+    let sample = Sample::of("ADD")
+        .ipam(json!({"range": "10.0.0.0/24"}))
+        .config(json!({"isGateway": true, "args": {"cni": {"ips": ["10.0.0.1"]}}}));
+    let found = sample.add().map(|_| String::new());
+    let expected =
+        "\"10.0.0.1\" cannot be had of range 10.0.0.0/24 (ipam.range): it is the gateway";
+    assert_found(found, Err((7, expected)));
+}
+
+#[test]
+fn a_bridge_without_an_address_takes_none_and_del_lives_with_a_key_that_is_wrong() {
+    let with = |verb: &str, value: Value| {
+        let keys = json!({"isGateway": value, "isDefaultGateway": false, "prevResult": {}});
+        Sample::of(verb)
+            .ipam(json!({"range": "10.0.0.0/30"}))
+            .config(keys)
+    };
+    for value in [json!(false), Value::Null] {
+        let add = with("ADD", value).add().expect("a good config");
+        let wants = show(&add.ask.expect("a range").wants);
+        assert_eq!(wants, "10.0.0.0/30 10.0.0.1-10.0.0.2");
+    }
+    let wrong = with("ADD", json!("yes")).add().map(|_| String::new());
+    assert_found(wrong, Err((7, "isGateway: expected true or false")));
+    for verb in ["DEL", "CHECK", "GC"] {
+        let remarks = with(verb, json!("yes")).remarks();
+        assert!(remarks.contains("ignored: isGateway"), "{remarks}");
+    }
 }

@@ -96,7 +96,7 @@ proptest! {
         verb in verb(),
         ipam in proptest::collection::btree_map(key(), value(), 0..4),
         config in proptest::collection::btree_map(
-            "runtimeConfig|args|prevResult|cniVersion|name|cni\\.dev/valid-attachments",
+            "runtimeConfig|args|prevResult|cniVersion|name|isGateway|cni\\.dev/(valid-)?attachments",
             value(),
             0..2,
         ),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::sample::assert_found;
+use super::super::sample::{Sample, assert_found};
 use super::{FILE_KEYS, every_key, full, plain};
 use crate::limits;
 use crate::request::RequestError;
@@ -102,10 +102,10 @@ fn a_key_almost_right_is_an_error_that_names_both_but_a_remark_for_del_check_and
 
 #[test]
 fn an_unknown_key_is_a_remark_and_keys_of_other_plugins_are_not() {
-    let sample = plain("ADD").ipam(json!({"colour": "red", "subnet": "10.0.0.0/24"}));
+    let sample = plain("ADD").ipam(json!({"colour": "red", "size": 5}));
     assert_eq!(
         sample.remarks(),
-        "Warn: unknown, ignored: \"ipam.colour, ipam.subnet\""
+        "Warn: unknown, ignored: \"ipam.colour, ipam.size\""
     );
     let sample = plain("ADD").config(json!({"nam": 1, "mtu": 5, "runtimeConfig": {"ip": 1}}));
     assert_eq!(sample.remarks(), "");
@@ -116,18 +116,61 @@ fn the_ancestors_keys_without_meaning_here_are_debug_remarks() {
     let sample = plain("ADD").ipam(json!({
         "datastore": "etcd", "kubernetes": {"kubeconfig": "/x"}, "leader_lease_duration": 1500,
         "leader_renew_deadline": 1000, "leader_retry_period": 500, "sleep_for_race": 0,
-        "node_slice_size": "/22", "reconciler_cron_expression": "30 4 * * *"}));
+        "reconciler_cron_expression": "30 4 * * *"}));
     let remarks = sample.remarks();
-    assert_eq!(remarks.lines().count(), 7, "{remarks}");
+    assert_eq!(remarks.lines().count(), 6, "{remarks}");
     assert!(
         remarks.lines().all(|line| line.starts_with("Debug: ipam.")),
         "{remarks}"
     );
+    let slices = plain("ADD").ipam(json!({"node_slice_size": "/22"}));
+    let expected = "Warn: ipam.node_slice_size is ignored: nodes have no slices, each address is \
+        taken from the whole range";
+    assert_eq!(slices.remarks(), expected);
     let found = plain("ADD")
         .ipam(json!({"datastore": "kubernetes"}))
         .parsed();
-    let expected = "ipam.datastore: \"kubernetes\" is not supported";
+    let expected = "ipam.datastore: \"kubernetes\" is not supported; etcd is: leave the key out, \
+        and say in etcd_host where it is";
     assert_found(found.map(|_| String::new()), Err((7, expected)));
+}
+
+#[test]
+fn host_locals_keys_are_an_error_that_names_ours_unless_a_range_is_given() {
+    for (key, ours) in [("subnet", "range"), ("ranges", "ipRanges")] {
+        let expected = format!("ipam.{key} is a key of host-local; here it is {ours}");
+        for verb in ["ADD", "STATUS"] {
+            let alone = Sample::of(verb).ipam(json!({key: "10.0.0.0/24"}));
+            let found = alone.parsed().map(|_| String::new());
+            assert_found(found, Err((7, &expected)));
+        }
+        let del = Sample::of("DEL").ipam(json!({key: "10.0.0.0/24"}));
+        let ignored = format!("Warn: ignored: {expected}");
+        assert!(del.remarks().contains(&ignored), "{}", del.remarks());
+        let beside = plain("ADD").ipam(json!({key: "10.0.0.0/24"}));
+        assert_eq!(beside.remarks(), ignored);
+    }
+}
+
+/// Generators of configs write an empty string for an option that nobody has set.
+#[test]
+fn an_empty_string_is_the_same_as_no_key() {
+    for (key, _) in every_key() {
+        let emptied = full("ADD").ipam(json!({key: ""}));
+        let without = full("ADD").ipam(json!({key: null}));
+        let shown = |sample: Sample| match sample.parsed() {
+            Ok(parsed) => format!("{parsed:?}"),
+            Err(error) => error.details(),
+        };
+        assert_eq!(shown(emptied), shown(without), "{key}");
+    }
+    for key in FILE_KEYS {
+        assert_eq!(plain("ADD").ipam(json!({key: ""})).remarks(), "", "{key}");
+    }
+    let unknown = plain("ADD").ipam(json!({"colour": "", "rangeStart": ""}));
+    assert_eq!(unknown.remarks(), "");
+    let route = plain("ADD").ipam(json!({"routes": [{"dst": "10.1.0.0/16", "gw": ""}]}));
+    assert_eq!(route.add().expect("an ADD").answer.routes[0].gw, None);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn check_gc_and_status_of_a_version_without_them_are_code_1() {
 #[test]
 fn a_missing_or_wrong_network_name_is_code_7() {
     check_config("ADD", json!({"name": null}), Err((7, "name is missing")));
-    check_config("DEL", json!({"name": ""}), Err((7, "name: \"\" is empty")));
+    check_config("DEL", json!({"name": ""}), Err((7, "name is missing")));
     check_config(
         "GC",
         json!({"name": "a/b"}),

@@ -64,6 +64,21 @@ fn gc_shows_what_is_not_valid_asks_and_releases_it() {
     site.assert_at_rest(3);
 }
 
+/// As libcni writes an empty list, under either of its keys.
+#[test]
+fn gc_takes_a_list_that_is_null_for_an_empty_one() {
+    let site = Site::shared();
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        site.network(CIDR).add(&Pod::new("c")).result();
+        let gc = on(&site, &["gc", "--node", "node-1", "--valid", "-", "--yes"]);
+        let done = gc
+            .stdin(format!(r#"{{"name": "net", "{key}": null}}"#))
+            .run();
+        assert_said(&done, WELL, &["1 are released"]);
+        site.assert_at_rest(0);
+    }
+}
+
 #[test]
 fn gc_asks_before_it_releases() {
     let site = Site::shared();
@@ -93,7 +108,7 @@ fn a_list_that_is_absent_or_broken_collects_nothing() {
     site.network(CIDR).add(&Pod::new("c")).result();
     let lists = [
         r#"{"name": "net"}"#,
-        r#"{"name": "net", "cni.dev/valid-attachments": null}"#,
+        r#"{"name": "net", "cni.dev/valid-attachments": null, "cni.dev/attachments": [{}]}"#,
         r#"{"name": "net", "cni.dev/valid-attachments": [{"containerID": "x"}]}"#,
         r#"{"cni.dev/valid-attachments": []}"#,
         "",

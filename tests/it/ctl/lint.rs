@@ -42,7 +42,7 @@ fn every_error_of_a_config_is_told_at_once() {
         "error: ",
         "ipam.rangeStart",
         "ipam.timeout",
-        "10.9.0.0-10.9.0.255",
+        "warning: ipam.exclude[0]: \"10.9.0.0/24\" is outside",
     ];
     assert_said(&lint(&config(&wrong)), FOUND, &parts);
 }

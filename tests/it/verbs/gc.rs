@@ -35,6 +35,20 @@ fn gc_with_an_absent_list_collects_nothing() {
     assert_eq!(site.entries(), before);
 }
 
+/// libcni writes an empty list as `null`, under two keys.
+#[test]
+fn gc_with_a_list_that_is_null_collects_everything_of_its_node_and_network() {
+    let site = Site::shared();
+    let network = site.network("10.0.0.0/24");
+    let mut config: Value = serde_json::from_str(&network.json()).expect("it is JSON");
+    config["cni.dev/valid-attachments"] = Value::Null;
+    config["cni.dev/attachments"] = Value::Null;
+    network.add(&Pod::new("c")).result();
+    let gc = network.call_without_pod("GC").stdin(config.to_string());
+    gc.run().assert_silent();
+    site.assert_at_rest(0);
+}
+
 #[test]
 fn gc_with_an_empty_list_collects_everything_of_its_node_and_network() {
     let site = Site::shared();
