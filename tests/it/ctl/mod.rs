@@ -7,6 +7,7 @@ mod import;
 mod install;
 mod lint;
 mod look;
+mod powers;
 mod queue;
 mod release;
 mod role;

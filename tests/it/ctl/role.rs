@@ -1,5 +1,8 @@
 //! The deployment's certificates and its role in etcd: enough for plugin and tool, and no more.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -12,52 +15,40 @@ use crate::support::{free_port, poll};
 /// How often a start is tried: another process may take a port that was free a moment ago.
 const STARTS: usize = 5;
 
-/// An etcd that asks its clients for the certificates of `folder`. It ends when the test lets go of
-/// it.
-struct Etcd {
+/// An etcd with the certificates of `folder`. It ends when the test lets go of it.
+pub(super) struct Etcd {
     child: Child,
     folder: PathBuf,
-    url: String,
+    /// Where clients reach it.
+    pub(super) url: String,
+    peer: String,
+    arguments: &'static [&'static str],
 }
 
 impl Etcd {
+    /// One that asks its clients for their certificates.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self::with(folder, &["--client-cert-auth"])
+    }
+
+    fn with(folder: &Path, arguments: &'static [&'static str]) -> Self {
+        let started = (0..STARTS).find_map(|_| Self::start(folder, arguments));
+        started.expect("etcd starts")
+    }
+
     /// `None` when it ended instead of coming up.
-    fn start(folder: &Path, start: usize) -> Option<Self> {
+    fn start(folder: &Path, arguments: &'static [&'static str]) -> Option<Self> {
         let url = format!("https://127.0.0.1:{}", free_port());
         let peer = format!("http://127.0.0.1:{}", free_port());
-        let child = Command::new("etcd")
-            .env_clear()
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .arg("--data-dir")
-            .arg(folder.join(format!("data-{start}")))
-            .args([
-                "--listen-client-urls",
-                &url,
-                "--advertise-client-urls",
-                &url,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ])
-            .args([
-                "--initial-cluster",
-                &format!("default={peer}"),
-                "--client-cert-auth",
-            ])
-            .arg("--trusted-ca-file")
-            .arg(folder.join("ca.crt"))
-            .arg("--cert-file")
-            .arg(folder.join("server.crt"))
-            .arg("--key-file")
-            .arg(folder.join("server.key"))
-            .spawn()
-            .expect("etcd is installed");
+        let child = spawn(folder, &url, &peer, arguments);
         let folder = folder.to_path_buf();
-        let mut etcd = Self { child, folder, url };
+        let mut etcd = Self {
+            child,
+            folder,
+            url,
+            peer,
+            arguments,
+        };
         let is_up = poll("etcd answers", || {
             let ended = etcd.child.try_wait().expect("a child can be asked for");
             let healthy = || etcd.ctl("root", &["endpoint", "health"]).status.success();
@@ -69,22 +60,50 @@ impl Etcd {
         is_up.then_some(etcd)
     }
 
+    /// Starts it again, with its data, once it was killed.
+    fn start_again(&mut self) {
+        self.child.wait().expect("a child can be waited for");
+        self.child = spawn(&self.folder, &self.url, &self.peer, self.arguments);
+    }
+
     /// etcd's own client, or a script that calls it, with the certificate of a user.
     fn as_user(&self, user: &str, mut command: Command) -> Output {
+        let output = self.configured(user, &mut command).output();
+        output.expect("etcdctl and bash are installed")
+    }
+
+    fn configured<'c>(&self, user: &str, command: &'c mut Command) -> &'c mut Command {
         let path = |name: &str| self.folder.join(name);
         command
-            .env("ETCDCTL_API", "3")
             .env("ETCDCTL_ENDPOINTS", &self.url)
             .env("ETCDCTL_CACERT", path("ca.crt"))
             .env("ETCDCTL_CERT", path(&format!("{user}.crt")))
-            .env("ETCDCTL_KEY", path(&format!("{user}.key")));
-        command.output().expect("etcdctl and bash are installed")
+            .env("ETCDCTL_KEY", path(&format!("{user}.key")))
     }
 
-    fn ctl(&self, user: &str, arguments: &[&str]) -> Output {
+    pub(super) fn ctl(&self, user: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new("etcdctl");
         command.args(arguments);
         self.as_user(user, command)
+    }
+
+    /// The script that makes the role, with the certificate of a user.
+    pub(super) fn role(&self, user: &str, arguments: &[&str]) -> Output {
+        let mut role = script("etcd-role.sh");
+        role.args(arguments);
+        self.as_user(user, role)
+    }
+
+    /// That everybody can use it as before.
+    #[track_caller]
+    fn assert_open(&self) {
+        for user in ["root", "client", "read", "server"] {
+            assert_well(&self.ctl(user, &["put", "/anywhere", "x"]));
+            assert_well(&self.ctl(user, &["del", "/anywhere"]));
+        }
+        let users = self.ctl("read", &["user", "list"]);
+        assert_well(&users);
+        assert!(!text(&users.stdout).contains("way-back"), "{users:?}");
     }
 
     /// The keys of a config that reach it as the client, with this prefix.
@@ -131,26 +150,49 @@ fn script(name: &str) -> Command {
     command
 }
 
+fn spawn(folder: &Path, url: &str, peer: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new("etcd");
+    command
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .arg("--data-dir")
+        .arg(folder.join(format!("data-{}", url.replace(['/', ':'], "-"))))
+        .args(["--listen-client-urls", url, "--advertise-client-urls", url])
+        .args(["--listen-peer-urls", peer])
+        .args(["--initial-advertise-peer-urls", peer])
+        .args(["--initial-cluster", &format!("default={peer}")])
+        .args(arguments);
+    for (option, file) in [
+        ("--trusted-ca-file", "ca.crt"),
+        ("--cert-file", "server.crt"),
+        ("--key-file", "server.key"),
+    ] {
+        command.arg(option).arg(folder.join(file));
+    }
+    command.spawn().expect("etcd is installed")
+}
+
+/// A folder with the certificates of an etcd on this machine.
+pub(super) fn certified() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut certificates = script("make-certificates.sh");
+    certificates.arg(folder.path()).arg("127.0.0.1");
+    assert_well(&certificates.output().expect("bash is installed"));
+    folder
+}
+
 #[track_caller]
-fn assert_well(output: &Output) {
+pub(super) fn assert_well(output: &Output) {
     assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
 fn the_role_of_the_deployment_is_enough_for_plugin_and_tool_and_ends_at_the_prefix() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut certificates = script("make-certificates.sh");
-    certificates.arg(folder.path()).arg("127.0.0.1");
-    assert_well(&certificates.output().expect("bash is installed"));
-    let started = (0..STARTS).find_map(|start| Etcd::start(folder.path(), start));
-    let etcd = started.expect("etcd starts");
-    let role = || {
-        let mut role = script("etcd-role.sh");
-        role.arg("/mine/");
-        etcd.as_user("root", role)
-    };
-    assert_well(&role());
-    assert_well(&role());
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    assert_well(&etcd.role("root", &["/mine/"]));
+    assert_well(&etcd.role("root", &["/mine/"]));
 
     assert_eq!(etcd.add("/mine/").address(), "10.0.0.1/24");
     etcd.add("/other/")
@@ -186,4 +228,177 @@ fn the_role_of_the_deployment_is_enough_for_plugin_and_tool_and_ends_at_the_pref
         &["released"],
     );
     assert_said(&on("/other/", &["ranges"]), FAILED, &["permission denied"]);
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, part: &str) {
+    assert!(!output.status.success(), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.contains(part), "no {part:?} in {said}");
+}
+
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn an_etcd_of_somebody_else_is_left_as_it_is() {
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    let check = |make: &str, unmake: &str, part: &str| {
+        let ctl = |line: &str| etcd.ctl("read", &line.split(' ').collect::<Vec<_>>());
+        assert_well(&ctl(make));
+        assert_refused(&etcd.role("root", &[]), part);
+        etcd.assert_open();
+        assert_well(&ctl(unmake));
+    };
+    check(
+        "put /registry/pods x",
+        "del /registry/pods",
+        "/registry/pods",
+    );
+    check(
+        "put /whereabouts/v10 x",
+        "del /whereabouts/v10",
+        "/whereabouts/v10",
+    );
+    check("put z x", "del z", "keys of somebody else: z");
+    check(
+        "role add theirs",
+        "role delete theirs",
+        "roles of somebody else: theirs",
+    );
+    check(
+        "user add them:x",
+        "user delete them",
+        "users of somebody else: them",
+    );
+
+    assert_well(&etcd.ctl("read", &["user", "add", "server", "--no-password"]));
+    assert_well(&etcd.ctl("read", &["user", "grant-role", "server", "root"]));
+    assert_well(&etcd.ctl("read", &["put", "theirs", "x"]));
+    assert_well(&etcd.role("root", &["--shared"]));
+    assert_well(&etcd.ctl("server", &["get", "theirs"]));
+    assert_well(&etcd.role("root", &["--shared"]));
+}
+
+#[test]
+fn a_certificate_that_could_not_turn_authentication_off_does_not_turn_it_on() {
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    assert_refused(&etcd.role("client", &[]), "is not root");
+    let mut nobody = script("etcd-role.sh");
+    nobody.env("ETCDCTL_ENDPOINTS", &etcd.url);
+    assert_refused(&nobody.output().expect("bash is installed"), "ETCDCTL_CERT");
+    etcd.assert_open();
+}
+
+#[test]
+fn an_etcd_that_asks_for_no_certificate_has_no_authentication_afterwards() {
+    let folder = certified();
+    let etcd = Etcd::with(folder.path(), &[]);
+    assert_refused(&etcd.role("root", &[]), "--client-cert-auth");
+    etcd.assert_open();
+}
+
+#[test]
+fn authentication_is_off_again_if_a_certificate_can_do_too_much_or_too_little() {
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    let check = |pair: &str, of: &str, part: &str| {
+        let path = |name: &str, end: &str| folder.path().join(format!("{name}.{end}"));
+        for end in ["crt", "key"] {
+            let kept = format!("{end}.kept");
+            fs::copy(path(pair, end), path(pair, &kept)).expect("it is there");
+            fs::copy(path(of, end), path(pair, end)).expect("it is there");
+        }
+        let refused = etcd.role("root", &[]);
+        for end in ["crt", "key"] {
+            let kept = format!("{end}.kept");
+            fs::rename(path(pair, &kept), path(pair, end)).expect("it is there");
+        }
+        assert_refused(&refused, part);
+        assert_refused(&refused, "authentication is off");
+        etcd.assert_open();
+    };
+    check("client", "root", "must not be allowed to: get");
+    check("client", "read", "must be allowed to: del");
+    check("client", "server", "must be allowed to: get");
+    check("read", "client", "must not be allowed to: del");
+    assert_well(&etcd.role("root", &[]));
+}
+
+/// The script, where etcd's own client does `harm` as soon as it has turned authentication on.
+fn harmed_role(etcd: &Etcd, harm: &str) -> Command {
+    let bin = etcd.folder.join("bin");
+    fs::create_dir_all(&bin).expect("the folder can be written");
+    let shim = format!(
+        "#!/bin/bash\nPATH=${{PATH#*:}} etcdctl \"$@\" || exit\n[[ $* != 'auth enable' ]] || {harm}\n"
+    );
+    fs::write(bin.join("etcdctl"), shim).expect("the folder can be written");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bin.join("etcdctl"), executable).expect("it is there");
+    let path = std::env::var("PATH").expect("a path of programs");
+    let mut role = script("etcd-role.sh");
+    role.env("PATH", format!("{}:{path}", bin.display()));
+    role
+}
+
+#[test]
+fn a_member_that_is_killed_in_the_middle_leaves_authentication_off() {
+    let folder = certified();
+    let mut etcd = Etcd::new(folder.path());
+    let mut role = harmed_role(&etcd, &format!("kill -9 {}", etcd.child.id()));
+    etcd.configured("root", &mut role)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut running = role.spawn().expect("bash is installed");
+    let stderr = running.stderr.take().expect("it is piped");
+    let mut said = BufReader::new(stderr).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("turning authentication off again")));
+    etcd.start_again();
+    assert!(said.any(|line| line.contains("authentication is off")));
+    let ended = running.wait().expect("a child can be waited for");
+    assert_eq!(ended.code(), Some(1));
+    etcd.assert_open();
+    assert_well(&etcd.role("root", &[]));
+}
+
+#[test]
+fn a_run_that_is_ended_in_the_middle_leaves_authentication_off() {
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    for signal in ["TERM", "INT"] {
+        let role = harmed_role(&etcd, &format!("kill -{signal} $PPID"));
+        assert_refused(&etcd.as_user("root", role), "authentication is off");
+        etcd.assert_open();
+    }
+}
+
+#[test]
+fn passwords_and_roles_of_earlier_days_are_gone() {
+    let folder = certified();
+    let etcd = Etcd::new(folder.path());
+    for line in [
+        "role add root",
+        "user add root:secret",
+        "user add whereabouts:secret",
+        "user grant-role whereabouts root",
+        "role add whereabouts",
+        "role grant-permission whereabouts read /registry",
+    ] {
+        assert_well(&etcd.ctl("root", &line.split(' ').collect::<Vec<_>>()));
+    }
+    assert_well(&etcd.role("root", &[]));
+    for user in ["root", "whereabouts", "whereabouts-way-back"] {
+        let login = format!("--user={user}:secret");
+        assert!(!etcd.ctl("root", &[&login, "user", "list"]).status.success());
+    }
+    for refused in [&["user", "list"][..], &["get", "/registry"]] {
+        assert!(!etcd.ctl("client", refused).status.success());
+    }
+    // A role that is given later goes when the script is run again.
+    assert_well(&etcd.ctl("root", &["user", "grant-role", "whereabouts", "root"]));
+    assert_well(&etcd.role("root", &[]));
+    assert!(!etcd.ctl("client", &["user", "list"]).status.success());
 }
