@@ -15,9 +15,12 @@ mod output;
 mod queue;
 mod ranges;
 mod release;
+mod resources;
+mod rules;
 mod serve;
 mod shown;
 mod stay;
+mod tree;
 mod watch;
 
 use std::path::PathBuf;
@@ -64,7 +67,7 @@ enum Command {
     Ranges {
         #[command(flatten)]
         etcd: EtcdOptions,
-        /// A config, or a list of plugins, or NetworkAttachmentDefinitions: count its ranges exactly.
+        /// Configs, of all kinds that `lint` takes: count their ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -82,7 +85,7 @@ enum Command {
         range: IpNet,
         #[command(flatten)]
         pool: PoolOption,
-        /// A config that has the range: show what it never gives.
+        /// A config, of any kind that `lint` takes, that has the range: show what it never gives.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -199,11 +202,18 @@ enum Command {
     },
     /// Say what is wrong with configs, what they overlap with, and how much they give.
     ///
-    /// Takes network configurations, lists of plugins, and NetworkAttachmentDefinitions (YAML or JSON).
+    /// Files are YAML or JSON, of one or several documents: network configurations, lists of plugins,
+    /// ConfigMaps, NetworkAttachmentDefinitions, and Lists (`kubectl get ... -o yaml`). Networks of
+    /// operators are read as well: NVIDIA's (MacvlanNetwork, HostDeviceNetwork, IPoIBNetwork), SR-IOV's
+    /// (SriovNetwork, SriovIBNetwork, OVSNetwork) and OpenShift's (Network).
+    ///
+    /// Exit status: 1 if there is an error, such as a configuration that fails. Warnings and notes leave
+    /// it 0. It is 2 if a part could not be read; the other parts are looked at all the same.
+    ///
     /// If --etcd-host or --configuration-path is given, what is in use is looked at, too.
-    #[command(
-        after_help = "Example: whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist"
-    )]
+    #[command(after_help = "Examples:
+  whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist
+  kubectl get net-attach-def -A -o yaml | whereaboutsctl lint -")]
     Lint {
         #[command(flatten)]
         etcd: EtcdOptions,
@@ -289,6 +299,8 @@ enum Ending {
     AsItShould,
     /// Something was found or refused: exit status 1.
     Found,
+    /// Part of it could not be carried out, and it was said which: exit status 2.
+    Incomplete,
 }
 
 fn main() -> ExitCode {
@@ -306,6 +318,7 @@ fn main() -> ExitCode {
     match carry_out(arguments.command) {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
+        Ok(Ending::Incomplete) => ExitCode::from(2),
         Err(reason) => {
             say!("whereaboutsctl: {reason}");
             ExitCode::from(2)

@@ -52,7 +52,7 @@ use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
 use crate::Ending;
-use crate::chosen::selector;
+use crate::chosen::{selector, warn_of};
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
 use crate::output::say;
@@ -86,8 +86,7 @@ pub(crate) struct ServeOptions {
     /// With --reap, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
-    /// For the page: a config, or a list of plugins, or NetworkAttachmentDefinitions: count its
-    /// ranges exactly.
+    /// For the page: configs, of all kinds that `lint` takes: count their ranges exactly.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     #[command(flatten)]
@@ -132,7 +131,8 @@ impl ServeOptions {
         let followed = if self.etcd.is_given() {
             let access = self.etcd.access()?;
             let configured = configured(&self.config)?;
-            let watched = Watched::new(&Keys::new(&access.prefix), configured);
+            warn_of(&configured.unread);
+            let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
             Some((access, Arc::new(watched)))
         } else {
             None
