@@ -50,7 +50,8 @@ impl Store for EtcdStore {
         well_formed::assert_read(reads, at);
         let question = wire::question(reads, at);
         let ask = async |client: Client| {
-            let answer = kv(&client).txn(question.clone()).await?;
+            let answer = kv(&client).txn(question.clone()).await;
+            let answer = answer.map_err(failure::of_read)?;
             wire::view(&answer, ..reads.len())
         };
         self.endpoints.first_to_answer(ask).await

@@ -1,5 +1,8 @@
 //! The operator's tool: one module for each command; this one knows their names and how they end.
 
+// All that it says passes `output`, which escapes it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod backup;
 mod check;
 mod chosen;
@@ -16,6 +19,7 @@ mod queue;
 mod ranges;
 mod release;
 mod resources;
+mod restore;
 mod rules;
 mod serve;
 mod shown;
@@ -190,7 +194,12 @@ enum Command {
     ///   is full, the next is missing  the next block is made, empty
     ///   is held by two                nothing: `release` one of them, then --repair at once, as the
     ///                                 other's address is marked as free until then
-    ///   cannot be read                nothing: a newer version may know it
+    ///   cannot be held by anybody     nothing: `release` it
+    ///   a block cannot be read        it is rebuilt from the claims, unless one of them cannot be read;
+    ///                                 one of another format version only if --damaged names it
+    ///   a claim cannot be read        nothing; if --damaged names it, it is removed: first make sure that
+    ///                                 its pod is gone, as its addresses become free
+    ///   another key cannot be read    nothing: a newer version may know it
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
@@ -256,7 +265,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         #[command(flatten)]
-        options: backup::RestoreOptions,
+        options: restore::RestoreOptions,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -387,7 +396,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             options,
             output,
-        } => backup::restore(&etcd, &options, output.output),
+        } => restore::restore(&etcd, &options, output.output),
         C::Install { place, parts } => install::install(&place, &parts),
         C::Uninstall { place } => install::uninstall(&place),
         C::Serve(options) => serve::serve(&options),

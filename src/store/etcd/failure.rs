@@ -87,6 +87,20 @@ impl From<ClientError> for Failure {
     }
 }
 
+/// The meaning of a failed read: an answer that is too large to be kept in memory is so at every endpoint.
+pub(super) fn of_read(error: ClientError) -> Failure {
+    match error {
+        ClientError::GRpcStatus(status)
+            if status
+                .message()
+                .contains("decoded message length too large") =>
+        {
+            Failure::Refused(Unavailable::TooLarge)
+        }
+        error => error.into(),
+    }
+}
+
 /// Whether a login failed because the cluster has none.
 pub(super) fn is_login_not_asked_for(error: &ClientError) -> bool {
     matches!(error, ClientError::GRpcStatus(status)

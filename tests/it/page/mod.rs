@@ -4,6 +4,7 @@ mod api;
 mod browser;
 mod chromium;
 mod etcd;
+mod hostile;
 mod metrics;
 mod prometheus;
 mod reap;
