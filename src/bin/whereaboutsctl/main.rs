@@ -1,8 +1,5 @@
 //! The operator's tool: one module for each command; this one knows their names and how they end.
 
-// All that it says passes `output`, which escapes it.
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
 mod backup;
 mod check;
 mod chosen;
@@ -14,17 +11,14 @@ mod import;
 mod install;
 mod lint;
 mod map;
+mod netns;
 mod output;
 mod queue;
 mod ranges;
 mod release;
-mod resources;
-mod restore;
-mod rules;
 mod serve;
 mod shown;
 mod stay;
-mod tree;
 mod watch;
 
 use std::path::PathBuf;
@@ -33,6 +27,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use whereabouts::plugin;
 
 use chosen::{Filter, PoolOption};
 use connection::EtcdOptions;
@@ -41,7 +36,7 @@ use output::{Consent, OutputOption, say};
 /// What all commands have in common.
 const COMMON: &str = "\
 Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
-stored; 2 if the command could not be carried out.
+stored, or if standard output takes no more; 2 if the command could not be carried out.
 
 etcd is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the one
 that --configuration-path names); each --etcd-... option replaces the key of its name.
@@ -71,7 +66,7 @@ enum Command {
     Ranges {
         #[command(flatten)]
         etcd: EtcdOptions,
-        /// Configs, of all kinds that `lint` takes: count their ranges exactly.
+        /// A config, or a list of plugins, or NetworkAttachmentDefinitions: count its ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -89,7 +84,7 @@ enum Command {
         range: IpNet,
         #[command(flatten)]
         pool: PoolOption,
-        /// A config, of any kind that `lint` takes, that has the range: show what it never gives.
+        /// A config that has the range: show what it never gives.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -194,12 +189,7 @@ enum Command {
     ///   is full, the next is missing  the next block is made, empty
     ///   is held by two                nothing: `release` one of them, then --repair at once, as the
     ///                                 other's address is marked as free until then
-    ///   cannot be held by anybody     nothing: `release` it
-    ///   a block cannot be read        it is rebuilt from the claims, unless one of them cannot be read;
-    ///                                 one of another format version only if --damaged names it
-    ///   a claim cannot be read        nothing; if --damaged names it, it is removed: first make sure that
-    ///                                 its pod is gone, as its addresses become free
-    ///   another key cannot be read    nothing: a newer version may know it
+    ///   cannot be read                nothing: a newer version may know it
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
@@ -211,18 +201,11 @@ enum Command {
     },
     /// Say what is wrong with configs, what they overlap with, and how much they give.
     ///
-    /// Files are YAML or JSON, of one or several documents: network configurations, lists of plugins,
-    /// ConfigMaps, NetworkAttachmentDefinitions, and Lists (`kubectl get ... -o yaml`). Networks of
-    /// operators are read as well: NVIDIA's (MacvlanNetwork, HostDeviceNetwork, IPoIBNetwork), SR-IOV's
-    /// (SriovNetwork, SriovIBNetwork, OVSNetwork) and OpenShift's (Network).
-    ///
-    /// Exit status: 1 if there is an error, such as a configuration that fails. Warnings and notes leave
-    /// it 0. It is 2 if a part could not be read; the other parts are looked at all the same.
-    ///
+    /// Takes network configurations, lists of plugins, and NetworkAttachmentDefinitions (YAML or JSON).
     /// If --etcd-host or --configuration-path is given, what is in use is looked at, too.
-    #[command(after_help = "Examples:
-  whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist
-  kubectl get net-attach-def -A -o yaml | whereaboutsctl lint -")]
+    #[command(
+        after_help = "Example: whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist"
+    )]
     Lint {
         #[command(flatten)]
         etcd: EtcdOptions,
@@ -265,7 +248,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         #[command(flatten)]
-        options: restore::RestoreOptions,
+        options: backup::RestoreOptions,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -308,11 +291,10 @@ enum Ending {
     AsItShould,
     /// Something was found or refused: exit status 1.
     Found,
-    /// Part of it could not be carried out, and it was said which: exit status 2.
-    Incomplete,
 }
 
 fn main() -> ExitCode {
+    plugin::outlive_file_limits();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
@@ -327,7 +309,6 @@ fn main() -> ExitCode {
     match carry_out(arguments.command) {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
-        Ok(Ending::Incomplete) => ExitCode::from(2),
         Err(reason) => {
             say!("whereaboutsctl: {reason}");
             ExitCode::from(2)
@@ -396,7 +377,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             options,
             output,
-        } => restore::restore(&etcd, &options, output.output),
+        } => backup::restore(&etcd, &options, output.output),
         C::Install { place, parts } => install::install(&place, &parts),
         C::Uninstall { place } => install::uninstall(&place),
         C::Serve(options) => serve::serve(&options),
