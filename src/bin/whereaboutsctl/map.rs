@@ -15,10 +15,10 @@ use whereabouts::store::keys::Key;
 use whereabouts::store::{At, record};
 
 use crate::Ending;
-use crate::chosen::{PoolOption, warn_of};
+use crate::chosen::PoolOption;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::Output;
-use crate::ranges::{Configured, configured};
+use crate::ranges::configured;
 use crate::shown::pool;
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
@@ -33,9 +33,7 @@ pub(crate) fn map(
         pool: of.of(cidr),
         cidr: cidr.trunc(),
     };
-    let Configured { ranges, unread } = configured(files)?;
-    warn_of(&unread);
-    let configured: Vec<_> = ranges
+    let configured: Vec<_> = configured(files)?
         .into_iter()
         .filter(|one| QueueId::of(one) == range)
         .collect();
@@ -45,11 +43,7 @@ pub(crate) fn map(
     let whole = Interval::of(range.cidr);
     let picture = draw(whole, gives, &blocks(&connection, &range)?);
     output.print(&value(&range, &picture), || text(whole, &picture));
-    Ok(if unread.is_empty() {
-        Ending::AsItShould
-    } else {
-        Ending::Found
-    })
+    Ok(Ending::AsItShould)
 }
 
 fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, Bitmap>, String> {

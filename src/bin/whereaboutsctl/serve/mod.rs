@@ -11,6 +11,7 @@
 
 mod api;
 mod backlog;
+mod connections;
 mod counters;
 mod export;
 mod exposition;
@@ -24,8 +25,6 @@ mod news;
 mod page;
 mod reap;
 mod seen;
-#[cfg(test)]
-mod tests;
 mod watched;
 
 use std::net::SocketAddr;
@@ -40,7 +39,6 @@ use futures::future::{self, Either};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts::clock::Chance;
-use whereabouts::escaped;
 use whereabouts::invocation::Invocation;
 use whereabouts::limits;
 use whereabouts::request::{Access, Collector, collector_from};
@@ -55,7 +53,7 @@ use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
 use crate::Ending;
-use crate::chosen::{selector, warn_of};
+use crate::chosen::selector;
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
 use crate::output::{print, say};
@@ -89,7 +87,8 @@ pub(crate) struct ServeOptions {
     /// With --reap, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
-    /// For the page: configs, of all kinds that `lint` takes: count their ranges exactly.
+    /// For the page: a config, or a list of plugins, or NetworkAttachmentDefinitions: count its
+    /// ranges exactly.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     #[command(flatten)]
@@ -134,13 +133,12 @@ impl ServeOptions {
         let followed = if self.etcd.is_given() {
             let access = self.etcd.access()?;
             let configured = configured(&self.config)?;
-            warn_of(&configured.unread);
-            let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
+            let watched = Watched::new(&Keys::new(&access.prefix), configured);
             Some((access, Arc::new(watched)))
         } else {
             None
         };
-        let reaper = self.reap.map(|every| {
+        let start = |every| {
             let reaper = Reaper {
                 etcd: self.etcd.clone(),
                 node: self.node.clone(),
@@ -148,8 +146,10 @@ impl ServeOptions {
             };
             let counters = Arc::new(ReaperCounters::default());
             let ending = reap::start(reaper, every, counters.clone());
-            (counters, ending)
-        });
+            ending.map(|ending| (counters, ending))
+        };
+        let reaper = self.reap.map(start).transpose();
+        let reaper = reaper.map_err(|error| format!("the reaper: {error}"))?;
         Ok(OfEtcd { followed, reaper })
     }
 }
@@ -169,8 +169,8 @@ async fn run(
             let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
             tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
             let socket = options.trace_socket.display();
-            let line = format!("spans handed over at {socket} go to {}", collector.url);
-            print(&format!("{}\n", escaped::line(&line)));
+            let url = &collector.url;
+            print(&format!("spans handed over at {socket} go to {url}\n"));
             Some(intake)
         }
         None => None,
