@@ -215,8 +215,11 @@ pub const CLAIMS_PER_REPAIR: usize = 100;
 /// Times that what is stored is judged and repaired again, as one pass may not reach everything.
 pub const REPAIR_PASSES: usize = 8;
 
-/// Keys that one transaction of a restore writes.
+/// Keys that one transaction of a restore writes, or deletes.
 pub const KEYS_PER_RESTORE: usize = 100;
+
+/// Bytes of a transaction of a restore: etcd takes 1.5 MiB by default (`--max-request-bytes`).
+pub const BYTES_PER_RESTORE: usize = 1 << 20;
 
 /// Bytes of a key, and of a value, in a backup: more than etcd takes in a request by default.
 pub const BACKUP_BYTES: u32 = 2 << 20;
@@ -227,6 +230,9 @@ pub const DOCUMENT_BYTES: usize = 256 << 20;
 
 /// Values in the documents of such a file.
 pub const DOCUMENT_NODES: usize = 16 << 20;
+
+/// Bytes of a value that cannot be read that are shown.
+pub const SHOWN_BYTES: usize = 64;
 
 /// Characters to which the columns of a table grow.
 pub const COLUMN_CHARACTERS: usize = 128;

@@ -30,6 +30,7 @@ pub struct Pages {
     from: Vec<u8>,
     until: Vec<u8>,
     at: At,
+    /// Entries of the next page at most: fewer, once a page was too large for one answer.
     limit: u32,
     ended: bool,
 }
@@ -60,11 +61,9 @@ impl Pages {
                 limit: self.limit,
             };
             match store.read(&[read], self.at).await {
-                // Its entries are large: fewer of them fit into an answer.
-                Err(Unavailable::TooLarge) if self.limit > 1 => self.limit /= 8,
-                answer => break answer?,
+                Err(Unavailable::TooLarge) if self.limit > 1 => self.limit /= 2,
+                read => break read?,
             }
-            self.limit = self.limit.max(1);
         };
         self.at = match self.at {
             At::Revision(revision) => At::Revision(revision),

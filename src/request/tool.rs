@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
+
 use super::config::Config;
 use super::env::Verb;
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
-use super::plan::Sources;
+use super::plan::{Plan, Sources};
 use super::ranges::SpokenFor;
 use super::{
-    Access, CniVersion, Collector, LogLevel, Remark, ValidAttachment, access, flat_file, identity,
-    json, previous, tracing,
+    Access, CniVersion, Collector, LogLevel, Remark, Route, ValidAttachment, access, flat_file,
+    identity, json, previous, tracing,
 };
-use crate::address::{Name, Range};
+use crate::address::{Address, Name, Range};
 use crate::invocation::{Invocation, Machine};
 
 /// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached. Where it leaves a
@@ -64,8 +66,15 @@ pub fn node_name(machine: &dyn Machine) -> Option<String> {
 pub struct Linted {
     /// The network.
     pub network: Name,
+    /// Its version.
+    pub version: CniVersion,
     /// The ranges that make sense.
     pub ranges: Vec<Range>,
+    /// The subnet of each address that ADD answers, and the gateway of that address. Without
+    /// a plan, because of an error, there is none.
+    pub answered: Vec<(IpNet, Option<Address>)>,
+    /// The routes that ADD answers.
+    pub routes: Vec<Route>,
     /// How etcd would be reached from here. It is for the nodes to know: a key may stand in their
     /// flat file, a certificate may be there alone.
     pub access: Result<Access, RequestError>,
@@ -103,19 +112,31 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let is_clean = !findings.remarks.iter().any(is_error);
     let version = findings.version;
     let plan = sources.plan(&mut findings);
-    let plan = plan.and_then(|plan| plan.check_version(version));
+    let plan = plan.and_then(|plan| plan.check_version(version).map(|()| plan));
     // Without a range because of an error, it would only say so again.
-    if is_clean {
-        findings.tolerate(plan)?;
-    }
+    let plan = if is_clean {
+        findings.tolerate(plan)?
+    } else {
+        plan.unwrap_or_default()
+    };
     let node = identity::node_name(config.node_name, &[], machine, &mut findings);
     findings.tolerate(node)?;
     Ok(Linted {
         network,
+        version,
+        answered: answered(&plan),
+        routes: parts.routes,
         ranges: ranges.into_iter().map(|one| one.range).collect(),
         access,
         remarks: findings.remarks,
     })
+}
+
+fn answered(plan: &Plan) -> Vec<(IpNet, Option<Address>)> {
+    let cidrs = plan.wants.iter().map(|want| want.range.cidr);
+    let reserved = cidrs.zip(plan.gateways.iter().copied());
+    let stated = plan.statics.iter().map(|one| (one.address, one.gateway));
+    reserved.chain(stated).collect()
 }
 
 fn is_error(remark: &Remark) -> bool {

@@ -94,16 +94,16 @@ impl Drop for Namespace {
 }
 
 /// An interface of the host, removed when the test lets go of it.
-struct Link(String);
+pub(crate) struct Link(pub(crate) String);
 
 impl Link {
     /// Of a bridge, which the bridge plugin makes.
-    fn to_be_made() -> Self {
+    pub(crate) fn to_be_made() -> Self {
         Self(unique())
     }
 
     /// One end of a cable whose other end nobody uses.
-    fn cable() -> Self {
+    pub(crate) fn cable() -> Self {
         let (name, peer) = (unique(), unique());
         ip(&["link", "add", &name, "type", "veth", "peer", "name", &peer]);
         let link = Self(name);
@@ -122,7 +122,7 @@ impl Drop for Link {
 
 /// Whether this host forwards packets, set back when the test lets go of it: ptp lets it, and a bridge
 /// with an address.
-struct Forwarding {
+pub(crate) struct Forwarding {
     before: [String; 2],
     /// Two tests would remember what the other has set.
     _alone: MutexGuard<'static, ()>,
@@ -134,7 +134,7 @@ impl Forwarding {
         "/proc/sys/net/ipv6/conf/all/forwarding",
     ];
 
-    fn remember() -> Self {
+    pub(crate) fn remember() -> Self {
         static ONE: Mutex<()> = Mutex::new(());
         // A test that has failed has set it back, too.
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +155,7 @@ impl Drop for Forwarding {
 }
 
 /// A call of a reference plugin, which delegates to the built one.
-fn call(plugin: &str, network: &Network, verb: &str, pod: &Pod) -> Call {
+pub(crate) fn call(plugin: &str, network: &Network, verb: &str, pod: &Pod) -> Call {
     let path = format!("{}:{REFERENCE_PLUGINS}", Call::folder().display());
     network
         .call(verb, pod)

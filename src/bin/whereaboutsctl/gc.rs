@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::commands::{self, Released};
+use whereabouts::escaped;
 use whereabouts::invocation::LocalMachine;
 use whereabouts::request::{self, ValidAttachment};
 
@@ -96,6 +97,7 @@ fn collect(
         "unjudged": unjudged,
     });
     output.print(&value, || {
+        let node = escaped::line(&node);
         format!("{count} claims of node {node} are not needed, {released} are released, {stayed} stayed\n")
     });
     Ok(if stayed + unjudged == 0 && chosen.unreadable.is_empty() {

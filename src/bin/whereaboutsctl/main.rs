@@ -1,5 +1,8 @@
 //! The operator's tool: one module for each command; this one knows their names and how they end.
 
+// All that it says passes `output`, which escapes it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod backup;
 mod check;
 mod chosen;
@@ -16,9 +19,13 @@ mod output;
 mod queue;
 mod ranges;
 mod release;
+mod resources;
+mod restore;
+mod rules;
 mod serve;
 mod shown;
 mod stay;
+mod tree;
 mod watch;
 
 use std::path::PathBuf;
@@ -66,7 +73,7 @@ enum Command {
     Ranges {
         #[command(flatten)]
         etcd: EtcdOptions,
-        /// A config, or a list of plugins, or NetworkAttachmentDefinitions: count its ranges exactly.
+        /// Configs, of all kinds that `lint` takes: count their ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -84,7 +91,7 @@ enum Command {
         range: IpNet,
         #[command(flatten)]
         pool: PoolOption,
-        /// A config that has the range: show what it never gives.
+        /// A config, of any kind that `lint` takes, that has the range: show what it never gives.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]
@@ -189,7 +196,12 @@ enum Command {
     ///   is full, the next is missing  the next block is made, empty
     ///   is held by two                nothing: `release` one of them, then --repair at once, as the
     ///                                 other's address is marked as free until then
-    ///   cannot be read                nothing: a newer version may know it
+    ///   cannot be held by anybody     nothing: `release` it
+    ///   a block cannot be read        it is rebuilt from the claims, unless one of them cannot be read;
+    ///                                 one of another format version only if --damaged names it
+    ///   a claim cannot be read        nothing; if --damaged names it, it is removed: first make sure that
+    ///                                 its pod is gone, as its addresses become free
+    ///   another key cannot be read    nothing: a newer version may know it
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
@@ -201,11 +213,18 @@ enum Command {
     },
     /// Say what is wrong with configs, what they overlap with, and how much they give.
     ///
-    /// Takes network configurations, lists of plugins, and NetworkAttachmentDefinitions (YAML or JSON).
+    /// Files are YAML or JSON, of one or several documents: network configurations, lists of plugins,
+    /// ConfigMaps, NetworkAttachmentDefinitions, and Lists (`kubectl get ... -o yaml`). Networks of
+    /// operators are read as well: NVIDIA's (MacvlanNetwork, HostDeviceNetwork, IPoIBNetwork), SR-IOV's
+    /// (SriovNetwork, SriovIBNetwork, OVSNetwork) and OpenShift's (Network).
+    ///
+    /// Exit status: 1 if there is an error, such as a configuration that fails. Warnings and notes leave
+    /// it 0. It is 2 if a part could not be read; the other parts are looked at all the same.
+    ///
     /// If --etcd-host or --configuration-path is given, what is in use is looked at, too.
-    #[command(
-        after_help = "Example: whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist"
-    )]
+    #[command(after_help = "Examples:
+  whereaboutsctl lint net-attach-def.yaml /etc/cni/net.d/*.conflist
+  kubectl get net-attach-def -A -o yaml | whereaboutsctl lint -")]
     Lint {
         #[command(flatten)]
         etcd: EtcdOptions,
@@ -248,7 +267,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         #[command(flatten)]
-        options: backup::RestoreOptions,
+        options: restore::RestoreOptions,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -291,6 +310,8 @@ enum Ending {
     AsItShould,
     /// Something was found or refused: exit status 1.
     Found,
+    /// Part of it could not be carried out, and it was said which: exit status 2.
+    Incomplete,
 }
 
 fn main() -> ExitCode {
@@ -309,6 +330,7 @@ fn main() -> ExitCode {
     match carry_out(arguments.command) {
         Ok(Ending::AsItShould) => ExitCode::SUCCESS,
         Ok(Ending::Found) => ExitCode::from(1),
+        Ok(Ending::Incomplete) => ExitCode::from(2),
         Err(reason) => {
             say!("whereaboutsctl: {reason}");
             ExitCode::from(2)
@@ -377,7 +399,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             options,
             output,
-        } => backup::restore(&etcd, &options, output.output),
+        } => restore::restore(&etcd, &options, output.output),
         C::Install { place, parts } => install::install(&place, &parts),
         C::Uninstall { place } => install::uninstall(&place),
         C::Serve(options) => serve::serve(&options),

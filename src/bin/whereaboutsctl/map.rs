@@ -15,10 +15,10 @@ use whereabouts::store::keys::Key;
 use whereabouts::store::{At, record};
 
 use crate::Ending;
-use crate::chosen::PoolOption;
+use crate::chosen::{PoolOption, warn_of};
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::Output;
-use crate::ranges::configured;
+use crate::ranges::{Configured, configured};
 use crate::shown::pool;
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
@@ -33,7 +33,9 @@ pub(crate) fn map(
         pool: of.of(cidr),
         cidr: cidr.trunc(),
     };
-    let configured: Vec<_> = configured(files)?
+    let Configured { ranges, unread } = configured(files)?;
+    warn_of(&unread);
+    let configured: Vec<_> = ranges
         .into_iter()
         .filter(|one| QueueId::of(one) == range)
         .collect();
@@ -43,7 +45,11 @@ pub(crate) fn map(
     let whole = Interval::of(range.cidr);
     let picture = draw(whole, gives, &blocks(&connection, &range)?);
     output.print(&value(&range, &picture), || text(whole, &picture));
-    Ok(Ending::AsItShould)
+    Ok(if unread.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
 }
 
 fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, Bitmap>, String> {

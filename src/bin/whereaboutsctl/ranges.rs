@@ -10,7 +10,7 @@ use whereabouts::store::At;
 
 use crate::Ending;
 use crate::chosen::warn_of;
-use crate::configs;
+use crate::configs::{self, Finding};
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Output, table};
 use crate::shown::pool;
@@ -24,7 +24,10 @@ pub(crate) fn ranges(
     files: &[PathBuf],
     output: Output,
 ) -> Result<Ending, String> {
-    let configured = configured(files)?;
+    let Configured {
+        ranges: configured,
+        unread,
+    } = configured(files)?;
     let connection = Connection::open(etcd)?;
     let occupancy = occupancy(&connection)?;
     let uses = occupancy.uses(&configured);
@@ -36,11 +39,8 @@ pub(crate) fn ranges(
             &rows,
         )
     });
-    let unreadable: Vec<String> = occupancy
-        .unreadable
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let unreadable = occupancy.unreadable.iter().map(ToString::to_string);
+    let unreadable: Vec<String> = unread.into_iter().chain(unreadable).collect();
     warn_of(&unreadable);
     Ok(if unreadable.is_empty() {
         Ending::AsItShould
@@ -62,18 +62,50 @@ pub(crate) fn occupancy(connection: &Connection) -> Result<Occupancy, String> {
     Ok(occupancy)
 }
 
-/// The ranges of the configs in `files`.
-pub(crate) fn configured(files: &[PathBuf]) -> Result<Vec<Range>, String> {
-    let mut ranges = Vec::new();
+/// The ranges of the configs in some files.
+pub(crate) struct Configured {
+    /// All that make sense.
+    pub(crate) ranges: Vec<Range>,
+    /// Which parts of the files could not be read, and why.
+    pub(crate) unread: Vec<String>,
+}
+
+/// The ranges of the configs in `files`, each of which must have one that uses the plugin.
+pub(crate) fn configured(files: &[PathBuf]) -> Result<Configured, String> {
+    let mut configured = Configured {
+        ranges: Vec::new(),
+        unread: Vec::new(),
+    };
     for file in files {
-        for config in configs::read(file)? {
-            let linted = config
-                .linted
-                .map_err(|error| format!("{}: {}", config.origin, error.details()))?;
-            ranges.extend(linted.ranges);
+        let mut is_used = false;
+        for found in configs::read(file) {
+            let origin = found.origin;
+            match found.finding {
+                Finding::Config(config) => match config.linted {
+                    Ok(linted) => {
+                        is_used = true;
+                        configured.ranges.extend(linted.ranges);
+                    }
+                    Err(error) => {
+                        let text = format!("{origin}: {}", error.details());
+                        configured.unread.push(text);
+                    }
+                },
+                Finding::Unread(why) | Finding::Wrong(why) => {
+                    configured.unread.push(format!("{origin}: {why}"));
+                }
+                Finding::Nothing(_) => {}
+            }
+        }
+        if !is_used {
+            warn_of(&configured.unread);
+            return Err(format!(
+                "{} has no config that uses whereabouts",
+                file.display()
+            ));
         }
     }
-    Ok(ranges)
+    Ok(configured)
 }
 
 fn row(used: &Use) -> Vec<String> {

@@ -1,6 +1,9 @@
 //! `lint`: configs of all shapes, without etcd and with it.
 
-use std::path::Path;
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -88,22 +91,191 @@ spec:
 }
 
 #[test]
-fn what_is_no_config_of_ours_is_exit_status_2() {
+fn without_whereabouts_there_is_a_note_and_what_cannot_be_read_is_exit_status_2() {
     for text in [
         "",
+        "# nothing\n---\n",
         "{}",
-        "[1, 2",
         "kind: Pod",
         r#"{"name": "n", "type": "bridge"}"#,
-        "{nope}",
+        r#"[{"kind": "List", "items": []}]"#,
     ] {
-        assert_eq!(lint(text).exit_code, FAILED, "{text}");
+        assert_said(&lint(text), WELL, &["note: nothing for whereabouts"]);
     }
+    for text in ["[1, 2", "[1]", "{nope}", "nope", "a: [", "a: 1\n b: 2"] {
+        assert_said(&lint(text), FAILED, &["error: "]);
+    }
+}
+
+/// The inputs of the folder beside this file.
+fn inputs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ctl/lint/inputs")
+}
+
+/// The findings of a file, but for a missing etcd_host, which the nodes' flat file has.
+fn said_of(path: &Path) -> String {
+    let path = path.to_str().expect("a path is text");
+    let folder = format!("{}/", inputs().display());
+    let answer = tool(&["lint", path]).run();
+    let stdout = answer.stdout.replace(&folder, "");
+    let lines = stdout
+        .lines()
+        .filter(|line| !line.contains("ipam.etcd_host is missing"));
+    let status = format!("exit status {}", answer.exit_code.expect("it has ended"));
+    let lines: Vec<&str> = [status.as_str()].into_iter().chain(lines).collect();
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn each_input_has_the_findings_that_stand_beside_it() {
+    let entries = fs::read_dir(inputs()).expect("there are inputs");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.retain(|path| {
+        path.extension()
+            .is_none_or(|extension| extension != "expected")
+    });
+    assert!(paths.len() >= 15, "{paths:?}");
+    for path in paths {
+        let expected = fs::read_to_string(format!("{}.expected", path.display()));
+        let expected = expected.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(said_of(&path), expected, "{}", path.display());
+        assert_json_and_yaml_say_the_same(&path);
+    }
+}
+
+fn assert_json_and_yaml_say_the_same(path: &Path) {
+    let run = |output: &str| tool(&["lint", path.to_str().expect("text"), "-o", output]).run();
+    let (table, json, yaml) = (run("table"), run("json"), run("yaml"));
+    let mut text = String::new();
+    for report in json.json().as_array().expect("a list") {
+        let word = |value: &Value| value.as_str().expect("a text").to_owned();
+        text.extend([word(&report["config"]), "\n".to_owned()]);
+        for kind in ["error", "warning", "note"] {
+            let lines = report[format!("{kind}s")]
+                .as_array()
+                .expect("a list")
+                .iter();
+            text.extend(lines.map(|line| format!("  {kind}: {}\n", word(line))));
+        }
+    }
+    assert_eq!(text, table.stdout);
+    let value: Value = serde_saphyr::from_str(&yaml.stdout).expect("it is YAML");
+    assert_eq!(value, json.json());
+    assert_eq!([json.exit_code, yaml.exit_code], [table.exit_code; 2]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_hides_no_other_and_none_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let well = json!({"type": "whereabouts", "range": "10.0.0.0/24"});
+    fs::write(path("binary"), [0x7f, b'E', b'L', b'F', 0xff, 0xfe]).expect("a new file");
+    fs::write(path("zeros"), [0; 512]).expect("a new file");
+    fs::write(path("well"), config(&well)).expect("a new file");
+    fs::write(path("empty"), "").expect("a new file");
+    rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).expect("a FIFO");
+    let names = ["binary", "zeros", "fifo", "absent", "well", "empty"];
+    let mut call = tool(&["lint"]).argument(&path(""));
+    for name in names {
+        call = call.argument(&path(name));
+    }
+    let answer = call.run();
+    let parts = [
+        "error: it is a folder",
+        "binary\n  error: it is not text in UTF-8",
+        "zeros\n  error: ",
+        "fifo\n  error: it is not a regular file",
+        "absent\n  error: No such file",
+        "range 10.0.0.0/24",
+        "empty\n  note: nothing for whereabouts: there is nothing in it",
+    ];
+    assert_said(&answer, FAILED, &parts);
     assert_said(
-        &tool(&["lint", "/nowhere/to/be/found"]).run(),
-        FAILED,
-        &["/nowhere"],
+        &tool(&["lint", &path("well"), &path("empty")]).run(),
+        WELL,
+        &[],
     );
+}
+
+#[test]
+fn a_pipe_that_the_shell_has_opened_is_read() {
+    let well = json!({"type": "whereabouts", "range": "10.0.0.0/24"});
+    for path in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let answer = tool(&["lint", path]).stdin(config(&well)).run();
+        assert_said(&answer, WELL, &[path, "gives 254 addresses"]);
+    }
+}
+
+#[test]
+fn a_file_may_be_large() {
+    let definition = |number: usize| {
+        let ipam = json!({"type": "whereabouts", "range": format!("10.{number}.0.0/16")});
+        json!({
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": format!("n{number}"), "annotations": {"text": "x ".repeat(50_000)}},
+            "spec": {"config": config(&ipam)},
+        })
+    };
+    let items: Vec<Value> = (0..50).map(definition).collect();
+    let list = json!({"kind": "List", "items": items});
+    for text in [
+        list.to_string(),
+        serde_saphyr::to_string(&list).expect("it is YAML"),
+    ] {
+        assert!(text.len() > 5_000_000);
+        assert_said(&lint(&text), WELL, &["n0\n", "n49\n", "range 10.49.0.0/16"]);
+    }
+}
+
+#[test]
+fn control_characters_of_a_file_reach_no_terminal() {
+    let bad = "\u{1b}[2J\u{7}\r\n\u{9b}";
+    let config = json!({
+        "name": "net", "type": format!("x{bad}"),
+        "ipam": {"type": "whereabouts", "range": bad, format!("key{bad}"): 1},
+    });
+    let other = json!({"type": bad, "ipam": {"type": bad}});
+    for config in [config, other] {
+        let definition = json!({
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": bad, "namespace": bad},
+            "spec": {"config": config.to_string()},
+        });
+        let answer = lint(&definition.to_string());
+        let found = answer
+            .stdout
+            .chars()
+            .find(|one| one.is_control() && *one != '\n');
+        assert_eq!(found, None, "{answer:?}");
+        assert!(answer.stdout.contains(r"\u{1b}[2J"), "{answer:?}");
+        let is_line = |line: &str| line.starts_with("-: ") || line.starts_with("  ");
+        assert!(answer.stdout.lines().all(is_line), "{answer:?}");
+    }
+}
+
+#[test]
+fn other_commands_take_the_same_inputs_and_tell_of_what_they_could_not_read() {
+    let site = Site::shared();
+    let list = inputs().join("list-with-a-broken-one.yaml");
+    let list = list.to_str().expect("a path is text");
+    let parts = [
+        "10.60.0.0/24",
+        "10.60.0.16/28",
+        "team-a/broken: spec.config is not JSON",
+    ];
+    assert_said(
+        &on(&site, &["ranges", "--config", list]).run(),
+        FOUND,
+        &parts,
+    );
+    let map = on(&site, &["map", "10.60.0.16/28", "--config", list]).run();
+    assert_said(&map, FOUND, &["-..............-", "team-a/broken"]);
+    let shim = inputs().join("multus-shim.conf");
+    let shim = shim.to_str().expect("a path is text");
+    let none = on(&site, &["ranges", "--config", shim]).run();
+    assert_said(&none, FAILED, &["has no config that uses whereabouts"]);
 }
 
 #[test]

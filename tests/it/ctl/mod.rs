@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod gc;
+pub(crate) mod hostile;
 mod import;
 mod install;
 mod lint;

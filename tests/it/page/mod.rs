@@ -5,6 +5,7 @@ mod browser;
 mod chromium;
 mod clients;
 mod etcd;
+mod hostile;
 mod metrics;
 mod prometheus;
 mod reap;

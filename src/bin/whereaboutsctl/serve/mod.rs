@@ -25,6 +25,8 @@ mod news;
 mod page;
 mod reap;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use futures::future::{self, Either};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts::clock::Chance;
+use whereabouts::escaped;
 use whereabouts::invocation::Invocation;
 use whereabouts::limits;
 use whereabouts::request::{Access, Collector, collector_from};
@@ -53,7 +56,7 @@ use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
 use crate::Ending;
-use crate::chosen::selector;
+use crate::chosen::{selector, warn_of};
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
 use crate::output::{print, say};
@@ -87,8 +90,7 @@ pub(crate) struct ServeOptions {
     /// With --reap, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
-    /// For the page: a config, or a list of plugins, or NetworkAttachmentDefinitions: count its
-    /// ranges exactly.
+    /// For the page: configs, of all kinds that `lint` takes: count their ranges exactly.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     #[command(flatten)]
@@ -133,7 +135,8 @@ impl ServeOptions {
         let followed = if self.etcd.is_given() {
             let access = self.etcd.access()?;
             let configured = configured(&self.config)?;
-            let watched = Watched::new(&Keys::new(&access.prefix), configured);
+            warn_of(&configured.unread);
+            let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
             Some((access, Arc::new(watched)))
         } else {
             None
@@ -169,8 +172,8 @@ async fn run(
             let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
             tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
             let socket = options.trace_socket.display();
-            let url = &collector.url;
-            print(&format!("spans handed over at {socket} go to {url}\n"));
+            let line = format!("spans handed over at {socket} go to {}", collector.url);
+            print(&format!("{}\n", escaped::line(&line)));
             Some(intake)
         }
         None => None,
