@@ -46,7 +46,7 @@ main() {
     local more=()
     [[ -z $picture ]] || more=(python3:python3 python3-pip:pip3)
     "$top/deploy/install-packages.sh" "${more[@]}"
-    work=$(mktemp -d)
+    work=$(mktemp -d /tmp/whereabouts-XXXXXX)
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT

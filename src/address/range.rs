@@ -164,8 +164,14 @@ impl Range {
     /// Whether `address` may be requested of this range: it may be excluded or outside first to
     /// last, but not an address that nobody may have.
     pub fn check_request(&self, address: Address) -> Result<(), Refusal> {
-        if let Some(refusal) = refusal(self.cidr, address) {
+        if !Interval::of(self.cidr).contains(address) {
+            return Err(Refusal::Outside);
+        }
+        if let Some((_, refusal)) = reserved(self.cidr).find(|(taken, _)| *taken == address) {
             return Err(refusal);
+        }
+        if address.ends_in_zero() {
+            return Err(Refusal::EndsInZero);
         }
         if self.gateways.contains(&address) {
             Err(Refusal::Gateway)
@@ -173,16 +179,6 @@ impl Range {
             Ok(())
         }
     }
-}
-
-/// Why nobody can have `address` of `cidr`, whatever a config says beside that.
-pub fn refusal(cidr: IpNet, address: Address) -> Option<Refusal> {
-    if !Interval::of(cidr).contains(address) {
-        return Some(Refusal::Outside);
-    }
-    let reserved = reserved(cidr).find(|(taken, _)| *taken == address);
-    let zero = address.ends_in_zero().then_some(Refusal::EndsInZero);
-    reserved.map(|(_, refusal)| refusal).or(zero)
 }
 
 /// How many addresses disjoint `intervals` have, those that end in `.0` not counted.

@@ -183,6 +183,14 @@ fn password(
             let path = file.text()?;
             let read = secret(&path, file::read(&path, machine)?, findings)?;
             let line = read.reveal().trim_end_matches(['\r', '\n']).to_owned();
+            // Keys, configurations and other secrets of a node have more.
+            if line.chars().any(char::is_control) {
+                let reason = "the password has more than one line".to_owned();
+                return Err(RequestError::HiddenValue {
+                    key: path.key,
+                    reason,
+                });
+            }
             (path.key, Secret::new(line))
         }
     };

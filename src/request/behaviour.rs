@@ -92,8 +92,12 @@ fn deadline(verb: Verb, timeout: Option<Duration>) -> Duration {
     }
 }
 
-/// Takes `log_file` and `log_level` out.
-pub(super) fn logging(ipam: &mut Object, findings: &mut Findings) -> Result<Logging, RequestError> {
+/// Takes `log_file`, which `named_by` names, and `log_level` out.
+pub(super) fn logging(
+    ipam: &mut Object,
+    named_by: NamedBy,
+    findings: &mut Findings,
+) -> Result<Logging, RequestError> {
     let path = |text: Text| file::path(&text);
     let file = ipam
         .take("log_file")
@@ -103,7 +107,7 @@ pub(super) fn logging(ipam: &mut Object, findings: &mut Findings) -> Result<Logg
     Ok(Logging {
         file: findings.tolerate(file)?,
         level: findings.tolerate(level)?.unwrap_or_default(),
-        named_by: NamedBy::Node,
+        named_by,
     })
 }
 
@@ -208,11 +212,14 @@ mod tests {
 
     #[test]
     fn a_log_file_has_an_absolute_path() {
-        check_logging(json!({"log_file": "/tmp/w.log"}), Ok("Info /tmp/w.log"));
+        check_logging(
+            json!({"log_file": "/tmp/whereabouts.log"}),
+            Ok("Info /tmp/whereabouts.log"),
+        );
         let expected = "ipam.log_file: \"w.log\" is not an absolute path";
         check_logging(json!({"log_file": "w.log"}), Err((7, expected)));
         check_logging(
-            json!({"log_file": "/a\nb"}),
+            json!({"log_file": "/tmp/whereabouts\nb"}),
             Err((7, "has control characters")),
         );
         check_logging(
@@ -224,7 +231,8 @@ mod tests {
     #[test]
     fn del_lives_with_wrong_logging() {
         let sample = with("DEL", json!({"log_file": "w.log", "log_level": "x"}));
-        assert_eq!(sample.parsed().expect("a DEL").logging, Logging::default());
+        let logging = sample.parsed().expect("a DEL").logging;
+        assert_eq!((logging.file, logging.level), (None, LogLevel::Info));
         assert!(
             sample
                 .remarks()

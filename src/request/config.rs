@@ -63,9 +63,12 @@ impl Config {
                 reason: "it says how to give addresses".to_owned(),
             })?;
         let mut ipam = ipam.object()?;
-        let directories = flat_file::merge(&mut ipam, machine, findings)?;
-        findings.logging = behaviour::logging(&mut ipam, findings)?;
-        findings.tracing = tracing::tracing(&mut ipam, invocation, findings)?;
+        let merged = flat_file::merge(&mut ipam, machine, findings)?;
+        findings.logging = behaviour::logging(&mut ipam, merged.log_file, findings)?;
+        findings.tracing = tracing::tracing(&mut ipam, merged.otlp_endpoint, invocation, findings)?;
+        for error in merged.refused {
+            findings.tolerate::<()>(Err(error))?;
+        }
 
         let runtime = object_or_none(config.take("runtimeConfig"));
         let mut runtime = findings.tolerate(runtime)?;
@@ -77,7 +80,7 @@ impl Config {
             network,
             previous: config.take("prevResult"),
             valid_attachments: previous::Valid::take(&mut config),
-            directories,
+            directories: merged.directories,
             node_name: ipam.take("node_name"),
             access: access::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),

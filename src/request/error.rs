@@ -116,6 +116,14 @@ pub enum RequestError {
         /// The key that means the same.
         known: &'static str,
     },
+    /// A key that is the node's stands in a network configuration.
+    #[error("{key} is not for a network configuration: {reason}")]
+    NotForNetworks {
+        /// The key.
+        key: String,
+        /// Why, and what allows it.
+        reason: String,
+    },
     /// Two keys that exclude each other.
     #[error("{key} and {other} cannot be given together")]
     Exclusive {
@@ -245,6 +253,7 @@ impl RequestError {
             | Self::RepeatedKey { .. }
             | Self::Misspelt { .. }
             | Self::OfHostLocal { .. }
+            | Self::NotForNetworks { .. }
             | Self::Exclusive { .. }
             | Self::Differ { .. }
             | Self::Value { .. }

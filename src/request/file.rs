@@ -29,6 +29,11 @@ pub(super) fn read(text: &Text, machine: &dyn Machine) -> Result<File, RequestEr
     })
 }
 
+/// Whether the file is root's or this user's, and nobody else may write it.
+pub(super) fn is_ours_alone(file: &File) -> bool {
+    file.is_ours && file.mode & 0o022 == 0
+}
+
 /// Whether others than its owner may read the file.
 pub(super) fn is_open_to_others(file: &File) -> bool {
     file.mode & 0o044 != 0

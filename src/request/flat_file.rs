@@ -1,15 +1,15 @@
 //! The flat file: keys of `ipam` that all configs of a node share.
 //!
-//! What stands in the config itself wins. Which keys there are is not known here.
+//! What stands in the config itself wins, unless it is the node's to say: see [`authority`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::LogLevel;
+use super::authority::{self, Allowed};
 use super::error::{RequestError, Shown};
-use super::file;
 use super::findings::Findings;
 use super::json::{self, Object, Text};
+use super::{LogLevel, NamedBy, file};
 use crate::invocation::{File, Machine};
 
 /// Where the flat file, and the `nodename` file beside it, are looked for when the config does not
@@ -24,40 +24,196 @@ const FILE_NAME: &str = "whereabouts.conf";
 /// The key under which the config may say where its flat file is.
 pub(super) const KEY: &str = "configuration_path";
 
-/// Takes the flat file's keys over into `ipam`. Answers the directories in which to look for what
-/// lies beside it.
+/// What comes of a network configuration and a flat file.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    /// Where to look for what lies beside the flat file.
+    pub(super) directories: Vec<PathBuf>,
+    /// Why keys of the network configuration were taken out.
+    pub(super) refused: Vec<RequestError>,
+    /// The author of `log_file`.
+    pub(super) log_file: NamedBy,
+    /// The author of `otlp_endpoint`.
+    pub(super) otlp_endpoint: NamedBy,
+}
+
+/// Takes the flat file's keys over into `ipam` of a network configuration, without what its author may
+/// not say.
 pub(super) fn merge(
     ipam: &mut Object,
     machine: &dyn Machine,
     findings: &mut Findings,
-) -> Result<Vec<PathBuf>, RequestError> {
-    let Some((path, file)) = find(ipam.text(KEY)?, machine)? else {
-        return Ok(DIRECTORIES.map(PathBuf::from).to_vec());
+) -> Result<Merged, RequestError> {
+    let mut refused = Vec::new();
+    if let Some(node) = ipam.take(authority::ALLOW_KEY) {
+        refused.push(RequestError::NotForNetworks {
+            key: node.key().to_owned(),
+            reason: "it is for the node's flat file".to_owned(),
+        });
+    }
+    let file = match ipam.text(KEY)? {
+        None => usual(machine, findings)?,
+        Some(text) => named(&text, machine, findings, &mut refused)?,
     };
-    let name = path.display().to_string();
-    let mut keys = json::object(&file.bytes, &name, &format!("{name}: "))?;
-    if let Some(nested) = keys.take("ipam") {
-        keys = nested.object()?;
+    let mut file = file.unwrap_or_default();
+    if let Some(path) = &file.path
+        && authority::names_etcd(&file.keys)
+    {
+        authority::take_nodes_keys(ipam, path, file.named_by, &file.allowed, &mut refused);
     }
-    if keys.has("etcd_password") && file::is_open_to_others(&file) {
-        let text = format!("{name} holds a password and is readable by others than its owner");
-        findings.remark(LogLevel::Warn, text);
+    authority::take_foreign_paths(ipam, &file.allowed, machine, &mut refused);
+    if file.named_by == NamedBy::Network {
+        authority::take_foreign_paths(&mut file.keys, &file.allowed, machine, &mut refused);
     }
-    ipam.fill_from(keys);
-    Ok(path.parent().map(Path::to_owned).into_iter().collect())
+    let author = |key| match file.named_by {
+        NamedBy::Node if file.allowed.has(key) || !ipam.has(key) => NamedBy::Node,
+        NamedBy::Node | NamedBy::Network => NamedBy::Network,
+    };
+    let (log_file, otlp_endpoint) = (author("log_file"), author("otlp_endpoint"));
+    ipam.fill_from(file.keys);
+    let beside = file.path.as_deref().and_then(Path::parent);
+    Ok(Merged {
+        directories: match beside {
+            Some(folder) => vec![folder.to_owned()],
+            None => DIRECTORIES.map(PathBuf::from).to_vec(),
+        },
+        refused,
+        log_file,
+        otlp_endpoint,
+    })
 }
 
-fn find(
-    configured: Option<Text>,
+/// Takes the flat file's keys over into an operator's own.
+pub(super) fn merge_for_operator(
+    keys: &mut Object,
     machine: &dyn Machine,
-) -> Result<Option<(PathBuf, File)>, RequestError> {
-    if let Some(text) = configured {
-        return Ok(Some((file::path(&text)?, file::read(&text, machine)?)));
+    findings: &mut Findings,
+) -> Result<(), RequestError> {
+    let file = match keys.text(KEY)? {
+        None => usual(machine, findings)?,
+        Some(text) => {
+            let file = file::read(&text, machine)?;
+            Some(FlatFile::read(
+                file::path(&text)?,
+                &file,
+                NamedBy::Node,
+                findings,
+            )?)
+        }
+    };
+    keys.fill_from(file.unwrap_or_default().keys);
+    Ok(())
+}
+
+/// A flat file; the default is none.
+#[derive(Default)]
+struct FlatFile {
+    /// Where it is.
+    path: Option<PathBuf>,
+    /// Its keys.
+    keys: Object,
+    /// The author whose word it is.
+    named_by: NamedBy,
+    /// What it lets network configurations set.
+    allowed: Allowed,
+}
+
+impl FlatFile {
+    fn read(
+        path: PathBuf,
+        file: &File,
+        named_by: NamedBy,
+        findings: &mut Findings,
+    ) -> Result<Self, RequestError> {
+        let name = path.display().to_string();
+        let mut keys = json::object(&file.bytes, &name, &format!("{name}: "))?;
+        if let Some(nested) = keys.take("ipam") {
+            keys = nested.object()?;
+        }
+        if keys.has("etcd_password") && file::is_open_to_others(file) {
+            let text = format!("{name} holds a password and is readable by others than its owner");
+            findings.remark(LogLevel::Warn, text);
+        }
+        let allowed = keys.take(authority::ALLOW_KEY);
+        let allowed = match named_by {
+            NamedBy::Node => findings.tolerate(Allowed::read(allowed))?,
+            NamedBy::Network => Allowed::default(),
+        };
+        Ok(Self {
+            path: Some(path),
+            keys,
+            named_by,
+            allowed,
+        })
     }
-    for directory in DIRECTORIES {
-        let path = Path::new(directory).join(FILE_NAME);
+}
+
+/// The flat file that a network configuration names, or the usual one in its stead.
+fn named(
+    text: &Text,
+    machine: &dyn Machine,
+    findings: &mut Findings,
+    refused: &mut Vec<RequestError>,
+) -> Result<Option<FlatFile>, RequestError> {
+    let path = file::path(text)?;
+    let is_nodes = authority::is_nodes_flat_file(&path);
+    let instead = if is_nodes {
+        None
+    } else {
+        usual(machine, findings)?
+    };
+    let named_by = match &instead {
+        _ if is_nodes => NamedBy::Node,
+        Some(usual) if usual.allowed.has(KEY) => NamedBy::Node,
+        None if authority::is_temporary(&path, machine) => NamedBy::Network,
+        Some(_) | None => {
+            refused.push(authority::foreign_flat_file(text));
+            return Ok(instead);
+        }
+    };
+    let file = match file::read(text, machine) {
+        Ok(file) => file,
+        Err(error) => {
+            let RequestError::File { source, .. } = &error else {
+                return Err(error);
+            };
+            if !is_absent(source) {
+                return Err(error);
+            }
+            let instead = if is_nodes {
+                usual(machine, findings)?
+            } else {
+                instead
+            };
+            return match instead {
+                None => Err(error),
+                Some(usual) => {
+                    let text = format!("the usual flat file is used: {}", error.details());
+                    findings.remark(LogLevel::Warn, text);
+                    Ok(Some(usual))
+                }
+            };
+        }
+    };
+    let is_usual = usual_paths().any(|usual| usual == path);
+    if is_nodes && !is_usual && !file::is_ours_alone(&file) {
+        refused.push(text.wrong("is not root's, or others can write it"));
+        return usual(machine, findings);
+    }
+    FlatFile::read(path, &file, named_by, findings).map(Some)
+}
+
+fn usual_paths() -> impl Iterator<Item = PathBuf> {
+    DIRECTORIES
+        .map(|directory| Path::new(directory).join(FILE_NAME))
+        .into_iter()
+}
+
+/// The flat file in one of the usual places.
+fn usual(machine: &dyn Machine, findings: &mut Findings) -> Result<Option<FlatFile>, RequestError> {
+    for path in usual_paths() {
         match machine.read(&path) {
-            Ok(file) => return Ok(Some((path, file))),
+            Ok(file) => return FlatFile::read(path, &file, NamedBy::Node, findings).map(Some),
             Err(error) if is_absent(&error) => {}
             Err(source) => {
                 return Err(RequestError::File {
@@ -91,14 +247,14 @@ mod tests {
     fn check(ipam: &str, machine: &FakeMachine, expected: Result<(&str, &[&str]), (u32, &str)>) {
         let mut object = json::object(ipam.as_bytes(), "stdin", "ipam.").expect("an object");
         match (merge(&mut object, machine, &mut Findings::new()), expected) {
-            (Ok(directories), Ok((range, expected))) => {
+            (Ok(merged), Ok((range, expected))) => {
                 let found = object
                     .text("range")
                     .expect("a string")
                     .map(|text| text.text);
                 assert_eq!(found.unwrap_or_default(), range);
                 let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
-                assert_eq!(directories, expected);
+                assert_eq!(merged.directories, expected);
             }
             (Err(error), Err((code, part))) => {
                 assert_eq!(error.code(), code);
@@ -122,11 +278,15 @@ mod tests {
             &both,
             Ok(("first", &["/etc/kubernetes/cni/net.d/whereabouts.d"])),
         );
-        let configured = both.with("/a/b.conf", 0o600, r#"{"ipam": {"range": "mine"}}"#);
+        let configured = both.with(
+            "/etc/whereabouts/b.conf",
+            0o600,
+            r#"{"ipam": {"range": "mine"}}"#,
+        );
         check(
-            r#"{"configuration_path": "/a/b.conf"}"#,
+            r#"{"configuration_path": "/etc/whereabouts/b.conf"}"#,
             &configured,
-            Ok(("mine", &["/a"])),
+            Ok(("mine", &["/etc/whereabouts"])),
         );
     }
 
@@ -146,9 +306,10 @@ mod tests {
     fn no_flat_file_is_fine_unless_the_config_names_it() {
         let none = FakeMachine::default();
         check("{}", &none, Ok(("", &DIRECTORIES)));
-        let missing = r#"ipam.configuration_path: cannot read "/a/b.conf": entity not found"#;
+        let missing =
+            r#"ipam.configuration_path: cannot read "/etc/whereabouts/b.conf": entity not found"#;
         check(
-            r#"{"configuration_path": "/a/b.conf"}"#,
+            r#"{"configuration_path": "/etc/whereabouts/b.conf"}"#,
             &none,
             Err((7, missing)),
         );

@@ -91,6 +91,18 @@ impl Object {
         })
     }
 
+    /// The string of `key`, which stays. `None` for a value of another type, too.
+    pub(super) fn peek_text(&self, key: &str) -> Option<Text> {
+        let node = self.members.get(key).filter(|node| node.value.is_set())?;
+        let Json::Text(text) = &node.value else {
+            return None;
+        };
+        Some(Text {
+            key: node.key.clone(),
+            text: text.clone(),
+        })
+    }
+
     /// Whether there is a value at `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.members

@@ -17,6 +17,7 @@
 
 mod access;
 mod args;
+mod authority;
 mod behaviour;
 mod config;
 mod endpoint;
@@ -319,6 +320,9 @@ pub struct Logging {
     pub named_by: NamedBy,
 }
 
+/// The folders below which a network configuration may name a log file.
+pub const LOG_FOLDERS: [&str; 2] = ["/var/log", "/tmp"];
+
 /// The author of a path, which decides how a file is opened for writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamedBy {
@@ -326,7 +330,8 @@ pub enum NamedBy {
     #[default]
     Node,
     /// The author of a network configuration. The path must not be a link, and the file must belong
-    /// to this process' user and have one hard link.
+    /// to this process' user and have one hard link. So must each folder below [`LOG_FOLDERS`], which
+    /// nobody else may write to.
     Network,
 }
 

@@ -1,8 +1,10 @@
 //! Requirements on whole invocations.
 
 mod any_input;
+mod authority;
 mod documented;
 mod keys;
+mod public;
 mod stdin;
 mod verbs;
 

@@ -26,7 +26,7 @@ pub fn access_from(
 ) -> Result<(Access, Vec<Remark>), RequestError> {
     let mut findings = Findings::new();
     let mut keys = json::object(keys, "the options", "")?;
-    flat_file::merge(&mut keys, machine, &mut findings)?;
+    flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
     let access = access::Raw::take(&mut keys).read(machine, &mut findings)?;
     Ok((access, findings.remarks))
 }

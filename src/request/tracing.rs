@@ -12,7 +12,7 @@ use super::endpoint::{Endpoint, EndpointError, OTLP_PORT, Scheme};
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Object, Text};
-use super::{Collector, LogLevel, Secret, Tracing, file};
+use super::{Collector, LogLevel, NamedBy, Secret, Tracing, file};
 use crate::invocation::Invocation;
 use crate::limits;
 
@@ -36,10 +36,11 @@ const TIMEOUT: Setting = [
     "OTEL_EXPORTER_OTLP_TIMEOUT",
 ];
 
-/// Takes `otlp_endpoint`, `trace_socket` and `trace_flush_ms` out, and looks at the variables where
-/// they leave something open. `None`: nothing is traced.
+/// Takes `otlp_endpoint`, which `named_by` names, `trace_socket` and `trace_flush_ms` out, and looks at
+/// the variables where they leave something open. `None`: nothing is traced.
 pub(super) fn tracing(
     ipam: &mut Object,
+    named_by: NamedBy,
     invocation: &Invocation,
     findings: &mut Findings,
 ) -> Result<Option<Tracing>, RequestError> {
@@ -57,6 +58,8 @@ pub(super) fn tracing(
     if is_switched_off(invocation) {
         return Ok(None);
     }
+    // The headers may be secrets of the node's.
+    let with_headers = configured.is_none() || named_by == NamedBy::Node;
     let endpoint = configured.or_else(|| inherited_endpoint(invocation, findings));
     if socket.is_none() && endpoint.is_none() {
         return Ok(None);
@@ -67,7 +70,11 @@ pub(super) fn tracing(
         socket,
         collector: endpoint.map(|url| Collector {
             url,
-            headers: headers(invocation, findings),
+            headers: if with_headers {
+                headers(invocation, findings)
+            } else {
+                Vec::new()
+            },
         }),
         flush: Duration::from_millis(flush),
     }))
@@ -202,8 +209,8 @@ mod tests {
         check(json!({"trace_flush_ms": 5}), [], Ok("off"));
         let key = json!({"otlp_endpoint": "jaeger"});
         check(key, [], Ok("|http://jaeger:4317|100ms"));
-        let keys = json!({"trace_socket": "/run/w/trace", "trace_flush_ms": 7});
-        check(keys, [], Ok("/run/w/trace||7ms"));
+        let keys = json!({"trace_socket": "/run/whereabouts/trace", "trace_flush_ms": 7});
+        check(keys, [], Ok("/run/whereabouts/trace||7ms"));
     }
 
     #[test]
@@ -221,12 +228,14 @@ mod tests {
         let key = || json!({"otlp_endpoint": "c"});
         check(key(), [("OTEL_SDK_DISABLED", "TRUE")], Ok("off"));
         check(key(), [("OTEL_TRACES_EXPORTER", "none")], Ok("off"));
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        let headers = (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "Authorization=Bearer%20x, b=c=d,,",
+        );
         check(
-            key(),
-            [(
-                "OTEL_EXPORTER_OTLP_HEADERS",
-                "Authorization=Bearer%20x, b=c=d,,",
-            )],
+            json!({}),
+            [endpoint, headers],
             Ok("|http://c:4317 authorization=Bearer x b=c=d|100ms"),
         );
         let timeout = |ms| [("OTEL_EXPORTER_OTLP_TIMEOUT", ms)];

@@ -21,7 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::PANIC;
 use crate::escaped::Log;
 use crate::invocation;
-use crate::request::{LogLevel, Logging, NamedBy, Remark};
+use crate::request::{LOG_FOLDERS, LogLevel, Logging, NamedBy, Remark};
 
 /// The log that `logging` says; `None` logs nothing.
 pub(super) fn open(logging: &Logging) -> io::Result<Option<File>> {
@@ -63,6 +63,9 @@ fn open_at(path: &Path, named_by: NamedBy, standard: &Standard) -> io::Result<Fi
         NamedBy::Node => (fs::metadata(path), flags),
         NamedBy::Network => (fs::symlink_metadata(path), flags | OFlag::O_NOFOLLOW),
     };
+    if named_by == NamedBy::Network {
+        check_folders(path)?;
+    }
     // The check precedes the opening, because the opening of a device may have an effect.
     match found {
         Ok(metadata) => check(&metadata, named_by, standard)?,
@@ -74,6 +77,23 @@ fn open_at(path: &Path, named_by: NamedBy, standard: &Standard) -> io::Result<Fi
     check(&file.metadata()?, named_by, standard)?;
     invocation::expect_stored(&file)?;
     Ok(file)
+}
+
+/// Refuses a path through a link, or through a folder in which another user could set one. From the top
+/// on, so that a folder that passes cannot be replaced.
+fn check_folders(path: &Path) -> io::Result<()> {
+    let is_common = |folder: &Path| LOG_FOLDERS.iter().any(|one| folder == Path::new(one));
+    let folders = path.ancestors().skip(1);
+    let folders: Vec<&Path> = folders.take_while(|folder| !is_common(folder)).collect();
+    for folder in folders.into_iter().rev() {
+        let metadata = fs::symlink_metadata(folder)?;
+        let is_ours = metadata.uid() == Uid::effective().as_raw();
+        if !metadata.is_dir() || !is_ours || metadata.mode() & 0o022 != 0 {
+            let reason = format!("{} is not a folder of this user alone", folder.display());
+            return Err(io::Error::other(reason));
+        }
+    }
+    Ok(())
 }
 
 fn check(metadata: &Metadata, named_by: NamedBy, standard: &Standard) -> io::Result<()> {
@@ -236,7 +256,7 @@ mod tests {
             for path in [&fifo, Path::new("/dev/full"), folder.path()] {
                 check_refused(path, named_by, "not a regular file");
             }
-            let kernels = Path::new("/proc/self/oom_score_adj");
+            let kernels = Path::new("/proc/sys/kernel/hostname");
             check_refused(kernels, named_by, "the kernel makes it");
         }
     }

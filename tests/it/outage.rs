@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::plugin::{
-    Answer, Foreigner, Network, Pod, SilentNames, Site, TIMEOUT_S, await_in_line, pods,
+    Answer, Foreigner, Network, Pod, SilentNames, Site, TIMEOUT_S, await_in_line, log_folder, pods,
 };
 use crate::support::certificates::Certificates;
 use crate::support::etcd::{Cluster, PASSWORD, Setup, Transport, Users};
@@ -72,7 +72,7 @@ fn status_with_a_name_server_that_hangs_is_code_50_by_its_deadline() {
 
 #[test]
 fn del_when_unreachable_succeed_succeeds_and_logs_the_attachment_as_an_error() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = log_folder();
     let log = folder.path().join("log");
     let network = Site::shared().network("10.0.0.0/24").ipam(json!({
         "etcd_host": dead_endpoint(), "timeout": TIMEOUT_S, "del_when_unreachable": "succeed",

@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 
 use crate::delegated::{Namespace, REFERENCE_PLUGINS, ip};
-use crate::plugin::{Answer, Call, Pod, Site};
+use crate::plugin::{Answer, Call, Pod, Site, log_folder};
 use crate::support::etcd::Cluster;
 
 /// How many pods each configuration serves.
@@ -126,7 +126,7 @@ impl Node {
         }
         Self {
             cluster: Arc::new(Cluster::start(1)),
-            folder: tempfile::tempdir().expect("a temporary folder"),
+            folder: log_folder(),
         }
     }
 

@@ -21,7 +21,7 @@ use whereabouts::store::{
 };
 
 use crate::plugin::{
-    Foreigner, Pod, Running, Site, TIMEOUT_S, await_in_line, beside, pods, put, range,
+    Foreigner, Pod, Running, Site, TIMEOUT_S, await_in_line, beside, log_folder, pods, put, range,
 };
 use crate::support::run;
 
@@ -132,8 +132,9 @@ fn a_lock_that_is_offered_and_that_nobody_takes_is_taken_by_who_comes_next() {
 
 /// A verb that must wait ends by its deadline with code 11, and nothing is left of it.
 fn check_deadline(verb: &str, pod: &Pod, site: &Site) {
-    let log = tempfile::NamedTempFile::new().expect("a temporary file");
-    let keys = json!({"timeout": TIMEOUT_S, "log_file": log.path(), "log_level": "debug"});
+    let folder = log_folder();
+    let log = folder.path().join("log");
+    let keys = json!({"timeout": TIMEOUT_S, "log_file": log, "log_level": "debug"});
     let network = site.network(CIDR).ipam(keys);
     let foreigner = Foreigner::hold(site, CIDR);
     let before = site.entries();
@@ -141,7 +142,7 @@ fn check_deadline(verb: &str, pod: &Pod, site: &Site) {
     let late = network.call(verb, pod).run();
     late.assert_error(11, &["deadline"]);
     assert!(!late.stdout.contains("not available"), "{late:?}");
-    let log = fs::read_to_string(log.path()).expect("it was written");
+    let log = fs::read_to_string(&log).expect("it was written");
     assert_eq!(site.entries(), before, "something is left: {log}");
     foreigner.leave(site);
 }

@@ -11,13 +11,13 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\
 fn sample(ipam: Value) -> Sample {
     let mut sample = Sample::of("DEL").ipam(ipam);
     sample.machine = std::mem::take(&mut sample.machine)
-        .with("/ca", 0o644, CERTIFICATE)
-        .with("/cert", 0o644, CERTIFICATE)
-        .with("/key", 0o600, KEY)
-        .with("/open-key", 0o640, KEY)
-        .with("/password", 0o600, "hunter2\n")
-        .with("/open-password", 0o644, "hunter2\n")
-        .with("/empty", 0o600, "\n");
+        .with("/etc/whereabouts/ca", 0o644, CERTIFICATE)
+        .with("/etc/whereabouts/cert", 0o644, CERTIFICATE)
+        .with("/etc/whereabouts/key", 0o600, KEY)
+        .with("/etc/whereabouts/open-key", 0o640, KEY)
+        .with("/etc/whereabouts/password", 0o600, "hunter2\n")
+        .with("/etc/whereabouts/open-password", 0o644, "hunter2\n")
+        .with("/etc/whereabouts/empty", 0o600, "\n");
     sample
 }
 
@@ -94,17 +94,17 @@ fn an_etcd_host_that_is_none_is_code_7_and_names_key_and_value() {
 
 #[test]
 fn no_scheme_with_a_ca_certificate_or_key_means_tls() {
-    let ca = json!({"etcd_host": "a", "etcd_ca_cert_file": "/ca"});
+    let ca = json!({"etcd_host": "a", "etcd_ca_cert_file": "/etc/whereabouts/ca"});
     check(ca, Ok("https://a:2379 tls ca"));
-    let identity = json!({"etcd_host": "a,https://b", "etcd_cert_file": "/cert",
-        "etcd_key_file": "/key"});
+    let identity = json!({"etcd_host": "a,https://b", "etcd_cert_file": "/etc/whereabouts/cert",
+        "etcd_key_file": "/etc/whereabouts/key"});
     check(identity, Ok("https://a:2379 https://b:2379 tls identity"));
     check(json!({"etcd_host": "https://a"}), Ok("https://a:2379 tls"));
 }
 
 #[test]
 fn http_with_a_ca_certificate_or_key_is_code_7() {
-    let ca = json!({"etcd_host": "b,http://a", "etcd_ca_cert_file": "/ca"});
+    let ca = json!({"etcd_host": "b,http://a", "etcd_ca_cert_file": "/etc/whereabouts/ca"});
     check(
         ca,
         Err((
@@ -112,28 +112,37 @@ fn http_with_a_ca_certificate_or_key_is_code_7() {
             "\"http://a\" is not TLS, but ipam.etcd_ca_cert_file is given",
         )),
     );
-    let key = json!({"etcd_host": "http://a", "etcd_key_file": "/key"});
+    let key = json!({"etcd_host": "http://a", "etcd_key_file": "/etc/whereabouts/key"});
     check(key, Err((7, "is not TLS, but ipam.etcd_key_file is given")));
 }
 
 #[test]
 fn a_certificate_without_its_key_and_a_key_without_its_certificate_are_code_7() {
     let expected = "ipam.etcd_key_file is missing: it is needed with ipam.etcd_cert_file";
-    check(json!({"etcd_cert_file": "/cert"}), Err((7, expected)));
+    check(
+        json!({"etcd_cert_file": "/etc/whereabouts/cert"}),
+        Err((7, expected)),
+    );
     let expected = "ipam.etcd_cert_file is missing: it is needed with ipam.etcd_key_file";
-    check(json!({"etcd_key_file": "/key"}), Err((7, expected)));
+    check(
+        json!({"etcd_key_file": "/etc/whereabouts/key"}),
+        Err((7, expected)),
+    );
 }
 
 #[test]
 fn a_file_that_is_missing_relative_or_no_pem_is_code_7() {
-    let missing = "ipam.etcd_ca_cert_file: cannot read \"/none\": entity not found";
-    check(json!({"etcd_ca_cert_file": "/none"}), Err((7, missing)));
+    let missing = "ipam.etcd_ca_cert_file: cannot read \"/etc/whereabouts/none\": entity not found";
+    check(
+        json!({"etcd_ca_cert_file": "/etc/whereabouts/none"}),
+        Err((7, missing)),
+    );
     check(
         json!({"etcd_ca_cert_file": "ca"}),
         Err((7, "\"ca\" is not an absolute path")),
     );
     check(
-        json!({"etcd_ca_cert_file": "/password"}),
+        json!({"etcd_ca_cert_file": "/etc/whereabouts/password"}),
         Err((7, "is not a PEM file")),
     );
 }
@@ -143,7 +152,7 @@ fn user_and_password_come_together_the_password_from_a_file_too() {
     let with = |key: &str, value: &str| json!({"etcd_username": "me", key: value});
     check(with("etcd_password", "hunter2"), Ok("http://etcd:2379 me"));
     check(
-        with("etcd_password_file", "/password"),
+        with("etcd_password_file", "/etc/whereabouts/password"),
         Ok("http://etcd:2379 me"),
     );
     check(
@@ -155,7 +164,7 @@ fn user_and_password_come_together_the_password_from_a_file_too() {
         Err((7, "ipam.etcd_username is missing")),
     );
     let both = json!({"etcd_username": "me", "etcd_password": "hunter2",
-        "etcd_password_file": "/password"});
+        "etcd_password_file": "/etc/whereabouts/password"});
     check(
         both,
         Err((7, "ipam.etcd_password and ipam.etcd_password_file")),
@@ -172,7 +181,7 @@ fn no_error_shows_a_password() {
         .expect_err("a number");
     assert!(!found.details().contains("12345678"), "{}", found.details());
     check(with(json!("")), Err((7, "ipam.etcd_password is missing")));
-    let empty = json!({"etcd_username": "me", "etcd_password_file": "/empty"});
+    let empty = json!({"etcd_username": "me", "etcd_password_file": "/etc/whereabouts/empty"});
     check(
         empty,
         Err((7, "ipam.etcd_password_file: the password is empty")),
@@ -197,17 +206,24 @@ fn check_remarks(ipam: Value, expected: &str) {
 #[test]
 fn a_password_without_tls_and_a_secret_that_others_can_read_are_warnings() {
     let login = |host: &str, file: &str| json!({"etcd_host": host, "etcd_username": "me", "etcd_password_file": file});
-    check_remarks(login("https://a", "/password"), "");
+    check_remarks(login("https://a", "/etc/whereabouts/password"), "");
     let expected = "Warn: the password goes to etcd without TLS";
-    check_remarks(login("https://a,http://b", "/password"), expected);
-    let expected = "Warn: ipam.etcd_password_file: \"/open-password\" is secret, and readable \
+    check_remarks(
+        login("https://a,http://b", "/etc/whereabouts/password"),
+        expected,
+    );
+    let expected = "Warn: ipam.etcd_password_file: \"/etc/whereabouts/open-password\" is secret, and readable \
         by others than its owner";
-    check_remarks(login("https://a", "/open-password"), expected);
-    let key = |file: &str| json!({"etcd_cert_file": "/cert", "etcd_key_file": file});
-    check_remarks(key("/key"), "");
-    let expected = "Warn: ipam.etcd_key_file: \"/open-key\" is secret, and readable by others \
+    check_remarks(
+        login("https://a", "/etc/whereabouts/open-password"),
+        expected,
+    );
+    let key =
+        |file: &str| json!({"etcd_cert_file": "/etc/whereabouts/cert", "etcd_key_file": file});
+    check_remarks(key("/etc/whereabouts/key"), "");
+    let expected = "Warn: ipam.etcd_key_file: \"/etc/whereabouts/open-key\" is secret, and readable by others \
         than its owner";
-    check_remarks(key("/open-key"), expected);
+    check_remarks(key("/etc/whereabouts/open-key"), expected);
 }
 
 fn check_prefix(value: &Value, expected: Result<&str, (u32, &str)>) {

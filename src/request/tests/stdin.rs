@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::sample::assert_found;
 use super::plain;
 use crate::invocation::StdinError;
-use crate::request::{CniVersion, LogLevel, Logging};
+use crate::request::{CniVersion, LogLevel, Logging, NamedBy};
 
 #[test]
 fn broken_truncated_empty_and_other_stdin_is_code_6() {
@@ -139,12 +139,12 @@ fn an_error_is_answered_in_the_configs_version_and_logged_where_it_says() {
         (rejected.error.code(), rejected.version),
         (4, CniVersion::V0_4_0)
     );
-    let wrong = json!({"log_file": "/w.log", "log_level": "trace", "range": "x"});
+    let wrong = json!({"log_file": "/tmp/whereabouts.log", "log_level": "trace", "range": "x"});
     let rejected = plain("ADD").ipam(wrong).parse().expect_err("a wrong range");
     let expected = Logging {
-        file: Some("/w.log".into()),
+        file: Some("/tmp/whereabouts.log".into()),
         level: LogLevel::Trace,
-        ..Logging::default()
+        named_by: NamedBy::Network,
     };
     assert_eq!(rejected.logging, expected);
 }

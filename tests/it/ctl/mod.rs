@@ -3,7 +3,6 @@
 mod backup;
 mod check;
 mod gc;
-pub(crate) mod hostile;
 mod import;
 mod install;
 mod lint;
@@ -12,7 +11,6 @@ mod powers;
 mod queue;
 mod release;
 mod role;
-mod streams;
 mod watch;
 
 use serde_json::{Value, json};

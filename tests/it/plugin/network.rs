@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{Answer, Call};
 use crate::support::etcd::Cluster;
@@ -10,6 +11,14 @@ use crate::support::etcd::Cluster;
 /// The `timeout` of configs whose verbs must end early, in seconds. A quarter of it is for leaving
 /// in good order, which is enough on a busy machine too.
 pub(crate) const TIMEOUT_S: u64 = 4;
+
+/// A folder in which a network configuration may name a log file.
+pub(crate) fn log_folder() -> TempDir {
+    let folder = tempfile::Builder::new()
+        .prefix("whereabouts-")
+        .tempdir_in("/tmp");
+    folder.expect("a temporary folder")
+}
 
 /// A network configuration. It keeps its etcd running.
 #[derive(Clone)]

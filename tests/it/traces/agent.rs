@@ -187,7 +187,7 @@ fn without_an_agent_the_collector_is_told_and_without_both_nobody() {
     let network = site.network("10.0.0.0/24");
     let nobody = network
         .clone()
-        .ipam(json!({"trace_socket": "/nowhere/trace.sock"}));
+        .ipam(json!({"trace_socket": "/run/whereabouts-nowhere/trace.sock"}));
     assert_eq!(nobody.add(&Pod::new("a")).address(), "10.0.0.1/24");
     let dead = tempfile::tempdir().expect("a temporary folder");
     let socket = dead.path().join("trace.sock");

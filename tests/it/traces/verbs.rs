@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::plugin::{Network, Pod, Site};
+use crate::plugin::{Network, Pod, Site, log_folder};
 use crate::support::collector::{Collector, Span};
 use crate::support::dead_endpoint;
 
@@ -160,7 +160,7 @@ fn a_trace_goes_on_with_the_runtimes_and_one_that_is_not_sampled_is_not_sent() {
 #[test]
 fn log_lines_and_an_errors_details_name_the_trace() {
     let (site, collector) = (Site::shared(), Collector::start());
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = log_folder();
     let log = folder.path().join("log");
     let network = site.network("10.0.0.7/32");
     network.add(&Pod::new("first")).result();
@@ -193,16 +193,15 @@ fn log_lines_and_an_errors_details_name_the_trace() {
 #[test]
 fn without_tracing_neither_a_log_line_nor_an_error_names_a_trace() {
     let site = Site::shared();
-    let log = tempfile::NamedTempFile::new().expect("a temporary file");
-    let network = site
-        .network("10.0.0.0/24")
-        .ipam(json!({"log_file": log.path()}));
+    let folder = log_folder();
+    let log = folder.path().join("log");
+    let network = site.network("10.0.0.0/24").ipam(json!({"log_file": log}));
     network.add(&Pod::new("c")).result();
     let wrong = network
         .ipam(json!({"rangeStart": "10.0.0.0"}))
         .add(&Pod::new("wrong"));
     wrong.assert_error(7, &["rangeStart"]);
-    let text = fs::read_to_string(log.path()).expect("it was written");
+    let text = fs::read_to_string(&log).expect("it was written");
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(
         !text.contains("trace") && !wrong.stdout.contains("trace"),
@@ -214,12 +213,16 @@ fn without_tracing_neither_a_log_line_nor_an_error_names_a_trace() {
 fn neither_a_password_nor_a_header_nor_stdin_is_in_a_span() {
     const SECRET: &str = "p4ssw0rd-never-shown";
     let (site, collector) = (Site::shared(), Collector::start());
-    let network = traced(&site.network("10.0.0.0/24"), &collector);
+    // Headers go to no collector of a network configuration.
+    let network = site
+        .network("10.0.0.0/24")
+        .ipam(json!({"trace_flush_ms": FLUSH_MS}));
     let secret = json!({"etcd_username": "root", "etcd_password": SECRET});
     let network = network.ipam(secret).config(json!({"marker": SECRET}));
     let header = format!("authorization=Bearer {SECRET}");
     let call = |network: &Network| {
         let call = network.call("ADD", &Pod::new("c"));
+        let call = call.variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint);
         call.variable("OTEL_EXPORTER_OTLP_HEADERS", &header).run()
     };
     // etcd has no users, so that it does not mind.

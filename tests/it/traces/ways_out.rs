@@ -74,7 +74,7 @@ fn an_error_is_the_same_with_a_collector_that_is_down() {
     let network = site.network("10.0.0.7/32");
     network.add(&Pod::new("first")).result();
     let plain = network.add(&Pod::new("c"));
-    let down = json!({"otlp_endpoint": dead_endpoint(), "trace_socket": "/nowhere/trace.sock"});
+    let down = json!({"otlp_endpoint": dead_endpoint(), "trace_socket": "/run/whereabouts-nowhere/trace.sock"});
     let traced = network.ipam(down).add(&Pod::new("c"));
     assert_eq!(traced.exit_code, plain.exit_code);
     let (mut traced, plain) = (traced.json(), plain.json());

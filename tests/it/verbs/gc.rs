@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use whereabouts::store::Write;
 
-use crate::plugin::{Network, Pod, Site, pods, put};
+use crate::plugin::{Network, Pod, Site, log_folder, pods, put};
 
 fn of_node(network: &Network, node: &str) -> Network {
     network.clone().ipam(json!({"node_name": node}))
@@ -87,7 +87,7 @@ fn gc_never_touches_the_claims_of_other_networks() {
 /// GC of a node that nobody named, after an ADD there: nothing is collected, and the log says so.
 fn check_nameless(name_file: &str) {
     let site = Site::shared();
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = log_folder();
     let flat_file = folder.path().join("whereabouts.conf");
     fs::write(&flat_file, "{}").expect("the folder can be written");
     fs::write(folder.path().join("nodename"), name_file).expect("the folder can be written");

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
@@ -148,6 +149,32 @@ fn what_stands_in_the_flat_file_counts_unless_the_config_says_otherwise() {
     let own = bare.ipam(json!({"range": "10.8.0.0/24"}));
     assert_eq!(own.add(&Pod::new("own")).address(), "10.8.0.1/24");
     site.assert_at_rest(2);
+}
+
+/// The author of a network configuration would like to have the password of the node's flat file.
+#[test]
+fn the_password_of_the_flat_file_goes_to_no_endpoint_of_a_network_configuration() {
+    let site = Site::shared();
+    let evil = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    evil.set_nonblocking(true).expect("a socket");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flat_file = folder.path().join("whereabouts.conf");
+    let keys = json!({
+        "etcd_host": site.access().endpoints, "etcd_prefix": site.prefix,
+        "etcd_username": "node", "etcd_password": "hunter2",
+    });
+    fs::write(&flat_file, keys.to_string()).expect("the folder can be written");
+    let address = evil.local_addr().expect("it listens").to_string();
+    let network = site.network("10.0.0.0/24").ipam(json!({
+        "etcd_host": address, "etcd_prefix": null, "configuration_path": flat_file,
+    }));
+    let pod = Pod::new("c");
+    network
+        .add(&pod)
+        .assert_error(7, &["ipam.etcd_host", "network_config_may_set"]);
+    network.del(&pod).assert_silent();
+    let error = evil.accept().expect_err("nobody connects");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 const CHILD: &str = "WHEREABOUTS_TEST_PANICS";

@@ -1,9 +1,9 @@
 //! The log: in its file and nowhere else, without secrets, and never the reason of a failure.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,7 +15,10 @@ use whereabouts::store::Write;
 use whereabouts::store::keys::Key;
 use whereabouts::store::record;
 
-use crate::plugin::{Network, Pod, Site, attachment, put, range};
+use crate::plugin::{Network, Pod, Site, attachment, log_folder, put, range};
+
+/// A user without rights.
+const NOBODY: u32 = 65534;
 
 const PASSWORD: &str = "p4ssw0rd-never-shown";
 
@@ -28,7 +31,7 @@ struct Logged {
 
 impl Logged {
     fn at(level: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = log_folder();
         let path = folder.path().join("whereabouts.log");
         let site = Site::shared();
         let keys = json!({"log_file": path, "log_level": level});
@@ -121,7 +124,7 @@ fn a_log_file_that_cannot_be_opened_fails_no_verb() {
     let site = Site::shared();
     let network = site
         .network("10.0.0.0/24")
-        .ipam(json!({"log_file": "/proc/nowhere/log"}));
+        .ipam(json!({"log_file": "/var/log/whereabouts-nowhere/log"}));
     let pod = Pod::new("c");
     let added = network.add(&pod);
     assert_eq!(added.address(), "10.0.0.1/24");
@@ -132,6 +135,72 @@ fn a_log_file_that_cannot_be_opened_fails_no_verb() {
     let deleted = network.del(&pod);
     assert_eq!((deleted.exit_code, deleted.stdout.as_str()), (Some(0), ""));
     site.assert_at_rest(0);
+}
+
+/// ADD and DEL of a network that logs to `path`: ADD answers `expected`, DEL succeeds.
+fn check_path(path: &Path, expected: Result<&str, &str>) {
+    let site = Site::shared();
+    let network = site.network("10.0.0.0/24").ipam(json!({"log_file": path}));
+    let pod = Pod::new("c");
+    let added = network.add(&pod);
+    match expected {
+        Ok(said) => {
+            assert_eq!(added.address(), "10.0.0.1/24");
+            assert!(added.stderr.contains(said), "{added:?}");
+        }
+        Err(said) => added.assert_error(7, &["ipam.log_file", said]),
+    }
+    let deleted = network.del(&pod);
+    assert_eq!((deleted.exit_code, deleted.stdout.as_str()), (Some(0), ""));
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn the_author_of_a_network_configuration_writes_to_no_file_of_the_node() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let victim = folder.path().join("nologin");
+    let refused = Err("is not for a network configuration to name");
+    check_path(&victim, refused);
+    let ours = log_folder();
+    let up = ours
+        .path()
+        .join("../../")
+        .join(victim.strip_prefix("/").expect("absolute"));
+    check_path(&up, refused);
+    assert!(!victim.exists(), "nothing is created");
+
+    fs::write(&victim, "").expect("the folder can be written");
+    let link = ours.path().join("link");
+    symlink(&victim, &link).expect("the folder can be written");
+    check_path(&link, Ok("log_file cannot be opened"));
+    let second = ours.path().join("second");
+    fs::hard_link(&victim, &second).expect("one file system");
+    check_path(&second, Ok("it has another hard link"));
+    let through = ours.path().join("through");
+    symlink(folder.path(), &through).expect("the folder can be written");
+    check_path(
+        &through.join("new"),
+        Ok("is not a folder of this user alone"),
+    );
+    let open = ours.path().join("open");
+    fs::create_dir(&open).expect("the folder can be written");
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("it is ours");
+    check_path(&open.join("log"), Ok("is not a folder of this user alone"));
+    let theirs = ours.path().join("theirs");
+    fs::create_dir(&theirs).expect("the folder can be written");
+    chown(&theirs, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
+    check_path(
+        &theirs.join("log"),
+        Ok("is not a folder of this user alone"),
+    );
+    let log = ours.path().join("log");
+    fs::write(&log, "").expect("the folder can be written");
+    chown(&log, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
+    check_path(&log, Ok("it belongs to another user"));
+
+    let text = fs::read_to_string(&victim).expect("it is there");
+    assert_eq!(text, "", "nothing is written");
+    assert!(!folder.path().join("new").exists(), "nothing is created");
 }
 
 #[test]

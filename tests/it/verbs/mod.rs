@@ -9,5 +9,4 @@ mod log;
 mod ranges;
 mod requested;
 mod status;
-mod streams;
 mod versions;

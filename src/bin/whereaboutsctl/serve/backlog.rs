@@ -1,37 +1,29 @@
-//! Spans that wait for the collector: a bounded number of bytes, what is beyond is not taken. They are kept as they
-//! came: decoded, a datagram of empty spans would take 130 times its length.
+//! Spans that wait for the collector: a bounded number of bytes, what is beyond is not taken.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prost::bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use whereabouts::limits;
 
-/// Bytes that a parcel takes beside its own, in the queue and from the allocator.
-const PARCEL_BYTES: usize = 64;
-
 /// What a plugin has handed over in one datagram.
 pub(super) struct Parcel {
-    /// A request of OTLP.
-    pub(super) request: Box<[u8]>,
-    /// How many spans it has.
+    /// Its spans.
+    pub(super) spans: Vec<ResourceSpans>,
+    /// How many they are.
     pub(super) count: u64,
-}
-
-impl Parcel {
-    /// Bytes of memory that it takes.
-    fn bytes(&self) -> usize {
-        PARCEL_BYTES + self.request.len()
-    }
+    /// Its size.
+    pub(super) bytes: usize,
 }
 
 /// Spans that are sent together.
 pub(super) struct Batch {
-    /// The request for the collector, encoded.
-    pub(super) request: Bytes,
+    /// The request for the collector.
+    pub(super) request: ExportTraceServiceRequest,
     /// How many spans it has.
     pub(super) count: u64,
 }
@@ -62,10 +54,10 @@ impl Backlog {
     /// Takes a parcel, or gives it back when there is no room.
     pub(super) fn push(&self, parcel: Parcel) -> Result<(), Parcel> {
         let mut state = self.state();
-        if state.bytes + parcel.bytes() > limits::AGENT_BACKLOG_BYTES {
+        if state.bytes + parcel.bytes > limits::AGENT_BACKLOG_BYTES {
             return Err(parcel);
         }
-        state.bytes += parcel.bytes();
+        state.bytes += parcel.bytes;
         state.parcels.push_back(parcel);
         self.grown.notify_one();
         if state.bytes >= limits::AGENT_BATCH_BYTES {
@@ -127,42 +119,32 @@ impl Backlog {
 impl State {
     fn take_batch(&mut self) -> Batch {
         self.sending = true;
-        let (mut request, mut count) = (Vec::new(), 0);
-        while request.len() < limits::AGENT_BATCH_BYTES
+        let mut batch = Batch {
+            request: ExportTraceServiceRequest::default(),
+            count: 0,
+        };
+        let mut bytes = 0;
+        while bytes < limits::AGENT_BATCH_BYTES
             && let Some(parcel) = self.parcels.pop_front()
         {
-            self.bytes -= parcel.bytes();
-            count += parcel.count;
-            // Encoded messages one after the other are the message of all their parts (Protocol
-            // Buffers, "Last One Wins").
-            request.extend_from_slice(&parcel.request);
+            bytes += parcel.bytes;
+            batch.count += parcel.count;
+            batch.request.resource_spans.extend(parcel.spans);
         }
-        Batch {
-            request: request.into(),
-            count,
-        }
+        self.bytes -= bytes;
+        batch
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-    use prost::Message;
-
     use super::*;
 
-    /// One that takes so many bytes of memory, about.
     fn parcel(bytes: usize) -> Parcel {
-        let spans = ResourceSpans {
-            schema_url: "x".repeat(bytes.saturating_sub(PARCEL_BYTES + 10)),
-            ..ResourceSpans::default()
-        };
-        let resource_spans = vec![spans];
-        let request = ExportTraceServiceRequest { resource_spans };
         Parcel {
-            request: request.encode_to_vec().into(),
+            spans: vec![ResourceSpans::default()],
             count: 1,
+            bytes,
         }
     }
 
@@ -173,12 +155,8 @@ mod tests {
         let taken = (0..100).filter(|_| backlog.push(parcel(megabyte)).is_ok());
         assert_eq!(taken.count(), limits::AGENT_BACKLOG_BYTES / megabyte);
         let first = backlog.state().take_batch();
-        let request = ExportTraceServiceRequest::decode(first.request).expect("it is one");
-        assert_eq!(request.resource_spans.len() as u64, first.count);
-        assert_eq!(
-            first.count,
-            (limits::AGENT_BATCH_BYTES / megabyte) as u64 + 1
-        );
+        assert_eq!(first.count, (limits::AGENT_BATCH_BYTES / megabyte) as u64);
+        assert_eq!(first.request.resource_spans.len(), 2);
         assert!(
             backlog.push(parcel(megabyte)).is_ok(),
             "there is room again"

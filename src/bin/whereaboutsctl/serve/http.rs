@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -18,14 +17,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use whereabouts::limits;
 
-use super::api::{self, Chosen, Place, Searched};
+use super::api::{self, Chosen, Searched};
 use super::backlog::Backlog;
 use super::counters::Counters;
 use super::exposition::Exposition;
 use super::guard::{Audience, guard};
 use super::metrics::{self, ReaperCounters};
 use super::watched::Watched;
-use super::{connections, news, page};
+use super::{news, page};
 
 /// Everything that is told of.
 #[derive(Clone)]
@@ -54,8 +53,10 @@ pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
     let router = router
         .layer(from_fn_with_state(audience, guard))
         .with_state(told);
-    let head = Duration::from_millis(limits::HTTP_HEAD_MS);
-    connections::serve(listener, router, connections::most(), head).await
+    match axum::serve(listener, router).await {
+        Ok(()) => io::Error::other("the HTTP server has ended"),
+        Err(error) => error,
+    }
 }
 
 fn of_etcd() -> Router<Told> {
@@ -79,7 +80,10 @@ fn of_etcd() -> Router<Told> {
     Router::new()
         .route("/", get(page))
         .route("/api/events", get(events))
-        .route("/api/ranges", get(ranges))
+        .route(
+            "/api/ranges",
+            get(async |State(told): State<Told>| json(&api::ranges(&told.watched()))),
+        )
         .route(
             "/api/queues",
             get(async |State(told): State<Told>| json(&api::queues(&told.watched()))),
@@ -97,16 +101,8 @@ fn of_range(
     move |State(told), Query(chosen)| ready(json(&tell(&told.watched(), &chosen)))
 }
 
-async fn ranges(State(told): State<Told>, Query(place): Query<Place>) -> Response {
-    found(api::ranges(&told.watched(), &place))
-}
-
 async fn search(State(told): State<Told>, Query(searched): Query<Searched>) -> Response {
-    found(api::search(&told.watched(), &searched).await)
-}
-
-fn found(found: Result<Value, &'static str>) -> Response {
-    match found {
+    match api::search(&told.watched(), &searched).await {
         Ok(found) => json(&found),
         Err(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
     }

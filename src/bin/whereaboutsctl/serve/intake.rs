@@ -91,8 +91,9 @@ fn parcel(datagram: &[u8]) -> Option<Parcel> {
         .flat_map(|one| &one.scope_spans);
     let count: usize = scopes.map(|scope| scope.spans.len()).sum();
     (count > 0).then_some(Parcel {
-        request: datagram.into(),
+        spans: request.resource_spans,
         count: count as u64,
+        bytes: datagram.len(),
     })
 }
 

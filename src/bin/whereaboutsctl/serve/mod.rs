@@ -11,7 +11,6 @@
 
 mod api;
 mod backlog;
-mod connections;
 mod counters;
 mod export;
 mod exposition;
@@ -25,8 +24,6 @@ mod news;
 mod page;
 mod reap;
 mod seen;
-#[cfg(test)]
-mod tests;
 mod watched;
 
 use std::net::SocketAddr;
@@ -41,7 +38,6 @@ use futures::future::{self, Either};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts::clock::Chance;
-use whereabouts::escaped;
 use whereabouts::invocation::Invocation;
 use whereabouts::limits;
 use whereabouts::request::{Access, Collector, collector_from};
@@ -59,7 +55,7 @@ use crate::Ending;
 use crate::chosen::{selector, warn_of};
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
-use crate::output::{print, say};
+use crate::output::say;
 use crate::ranges::configured;
 
 /// What the agent does.
@@ -141,7 +137,7 @@ impl ServeOptions {
         } else {
             None
         };
-        let start = |every| {
+        let reaper = self.reap.map(|every| {
             let reaper = Reaper {
                 etcd: self.etcd.clone(),
                 node: self.node.clone(),
@@ -149,10 +145,8 @@ impl ServeOptions {
             };
             let counters = Arc::new(ReaperCounters::default());
             let ending = reap::start(reaper, every, counters.clone());
-            ending.map(|ending| (counters, ending))
-        };
-        let reaper = self.reap.map(start).transpose();
-        let reaper = reaper.map_err(|error| format!("the reaper: {error}"))?;
+            (counters, ending)
+        });
         Ok(OfEtcd { followed, reaper })
     }
 }
@@ -172,13 +166,12 @@ async fn run(
             let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
             tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
             let socket = options.trace_socket.display();
-            let line = format!("spans handed over at {socket} go to {}", collector.url);
-            print(&format!("{}\n", escaped::line(&line)));
+            println!("spans handed over at {socket} go to {}", collector.url);
             Some(intake)
         }
         None => None,
     };
-    print(&format!("listening on http://{address}\n"));
+    println!("listening on http://{address}");
     let told = Told {
         counters: counters.clone(),
         backlog: backlog.clone(),

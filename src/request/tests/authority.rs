@@ -1,0 +1,409 @@
+//! Requirements on what the author of a network configuration may say about the node.
+
+use serde_json::{Value, json};
+
+use super::super::sample::{Sample, assert_found};
+use super::plain;
+use crate::request::{NamedBy, Parsed, RequestError};
+
+const USUAL: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
+const LENIENT: [&str; 3] = ["DEL", "CHECK", "GC"];
+
+/// A good invocation of `verb` with these keys, on a node with these files.
+fn on(verb: &str, files: &[(&str, &Value)], ipam: Value) -> Sample {
+    let mut sample = plain(verb).ipam(ipam);
+    for (path, keys) in files {
+        let machine = std::mem::take(&mut sample.machine);
+        sample.machine = machine.with(path, 0o600, &keys.to_string());
+    }
+    sample
+}
+
+/// A flat file of a node with a secret.
+fn flat_file() -> Value {
+    json!({"etcd_host": "https://nodes", "etcd_username": "node", "etcd_password": "hunter2",
+        "node_name": "node-9"})
+}
+
+/// Where etcd is, as whom, and below which prefix.
+fn access(parsed: &Parsed) -> String {
+    let access = &parsed.access;
+    let login = access.login.as_ref().map_or("-", |(name, _)| name.as_str());
+    format!("{} {login} {}", access.endpoints.join(","), access.prefix)
+}
+
+const NODES: &str = "https://nodes:2379 node /whereabouts/v1/";
+
+/// A value for each key that is the node's, which must never count.
+fn nodes_keys() -> Vec<(&'static str, Value)> {
+    let file = "/etc/whereabouts/x";
+    vec![
+        ("etcd_host", json!("evil")),
+        ("etcd_prefix", json!("/evil/")),
+        ("etcd_username", json!("evil")),
+        ("etcd_password", json!("swordfish")),
+        ("etcd_password_file", json!(file)),
+        ("etcd_ca_cert_file", json!(file)),
+        ("etcd_cert_file", json!(file)),
+        ("etcd_key_file", json!(file)),
+        ("node_name", json!("evil")),
+        ("otlp_endpoint", json!("evil")),
+        ("trace_socket", json!("/run/whereabouts/evil")),
+    ]
+}
+
+#[test]
+fn a_network_configuration_never_says_what_the_flat_file_that_names_etcd_says_of_the_node() {
+    for (key, value) in nodes_keys() {
+        let ipam = json!({"etcd_host": null, key: value});
+        let keys = flat_file();
+        let sample = |verb| on(verb, &[(USUAL, &keys)], ipam.clone());
+        let expected = format!(
+            "ipam.{key} is not for a network configuration: {USUAL} names etcd, and does not allow \
+             the key in network_config_may_set"
+        );
+        for verb in ["ADD", "STATUS"] {
+            let found = sample(verb).parsed().map(|_| String::new());
+            assert_found(found, Err((7, &expected)));
+        }
+        for verb in LENIENT {
+            let sample = sample(verb);
+            let remarks = sample.remarks();
+            assert!(
+                remarks.contains(&format!("Warn: ignored: {expected}")),
+                "{remarks}"
+            );
+            let parsed = sample.parsed().expect("it lives with it");
+            assert_eq!(access(&parsed), NODES, "{verb} {key}");
+            assert_eq!(parsed.tracing, None, "{verb} {key}");
+        }
+        let node = sample("GC").gc().expect("it lives with it").node;
+        assert_eq!(node.as_deref(), Some("node-9"), "{key}");
+    }
+}
+
+#[test]
+fn a_network_configuration_may_set_what_the_flat_file_allows_and_no_more() {
+    let mut keys = flat_file();
+    keys["network_config_may_set"] = json!(["etcd_host", "log_file"]);
+    let files: &[(&str, &Value)] = &[(USUAL, &keys)];
+    let ipam = json!({"etcd_host": "https://mine", "log_file": "/srv/log"});
+    let parsed = on("ADD", files, ipam.clone()).parsed().expect("allowed");
+    assert_eq!(access(&parsed), "https://mine:2379 node /whereabouts/v1/");
+    assert_eq!(parsed.logging.named_by, NamedBy::Node);
+    let found = on("ADD", files, ipam).ipam(json!({"etcd_prefix": "/mine/"}));
+    let found = found.parsed().map(|_| String::new());
+    assert_found(found, Err((7, "ipam.etcd_prefix is not for a network")));
+}
+
+#[test]
+fn a_network_configuration_cannot_allow_itself_anything() {
+    let keys = flat_file();
+    let ipam = json!({"etcd_host": "evil", "network_config_may_set": ["etcd_host"]});
+    let found = on("ADD", &[(USUAL, &keys)], ipam.clone()).parsed();
+    let expected = "ipam.network_config_may_set is not for a network configuration";
+    assert_found(found.map(|_| String::new()), Err((7, expected)));
+    let del = on("DEL", &[(USUAL, &keys)], ipam).parsed().expect("a DEL");
+    assert_eq!(access(&del), NODES);
+    // Nor by a flat file that is not the node's.
+    let named = json!({"network_config_may_set": ["log_file"], "etcd_host": "a"});
+    let ipam = json!({"etcd_host": null, "node_name": null, "configuration_path": "/tmp/flat",
+        "log_file": "/etc/nologin"});
+    let found = on("ADD", &[("/tmp/flat", &named)], ipam).parsed();
+    assert_found(
+        found.map(|_| String::new()),
+        Err((7, "ipam.log_file: \"/etc/nologin\"")),
+    );
+}
+
+#[test]
+fn a_list_of_allowed_keys_that_is_wrong_allows_nothing() {
+    let mut keys = flat_file();
+    keys["network_config_may_set"] = json!(["etcd_host", "range"]);
+    let ipam = json!({"etcd_host": "evil"});
+    let found = on("ADD", &[(USUAL, &keys)], ipam.clone()).parsed();
+    let expected = "network_config_may_set[1]: \"range\" is none of etcd_host, etcd_prefix,";
+    assert_found(found.map(|_| String::new()), Err((7, expected)));
+    let del = on("DEL", &[(USUAL, &keys)], ipam).parsed().expect("a DEL");
+    assert_eq!(access(&del), NODES);
+}
+
+#[test]
+fn the_keys_of_etcd_count_where_the_flat_file_says_nothing_of_it() {
+    let keys = json!({"log_level": "warn"});
+    let ipam = json!({"etcd_host": "mine", "etcd_prefix": "/mine/", "node_name": "mine"});
+    for files in [&[][..], &[(USUAL, &keys)]] {
+        let parsed = on("ADD", files, ipam.clone()).parsed().expect("allowed");
+        assert_eq!(access(&parsed), "http://mine:2379 - /mine/");
+    }
+}
+
+/// Whether `key` may be `path` in a network configuration of a node without a flat file, or with one
+/// that says nothing of etcd. What may not is an error of ADD, and DEL does without it.
+fn check_place(key: &str, path: &str, may: bool) {
+    let ipam = json!({key: path});
+    let refused = format!("ipam.{key}: {path:?} is not for a network configuration to name");
+    let other = json!({"log_level": "warn"});
+    for files in [&[][..], &[(USUAL, &other)]] {
+        let found = on("ADD", files, ipam.clone()).parsed();
+        let is_refused = |error: &RequestError| error.details().contains(&refused);
+        assert_eq!(
+            found.as_ref().err().is_some_and(is_refused),
+            !may,
+            "{found:?}"
+        );
+        if !may {
+            assert_eq!(found.expect_err("refused").code(), 7);
+            let remarks = on("DEL", files, ipam.clone()).remarks();
+            assert!(remarks.contains(&refused), "{remarks}");
+        }
+    }
+}
+
+#[test]
+fn a_network_configuration_names_files_of_this_plugin_alone() {
+    for key in [
+        "etcd_password_file",
+        "etcd_ca_cert_file",
+        "etcd_cert_file",
+        "etcd_key_file",
+    ] {
+        for path in [
+            "/etc/whereabouts/password",
+            "/etc/cni/net.d/whereabouts.d/client.key",
+            "/etc/kubernetes/cni/net.d/whereabouts.d/ca.crt",
+            "/etc/etcd/whereabouts.key",
+            "/var/lib/rancher/k3s/agent/etc/cni/net.d/whereabouts.d/ca.crt",
+            "/tmp/tried/ca.crt",
+        ] {
+            check_place(key, path, true);
+        }
+        for path in [
+            "/etc/shadow",
+            "/etc/kubernetes/pki/apiserver-etcd-client.key",
+            "/etc/etcd/server.key",
+            "/etc/whereabouts/../shadow",
+            "/etc/whereabouts.d/../../root/.ssh/id_rsa",
+            "/tmp/../etc/shadow",
+            "/var/run/secrets/kubernetes.io/serviceaccount/token",
+            "/var/lib/kubelet/pki/whereabouts",
+            "/proc/self/environ",
+            "/",
+            "/etc",
+            "/tmp",
+        ] {
+            check_place(key, path, false);
+        }
+    }
+}
+
+#[test]
+fn a_network_configuration_logs_to_files_of_this_plugin_alone() {
+    for path in [
+        "/var/log/whereabouts.log",
+        "/var/log/whereabouts/net-1.log",
+        "/tmp/whereabouts.log",
+        "/tmp/whereabouts-1/log",
+    ] {
+        check_place("log_file", path, true);
+        let parsed = plain("ADD").ipam(json!({"log_file": path})).parsed();
+        assert_eq!(parsed.expect("allowed").logging.named_by, NamedBy::Network);
+    }
+    for path in [
+        "/etc/nologin",
+        "/var/log/syslog",
+        "/var/log/pods/whereabouts.log",
+        "/var/log/whereabouts/../../../etc/nologin",
+        "/tmp/whereabouts/../x",
+        "/tmp/x",
+        "/root/.ssh/authorized_keys",
+        "/dev/stdout",
+        "/var/log",
+    ] {
+        check_place("log_file", path, false);
+    }
+    let keys = json!({"log_file": "/srv/log"});
+    let parsed = on("ADD", &[(USUAL, &keys)], json!({}))
+        .parsed()
+        .expect("the node's");
+    let logging = parsed.logging;
+    assert_eq!(logging.file, Some("/srv/log".into()));
+    assert_eq!(logging.named_by, NamedBy::Node);
+}
+
+#[test]
+fn a_network_configuration_sends_spans_to_sockets_of_this_plugin_alone() {
+    for path in [
+        "/run/whereabouts/trace.sock",
+        "/var/run/whereabouts.sock",
+        "/tmp/t",
+    ] {
+        check_place("trace_socket", path, true);
+    }
+    for path in ["/run/systemd/journal/socket", "/dev/log", "/run/../etc/x"] {
+        check_place("trace_socket", path, false);
+    }
+}
+
+#[test]
+fn a_link_out_of_a_temporary_folder_is_where_it_leads_to() {
+    let mut sample = plain("ADD").ipam(json!({"etcd_username": "me",
+        "etcd_password_file": "/tmp/x"}));
+    let links = &mut sample.machine.links;
+    links.insert("/tmp/x".into(), "/etc/shadow".into());
+    let found = sample.parsed().map(|_| String::new());
+    assert_found(
+        found,
+        Err((7, "ipam.etcd_password_file: \"/tmp/x\" is not for")),
+    );
+}
+
+#[test]
+fn a_password_of_several_lines_is_none_and_is_not_shown() {
+    for content in [
+        "hunter2\nx",
+        "-----BEGIN PRIVATE KEY-----\nhunter2\n",
+        "hunter2\u{0}",
+    ] {
+        let ipam = json!({"etcd_username": "me", "etcd_password_file": "/etc/whereabouts/p"});
+        let mut sample = plain("DEL").ipam(ipam);
+        let machine = std::mem::take(&mut sample.machine);
+        sample.machine = machine.with("/etc/whereabouts/p", 0o600, content);
+        let error = sample.parsed().expect_err("no password");
+        assert!(!error.details().contains("hunter2"), "{}", error.details());
+        let expected = "ipam.etcd_password_file: the password has more than one line";
+        assert_found(Err(error), Err((7, expected)));
+    }
+}
+
+/// Which flat file counts, by its `network_name`, for a configuration that names `path`; or the error of
+/// ADD. DEL never fails for a path that ADD refuses: then the usual file counts.
+fn check_path(path: &str, files: &[(&str, &Value)], expected: Result<&str, &str>) {
+    let ipam = json!({"configuration_path": path, "etcd_host": null, "node_name": null});
+    let pool = |sample: Sample| {
+        let add = sample.add()?;
+        let pool = &add.ask.expect("a range").wants[0].range.pool;
+        Ok(pool.to_string())
+    };
+    let found = pool(on("ADD", files, ipam.clone()));
+    assert_found(found, expected.map_err(|part| (7, part)));
+    if expected.is_err() && files.iter().any(|(path, _)| *path == USUAL) {
+        let del = on("DEL", files, ipam).del().expect("a DEL");
+        assert_eq!(del.queues[0].pool.to_string(), "usual", "{path}");
+    }
+}
+
+#[test]
+fn a_network_configuration_names_a_flat_file_of_the_node() {
+    let named = json!({"network_name": "named", "etcd_host": "a"});
+    let usual = json!({"network_name": "usual", "etcd_host": "b"});
+    for path in [
+        "/etc/whereabouts.conf",
+        "/etc/kubernetes/cni/net.d/whereabouts.d/whereabouts.conf",
+        "/var/lib/rancher/rke2/agent/etc/cni/net.d/whereabouts.d/whereabouts.conf",
+    ] {
+        check_path(path, &[(path, &named)], Ok("named"));
+        check_path(path, &[(path, &named), (USUAL, &usual)], Ok("named"));
+    }
+    check_path(USUAL, &[(USUAL, &usual)], Ok("usual"));
+    let foreign = "is not for a network configuration to name";
+    for path in [
+        "/var/lib/kubelet/pods/1/evil",
+        "/run/containerd/rootfs/etc/whereabouts.conf",
+    ] {
+        check_path(path, &[(path, &named)], Err(foreign));
+        check_path(path, &[(path, &named), (USUAL, &usual)], Err(foreign));
+        check_path(path, &[(USUAL, &usual)], Err(foreign));
+    }
+    let mut allowing = usual.clone();
+    allowing["network_config_may_set"] = json!(["configuration_path"]);
+    check_path(
+        "/srv/flat",
+        &[("/srv/flat", &named), (USUAL, &allowing)],
+        Ok("named"),
+    );
+}
+
+#[test]
+fn a_flat_file_in_a_temporary_folder_counts_only_where_the_node_has_none() {
+    let named = json!({"network_name": "named", "etcd_host": "a"});
+    let usual = json!({"network_name": "usual", "etcd_host": "b"});
+    check_path("/tmp/flat", &[("/tmp/flat", &named)], Ok("named"));
+    let foreign = "is not for a network configuration to name";
+    check_path(
+        "/tmp/flat",
+        &[("/tmp/flat", &named), (USUAL, &usual)],
+        Err(foreign),
+    );
+    // It says no more than the network configuration itself.
+    let logs = json!({"etcd_host": "a", "log_file": "/etc/nologin"});
+    check_path(
+        "/tmp/flat",
+        &[("/tmp/flat", &logs)],
+        Err("log_file: \"/etc/nologin\" is not for"),
+    );
+    let ipam = json!({"configuration_path": "/tmp/flat", "etcd_host": "evil"});
+    let found = on("ADD", &[("/tmp/flat", &named)], ipam).parsed();
+    assert_found(
+        found.map(|_| String::new()),
+        Err((7, "ipam.etcd_host is not for a network")),
+    );
+}
+
+#[test]
+fn a_named_flat_file_that_another_user_can_write_does_not_count() {
+    let path = "/etc/whereabouts.conf";
+    let usual = json!({"network_name": "usual", "etcd_host": "b"});
+    for (mode, is_ours) in [(0o666, true), (0o620, true), (0o600, false)] {
+        let sample = |verb| {
+            let ipam = json!({"configuration_path": path, "etcd_host": null});
+            let mut sample = on(verb, &[(USUAL, &usual)], ipam);
+            let machine = std::mem::take(&mut sample.machine);
+            sample.machine = machine.with(path, mode, r#"{"etcd_host": "evil"}"#);
+            let file = sample
+                .machine
+                .files
+                .get_mut(path)
+                .expect("it was put there");
+            file.is_ours = is_ours;
+            sample
+        };
+        let found = sample("ADD").parsed().map(|_| String::new());
+        assert_found(found, Err((7, "is not root's, or others can write it")));
+        let del = sample("DEL").parsed().expect("a DEL");
+        assert_eq!(access(&del), "http://b:2379 - /whereabouts/v1/");
+    }
+}
+
+#[test]
+fn an_absent_flat_file_is_replaced_by_the_usual_one_with_a_warning() {
+    let usual = json!({"network_name": "usual", "etcd_host": "b"});
+    let path = "/etc/kubernetes/cni/net.d/whereabouts.d/other.conf";
+    check_path(path, &[(USUAL, &usual)], Ok("usual"));
+    let ipam = json!({"configuration_path": path, "etcd_host": null});
+    let sample = on("ADD", &[(USUAL, &usual)], ipam);
+    let expected = format!(
+        "Warn: the usual flat file is used: ipam.configuration_path: cannot read {path:?}: entity \
+         not found"
+    );
+    assert_eq!(sample.remarks(), expected);
+    check_path(path, &[], Err("ipam.configuration_path: cannot read"));
+}
+
+#[test]
+fn headers_of_the_node_go_to_no_collector_of_a_network_configuration() {
+    let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret");
+    let headers = |sample: Sample| {
+        let sample = sample.variable(headers.0, headers.1);
+        let tracing = sample.parsed().expect("a good config").tracing;
+        let collector = tracing.and_then(|tracing| tracing.collector);
+        collector.expect("there is one").headers.len()
+    };
+    let key = json!({"otlp_endpoint": "c"});
+    assert_eq!(headers(plain("ADD").ipam(key.clone())), 0);
+    assert_eq!(headers(on("ADD", &[(USUAL, &key)], json!({}))), 1);
+    let allowed = json!({"network_config_may_set": ["otlp_endpoint"]});
+    assert_eq!(headers(on("ADD", &[(USUAL, &allowed)], key)), 1);
+    let inherited = plain("ADD").variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
+    assert_eq!(headers(inherited), 1);
+}
