@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::address::{Address, Bitmap, Family, Pool, Slot};
-use crate::claim::{Attachment, Claim};
+use crate::address::{Address, Bitmap, Family, Pool, Refusal, Slot};
+use crate::claim::{Attachment, Claim, Held};
+use crate::escaped;
+use crate::limits;
 use crate::store::keys::{Key, Keys};
-use crate::store::record;
+use crate::store::record::{self, RecordError};
 use crate::store::{Entry, Revision};
 
 /// What was found.
@@ -50,6 +52,15 @@ pub enum Finding {
         /// The other.
         other: Attachment,
     },
+    /// An address is held that nobody can have.
+    Impossible {
+        /// The address, and its range.
+        held: Held,
+        /// The holder.
+        holder: Attachment,
+        /// Why nobody can have it.
+        refusal: Refusal,
+    },
     /// A held address is not marked as taken.
     NotMarked {
         /// The pool.
@@ -88,6 +99,14 @@ impl fmt::Display for Finding {
                     f,
                     "{address} of pool {pool} is held by {one} and by {other}"
                 )
+            }
+            Self::Impossible {
+                held,
+                holder,
+                refusal,
+            } => {
+                let Held { range, address } = held;
+                write!(f, "{address} of range {range}, held by {holder}, {refusal}")
             }
             Self::NotMarked {
                 pool,
@@ -131,12 +150,27 @@ pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> A
 pub struct Auditor {
     /// What can be told of one entry alone.
     found: Audit,
-    /// Whether a claim cannot be read: then nobody knows what it holds.
+    /// Whether a claim cannot be read, or a key that may be one: then nobody knows what it holds.
     claim_unreadable: bool,
-    /// Blocks of which a key has a value that cannot be read.
-    blocks_unreadable: BTreeSet<Slot>,
+    /// Blocks and claims with a value that cannot be read, by their keys as they are printed.
+    damaged: BTreeMap<String, Damaged>,
+    /// Blocks that are among them.
+    damaged_blocks: BTreeMap<Slot, BTreeSet<String>>,
     blocks: BTreeMap<Slot, Block>,
     holders: BTreeMap<(Pool, Address), Holder>,
+}
+
+/// A block or a claim with a value that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    /// The meaning of its key.
+    pub(crate) key: Key,
+    /// When it was last written.
+    pub(crate) modified: Revision,
+    /// The beginning of the value, as it is printed.
+    pub(crate) value: String,
+    /// Whether a program of another version may have written it, and can read it.
+    pub(crate) may_be_of_other_version: bool,
 }
 
 /// What is stored of a block under each of its keys.
@@ -171,13 +205,9 @@ impl Block {
 impl Auditor {
     /// Takes one more entry in.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
-        let text = || String::from_utf8_lossy(&entry.key).into_owned();
+        let text = || escaped::line(&String::from_utf8_lossy(&entry.key)).into_owned();
         let key = keys.decode(&entry.key);
-        let slot = match &key {
-            Ok(Key::Open(slot) | Key::Full(slot)) => Some(slot.clone()),
-            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_) => None,
-        };
-        let result = match key {
+        let result = match key.as_ref().map(Key::clone) {
             Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
                 if bitmap.is_full(slot.block.family()) {
                     self.found.findings.push(Finding::NoFreeBit(slot.clone()));
@@ -203,6 +233,8 @@ impl Auditor {
                 record::decode_ticket(&seat, &entry.value).map(drop)
             }
             Err(error) => {
+                let (from, until) = keys.claims(None);
+                self.claim_unreadable |= (from..until).contains(&entry.key);
                 let finding = Finding::Unreadable {
                     key: text(),
                     reason: error.reason.to_owned(),
@@ -211,14 +243,39 @@ impl Auditor {
                 return;
             }
         };
-        if let Err(error) = result {
-            self.blocks_unreadable.extend(slot);
+        if let (Err(error), Ok(key)) = (result, key) {
+            self.enter_damaged(text(), key, entry, &error);
             let finding = Finding::Unreadable {
                 key: text(),
                 reason: error.to_string(),
             };
             self.found.findings.push(finding);
         }
+    }
+
+    fn enter_damaged(&mut self, text: String, key: Key, entry: &Entry, error: &RecordError) {
+        match &key {
+            Key::Open(slot) | Key::Full(slot) => {
+                let keys = self.damaged_blocks.entry(slot.clone()).or_default();
+                keys.insert(text.clone());
+            }
+            Key::Claim(_) => {}
+            // These live only as long as somebody waits.
+            Key::Lock(_) | Key::Ticket(_) => return,
+        }
+        let length = entry.value.len().min(limits::SHOWN_BYTES);
+        let more = if entry.value.len() > length {
+            "..."
+        } else {
+            ""
+        };
+        let damaged = Damaged {
+            key,
+            modified: entry.modified,
+            value: format!("{}{more}", entry.value[..length].escape_ascii()),
+            may_be_of_other_version: matches!(error, RecordError::Version(_)),
+        };
+        self.damaged.insert(text, damaged);
     }
 
     fn enter_block(&mut self, slot: &Slot, bitmap: Bitmap) {
@@ -234,6 +291,13 @@ impl Auditor {
         self.found.claims += 1;
         for held in &claim.held {
             self.found.addresses += 1;
+            if let Some(refusal) = held.refusal() {
+                self.found.findings.push(Finding::Impossible {
+                    held: held.clone(),
+                    holder: attachment.clone(),
+                    refusal,
+                });
+            }
             let place = (held.range.pool.clone(), held.address);
             let holder = Holder {
                 attachment: attachment.clone(),
@@ -257,7 +321,8 @@ impl Auditor {
             let marks = self
                 .block(&Slot::of(pool, *address))
                 .marks(address.family());
-            if !marks.is_set(address.bit()) {
+            // Of a block, the bit of an address that ends in .0 says nothing.
+            if !marks.is_set(address.bit()) && !address.ends_in_zero() {
                 audit.findings.push(Finding::NotMarked {
                     pool: pool.clone(),
                     address: *address,
@@ -304,9 +369,21 @@ impl Auditor {
         holders.map(|((_, address), holder)| (*address, holder))
     }
 
-    /// Whether a key of the block has a value that cannot be read.
-    pub(crate) fn is_unreadable(&self, slot: &Slot) -> bool {
-        self.blocks_unreadable.contains(slot)
+    /// The keys of the block with a value that cannot be read.
+    pub(crate) fn damage(&self, slot: &Slot) -> BTreeMap<&str, &Damaged> {
+        let keys = self.damaged_blocks.get(slot).into_iter().flatten();
+        let damaged = keys.filter_map(|key| Some((key.as_str(), self.damaged.get(key)?)));
+        damaged.collect()
+    }
+
+    /// The blocks with a value that cannot be read.
+    pub(crate) fn damaged_blocks(&self) -> impl Iterator<Item = &Slot> {
+        self.damaged_blocks.keys()
+    }
+
+    /// The block or the claim at `key`, as it is printed, if its value cannot be read.
+    pub(crate) fn damaged(&self, key: &str) -> Option<&Damaged> {
+        self.damaged.get(key)
     }
 
     /// Whether a claim cannot be read: what nobody else holds may be held by it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::{Address, Interval, Name, Pool, Range, Refusal, Slot};
+use crate::address::{Address, Interval, Name, Pool, Range, Refusal, Slot, refusal};
 
 /// CNI's key of what is added and deleted: a network, a container, and an interface of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +120,11 @@ impl Held {
         Slot::of(&self.range.pool, self.address)
     }
 
+    /// Why nobody can have it: then no ADD has given it.
+    pub fn refusal(&self) -> Option<Refusal> {
+        refusal(self.range.cidr, self.address)
+    }
+
     /// The address with the prefix length of its range, as a CNI result has it.
     pub fn interface_address(&self) -> IpNet {
         IpNet::new(IpAddr::from(self.address), self.range.cidr.prefix_len())
@@ -185,13 +190,13 @@ impl Want {
         })
     }
 
-    /// Whether `held` is an answer to this want.
+    /// Whether `held` is an answer to this want. An address that nobody can have is none.
     pub fn is_met_by(&self, held: &Held) -> bool {
         let chosen = match &self.choice {
             Choice::Lowest(_) => true,
             Choice::Exactly(address) => *address == held.address,
         };
-        chosen && self.range == held.range
+        chosen && self.range == held.range && held.refusal().is_none()
     }
 }
 

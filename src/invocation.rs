@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::Uid;
 
@@ -36,6 +39,9 @@ pub enum StdinError {
     /// More bytes than [`limits::STDIN_BYTES`].
     #[error("it has more than {max} bytes", max = limits::STDIN_BYTES)]
     TooLarge,
+    /// The runtime has not closed it.
+    #[error("it has not ended within {} ms", limits::STDIN_MS)]
+    Late,
     /// Reading failed.
     #[error("it cannot be read: {0}")]
     Unreadable(io::ErrorKind),
@@ -56,7 +62,8 @@ impl Invocation {
             stdin: Ok(Vec::new()),
         };
         if invocation.variable("CNI_COMMAND").is_some() {
-            invocation.stdin = read_stdin(io::stdin().lock());
+            let patience = Duration::from_millis(limits::STDIN_MS);
+            invocation.stdin = read_stdin(InTime::new(io::stdin().lock(), patience));
         }
         invocation
     }
@@ -76,7 +83,33 @@ fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, StdinError> {
     match read_at_most(stdin, limits::STDIN_BYTES) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(StdinError::TooLarge),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(StdinError::Late),
         Err(error) => Err(StdinError::Unreadable(error.kind())),
+    }
+}
+
+/// A source that is waited for until an instant: a runtime may never close its end.
+struct InTime<R> {
+    source: R,
+    end: Instant,
+}
+
+impl<R> InTime<R> {
+    fn new(source: R, patience: Duration) -> Self {
+        let end = Instant::now() + patience;
+        Self { source, end }
+    }
+}
+
+impl<R: Read + AsFd> Read for InTime<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut waited = [PollFd::new(self.source.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut waited, timeout)? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.source.read(buffer)
     }
 }
 
@@ -126,10 +159,17 @@ pub fn read_file(path: &Path, most: usize) -> io::Result<File> {
     }
 }
 
-/// Opens a regular file for reading, and never waits. Symbolic links are followed.
+/// Opens a regular file for reading, and never waits. Symbolic links are followed; one that leads to
+/// nothing is an error of another kind than an absent file.
 pub fn open_file(path: &Path) -> io::Result<fs::File> {
     // The check precedes the opening, because the opening of a device may have an effect.
-    expect_regular(&fs::metadata(path)?)?;
+    match fs::metadata(path) {
+        Ok(metadata) => expect_regular(&metadata)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            return Err(io::Error::other(format!("it is a link, but: {error}")));
+        }
+        Err(error) => return Err(error),
+    }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = fs::File::options();
     let file = options.read(true).custom_flags(flags.bits()).open(path)?;
@@ -153,7 +193,7 @@ pub(crate) fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
 pub(crate) fn expect_stored(file: &fs::File) -> io::Result<()> {
     let kind = fstatfs(file)?.filesystem_type();
     if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&kind) {
-        Err(io::Error::other("the kernel makes it, it is not stored"))
+        Err(io::Error::other("it is not stored, the kernel makes it"))
     } else {
         Ok(())
     }
@@ -181,12 +221,15 @@ impl Machine for LocalMachine {
 /// A machine of a few files, for tests.
 #[cfg(test)]
 pub(crate) mod fake {
+    use std::collections::BTreeSet;
+
     use super::{BTreeMap, File, Machine, Path, PathBuf, io};
 
     /// Files by path, and a host's name.
     #[derive(Default)]
     pub(crate) struct FakeMachine {
         pub(crate) files: BTreeMap<String, File>,
+        pub(crate) broken: BTreeSet<String>,
         /// Symbolic links, with the paths that they lead to.
         pub(crate) links: BTreeMap<PathBuf, PathBuf>,
         pub(crate) host: Option<String>,
@@ -206,6 +249,12 @@ pub(crate) mod fake {
             self
         }
 
+        /// With a file that cannot be read.
+        pub(crate) fn broken(mut self, path: &str) -> Self {
+            self.broken.insert(path.to_owned());
+            self
+        }
+
         /// With a host's name.
         pub(crate) fn named(mut self, host: &str) -> Self {
             self.host = Some(host.to_owned());
@@ -215,7 +264,11 @@ pub(crate) mod fake {
 
     impl Machine for FakeMachine {
         fn read(&self, path: &Path) -> io::Result<File> {
-            let file = path.to_str().and_then(|path| self.files.get(path));
+            let path = path.to_str().unwrap_or_default();
+            if self.broken.contains(path) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            let file = self.files.get(path);
             file.cloned().ok_or(io::ErrorKind::NotFound.into())
         }
 
@@ -232,6 +285,9 @@ pub(crate) mod fake {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
 
@@ -280,6 +336,27 @@ mod tests {
             read_stdin(io::repeat(b' ')),
             Err(StdinError::TooLarge)
         ));
+    }
+
+    #[test]
+    fn stdin_that_nobody_closes_is_waited_for_in_vain_and_not_for_ever() {
+        let (reader, mut writer) = io::pipe().expect("there are descriptors left");
+        writer.write_all(b"{}").expect("it has room");
+        let open = read_stdin(InTime::new(&reader, Duration::from_millis(1)));
+        assert_eq!(open, Err(StdinError::Late));
+        writer.write_all(b"[]").expect("it has room");
+        drop(writer);
+        let closed = read_stdin(InTime::new(&reader, Duration::from_secs(60)));
+        assert_eq!(closed.as_deref(), Ok(&b"[]"[..]));
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_not_an_absent_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("link");
+        symlink(folder.path().join("nothing"), &path).expect("a new name");
+        let error = LocalMachine.read(&path).err().expect("it leads nowhere");
+        assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod plugin;
 pub mod queue;
 pub mod repair;
 pub mod request;
+pub mod restore;
 pub mod session;
 pub mod snapshot;
 pub mod store;

@@ -9,6 +9,9 @@ pub const INTERFACE_BYTES: usize = 15;
 /// Bytes of stdin that are read.
 pub const STDIN_BYTES: usize = 4 << 20;
 
+/// How long a runtime may take to write all of stdin and to close it, in milliseconds.
+pub const STDIN_MS: u64 = 10_000;
+
 /// Bytes of a file that a config points at: a flat file, a certificate, a password.
 pub const FILE_BYTES: usize = 1 << 20;
 
@@ -137,7 +140,8 @@ pub const SPANS: usize = 2_048;
 /// Bytes of a datagram of spans: Linux takes 212,992 with what it adds itself (`wmem_default`).
 pub const TRACE_DATAGRAM_BYTES: usize = 128 << 10;
 
-/// Bytes of spans that the agent keeps for a collector that does not take them; more are dropped.
+/// Bytes of memory for spans that the agent keeps for a collector that does not take them; more are
+/// dropped.
 pub const AGENT_BACKLOG_BYTES: usize = 16 << 20;
 
 /// Bytes of spans that the agent sends at once: half of what a collector usually takes (gRPC's 4 MiB).
@@ -166,6 +170,19 @@ pub const PAGE_BYTES: usize = 2 << 30;
 
 /// Claims that one answer of the page's API has at most.
 pub const PAGE_CLAIMS: usize = 200;
+
+/// Ranges that one answer of the page's API has at most.
+pub const PAGE_RANGES: usize = 200;
+
+/// Busy ranges that the page's API tells.
+pub const PAGE_QUEUES: usize = 1_000;
+
+/// Connections over HTTP at the same time. A further one ends the oldest.
+pub const HTTP_CONNECTIONS: usize = 256;
+
+/// How long a client may take to send the head of a request, in milliseconds, and how long a
+/// connection may be idle between two requests.
+pub const HTTP_HEAD_MS: u64 = 5_000;
 
 /// Blocks that one answer of the page's API has at most.
 pub const PAGE_BLOCKS: usize = 1_024;
@@ -198,8 +215,11 @@ pub const CLAIMS_PER_REPAIR: usize = 100;
 /// Times that what is stored is judged and repaired again, as one pass may not reach everything.
 pub const REPAIR_PASSES: usize = 8;
 
-/// Keys that one transaction of a restore writes.
+/// Keys that one transaction of a restore writes, or deletes.
 pub const KEYS_PER_RESTORE: usize = 100;
+
+/// Bytes of a transaction of a restore: etcd takes 1.5 MiB by default (`--max-request-bytes`).
+pub const BYTES_PER_RESTORE: usize = 1 << 20;
 
 /// Bytes of a key, and of a value, in a backup: more than etcd takes in a request by default.
 pub const BACKUP_BYTES: u32 = 2 << 20;
@@ -210,6 +230,9 @@ pub const DOCUMENT_BYTES: usize = 256 << 20;
 
 /// Values in the documents of such a file.
 pub const DOCUMENT_NODES: usize = 16 << 20;
+
+/// Bytes of a value that cannot be read that are shown.
+pub const SHOWN_BYTES: usize = 64;
 
 /// Characters to which the columns of a table grow.
 pub const COLUMN_CHARACTERS: usize = 128;
@@ -227,6 +250,7 @@ const _: () = assert!(SEATS.is_power_of_two() && SEATS <= 0x1000);
 const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
 const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);
 const _: () = assert!(AGENT_BATCH_BYTES < AGENT_BACKLOG_BYTES);
+const _: () = assert!(PAGE_FOLLOWERS < HTTP_CONNECTIONS);
 const _: () = assert!(TRACE_FLUSH_MS <= LONGEST_TRACE_FLUSH_MS);
 const _: () = assert!(ATTEMPT_MS <= LONGEST_ATTEMPT_MS && RETRY_MS <= LONGEST_RETRY_MS);
 const _: () = assert!(4 * INTERVALS_PER_READ + WANTS < TRANSACTION_OPERATIONS);

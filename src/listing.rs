@@ -30,6 +30,8 @@ pub struct Pages {
     from: Vec<u8>,
     until: Vec<u8>,
     at: At,
+    /// Entries of the next page at most: fewer, once a page was too large for one answer.
+    limit: u32,
     ended: bool,
 }
 
@@ -41,6 +43,7 @@ impl Pages {
             from,
             until,
             at,
+            limit: limits::ENTRIES_PER_PAGE,
             ended: false,
         }
     }
@@ -50,20 +53,25 @@ impl Pages {
         if self.ended {
             return Ok(None);
         }
-        let read = Read::Range {
-            from: self.from.clone(),
-            until: self.until.clone(),
-            order: Order::Key,
-            limit: limits::ENTRIES_PER_PAGE,
+        let view = loop {
+            let read = Read::Range {
+                from: self.from.clone(),
+                until: self.until.clone(),
+                order: Order::Key,
+                limit: self.limit,
+            };
+            match store.read(&[read], self.at).await {
+                Err(Unavailable::TooLarge) if self.limit > 1 => self.limit /= 2,
+                read => break read?,
+            }
         };
-        let view = store.read(&[read], self.at).await?;
         self.at = match self.at {
             At::Revision(revision) => At::Revision(revision),
             At::Now | At::Whenever => At::Revision(view.revision),
         };
         let page: Vec<Entry> = view.answers.into_iter().flatten().collect();
         match page.last() {
-            Some(last) if page.len() >= limits::ENTRIES_PER_PAGE as usize => {
+            Some(last) if page.len() >= self.limit as usize => {
                 self.from.clone_from(&last.key);
                 self.from.push(0);
             }

@@ -123,17 +123,28 @@ impl Occupancy {
     /// The use of each range that a claim comes from or that is `configured`, in their order. What
     /// is not configured is taken to give all of its CIDR.
     pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
+        self.uses_after(configured, None).collect()
+    }
+
+    /// The same of the ranges after one of them. Each is counted when it is asked for.
+    pub fn uses_after(
+        &self,
+        configured: &[Range],
+        after: Option<&QueueId>,
+    ) -> impl Iterator<Item = Use> {
+        let is_asked = |range: &QueueId| after.is_none_or(|after| range > after);
         let mut intervals: BTreeMap<QueueId, BTreeSet<Interval>> = BTreeMap::new();
         for range in configured {
             let all = intervals.entry(QueueId::of(range)).or_default();
             all.extend(range.intervals());
         }
-        for range in self.held.keys() {
+        for range in self.held.keys().filter(|range| is_asked(range)) {
             intervals
                 .entry(range.clone())
                 .or_insert_with(|| whole(range));
         }
-        let uses = intervals.into_iter().map(|(range, intervals)| {
+        intervals.retain(|range, _| is_asked(range));
+        intervals.into_iter().map(|(range, intervals)| {
             let intervals = joined(intervals);
             Use {
                 held: self.held.get(&range).copied().unwrap_or_default(),
@@ -142,8 +153,7 @@ impl Occupancy {
                 intervals,
                 range,
             }
-        });
-        uses.collect()
+        })
     }
 
     /// How many addresses of `intervals` are marked as taken in the pool of `range`.

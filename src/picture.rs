@@ -77,7 +77,8 @@ fn taken_in(
 /// One address, as long as what is to be shown is short; else a power of two of whole blocks.
 fn cell_size(whole: Interval, last_taken: Option<Address>) -> u128 {
     let last = last_taken.unwrap_or(whole.first());
-    let shown = last.number() - whole.first().number() + 1;
+    // All of IPv6 has one address more than can be counted.
+    let shown = (last.number() - whole.first().number()).saturating_add(1);
     if shown <= limits::PICTURE_ADDRESSES {
         return 1;
     }
@@ -206,6 +207,22 @@ mod tests {
                 ("fd00::fc0".to_owned(), 62, last)
             ]
         );
+    }
+
+    #[test]
+    fn all_addresses_of_a_family_are_drawn() {
+        for (cidr, taken) in [
+            ("::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            ("0.0.0.0/0", "255.255.255.255"),
+        ] {
+            let whole = Interval::of(cidr.parse().expect("a CIDR"));
+            let mut bitmap = Bitmap::EMPTY;
+            bitmap.set(u8::MAX);
+            let blocks = BTreeMap::from([(BlockId::of(address(taken)), bitmap)]);
+            let picture = draw(whole, &[whole], &blocks);
+            let last = picture.rows.last().expect("something is taken");
+            assert_eq!((picture.taken, last.cells.ends_with('1')), (1, true));
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! One execution of the plugin, from its invocation to its answer.
 
+use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use nix::sys::signal::{SigSet, Signal};
 use tracing::{error, info};
 
 use crate::answer;
@@ -25,6 +27,12 @@ use crate::telemetry::{self, Subject, Telemetry, Unsent};
 
 /// The code of an error that is a bug of this plugin.
 const PANIC_CODE: u32 = 100;
+
+/// The messages of tokio's panics that tell of a machine without threads or descriptors, not of a bug.
+const WITHOUT_RESOURCES: [&str; 2] = [
+    "OS can't spawn worker thread",
+    "failed to create UnixStream",
+];
 
 /// The version in which a panic is answered, once it is known.
 static VERSION: OnceLock<CniVersion> = OnceLock::new();
@@ -60,21 +68,50 @@ impl Answer {
         }
     }
 
-    /// Prints it.
+    /// Prints it. An answer that standard output does not take is a failure: a runtime that has no
+    /// answer calls DEL.
     pub fn print(&self) -> ExitCode {
         if !self.stderr.is_empty() {
-            eprintln!("{}", escaped::lines(&self.stderr));
+            say(&escaped::lines(&self.stderr));
         }
-        if !self.stdout.is_empty() {
-            println!("{}", self.stdout);
+        let printed = print(&self.stdout);
+        if let Err(error) = &printed {
+            error!("standard output does not take the answer: {error}");
+            say(&format!(
+                "standard output does not take the answer: {error}"
+            ));
         }
-        ANSWERED.get_or_init(|| self.success);
-        if self.success {
+        let success = self.success && printed.is_ok();
+        ANSWERED.get_or_init(|| success);
+        if success {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line on standard output, if there is one to print.
+fn print(line: &str) -> io::Result<()> {
+    if line.is_empty() {
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()
+}
+
+/// Says something to a person. Nothing depends on whether standard error takes it.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Makes a write beyond the largest file size (RLIMIT_FSIZE) an error of that write, where it would end
+/// the process: a log that is too long must not end an ADD after its commit.
+pub fn outlive_file_limits() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    signals.thread_block().expect("the signal exists");
 }
 
 /// Answers a panic as CNI wants: an error as JSON on stdout, and a failure. One that comes when the
@@ -87,11 +124,15 @@ pub fn answer_panics() {
         error!(target: telemetry::PANIC, "{panic}");
         let version = VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
         let details = panic.to_string();
-        let message = "whereabouts has a bug; nothing is known to be wrong with the config";
-        println!(
-            "{}",
-            answer::failure(version, PANIC_CODE, message, &details)
-        );
+        let (code, message) = if WITHOUT_RESOURCES.iter().any(|one| details.contains(one)) {
+            let error = Error::NoRuntime(io::ErrorKind::WouldBlock);
+            (error.code(), error.summary())
+        } else {
+            let message = "whereabouts has a bug; nothing is known to be wrong with the config";
+            (PANIC_CODE, message)
+        };
+        // The exit code tells of a failure in any case.
+        let _ = print(&answer::failure(version, code, message, &details));
         std::process::exit(1);
     }));
 }
@@ -103,6 +144,8 @@ pub struct Start {
     pub seed: u64,
     /// When the process began.
     pub begun: SystemTime,
+    /// The same moment, from which the verb's deadline counts.
+    pub at: Instant,
 }
 
 /// Carries out `invocation`. What is then left to send is to be sent when the answer is out.
@@ -143,7 +186,7 @@ pub fn execute_in<S: Store>(
                 tracing: parsed.tracing.as_ref(),
                 remarks: &parsed.remarks,
             };
-            told(&report, subject, || carry_out(&parsed, start.seed, open))
+            told(&report, subject, || carry_out(&parsed, start, open))
         }
         Err(rejected) => {
             let rejected = *rejected;
@@ -201,14 +244,14 @@ fn told(
 
 fn carry_out<S: Store>(
     parsed: &Parsed,
-    seed: u64,
+    start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    let result = runtime.block_on(serve(parsed, seed, open));
+    let result = runtime.block_on(serve(parsed, start, open));
     // A name that is still being looked up is not waited for: no deadline reaches that thread.
     runtime.shutdown_background();
     result
@@ -216,13 +259,15 @@ fn carry_out<S: Store>(
 
 async fn serve<S: Store>(
     parsed: &Parsed,
-    seed: u64,
+    start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
-    let chance = Chance::new(seed);
+    let chance = Chance::new(start.seed);
     let store = open(&parsed.access, &chance);
     let keys = Keys::new(&parsed.access.prefix);
-    let session = Session::new(&store, &SystemClock, &chance, &keys, parsed.deadline);
+    // Standard input and files have taken a part of it.
+    let deadline = parsed.deadline.saturating_sub(start.at.elapsed());
+    let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
             let held = match ask {

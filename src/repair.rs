@@ -1,32 +1,63 @@
 //! What can be done about the findings of an audit. Pure: it writes nothing.
 //!
-//! Claims are what counts; blocks are made to agree with them. Where it cannot be told what is
-//! right, nothing is repaired: a value that this version cannot read stays, an address that is held
-//! twice is for a person to decide, and while a claim cannot be read no address becomes free.
+//! Claims are what counts; blocks are made to agree with them. Where it cannot be told what is right, nothing is
+//! repaired. A value of another version stays. An address that is held twice is for a person to decide. While a
+//! claim cannot be read, no address becomes free. A person can name a value as damaged: a block is then rebuilt
+//! whatever version it has, and a claim is removed.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::address::{Bitmap, Slot};
-use crate::audit::{Auditor, Block, Finding, Holder};
+use crate::audit::{Auditor, Block, Damaged, Finding, Holder};
 use crate::draft::Draft;
 use crate::limits;
 use crate::store::Revision;
 use crate::store::keys::Key;
 use crate::store::record;
 
-/// One repair: a block is made to agree with the claims, in one transaction, which is refused if what it
-/// rests on has changed.
+/// One repair, in one transaction, which is refused if what it rests on has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repair {
+pub enum Repair {
+    /// A block is made to agree with the claims.
+    Block(BlockRepair),
+    /// A claim that cannot be read is removed: what it holds becomes free.
+    Claim(Removal),
+}
+
+/// How a block is made to agree with the claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockRepair {
     slot: Slot,
     was: Block,
+    /// The values that cannot be read, in the place of which it is built anew from the claims.
+    damage: Vec<Damaged>,
     now: Bitmap,
     /// The claims whose addresses are marked by it.
     holders: Vec<Holder>,
 }
 
+/// A claim that a person has named as damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    name: String,
+    claim: Damaged,
+}
+
 impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(repair) => repair.fmt(f),
+            Self::Claim(Removal { name, claim }) => write!(
+                f,
+                "remove claim {name} of revision {}, whose value is \"{}\": what it holds becomes free",
+                claim.modified, claim.value
+            ),
+        }
+    }
+}
+
+impl fmt::Display for BlockRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = self.was.marks(self.slot.block.family());
         let count = |one: Bitmap, other: Bitmap| {
@@ -34,8 +65,16 @@ impl fmt::Display for Repair {
             bits.count()
         };
         let place = if self.is_full() { "full" } else { "open" };
-        let (taken, freed) = (count(self.now, before), count(before, self.now));
         let slot = &self.slot;
+        if let Some(damaged) = self.damage.first() {
+            return write!(
+                f,
+                "rebuild block {slot} as {place} from its claims, in place of \"{}\": {} marked as taken",
+                damaged.value,
+                self.now.count()
+            );
+        }
+        let (taken, freed) = (count(self.now, before), count(before, self.now));
         write!(
             f,
             "write block {slot} as {place}: {taken} more marked as taken, {freed} freed"
@@ -43,12 +82,14 @@ impl fmt::Display for Repair {
     }
 }
 
-/// What to do about the `findings` on what `auditor` has seen.
-pub fn plan(auditor: &Auditor, findings: &[Finding]) -> Vec<Repair> {
-    let mut slots = BTreeSet::new();
+/// The repairs for the `findings` of `auditor`. The values at the keys `named` are damaged, as a
+/// person says.
+pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -> Vec<Repair> {
+    let mut slots: BTreeSet<Slot> = auditor.damaged_blocks().cloned().collect();
     for finding in findings {
         match finding {
-            Finding::Unreadable { .. } | Finding::HeldTwice { .. } => {}
+            Finding::Unreadable { .. } | Finding::HeldTwice { .. } | Finding::Impossible { .. } => {
+            }
             Finding::NotMarked { pool, address, .. } | Finding::NotHeld { pool, address } => {
                 slots.insert(Slot::of(pool, *address));
             }
@@ -58,14 +99,59 @@ pub fn plan(auditor: &Auditor, findings: &[Finding]) -> Vec<Repair> {
             Finding::NoSuccessor(slot) => slots.extend(slot.successor()),
         }
     }
-    let repairs = slots.into_iter().map(|slot| Repair::of(auditor, slot));
-    repairs.flatten().collect()
+    let removals = named.iter().filter_map(|name| Removal::of(auditor, name));
+    let blocks = slots
+        .into_iter()
+        .filter_map(|slot| BlockRepair::of(auditor, slot, named));
+    removals
+        .map(Repair::Claim)
+        .chain(blocks.map(Repair::Block))
+        .collect()
 }
 
 impl Repair {
+    /// Whether nothing that cannot be read is lost by it.
+    pub fn keeps_everything(&self) -> bool {
+        match self {
+            Self::Block(repair) => repair.damage.is_empty(),
+            Self::Claim(_) => false,
+        }
+    }
+
+    /// Adds conditions and writes to a transaction.
+    pub(crate) fn write(&self, draft: &mut Draft<'_>) {
+        match self {
+            Self::Block(repair) => repair.write(draft),
+            Self::Claim(Removal { claim, .. }) => {
+                draft
+                    .modified(&claim.key, claim.modified)
+                    .delete(&claim.key);
+            }
+        }
+    }
+}
+
+impl Removal {
+    /// `None` when `name` is no claim that cannot be read.
+    fn of(auditor: &Auditor, name: &str) -> Option<Self> {
+        let claim = auditor.damaged(name)?;
+        matches!(claim.key, Key::Claim(_)).then(|| Self {
+            name: name.to_owned(),
+            claim: claim.clone(),
+        })
+    }
+}
+
+impl BlockRepair {
     /// `None` when the block is to be left as it is.
-    fn of(auditor: &Auditor, slot: Slot) -> Option<Self> {
-        if auditor.is_unreadable(&slot) {
+    fn of(auditor: &Auditor, slot: Slot, named: &BTreeSet<String>) -> Option<Self> {
+        let damage = auditor.damage(&slot);
+        let is_kept = |(key, damaged): (&&str, &&Damaged)| {
+            damaged.may_be_of_other_version && !named.contains(*key)
+        };
+        // The claims that can be read do not tell the addresses of one that cannot.
+        let is_unknown = !damage.is_empty() && auditor.has_unreadable_claim();
+        if is_unknown || damage.iter().any(is_kept) {
             return None;
         }
         let was = auditor.block(&slot);
@@ -77,8 +163,9 @@ impl Repair {
         };
         let mut holders = Vec::new();
         for (address, holder) in auditor.holders(&slot) {
-            let is_new = !before.is_set(address.bit());
-            if is_new && holders.len() >= limits::CLAIMS_PER_REPAIR {
+            // A block that cannot be read nobody else writes: its revision stands for all of its claims.
+            let is_new = damage.is_empty() && !before.is_set(address.bit());
+            if address.ends_in_zero() || is_new && holders.len() >= limits::CLAIMS_PER_REPAIR {
                 continue;
             }
             now.set(address.bit());
@@ -89,6 +176,7 @@ impl Repair {
         let repair = Self {
             slot,
             was,
+            damage: damage.into_values().cloned().collect(),
             now,
             holders,
         };
@@ -102,19 +190,27 @@ impl Repair {
     fn changes_nothing(&self) -> bool {
         let open = self.was.open.map(|(bitmap, _)| bitmap);
         match (open, self.was.full) {
+            _ if !self.damage.is_empty() => false,
             (Some(bitmap), None) => !self.is_full() && bitmap == self.now,
             (None, Some(_)) => self.is_full(),
             (None, None) | (Some(_), Some(_)) => false,
         }
     }
 
+    /// The revision of `key`, whether its value can be read or not.
+    fn revision(&self, key: &Key, readable: Option<Revision>) -> Option<Revision> {
+        let damaged = self.damage.iter().find(|damaged| damaged.key == *key);
+        readable.or(damaged.map(|damaged| damaged.modified))
+    }
+
     /// Adds conditions and writes to a transaction. Whoever gives or frees an address of the block
     /// writes the block, so its revision stands for all claims but those whose address it does not
     /// mark yet.
-    pub(crate) fn write(&self, draft: &mut Draft<'_>) {
+    fn write(&self, draft: &mut Draft<'_>) {
         let (open, full) = (Key::Open(self.slot.clone()), Key::Full(self.slot.clone()));
-        let opened = self.was.open.map(|(_, modified)| modified);
-        for (key, modified) in [(&open, opened), (&full, self.was.full)] {
+        let opened = self.revision(&open, self.was.open.map(|(_, modified)| modified));
+        let filled = self.revision(&full, self.was.full);
+        for (key, modified) in [(&open, opened), (&full, filled)] {
             match modified {
                 Some(modified) => draft.modified(key, modified),
                 None => draft.absent(key),
@@ -135,7 +231,7 @@ impl Repair {
             }
         } else {
             draft.put(&open, record::encode_block(&self.now));
-            if self.was.full.is_some() {
+            if filled.is_some() {
                 draft.delete(&full);
             }
         }

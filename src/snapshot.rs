@@ -461,11 +461,12 @@ fn stored<T>(
     })
 }
 
+/// A mark at an address that ends in `.0` says nothing, as nobody can have that: it must not keep the others of
+/// the block from everybody. The next write of the block is without it, and `check` names it.
 fn read_open(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
-    let block = stored(entry, record::decode_block)?;
-    if slot.block.base().ends_in_zero() && block.value.is_set(0) {
-        let reason = "an address that ends in .0 is marked as taken";
-        return Err(Corrupt::new(&entry.key, &reason));
+    let mut block = stored(entry, record::decode_block)?;
+    if slot.block.base().ends_in_zero() {
+        block.value.clear(0);
     }
     if block.value.is_full(slot.block.family()) {
         return Err(Corrupt::new(&entry.key, &"it is open and has no free bit"));

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub use block::{BLOCK_SIZE, Bitmap, BlockId, Slot, Window};
 pub use pool::{Name, NameError, Pool};
 pub(crate) use range::size;
-pub use range::{Range, RangeError, RangeSpec, Refusal};
+pub use range::{Range, RangeError, RangeSpec, Refusal, refusal};
 
 /// The version of the Internet Protocol an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -164,14 +164,8 @@ impl Range {
     /// Whether `address` may be requested of this range: it may be excluded or outside first to
     /// last, but not an address that nobody may have.
     pub fn check_request(&self, address: Address) -> Result<(), Refusal> {
-        if !Interval::of(self.cidr).contains(address) {
-            return Err(Refusal::Outside);
-        }
-        if let Some((_, refusal)) = reserved(self.cidr).find(|(taken, _)| *taken == address) {
+        if let Some(refusal) = refusal(self.cidr, address) {
             return Err(refusal);
-        }
-        if address.ends_in_zero() {
-            return Err(Refusal::EndsInZero);
         }
         if self.gateways.contains(&address) {
             Err(Refusal::Gateway)
@@ -179,6 +173,16 @@ impl Range {
             Ok(())
         }
     }
+}
+
+/// Why nobody can have `address` of `cidr`, whatever a config says beside that.
+pub fn refusal(cidr: IpNet, address: Address) -> Option<Refusal> {
+    if !Interval::of(cidr).contains(address) {
+        return Some(Refusal::Outside);
+    }
+    let reserved = reserved(cidr).find(|(taken, _)| *taken == address);
+    let zero = address.ends_in_zero().then_some(Refusal::EndsInZero);
+    reserved.map(|(_, refusal)| refusal).or(zero)
 }
 
 /// How many addresses disjoint `intervals` have, those that end in `.0` not counted.

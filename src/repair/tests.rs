@@ -103,7 +103,7 @@ fn look(keys: &Keys, store: &MemoryStore) -> Vec<Repair> {
     for entry in store.entries() {
         auditor.enter(keys, &entry);
     }
-    plan(&auditor, &auditor.audit().findings)
+    plan(&auditor, &auditor.audit().findings, &BTreeSet::new())
 }
 
 /// Repairs until nothing is left to repair.
@@ -201,8 +201,78 @@ fn a_repair_is_refused_when_the_block_or_a_claim_it_marks_has_changed() {
     });
 }
 
+/// A value that is no block's.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(Vec::new()),
+        proptest::collection::vec(any::<u8>(), 2..9).prop_map(|mut value| {
+            value[0] = 1;
+            value
+        }),
+    ]
+}
+
+fn block_keys(number: u128) -> [Key; 2] {
+    let block = BlockId::of(address(number << 8));
+    let pool = Pool::default();
+    let slot = Slot { pool, block };
+    [Key::Open(slot.clone()), Key::Full(slot)]
+}
+
+#[test]
+fn a_block_is_not_rebuilt_when_it_was_written_meanwhile() {
+    let keys = Keys::new("/x/");
+    let damage = |store: &MemoryStore| put(store, keys.encode(&block_keys(0)[0]), vec![1, 2]);
+    let store = stored(&keys, &[1, 2].into(), &[]);
+    damage(&store);
+    let repairs = look(&keys, &store);
+    let [repair] = repairs.as_slice() else {
+        panic!("not one repair: {repairs:?}");
+    };
+    damage(&store);
+    let before = store.entries();
+    let chance = Chance::new(1);
+    let session = Session::new(&store, &SystemClock, &chance, &keys, Duration::from_mins(1));
+    let repaired = block_on(commands::repair(&session, repair)).expect("memory");
+    assert_eq!((repaired, store.entries()), (Repaired::Changed, before));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A damaged value under either key of any block is replaced by what the claims say.
+    #[test]
+    fn damaged_blocks_are_rebuilt_from_claims(
+        claims in numbers(),
+        blocks in blocks(),
+        damages in proptest::collection::vec((0..BLOCKS, 0_usize..2, damaged()), 1..4),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &blocks);
+        for (number, place, value) in damages {
+            put(&store, keys.encode(&block_keys(number)[place]), value);
+        }
+        let before = claims_of(&keys, &store);
+        repair_all(&keys, &store);
+        prop_assert_eq!(claims_of(&keys, &store), before);
+        prop_assert_eq!(audit(&keys, &store.entries()).findings, []);
+    }
+
+    /// The claims that can be read do not tell what the other one holds.
+    #[test]
+    fn no_block_is_rebuilt_while_a_claim_cannot_be_read(
+        claims in numbers(),
+        damages in proptest::collection::vec((0..BLOCKS, damaged()), 1..4),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &[]);
+        put(&store, keys.encode(&claim_key(9_999)), vec![1, 9]);
+        for (number, value) in damages {
+            put(&store, keys.encode(&block_keys(number)[0]), value);
+        }
+        let is_rebuilt = |repair: &Repair| !repair.keeps_everything();
+        prop_assert!(!look(&keys, &store).iter().any(is_rebuilt));
+    }
 
     /// Whatever blocks say, after the repairs they say what the claims do, which are untouched.
     #[test]

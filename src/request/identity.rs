@@ -66,7 +66,8 @@ pub(super) fn node_name(
             Err(error) => {
                 let text = format!("{} cannot be read: {error}", path.display());
                 findings.remark(LogLevel::Warn, text);
-                None
+                // The file may be there: without its name, the host's may be another node's.
+                Some(String::new())
             }
         }
     });
@@ -135,6 +136,16 @@ mod tests {
             &FakeMachine::default().with(path, 0o644, "\n"),
             Ok(None),
         );
+    }
+
+    #[test]
+    fn a_name_whose_file_cannot_be_read_is_unknown_and_not_the_hosts() {
+        for file in ["/etc/cni/net.d", "/etc/kubernetes/cni/net.d"] {
+            let path = format!("{file}/whereabouts.d/nodename");
+            let machine = FakeMachine::default().named("from-host").broken(&path);
+            check("{}", &machine, Ok(None));
+            check(r#"{"node_name": "mine"}"#, &machine, Ok(Some("mine")));
+        }
     }
 
     #[test]

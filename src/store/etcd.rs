@@ -13,11 +13,11 @@ mod wire;
 
 use std::time::Duration;
 
-use etcd_client::{Client, KvClient};
+use etcd_client::{Client, KvClient, WatchClient};
 
 use self::endpoints::{Endpoints, Repeat};
 use self::failure::Failure;
-pub use self::follow::{Change, Changes, LeaseLife};
+pub use self::follow::{Change, Changes, LeaseLife, News, Told};
 pub use self::watch::EtcdWatch;
 use super::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, well_formed,
@@ -25,7 +25,7 @@ use super::{
 use crate::clock::Chance;
 use crate::request::Access;
 
-/// Bytes of an answer that are accepted: a page of the longest claims, and room.
+/// Bytes of an answer, and of a message of a watch, that are accepted: a page of claims, and room.
 const ANSWER_BYTES: usize = 64 << 20;
 
 /// An etcd cluster, by its endpoints. It connects, and logs in, when it is first asked.
@@ -111,4 +111,9 @@ impl Store for EtcdStore {
 
 fn kv(client: &Client) -> KvClient {
     client.kv_client().max_decoding_message_size(ANSWER_BYTES)
+}
+
+fn watcher(client: &Client) -> WatchClient {
+    let watcher = client.watch_client();
+    watcher.max_decoding_message_size(ANSWER_BYTES)
 }

@@ -205,8 +205,10 @@ pub enum Unavailable {
     /// More compares or operations than the server allows.
     #[error("the transaction has more operations than etcd allows (--max-txn-ops)")]
     TooManyOperations,
-    /// The request has more bytes than the server allows.
-    #[error("the request is larger than etcd allows (--max-request-bytes)")]
+    /// The request has more bytes than the server allows, or the answer to a read more than can be kept.
+    #[error(
+        "the request is larger than etcd allows (--max-request-bytes), or its answer too large"
+    )]
     TooLarge,
     /// The revision asked for has been compacted.
     #[error("the revision has been compacted")]

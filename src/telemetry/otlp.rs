@@ -2,13 +2,20 @@
 
 use std::str::FromStr;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
-use tonic::Code;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use prost::bytes::{BufMut, Bytes};
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Status};
 
 use crate::request::Collector;
+
+/// The method of OTLP (specification 1.5, "OTLP/gRPC").
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Why spans did not arrive. It shows no header.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +72,7 @@ impl ExportError {
 /// A connection to a collector, made when it is first used, and anew when it was lost.
 #[derive(Clone, Debug)]
 pub struct Exporter {
-    client: TraceServiceClient<Channel>,
+    client: Grpc<Channel>,
     headers: MetadataMap,
 }
 
@@ -93,22 +100,67 @@ impl Exporter {
             }
         }
         Ok(Self {
-            client: TraceServiceClient::new(endpoint.connect_lazy()),
+            client: Grpc::new(endpoint.connect_lazy()),
             headers,
         })
     }
 
-    /// Sends spans in one try, for as long as that takes.
-    pub async fn export(&mut self, spans: ExportTraceServiceRequest) -> Result<(), ExportError> {
+    /// Sends spans, an encoded request, in one try, for as long as that takes.
+    pub async fn export(&mut self, spans: Bytes) -> Result<(), ExportError> {
         let mut request = tonic::Request::new(spans);
         *request.metadata_mut() = self.headers.clone();
-        let answer = self.client.export(request).await.map_err(Box::new)?;
-        match answer.into_inner().partial_success {
+        let ready = self.client.ready().await;
+        ready.map_err(|error| Box::new(Status::unavailable(error.to_string())))?;
+        let path = PathAndQuery::from_static(EXPORT);
+        let answer = self.client.unary(request, path, Encoded).await;
+        let answer: ExportTraceServiceResponse = answer.map_err(Box::new)?.into_inner();
+        match answer.partial_success {
             Some(partial) if partial.rejected_spans > 0 => Err(ExportError::LeftOut {
                 count: partial.rejected_spans,
                 message: partial.error_message,
             }),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// A request that is encoded already, and an answer that is to be decoded.
+#[derive(Clone, Copy)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = ExportTraceServiceResponse;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, request: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(request);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = ExportTraceServiceResponse;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let answer = ExportTraceServiceResponse::decode(buffer);
+        answer
+            .map(Some)
+            .map_err(|error| Status::internal(error.to_string()))
     }
 }

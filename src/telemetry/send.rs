@@ -115,9 +115,9 @@ impl Outbox {
 fn send(tracing: &Tracing, request: ExportTraceServiceRequest) -> Result<(), Lost> {
     match (&tracing.socket, &tracing.collector) {
         (Some(socket), None) => hand_over(socket, request),
-        (None, Some(collector)) => export(collector, tracing.flush, request),
+        (None, Some(collector)) => export(collector, tracing.flush, &request),
         (Some(socket), Some(collector)) => match hand_over(socket, request.clone()) {
-            Err(Lost::Agent { taken: 0, .. }) => export(collector, tracing.flush, request),
+            Err(Lost::Agent { taken: 0, .. }) => export(collector, tracing.flush, &request),
             handed_over => handed_over,
         },
         (None, None) => Ok(()),
@@ -169,12 +169,13 @@ fn datagrams(request: ExportTraceServiceRequest) -> Vec<Vec<u8>> {
 fn export(
     collector: &Collector,
     bound: Duration,
-    request: ExportTraceServiceRequest,
+    request: &ExportTraceServiceRequest,
 ) -> Result<(), Lost> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Lost::Runtime)?;
+    let request = request.encode_to_vec().into();
     let exported = runtime.block_on(async {
         let export = async { Exporter::new(collector)?.export(request).await };
         match tokio::time::timeout(bound, export).await {

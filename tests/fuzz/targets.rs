@@ -6,7 +6,7 @@
 //! What is well-formed is not only decoded: it is carried out on a store in memory.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -17,13 +17,17 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use ipnet::IpNet;
 use serde_json::Value;
-use whereabouts::address::{Address, Bitmap, BlockId, Family, Slot};
+use whereabouts::address::{Address, Bitmap, BlockId, Family, Interval, Slot, refusal};
 use whereabouts::allocator::{Demand, Verdict};
-use whereabouts::audit::{Audit, audit};
+use whereabouts::audit::{Audit, Auditor, audit};
 use whereabouts::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
 use whereabouts::clock::{Chance, Clock};
 use whereabouts::error::Error;
+use whereabouts::escaped;
 use whereabouts::invocation::{File, Invocation, Machine};
+use whereabouts::occupancy::Occupancy;
+use whereabouts::picture::{bar, draw};
+use whereabouts::repair;
 use whereabouts::request::{
     AddRequest, CheckRequest, CniVersion, Expectation, GcRequest, Outcome, Parsed, Rejected,
     Remark, Request, StatusRequest, WhenFull, parse,
@@ -156,7 +160,7 @@ pub fn block(data: &[u8]) {
         let added = block_on(commands::add(&network.session(), &ask));
         let in_place = |bitmap: &Bitmap| {
             let is_full_key = matches!(key, Key::Full(_));
-            !bitmap.is_set(0) && bitmap.is_full(Family::V4) == is_full_key
+            bitmap.is_full(Family::V4) == is_full_key
         };
         let Some(bitmap) = decoded.as_ref().ok().filter(|bitmap| in_place(bitmap)) else {
             assert_corrupt(&added);
@@ -173,7 +177,16 @@ pub fn block(data: &[u8]) {
                 network.delete(&ask.attachment);
                 let freed = [Key::Open(slot.clone()), Key::Full(slot.clone())];
                 let values: Vec<_> = freed.iter().filter_map(|key| network.value(key)).collect();
-                assert_eq!(values, [data], "as it was before");
+                // But for a mark that says nothing.
+                let mut bitmap = *bitmap;
+                bitmap.clear(0);
+                let is_full = bitmap.is_full(Family::V4);
+                let before = if is_full {
+                    record::encode_full()
+                } else {
+                    record::encode_block(&bitmap)
+                };
+                assert_eq!(values, [before], "as it was before");
             }
             (None, Err(Error::Exhausted { .. })) => assert!(status.is_err()),
             (_, added) => panic!("{bitmap:?}: {added:?}"),
@@ -320,6 +333,90 @@ pub fn ticket(data: &[u8]) {
             serve_release(other, held);
         }
         Ticket::Refused { .. } => {}
+    }
+}
+
+/// Any bytes as every stored value, and as a key, in all that is said of them: no printer ends the program, and what
+/// is printed for people acts on no terminal.
+pub fn shown(data: &[u8]) {
+    let (ask, keys) = (ask(), keys());
+    let range = &ask.wants[0].range;
+    let slot = Slot::of(&range.pool, address("10.0.0.1"));
+    let whose = record::decode_whose_ticket(data).unwrap_or(ask.attachment.clone());
+    let id = TicketId {
+        queue: range.clone(),
+        attachment: whose,
+        verb: QueuedVerb::Add,
+    };
+    let [seat, _] = id.seats();
+    let named = [
+        Key::Claim(ask.attachment.clone()),
+        Key::Open(slot.clone()),
+        Key::Full(slot),
+        Key::Lock(range.clone()),
+        Key::Ticket(seat),
+    ];
+    let mut entries: Vec<Entry> = named
+        .iter()
+        .map(|key| entry(keys.encode(key), data.to_vec()))
+        .collect();
+    entries.push(entry([PREFIX.as_bytes(), data].concat(), data.to_vec()));
+    let (mut auditor, mut occupancy) = (Auditor::default(), Occupancy::default());
+    let mut said: Vec<String> = Vec::new();
+    let mut blocks = BTreeMap::new();
+    for entry in &entries {
+        auditor.enter(&keys, entry);
+        occupancy.enter(&keys, entry);
+        match keys.decode(&entry.key) {
+            Ok(Key::Open(slot)) => {
+                let bitmap = record::decode_block(&entry.value);
+                blocks.extend(bitmap.ok().map(|bitmap| (slot.block, bitmap)));
+            }
+            Ok(Key::Full(slot)) => blocks.extend([(slot.block, Bitmap::full(slot.block.family()))]),
+            Ok(Key::Claim(attachment)) => {
+                if let Ok(claim) = record::decode_claim(&entry.value) {
+                    said.push(format!("{attachment} {claim} {claim:?}"));
+                    let owner = Some(Box::new((attachment.clone(), claim.clone())));
+                    let held = claim.held[0].clone();
+                    said.push(Error::Taken { held, owner }.details());
+                    let claim = Box::new(claim);
+                    said.push(Error::HoldsOther { attachment, claim }.details());
+                }
+            }
+            Ok(key @ (Key::Lock(_) | Key::Ticket(_))) => said.push(format!("{key:?}")),
+            Err(error) => said.push(error.to_string()),
+        }
+    }
+    let audit = auditor.audit();
+    let named = entries
+        .iter()
+        .map(|entry| String::from_utf8_lossy(&entry.key).into_owned());
+    let repairs = repair::plan(&auditor, &audit.findings, &named.collect());
+    said.extend(audit.findings.iter().map(ToString::to_string));
+    said.extend(repairs.iter().map(ToString::to_string));
+    said.extend(occupancy.unreadable.iter().map(ToString::to_string));
+    for used in occupancy.uses(&[]) {
+        said.push(format!("{} {}", used.range, bar(used.taken, used.size, 20)));
+        let whole = Interval::of(used.range.cidr);
+        let picture = draw(whole, &used.intervals, &blocks);
+        said.extend(picture.rows.into_iter().map(|row| row.cells));
+    }
+    for text in said {
+        let line = escaped::line(&text);
+        assert!(!line.contains(escaped::is_hidden), "{line}");
+        let json = serde_json::to_string(&text).expect("a text is JSON");
+        let read: String = serde_json::from_str(&escaped::json(&json)).expect("it is JSON");
+        assert_eq!(read, text);
+    }
+}
+
+fn entry(key: Vec<u8>, value: Vec<u8>) -> Entry {
+    Entry {
+        key,
+        value,
+        created: 1,
+        modified: 1,
+        lease: 0,
     }
 }
 
@@ -581,7 +678,7 @@ fn assert_ask(ask: &Ask) {
 fn assert_want(want: &Want) {
     assert_queue(&want.range);
     match &want.choice {
-        Choice::Exactly(address) => assert_inside(&want.range, *address),
+        Choice::Exactly(address) => assert_eq!(refusal(want.range.cidr, *address), None),
         Choice::Lowest(intervals) => {
             assert!(!intervals.is_empty());
             for interval in intervals {

@@ -2,14 +2,19 @@
 
 use std::net::IpAddr;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
-use whereabouts::address::{Pool, Slot};
+use whereabouts::address::{Interval, Pool, Slot};
+use whereabouts::audit::Finding;
+use whereabouts::claim::{Choice, Claim, Held, Owner, QueueId, Want};
 use whereabouts::store::keys::{Key, QueuedVerb};
+use whereabouts::store::record::{self, Ticket};
 use whereabouts::store::{Entry, Write};
 
 use crate::plugin::{
-    Foreigner, Network, Pod, Site, await_in_line, lock_key, newer_ticket, put, ticket_key,
+    Foreigner, Network, Pod, Site, attachment, await_in_line, lock_key, newer_ticket, put, range,
+    ticket_key,
 };
 
 const CIDR: &str = "10.0.0.0/24";
@@ -215,4 +220,119 @@ fn a_lock_whose_value_cannot_be_read_is_a_lock() {
     gate.leave(&site);
     assert_eq!(add.finish().address(), "10.0.0.1/24");
     site.assert_at_rest(1);
+}
+
+/// Nobody can have 10.0.0.0, so that its mark says nothing: it must not keep the others from everybody.
+#[test]
+fn a_mark_at_an_address_that_ends_in_zero_keeps_nobody_from_its_block() {
+    let added = added();
+    let address = "10.0.0.1".parse::<IpAddr>().expect("an address").into();
+    let key = Key::Open(Slot::of(&Pool::default(), address));
+    let name = added.site.keys().encode(&key);
+    let mut bitmap = record::decode_block(&added.entry(&name).value).expect("a block");
+    bitmap.set(0);
+    added.set(&name, &record::encode_block(&bitmap));
+    let Added {
+        site,
+        network,
+        pods: [one, two],
+        previous,
+    } = &added;
+    network.status().assert_silent();
+    network.check(one, previous).assert_silent();
+    let new = Pod::new("new");
+    assert_eq!(network.add(&new).address(), "10.0.0.3/24");
+    let asking = Pod::new("asking").argument("IP=10.0.0.0");
+    network.add(&asking).assert_error(7, &["10.0.0.0"]);
+    for pod in [one, two, &new] {
+        network.del(pod).assert_silent();
+    }
+    site.assert_at_rest(0);
+}
+
+/// As of an attachment that no ADD of this version has given an address to.
+fn impossible(site: &Site, container: &str, cidr: &str, address: &str) {
+    let held = held(cidr, address);
+    let claim = Claim {
+        held: vec![held],
+        owner: Owner {
+            node: Some("node-1".to_owned()),
+            ..Owner::default()
+        },
+        created: Duration::ZERO,
+    };
+    let key = Key::Claim(attachment("net", &Pod::new(container)));
+    put_at(site, &key, &record::encode_claim(&claim));
+}
+
+fn held(cidr: &str, address: &str) -> Held {
+    Held {
+        range: QueueId::of(&range(cidr)),
+        address: address.parse::<IpAddr>().expect("an address").into(),
+    }
+}
+
+#[test]
+fn a_claim_for_an_address_that_nobody_can_have_is_not_answered_and_can_be_deleted() {
+    for (cidr, address) in [
+        ("10.0.0.0/16", "10.0.0.0"),
+        ("10.0.0.0/16", "10.0.7.0"),
+        ("10.0.0.0/16", "10.0.255.255"),
+        ("10.0.0.4/30", "10.0.0.4"),
+        ("10.0.0.4/30", "10.0.0.7"),
+        ("fd00::/64", "fd00::"),
+    ] {
+        let site = Site::shared();
+        let network = site.network(cidr);
+        impossible(&site, "c", cidr, address);
+        let findings = site.audit().findings;
+        let is_named = |finding: &Finding| matches!(finding, Finding::Impossible { .. });
+        assert!(findings.iter().any(is_named), "{address}: {findings:?}");
+        network.add(&Pod::new("c")).assert_error(103, &[address]);
+        network.add(&Pod::new("other")).result();
+        network.del(&Pod::new("c")).assert_silent();
+        site.assert_at_rest(1);
+    }
+}
+
+/// A ticket of a program that asks for what nobody can have.
+#[test]
+fn a_ticket_for_an_address_that_nobody_can_have_is_not_served() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let gate = Foreigner::hold(&site, CIDR);
+    let range = QueueId::of(&range(CIDR));
+    let interval = |first: &str, last: &str| {
+        let end = |text: &str| held(CIDR, text).address;
+        Choice::Lowest(vec![
+            Interval::new(end(first), end(last)).expect("in order"),
+        ])
+    };
+    let choices = [
+        Choice::Exactly(held(CIDR, "10.0.0.0").address),
+        Choice::Exactly(held(CIDR, "10.0.0.255").address),
+        interval("10.0.0.255", "10.0.0.255"),
+        interval("10.0.0.1", "10.0.0.255"),
+    ];
+    for (number, choice) in (1..).zip(&choices) {
+        let pod = Pod::new(&format!("asks{number}"));
+        let ticket = Ticket::Take {
+            sender: 1,
+            wants: vec![Want {
+                range: range.clone(),
+                choice: choice.clone(),
+            }],
+            owner: Owner::default(),
+            trace: None,
+        };
+        let value = record::encode_ticket(&attachment("net", &pod), &ticket);
+        put_at(&site, &ticket_key(CIDR, QueuedVerb::Add, &pod), &value);
+    }
+    let mut add = network.call("ADD", &Pod::new("waits")).start();
+    await_in_line(&site, choices.len() + 1, &mut add);
+    gate.leave(&site);
+    assert_eq!(add.finish().address(), "10.0.0.1/24");
+    let audit = site.audit();
+    let counted = (audit.claims, audit.set_bits, audit.tickets);
+    assert_eq!(counted, (1, 1, choices.len()), "{:?}", audit.findings);
 }

@@ -193,6 +193,13 @@ fn any_ticket_is_served_or_passed_over() {
 }
 
 #[test]
+fn any_stored_value_is_shown() {
+    let kinds = ["block", "claim", "key", "lock", "ticket"];
+    let seeds: Vec<Vec<u8>> = kinds.iter().flat_map(|kind| files(kind)).collect();
+    run(targets::shown, &seeds);
+}
+
+#[test]
 fn the_seeds_of_stored_values_are_such_values() {
     let all = |name, decodes: fn(&[u8]) -> bool| files(name).iter().all(|seed| decodes(seed));
     assert!(all("block", |seed| {

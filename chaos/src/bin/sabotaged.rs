@@ -2,7 +2,7 @@
 //! suite, which must find it. The bug's name is in the variable `SABOTAGE`.
 
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
 use whereabouts::address::Name;
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     let start = Start {
         seed: u64::from(std::process::id()),
         begun: SystemTime::now(),
+        at: Instant::now(),
     };
     let (answer, _) = plugin::execute_in(&invocation, &LocalMachine, start, |access, chance| {
         Sabotaged {

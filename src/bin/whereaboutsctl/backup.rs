@@ -1,20 +1,20 @@
-//! `backup` and `restore`: all keys but locks and tickets, in a file.
+//! `backup`: all keys but locks and tickets, in a file.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter};
+use std::io::BufWriter;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
-use whereabouts::backup::{Header, Reader, Writer};
-use whereabouts::limits;
+use whereabouts::backup::{Header, Writer};
+use whereabouts::escaped;
 use whereabouts::listing::Pages;
 use whereabouts::store::keys::Key;
-use whereabouts::store::{At, Compare, Outcome, Revision, Store, Txn, Write};
+use whereabouts::store::{At, Revision};
 
 use crate::Ending;
 use crate::connection::{Connection, EtcdOptions};
-use crate::output::{Consent, Decision, Output, Progress, say};
+use crate::output::{Output, Progress};
 
 /// Writes everything, as it is at one revision, to `file`, which must not exist.
 pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<Ending, String> {
@@ -44,7 +44,7 @@ pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<
     output.print(&value, || {
         format!(
             "{entries} entries of revision {revision} are in {}; {locks} locks and {tickets} tickets were left out\n",
-            file.display()
+            escaped::line(&file.display().to_string())
         )
     });
     Ok(Ending::AsItShould)
@@ -93,153 +93,4 @@ fn write(connection: &Connection, file: &File) -> Result<Written, String> {
         tickets,
         revision,
     })
-}
-
-/// What is to be restored, and over what.
-#[derive(clap::Args)]
-pub(crate) struct RestoreOptions {
-    /// The backup.
-    file: PathBuf,
-    /// Delete everything that is below the prefix first.
-    #[arg(long)]
-    replace: bool,
-    #[command(flatten)]
-    consent: Consent,
-}
-
-/// Puts everything of a backup back, below the prefix of `etcd`.
-pub(crate) fn restore(
-    etcd: &EtcdOptions,
-    options: &RestoreOptions,
-    output: Output,
-) -> Result<Ending, String> {
-    let file = &options.file;
-    // All of it is read once before anything is written: half of a damaged file is worse than none.
-    let (count, header) = each_entry(file, |_, _| Ok(()))?;
-    let connection = Connection::open(etcd)?;
-    let mut there: Vec<Vec<u8>> = Vec::new();
-    connection.each_page(connection.keys.everything(), At::Now, |page| {
-        there.extend(page.iter().map(|entry| entry.key.clone()));
-        Ok(())
-    })?;
-    say!(
-        "{}: {count} entries of {} at revision {}; below {} are {} keys now.",
-        file.display(),
-        header.prefix,
-        header.revision,
-        connection.prefix,
-        there.len()
-    );
-    if !there.is_empty() && !options.replace {
-        say!("Nothing is restored over what is there, unless --replace says so.");
-        return Ok(Ending::Found);
-    }
-    let deleted = there.len();
-    let question =
-        format!("Delete {deleted} keys and write {count}? Nobody must add or delete meanwhile.");
-    match options.consent.ask(&question) {
-        Decision::Refused => return Ok(Ending::Found),
-        Decision::DryRun => return Ok(Ending::AsItShould),
-        Decision::Go => {}
-    }
-    delete(&connection, &there)?;
-    let mut batch = Batch::new(&connection);
-    // Blocks first: until its claims are there, too, an address is at least not given again.
-    for is_wanted in [is_no_claim, is_claim] {
-        each_entry(file, |key, value| {
-            if is_wanted(key) {
-                batch.add(key, value)?;
-            }
-            Ok(())
-        })?;
-    }
-    batch.commit()?;
-    let value = json!({"deleted": deleted, "restored": count});
-    output.print(&value, || {
-        format!("{deleted} keys deleted, {count} entries restored\n")
-    });
-    Ok(Ending::AsItShould)
-}
-
-fn is_claim(key: &[u8]) -> bool {
-    key.starts_with(b"claim/")
-}
-
-fn is_no_claim(key: &[u8]) -> bool {
-    !is_claim(key)
-}
-
-/// Shows `take` every entry, and answers how many there are.
-fn each_entry(
-    file: &Path,
-    mut take: impl FnMut(&[u8], Vec<u8>) -> Result<(), String>,
-) -> Result<(u64, Header), String> {
-    let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let opened = File::open(file).map_err(|error| fail(&error))?;
-    let mut reader = Reader::new(BufReader::new(opened)).map_err(|error| fail(&error))?;
-    let mut count = 0;
-    while let Some((key, value)) = reader.next_entry().map_err(|error| fail(&error))? {
-        take(&key, value)?;
-        count += 1;
-    }
-    Ok((count, reader.header))
-}
-
-fn delete(connection: &Connection, keys: &[Vec<u8>]) -> Result<(), String> {
-    let mut progress = Progress::new("keys deleted");
-    for keys in keys.chunks(limits::KEYS_PER_RESTORE) {
-        let txn = Txn {
-            writes: keys.iter().cloned().map(Write::Delete).collect(),
-            ..Txn::default()
-        };
-        connection.ask(connection.store.commit(&txn))?;
-        progress.add(keys.len());
-    }
-    Ok(())
-}
-
-/// Entries that are written together, each only where nothing is.
-struct Batch<'c> {
-    connection: &'c Connection,
-    txn: Txn,
-    progress: Progress,
-}
-
-impl<'c> Batch<'c> {
-    fn new(connection: &'c Connection) -> Self {
-        Self {
-            connection,
-            txn: Txn::default(),
-            progress: Progress::new("entries restored"),
-        }
-    }
-
-    fn add(&mut self, rest: &[u8], value: Vec<u8>) -> Result<(), String> {
-        let key = self.connection.keys.with_prefix(rest);
-        self.txn.compares.push(Compare::Absent(key.clone()));
-        self.txn.writes.push(Write::Put {
-            key,
-            value,
-            lease: 0,
-        });
-        if self.txn.writes.len() >= limits::KEYS_PER_RESTORE {
-            self.commit()?;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<(), String> {
-        let txn = std::mem::take(&mut self.txn);
-        if txn.writes.is_empty() {
-            return Ok(());
-        }
-        self.progress.add(txn.writes.len());
-        match self.connection.ask(self.connection.store.commit(&txn))? {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Conflict(_) => Err(
-                "somebody writes below the prefix: restore again with --replace, and stop them"
-                    .to_owned(),
-            ),
-        }
-    }
 }

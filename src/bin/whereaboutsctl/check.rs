@@ -1,9 +1,10 @@
 //! `check`: everything that must be true at rest, and its repair.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use whereabouts::audit::{Audit, Auditor};
+use whereabouts::audit::{Audit, Auditor, Finding};
 use whereabouts::commands::{self, Repaired};
 use whereabouts::escaped::line;
 use whereabouts::limits;
@@ -11,6 +12,7 @@ use whereabouts::repair::{self, Repair};
 use whereabouts::store::At;
 
 use crate::Ending;
+use crate::chosen::selector;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, say, say_lines};
 
@@ -20,6 +22,10 @@ pub(crate) struct RepairOption {
     /// Show what can be repaired, ask, and repair it.
     #[arg(long)]
     repair: bool,
+    /// With --repair: the value of this key is damaged, and no program of another version can read it. A block is
+    /// rebuilt from its claims; a claim is removed, and what it holds becomes free.
+    #[arg(long, value_name = "KEY", requires = "repair", value_parser = selector)]
+    damaged: Vec<String>,
     #[command(flatten)]
     consent: Consent,
 }
@@ -31,7 +37,14 @@ pub(crate) fn check(
     output: Output,
 ) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
-    let (mut audit, mut repairs) = look(&connection)?;
+    let named: BTreeSet<String> = option.damaged.iter().cloned().collect();
+    let (mut audit, mut repairs) = look(&connection, &named)?;
+    for key in &named {
+        let is_named = |finding: &Finding| matches!(finding, Finding::Unreadable { key: one, .. } if one == key);
+        if !audit.findings.iter().any(is_named) {
+            return Err(format!("{key} is not among the keys that cannot be read"));
+        }
+    }
     if !option.repair {
         output.print(&value(&audit, &[]), || text(&audit, &[]));
         return Ok(ending(&audit));
@@ -54,23 +67,27 @@ fn carry_out(
     mut repairs: Vec<Repair>,
 ) -> Result<(Audit, Vec<Repair>), String> {
     let mut audit = Audit::default();
-    for _ in 0..limits::REPAIR_PASSES {
-        for repair in &repairs {
+    for pass in 0..limits::REPAIR_PASSES {
+        // A repair that loses something was shown before it was agreed to.
+        let agreed = repairs
+            .iter()
+            .filter(|repair| pass == 0 || repair.keeps_everything());
+        for repair in agreed {
             let repaired = connection.ask(commands::repair(&connection.session(), repair))?;
             match repaired {
                 Repaired::Done => say!("done: {repair}"),
                 Repaired::Changed => say!("changed meanwhile, looked at again: {repair}"),
             }
         }
-        (audit, repairs) = look(connection)?;
-        if repairs.is_empty() {
+        (audit, repairs) = look(connection, &BTreeSet::new())?;
+        if !repairs.iter().any(Repair::keeps_everything) {
             break;
         }
     }
     Ok((audit, repairs))
 }
 
-fn look(connection: &Connection) -> Result<(Audit, Vec<Repair>), String> {
+fn look(connection: &Connection, named: &BTreeSet<String>) -> Result<(Audit, Vec<Repair>), String> {
     let mut auditor = Auditor::default();
     let keys = &connection.keys;
     connection.each_page(keys.everything(), At::Now, |page| {
@@ -80,7 +97,7 @@ fn look(connection: &Connection) -> Result<(Audit, Vec<Repair>), String> {
         Ok(())
     })?;
     let audit = auditor.audit();
-    let repairs = repair::plan(&auditor, &audit.findings);
+    let repairs = repair::plan(&auditor, &audit.findings, named);
     Ok((audit, repairs))
 }
 

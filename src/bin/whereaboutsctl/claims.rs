@@ -67,7 +67,8 @@ pub(crate) fn show(etcd: &EtcdOptions, text: &str, output: Output) -> Result<End
     Ok(Ending::Found)
 }
 
-fn in_full(shown: &Shown) -> String {
+/// All that is known of a claim, a line each.
+pub(crate) fn in_full(shown: &Shown) -> String {
     let value = shown.value();
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),

@@ -16,7 +16,7 @@ use whereabouts::request::{self, Access};
 use whereabouts::session::Session;
 use whereabouts::store::etcd::EtcdStore;
 use whereabouts::store::keys::Keys;
-use whereabouts::store::{At, Entry, Revision};
+use whereabouts::store::{At, CommitError, Entry, Outcome, Revision, Store, Txn};
 
 use crate::output::{Progress, say};
 
@@ -111,6 +111,14 @@ impl Connection {
             .block_on(async { timeout(PATIENCE, asked).await })
             .map_err(|_| format!("etcd has not answered in {PATIENCE:?}"))?
             .map_err(|error| error.to_string())
+    }
+
+    /// Commits `txn`, whose outcome is unknown if etcd does not answer in time.
+    pub(crate) fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
+        let late = |_| CommitError::Unknown(format!("etcd has not answered in {PATIENCE:?}"));
+        self.runtime
+            .block_on(async { timeout(PATIENCE, self.store.commit(txn)).await })
+            .map_err(late)?
     }
 
     /// Waits for what may take any time.

@@ -3,13 +3,14 @@
 //! Two ways tell what is needed: a runtime's list of valid attachments, or the network namespaces
 //! that are there. Claims of other nodes are never looked at.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::commands::{self, Released};
+use whereabouts::escaped;
 use whereabouts::invocation::LocalMachine;
 use whereabouts::request::{self, ValidAttachment};
 
@@ -17,12 +18,10 @@ use crate::Ending;
 use crate::chosen::{Chosen, choose, selector, warn_of};
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
+use crate::netns::{self, Namespaces};
 use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
 use crate::shown::{COLUMNS, Shown};
 use crate::stay::stay;
-
-/// Where named network namespaces are.
-const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
 /// Which claims of which node are not needed.
 #[derive(clap::Args)]
@@ -38,7 +37,8 @@ pub(crate) struct Unneeded {
     #[arg(long, value_name = "FILE", required_unless_present = "netns")]
     valid: Option<PathBuf>,
     /// Not needed is what was added in a network namespace below /run/netns or /var/run/netns that
-    /// is gone. To be run on the node itself, where these folders are the node's.
+    /// is gone. To be run on the node itself, where these folders are the node's. What cannot be judged
+    /// stays: its folder is not here, cannot be read, or is empty.
     #[arg(long, conflicts_with = "valid")]
     netns: bool,
     /// With --netns, spare claims younger than this.
@@ -77,7 +77,7 @@ fn collect(
     let node = node_or_this(options.node.as_deref())?;
     let rule = Rule::of(options)?;
     let connection = Connection::open(etcd)?;
-    let chosen = unneeded(&connection, &node, &rule)?;
+    let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
     say_lines(&table(COLUMNS, &rows));
     let count = chosen.claims.len();
@@ -94,11 +94,13 @@ fn collect(
     let claims: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
     let value = json!({
         "node": node, "unneeded": claims, "released": released, "stayed": stayed,
+        "unjudged": unjudged,
     });
     output.print(&value, || {
+        let node = escaped::line(&node);
         format!("{count} claims of node {node} are not needed, {released} are released, {stayed} stayed\n")
     });
-    Ok(if stayed == 0 && chosen.unreadable.is_empty() {
+    Ok(if stayed + unjudged == 0 && chosen.unreadable.is_empty() {
         Ending::AsItShould
     } else {
         Ending::Found
@@ -145,6 +147,8 @@ pub(crate) struct Reaped {
     pub(crate) released: u64,
     /// Claims that are not needed and stay.
     pub(crate) stayed: u64,
+    /// Claims that stay because nobody can tell whether they are needed.
+    pub(crate) unjudged: u64,
 }
 
 impl Reaper {
@@ -153,12 +157,16 @@ impl Reaper {
         let node = node_or_this(self.node.as_deref())?;
         let rule = Rule::netns(None, self.grace)?;
         let connection = Connection::open(&self.etcd)?;
-        let chosen = unneeded(&connection, &node, &rule)?;
+        let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
         for shown in &chosen.claims {
             say!("not needed: {}", shown.row().join(" "));
         }
         let (released, stayed) = release_all(&connection, &chosen.claims);
-        Ok(Reaped { released, stayed })
+        Ok(Reaped {
+            released,
+            stayed,
+            unjudged,
+        })
     }
 }
 
@@ -168,12 +176,18 @@ fn node_or_this(node: Option<&str>) -> Result<String, String> {
         .ok_or_else(|| "this node's name is not known; say --node".to_owned())
 }
 
-fn unneeded(connection: &Connection, node: &str, rule: &Rule) -> Result<Chosen, String> {
+/// The claims that are not needed, and how many there are of which nobody can tell.
+fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Chosen, u64), String> {
     let chosen = choose(connection, |shown| {
         shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
     })?;
     warn_of(&chosen.unreadable);
-    Ok(chosen)
+    let mut unjudged = 0;
+    for (reason, count) in rule.unjudged() {
+        say!("whereaboutsctl: {count} claims stay, as they cannot be judged: {reason}");
+        unjudged += count;
+    }
+    Ok((chosen, unjudged))
 }
 
 /// What tells whether a claim is needed.
@@ -186,7 +200,7 @@ enum Rule {
     /// Its network namespace is there, or cannot be judged, or it is too young.
     Netns {
         network: Option<String>,
-        folders: Vec<PathBuf>,
+        namespaces: Namespaces,
         grace: Duration,
     },
 }
@@ -211,19 +225,20 @@ impl Rule {
     }
 
     fn netns(network: Option<String>, grace: Duration) -> Result<Self, String> {
-        let folders: Vec<PathBuf> = FOLDERS.map(PathBuf::from).into();
-        let folders: Vec<PathBuf> = folders.into_iter().filter(|one| one.is_dir()).collect();
-        if folders.is_empty() {
-            return Err(format!(
-                "neither {} nor {} is there: are this node's folders visible here?",
-                FOLDERS[0], FOLDERS[1]
-            ));
-        }
+        netns::expect_folder()?;
         Ok(Self::Netns {
             network,
-            folders,
+            namespaces: Namespaces::default(),
             grace,
         })
+    }
+
+    /// Why claims could not be judged, and how many.
+    fn unjudged(self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Valid { .. } => BTreeMap::new(),
+            Self::Netns { namespaces, .. } => namespaces.unknown(),
+        }
     }
 
     fn needs(&self, shown: &Shown) -> bool {
@@ -235,7 +250,7 @@ impl Rule {
             }
             Self::Netns {
                 network,
-                folders,
+                namespaces,
                 grace,
             } => {
                 let of_other = |name: &String| name != attachment.network.as_str();
@@ -244,46 +259,10 @@ impl Rule {
                     .checked_sub(shown.claim.value.created);
                 let is_young = age.is_none_or(|age| age < *grace);
                 let netns = shown.claim.value.owner.netns.as_deref();
-                let is_there = |name: &str| folders.iter().any(|one| one.join(name).exists());
                 network.as_ref().is_some_and(of_other)
                     || is_young
-                    || netns.and_then(netns_name).is_none_or(is_there)
+                    || netns.is_none_or(|netns| !namespaces.is_gone(netns))
             }
-        }
-    }
-}
-
-/// The name of a network namespace that has one: a path directly below one of the folders. One of a
-/// process (`/proc/...`) tells nothing when it is gone, as its number may be another's by then.
-fn netns_name(path: &str) -> Option<&str> {
-    let path = Path::new(path);
-    let folder = path.parent()?.to_str()?;
-    let name = path.file_name()?.to_str()?;
-    let is_plain = path.to_str()? == format!("{folder}/{name}");
-    (FOLDERS.contains(&folder) && is_plain).then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_path_directly_below_the_folders_is_a_named_network_namespace() {
-        assert_eq!(netns_name("/run/netns/cni-1"), Some("cni-1"));
-        assert_eq!(netns_name("/var/run/netns/cni-1"), Some("cni-1"));
-        for path in [
-            "/proc/12/ns/net",
-            "/run/netns",
-            "/run/netns/",
-            "/run/netns/a/b",
-            "/run/netns/../x",
-            "/run/netns/..",
-            "/run/netns//a",
-            "/run/netns/a/",
-            "run/netns/a",
-            "",
-        ] {
-            assert_eq!(netns_name(path), None, "{path}");
         }
     }
 }

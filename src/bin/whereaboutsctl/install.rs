@@ -12,6 +12,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use whereabouts::invocation::read_file;
+use whereabouts::limits;
+
 use crate::Ending;
 use crate::output::print;
 use crate::stay::stay;
@@ -148,7 +151,11 @@ fn files_of(directory: &Path) -> Result<Vec<(String, PathBuf)>, String> {
         let name = name
             .to_str()
             .ok_or_else(|| format!("{}: its name is no text", path.display()))?;
-        if !name.starts_with('.') && path.is_file() {
+        if name.starts_with('.') {
+            continue;
+        }
+        let metadata = fs::metadata(&path).map_err(|error| fail(&path, &error))?;
+        if metadata.is_file() {
             files.push((name.to_owned(), path.clone()));
         }
     }
@@ -270,7 +277,9 @@ fn remove(path: &Path) -> Result<(), String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| fail(path, &error))
+    let read = read_file(path, limits::DOCUMENT_BYTES);
+    read.map(|file| file.bytes)
+        .map_err(|error| fail(path, &error))
 }
 
 fn fail(path: &Path, error: &std::io::Error) -> String {

@@ -1,5 +1,8 @@
 //! The operator's tool: one module for each command; this one knows their names and how they end.
 
+// All that it says passes `output`, which escapes it.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod backup;
 mod check;
 mod chosen;
@@ -11,11 +14,13 @@ mod import;
 mod install;
 mod lint;
 mod map;
+mod netns;
 mod output;
 mod queue;
 mod ranges;
 mod release;
 mod resources;
+mod restore;
 mod rules;
 mod serve;
 mod shown;
@@ -29,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use whereabouts::plugin;
 
 use chosen::{Filter, PoolOption};
 use connection::EtcdOptions;
@@ -37,7 +43,7 @@ use output::{Consent, OutputOption, say};
 /// What all commands have in common.
 const COMMON: &str = "\
 Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
-stored; 2 if the command could not be carried out.
+stored, or if standard output takes no more; 2 if the command could not be carried out.
 
 etcd is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the one
 that --configuration-path names); each --etcd-... option replaces the key of its name.
@@ -190,7 +196,12 @@ enum Command {
     ///   is full, the next is missing  the next block is made, empty
     ///   is held by two                nothing: `release` one of them, then --repair at once, as the
     ///                                 other's address is marked as free until then
-    ///   cannot be read                nothing: a newer version may know it
+    ///   cannot be held by anybody     nothing: `release` it
+    ///   a block cannot be read        it is rebuilt from the claims, unless one of them cannot be read;
+    ///                                 one of another format version only if --damaged names it
+    ///   a claim cannot be read        nothing; if --damaged names it, it is removed: first make sure that
+    ///                                 its pod is gone, as its addresses become free
+    ///   another key cannot be read    nothing: a newer version may know it
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
@@ -256,7 +267,7 @@ enum Command {
         #[command(flatten)]
         etcd: EtcdOptions,
         #[command(flatten)]
-        options: backup::RestoreOptions,
+        options: restore::RestoreOptions,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -304,6 +315,7 @@ enum Ending {
 }
 
 fn main() -> ExitCode {
+    plugin::outlive_file_limits();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
@@ -387,7 +399,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             options,
             output,
-        } => backup::restore(&etcd, &options, output.output),
+        } => restore::restore(&etcd, &options, output.output),
         C::Install { place, parts } => install::install(&place, &parts),
         C::Uninstall { place } => install::uninstall(&place),
         C::Serve(options) => serve::serve(&options),

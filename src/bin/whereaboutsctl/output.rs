@@ -104,20 +104,18 @@ pub(crate) fn print(text: &str) {
     print_exactly(&escaped::lines(text));
 }
 
-/// Prints `text` as it is, which is not from outside. When nobody reads any more (`| head`), there is nothing
-/// left to say.
+/// Prints `text` as it is, which is not from outside. Standard output that takes no more ends the tool with status 1.
 pub(crate) fn print_exactly(text: &str) {
     let mut stdout = io::stdout().lock();
     let printed = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
-    match printed {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => {
+    if let Err(error) = printed {
+        // When nobody reads any more (`| head`), there is nothing left to say.
+        if error.kind() != io::ErrorKind::BrokenPipe {
             say!("whereaboutsctl: standard output: {error}");
-            std::process::exit(2);
         }
+        std::process::exit(1);
     }
 }
 

@@ -90,7 +90,7 @@ fn warn_of_use(shown: &Shown) {
     let owner = &shown.claim.value.owner;
     let is_here = owner.node.is_some() && owner.node == request::node_name(&LocalMachine);
     if let Some(netns) = owner.netns.as_deref().filter(|_| is_here)
-        && Path::new(netns).exists()
+        && Path::new(netns).try_exists().unwrap_or(true)
     {
         say!("It is in use: its network namespace {netns} is there.");
     }

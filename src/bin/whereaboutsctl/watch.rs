@@ -1,12 +1,13 @@
 //! `watch`: what is given and freed, as it happens.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::escaped::line;
 use whereabouts::listing::Pages;
-use whereabouts::store::etcd::Change;
+use whereabouts::store::etcd::{Change, News, Told};
 use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::{At, Revision};
 
@@ -25,16 +26,28 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
     let connection = Connection::open(etcd)?;
     let keys = &connection.keys;
     let mut next = present(&connection)? + 1;
+    // What was said of this revision: an interruption may part its changes.
+    let mut said: BTreeSet<Vec<u8>> = BTreeSet::new();
     say!("Watching from revision {next} on; end with Ctrl-C.");
     loop {
-        let ended = match connection.ask(connection.store.follow(&keys.claims(None), next)) {
+        let ended = match connection.ask(connection.store.follow(
+            &keys.claims(None),
+            next,
+            Told::NowAndBefore,
+        )) {
             Err(reason) => reason,
             Ok(mut changes) => loop {
                 match connection.wait(changes.next()) {
-                    Ok(changes) => {
+                    Ok(News::Progress(_)) => {}
+                    Ok(News::Changes(changes)) => {
                         for change in &changes {
-                            say(keys, filter, change, output);
-                            next = next.max(change.revision + 1);
+                            if change.revision > next {
+                                next = change.revision;
+                                said.clear();
+                            }
+                            if said.insert(change.key.clone()) {
+                                say(keys, filter, change, output);
+                            }
                         }
                     }
                     Err(ended) => break ended.to_string(),
@@ -45,6 +58,7 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
         connection.wait(SystemClock.sleep_until(SystemClock.now() + PAUSE));
         if ended.contains("compacted") {
             next = present(&connection)? + 1;
+            said.clear();
             say!("What happened before revision {next} is not known any more.");
         }
     }
@@ -69,10 +83,11 @@ fn say(keys: &Keys, filter: &Filter, change: &Change, output: Output) {
     };
     let (before, now) = (shown(&change.before), shown(&change.now));
     let what = match (&before, &now) {
-        (None, Some(_)) => "given",
+        (None, Some(new)) if new.claim.created == new.claim.modified => "given",
         (Some(_), None) => "freed",
         (Some(old), Some(new)) if old.claim.value == new.claim.value => "touched",
-        (Some(_), Some(_)) => "changed",
+        // etcd may have forgotten how it was before.
+        (_, Some(_)) => "changed",
         (None, None) => "unreadable",
     };
     let Some(claim) = now.or(before) else {

@@ -107,9 +107,9 @@ impl Endpoints {
                     self.chosen.set(Some(index));
                     return Ok(value);
                 }
-                (index, Err(Failure::Refused(why))) => {
+                (index, Err(failure @ (Failure::Refused(_) | Failure::LongAnswer(_)))) => {
                     self.chosen.set(Some(index));
-                    return Err(why);
+                    return Err(failure.of_request());
                 }
                 (index, Err(failure @ (Failure::Unsent(_) | Failure::Lost(_)))) => {
                     self.dismiss(index);
@@ -141,7 +141,7 @@ impl Endpoints {
             let result = self.ask(index, &request).await;
             tries -= 1;
             match (&result, repeat) {
-                (Ok(_) | Err(Failure::Refused(_)), _) => {
+                (Ok(_) | Err(Failure::Refused(_) | Failure::LongAnswer(_)), _) => {
                     suspicion.clear();
                     return result;
                 }

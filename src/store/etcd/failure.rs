@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Unsent(Unavailable),
     /// The endpoint failed, and the request may have been carried out, or will be.
     Lost(String),
+    /// The request was carried out, and its answer is longer than this client accepts.
+    LongAnswer(String),
 }
 
 impl Failure {
@@ -31,7 +33,7 @@ impl Failure {
             // though it has applied it.
             Self::Refused(why @ Unavailable::NoSpace) => CommitError::Unknown(why.to_string()),
             Self::Refused(why) | Self::Unsent(why) => CommitError::Unavailable(why),
-            Self::Lost(reason) => CommitError::Unknown(reason),
+            Self::Lost(reason) | Self::LongAnswer(reason) => CommitError::Unknown(reason),
         }
     }
 
@@ -40,6 +42,7 @@ impl Failure {
         match self {
             Self::Refused(why) | Self::Unsent(why) => why,
             Self::Lost(reason) => Unavailable::Later(reason),
+            Self::LongAnswer(_) => Unavailable::TooLarge,
         }
     }
 
@@ -58,6 +61,7 @@ impl Failure {
             }
             Self::Unsent(why) => Self::Unsent(why),
             Self::Lost(reason) => Self::Lost(format!("{url}: {reason}")),
+            Self::LongAnswer(reason) => Self::LongAnswer(format!("{url}: {reason}")),
         }
     }
 }
@@ -135,6 +139,8 @@ fn of_status(status: &Status) -> Failure {
         _ if message.starts_with("grpc: received message larger than max") => {
             Failure::Refused(Unavailable::TooLarge)
         }
+        // tonic's, of this side.
+        _ if message.contains("decoded message length too large") => Failure::LongAnswer(reason),
         _ => match status.code() {
             Code::Unauthenticated => Failure::Unsent(Unavailable::NotNow(reason)),
             Code::PermissionDenied => Failure::Refused(Unavailable::Denied(reason)),
@@ -273,6 +279,10 @@ mod tests {
             ),
             (Code::Unknown, "raft proposal dropped"),
             (Code::InvalidArgument, "what no etcd says today"),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 5 bytes",
+            ),
         ] {
             let end = commit(code, message);
             assert!(matches!(end, CommitError::Unknown(_)), "{message}: {end:?}");

@@ -16,7 +16,7 @@ pub struct Change {
     pub key: Vec<u8>,
     /// When.
     pub revision: Revision,
-    /// What was there before, if anything was and etcd still knows it.
+    /// The entry before, if it was asked for, there was one, and etcd still knows it.
     pub before: Option<Entry>,
     /// What is there now, if anything is.
     pub now: Option<Entry>,
@@ -25,6 +25,24 @@ pub struct Change {
 /// What becomes of a range of keys, in order and without a gap.
 #[derive(Debug)]
 pub struct Changes(WatchStream);
+
+/// What is told of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The entry as it is now.
+    Now,
+    /// The entry before, too. It costs etcd a read for each change.
+    NowAndBefore,
+}
+
+/// One message of a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// At least one change. The changes of one revision may come in several messages.
+    Changes(Vec<Change>),
+    /// The answer to [`Changes::ask_for_progress`]: every change until this revision was told.
+    Progress(Revision),
+}
 
 /// How long a lease still lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +55,25 @@ pub struct LeaseLife {
 
 impl EtcdStore {
     /// All changes of the keys from `from` (included) until `until` (excluded) since `revision`
-    /// (included).
+    /// (included). One who goes on after an interruption begins at the last revision that was told, not
+    /// after it: the interruption may have parted its changes.
     pub async fn follow(
         &self,
         (from, until): &(Vec<u8>, Vec<u8>),
         revision: Revision,
+        told: Told,
     ) -> Result<Changes, Unavailable> {
         let open = async |client: Client| {
+            // Without fragments etcd sends the changes of 1,000 revisions in one message, however long.
             let options = WatchOptions::new()
                 .with_range(until.clone())
                 .with_start_revision(revision)
-                .with_prev_key();
-            let mut watcher = client.watch_client();
+                .with_fragment();
+            let options = match told {
+                Told::Now => options,
+                Told::NowAndBefore => options.with_prev_key(),
+            };
+            let mut watcher = super::watcher(&client);
             Ok(Changes(watcher.watch(from.clone(), Some(options)).await?))
         };
         let opened = self.endpoints.serve(Repeat::Always, open).await;
@@ -72,8 +97,15 @@ impl EtcdStore {
 }
 
 impl Changes {
-    /// The next changes, at least one.
-    pub async fn next(&mut self) -> Result<Vec<Change>, WatchEnded> {
+    /// Asks etcd to tell how far it has told. It does not answer while it still has changes to tell,
+    /// or, before version 3.5.8, answers at once.
+    pub async fn ask_for_progress(&mut self) -> Result<(), WatchEnded> {
+        let asked = self.0.request_progress().await;
+        asked.map_err(|error| WatchEnded(failure::reason(&error)))
+    }
+
+    /// The next message. Nothing is lost if it is dropped before it ends.
+    pub async fn next(&mut self) -> Result<News, WatchEnded> {
         loop {
             let message = match self.0.message().await {
                 Ok(Some(message)) => message,
@@ -99,7 +131,10 @@ impl Changes {
                 })
                 .collect();
             if !changes.is_empty() {
-                return Ok(changes);
+                return Ok(News::Changes(changes));
+            }
+            if let Some(header) = message.header().filter(|_| !message.created()) {
+                return Ok(News::Progress(header.revision()));
             }
         }
     }

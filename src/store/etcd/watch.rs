@@ -23,7 +23,7 @@ impl EtcdWatch {
     pub(super) async fn open(client: &Client, keys: &[Vec<u8>]) -> Result<Self, Failure> {
         let mut missing: BTreeSet<&Vec<u8>> = keys.iter().collect();
         let first = missing.pop_first().expect("a watch has a key");
-        let mut stream = client.watch_client().watch(first.clone(), None).await?;
+        let mut stream = super::watcher(client).watch(first.clone(), None).await?;
         let mut awaited = 1 + missing.len();
         for key in missing {
             stream.watch(key.clone(), None).await?;

@@ -302,3 +302,40 @@ proptest! {
         }
     }
 }
+
+/// A holder serves many tickets in one batch, which has to fit into a request.
+#[test]
+fn a_ticket_with_a_name_that_no_request_has_is_refused() {
+    let long = "x".repeat(limits::NAME_BYTES);
+    let longer = format!("{long}x");
+    let take = |owner: Owner, pool: &str| {
+        let mut range = range("10.0.0.0/24", false);
+        range.pool.name = Some(pool.to_owned());
+        encoded(&Ticket::Take {
+            sender: 1,
+            wants: vec![Want {
+                range,
+                choice: Choice::Exactly(held("10.0.0.0/24", "10.0.0.7").address),
+            }],
+            owner,
+            trace: None,
+        })
+    };
+    let named = |name: &str, path: &str| Owner {
+        node: Some(name.to_owned()),
+        pod_namespace: Some(name.to_owned()),
+        pod_name: Some(name.to_owned()),
+        pod_uid: Some(name.to_owned()),
+        netns: Some(path.to_owned()),
+    };
+    let path = "x".repeat(limits::PATH_BYTES);
+    assert!(decoded(&take(named(&long, &path), &long)).is_ok());
+    for value in [
+        take(named(&longer, &path), &long),
+        take(named(&long, &format!("{path}x")), &long),
+        take(named(&long, &path), &longer),
+    ] {
+        let refused = decoded(&value).expect_err("it is too long");
+        assert!(refused.to_string().contains("more than"), "{refused}");
+    }
+}

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Lock, RecordError, Sender, Shortage, Ticket, garbage};
-use crate::address::{Address, Interval, Name, Pool};
+use crate::address::{Address, Interval, Name, Pool, refusal};
 use crate::claim::{Attachment, Choice, Held, Owner, QueueId, Want};
 use crate::limits;
 use crate::store::Revision;
@@ -223,6 +223,17 @@ fn inside(range: &QueueId, twin: &AddressTwin) -> Result<Address, RecordError> {
     }
 }
 
+/// A ticket for an address that nobody can have is not served.
+fn possible(range: &QueueId, address: Address) -> Result<(), RecordError> {
+    match refusal(range.cidr, address) {
+        None => Ok(()),
+        Some(refusal) => Err(garbage(&format!(
+            "the address {address} of range {} {refusal}",
+            range.cidr
+        ))),
+    }
+}
+
 impl From<&Owner> for OwnerTwin {
     fn from(owner: &Owner) -> Self {
         let Owner {
@@ -285,10 +296,18 @@ impl TryFrom<WantTwin> for Want {
     fn try_from(twin: WantTwin) -> Result<Self, RecordError> {
         let range = QueueId::try_from(twin.range)?;
         let choice = match twin.choice {
-            ChoiceTwin::Exactly(address) => Choice::Exactly(inside(&range, &address)?),
+            ChoiceTwin::Exactly(twin) => {
+                let address = inside(&range, &twin)?;
+                possible(&range, address)?;
+                Choice::Exactly(address)
+            }
             ChoiceTwin::Lowest(ends) => {
                 let intervals = all(ends, |(first, last)| {
                     let (first, last) = (inside(&range, &first)?, inside(&range, &last)?);
+                    // The search passes over each `.0` by itself.
+                    for end in [first, last].iter().filter(|end| !end.ends_in_zero()) {
+                        possible(&range, *end)?;
+                    }
                     Interval::new(first, last).ok_or_else(|| garbage(&"an interval ends too early"))
                 })?;
                 let apart = intervals
@@ -383,6 +402,33 @@ impl From<&Ticket> for TicketTwin {
     }
 }
 
+/// Whether the names of a ticket are such as a request can have. A holder serves many tickets in one batch: a name
+/// of a mebibyte would make the batch larger than a request may be.
+fn modest(owner: Option<&OwnerTwin>, ranges: &[&RangeTwin]) -> Result<(), RecordError> {
+    let owned = owner.into_iter().flat_map(|owner| {
+        [
+            (&owner.node, limits::NAME_BYTES),
+            (&owner.pod_namespace, limits::NAME_BYTES),
+            (&owner.pod_name, limits::NAME_BYTES),
+            (&owner.pod_uid, limits::NAME_BYTES),
+            (&owner.netns, limits::PATH_BYTES),
+        ]
+    });
+    let pools = ranges
+        .iter()
+        .map(|range| (&range.pool.name, limits::NAME_BYTES));
+    let mut long = owned
+        .chain(pools)
+        .filter_map(|(name, most)| Some((name.as_ref()?.len(), most)))
+        .filter(|(length, most)| length > most);
+    match long.next() {
+        None => Ok(()),
+        Some((length, most)) => Err(garbage(&format!(
+            "a name of it has {length} bytes, more than {most}"
+        ))),
+    }
+}
+
 impl TicketTwin {
     /// The ticket, and the span that waits with it.
     pub(super) fn into_ticket(self, trace: Option<TraceContext>) -> Result<Ticket, RecordError> {
@@ -393,6 +439,8 @@ impl TicketTwin {
                 owner,
             } => {
                 countable(wants.len())?;
+                let ranges: Vec<&RangeTwin> = wants.iter().map(|want| &want.range).collect();
+                modest(Some(&owner), &ranges)?;
                 Ticket::Take {
                     sender,
                     wants: all(wants, Want::try_from)?,
@@ -408,6 +456,8 @@ impl TicketTwin {
                 if modified <= 0 {
                     return Err(garbage(&format!("its claim has revision {modified}")));
                 }
+                let ranges: Vec<&RangeTwin> = held.iter().map(|held| &held.range).collect();
+                modest(None, &ranges)?;
                 Ticket::Release {
                     sender,
                     held: holding(held)?,

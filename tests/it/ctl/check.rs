@@ -1,14 +1,16 @@
 //! `check` and its repairs: each finding is made, found, and put in order, or left to a person.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::json;
 use whereabouts::address::{Bitmap, Pool, Slot};
+use whereabouts::claim::{Claim, Held, Owner, QueueId};
 use whereabouts::store::Write;
 use whereabouts::store::keys::{Key, QueuedVerb};
 use whereabouts::store::record;
 
-use super::{FOUND, WELL, assert_said, json_of, on};
+use super::{FAILED, FOUND, WELL, assert_said, json_of, on};
 use crate::fill::fill;
 use crate::plugin::{Foreigner, Pod, Site, kill_in_line, lock_key, pods, put, range, ticket_key};
 use crate::support::etcd::Cluster;
@@ -230,4 +232,183 @@ fn an_address_that_two_hold_is_left_to_a_person() {
     assert_said(&released, WELL, &["released 10.0.0.2"]);
     check_repaired(&site, "10.0.0.2 of pool (shared), held by", 3);
     assert_eq!(json_of(&site, &["check"])["claims"], 3);
+}
+
+fn set_claim(site: &Site, container: &str, value: &[u8]) -> String {
+    let key = format!("{}claim/net/{container}/eth0", site.prefix);
+    put(
+        site,
+        Write::Put {
+            key: key.clone().into_bytes(),
+            value: value.to_vec(),
+            lease: 0,
+        },
+    );
+    key
+}
+
+#[test]
+fn a_damaged_block_is_shown_with_its_claims_and_rebuilt_from_them() {
+    for damaged in [vec![], vec![1], vec![1, 7, 7], vec![1; 40]] {
+        let site = three();
+        set(&site, &Key::Open(slot("10.0.0.0")), damaged.clone());
+        let shown = format!("in place of \"{}\": 3 marked", damaged.escape_ascii());
+        check_repaired(&site, &shown_or_unreadable(&site, &shown), 3);
+        let next = site.network(CIDR).add(&Pod::new("new"));
+        assert_eq!(next.address(), "10.0.0.4/24");
+    }
+    let site = three();
+    set(&site, &Key::Full(slot("10.0.0.0")), vec![1, 1]);
+    check_repaired(&site, "full/@/4/0a000000 cannot be read", 3);
+}
+
+/// That a dry run shows `repair`; and the finding that it is about.
+#[track_caller]
+fn shown_or_unreadable(site: &Site, repair: &str) -> String {
+    let shown = on(site, &["check", "--repair", "--dry-run"]).run();
+    assert_said(&shown, FOUND, &[repair]);
+    "open/@/4/0a000000 cannot be read".to_owned()
+}
+
+/// It may be a living pod's, and of any pool.
+#[test]
+fn a_damaged_block_is_not_rebuilt_while_a_claim_cannot_be_read() {
+    for (key, value) in [
+        ("claim/net/c1/eth0", &b"\x01"[..]),
+        ("claim/net/c1/eth0", b"\x02\x00"),
+        ("claim/net/other/eth0", b""),
+        ("claim/net/c9/eth0/more", b"\x01"),
+        ("claim/net/c9/\x1b[2J", b"\x01"),
+    ] {
+        let site = three();
+        set(&site, &Key::Open(slot("10.0.0.0")), vec![1]);
+        let key = format!("{}{key}", site.prefix).into_bytes();
+        put(
+            &site,
+            Write::Put {
+                key,
+                value: value.to_vec(),
+                lease: 0,
+            },
+        );
+        let before = site.entries();
+        let left = on(&site, &["check", "--repair", "--yes"]).run();
+        assert_said(&left, FOUND, &["cannot be read"]);
+        assert!(!left.stderr.contains("done"), "{left:?}");
+        assert_eq!(site.entries(), before);
+    }
+}
+
+#[test]
+fn no_bit_is_freed_while_a_key_among_the_claims_cannot_be_read() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2, 3, 9]));
+    let key = format!("{}claim/net/c9/eth0/more", site.prefix).into_bytes();
+    let value = vec![1];
+    put(
+        &site,
+        Write::Put {
+            key,
+            value,
+            lease: 0,
+        },
+    );
+    let before = site.entries();
+    let left = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&left, FOUND, &["10.0.0.9", "cannot be read"]);
+    assert_eq!(site.entries(), before);
+}
+
+#[test]
+fn a_block_of_another_version_is_rebuilt_only_when_it_is_named() {
+    let site = three();
+    set(&site, &Key::Open(slot("10.0.0.0")), vec![2, 0]);
+    let key = format!("{}open/@/4/0a000000", site.prefix);
+    let wrong = on(
+        &site,
+        &["check", "--repair", "--yes", "--damaged", "open/x"],
+    )
+    .run();
+    assert_said(&wrong, FAILED, &["open/x is not among the keys"]);
+    let named = ["check", "--repair", "--damaged", &key];
+    let before = site.entries();
+    let refused = on(&site, &named).stdin("n\n").run();
+    assert_said(&refused, FOUND, &["rebuild block", "Nothing is changed"]);
+    assert_eq!(site.entries(), before);
+    let done = on(&site, &named).stdin("y\n").run();
+    assert_said(&done, WELL, &["done: rebuild block", "3 marked as taken"]);
+    site.assert_at_rest(3);
+}
+
+#[test]
+fn a_damaged_claim_is_removed_only_when_it_is_named_and_what_it_held_is_freed() {
+    let site = three();
+    let key = set_claim(&site, "c1", b"\x1b[2J\xff");
+    let before = site.entries();
+    let left = on(&site, &["check", "--repair", "--yes"]).run();
+    assert_said(&left, FOUND, &["claim/net/c1/eth0 cannot be read"]);
+    let named = ["check", "--repair", "--damaged", &key];
+    let refused = on(&site, &named).stdin("n\n").run();
+    let shown = r#"remove claim "#;
+    assert_said(&refused, FOUND, &[shown, r"\x1b[2J\xff", "becomes free"]);
+    assert_eq!(site.entries(), before);
+    let done = on(&site, &named).stdin("y\n").run();
+    assert_said(&done, WELL, &["done: remove claim", "1 freed"]);
+    site.assert_at_rest(2);
+    let readable = format!("{}claim/net/c0/eth0", site.prefix);
+    let refused = on(
+        &site,
+        &["check", "--repair", "--yes", "--damaged", &readable],
+    )
+    .run();
+    assert_said(
+        &refused,
+        FAILED,
+        &["is not among the keys that cannot be read"],
+    );
+}
+
+/// One that can be read is released, not removed.
+#[test]
+fn a_claim_for_an_address_that_nobody_can_have_is_named_and_not_marked() {
+    for (cidr, address, reason) in [
+        ("10.0.0.0/16", "10.0.0.0", "is the network address"),
+        (
+            "10.0.0.0/16",
+            "10.0.3.0",
+            "ends in .0, which is never given",
+        ),
+        ("10.0.0.4/30", "10.0.0.7", "is the broadcast address"),
+        (
+            "fd00::/64",
+            "fd00::",
+            "is the subnet-router anycast address",
+        ),
+    ] {
+        let site = three();
+        let held = Held {
+            range: QueueId::of(&range(cidr)),
+            address: address.parse::<IpAddr>().expect("an address").into(),
+        };
+        let claim = Claim {
+            held: vec![held],
+            owner: Owner::default(),
+            created: Duration::ZERO,
+        };
+        set_claim(&site, "odd", &record::encode_claim(&claim));
+        let odd = format!(
+            "{address} of range {cidr} of pool (shared), held by eth0 of container odd in network net, {reason}"
+        );
+        let found = on(&site, &["check"]).run();
+        assert_said(&found, FOUND, &[&odd]);
+        let repaired = on(&site, &["check", "--repair", "--yes"]).run();
+        assert_said(&repaired, FOUND, &[&odd, "findings          1"]);
+        assert_eq!(
+            site.network(CIDR).add(&Pod::new("new")).address(),
+            "10.0.0.4/24"
+        );
+        let released = on(&site, &["release", "odd", "--yes"]).run();
+        assert_said(&released, WELL, &["released"]);
+        site.assert_at_rest(4);
+    }
 }

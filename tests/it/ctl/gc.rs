@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{FAILED, FOUND, WELL, assert_said, on};
-use crate::plugin::{Network, Pod, Site, pods};
+use crate::plugin::{Call, Network, Pod, Site, pods};
 use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
@@ -156,6 +156,8 @@ fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_j
     };
     let living = Netns::make(&mark);
     let netns = living.0.to_str().expect("a path is text");
+    // An empty folder tells nothing.
+    let _other = Netns::make(&format!("{mark}-other"));
     let gone = format!("/run/netns/{mark}-gone");
     let variants = [
         pod("living", netns),
@@ -188,11 +190,66 @@ fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_j
     site.assert_at_rest(3);
 }
 
+/// A name that no folder can have is one of the errors that a stat may end with.
+#[test]
+fn gc_by_network_namespaces_keeps_what_it_cannot_judge_and_says_so() {
+    let site = Site::shared();
+    let _other = Netns::make(&format!("whereabouts-{}-unjudged", std::process::id()));
+    let mut pod = Pod::new("living");
+    pod.netns = format!("/run/netns/{}", "a".repeat(300));
+    site.network(CIDR).add(&pod).result();
+    let gc = [
+        "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes",
+    ];
+    let parts = [
+        "1 claims stay",
+        "/run/netns: File name too long",
+        "0 are released",
+    ];
+    assert_said(&on(&site, &gc).run(), FOUND, &parts);
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn gc_by_network_namespaces_takes_no_folder_for_the_nodes_that_is_empty_or_none() {
+    let site = Site::shared();
+    site.network(CIDR).add(&Pod::new("living")).result();
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path().to_str().expect("a path is text");
+    let endpoints = site.access().endpoints.join(",");
+    for (prepare, exit_code, part) in [
+        // Another folder in place of the node's, as in a container that does not mount it.
+        ("mount --bind \"$1\" /run/netns", FOUND, "nothing is in it"),
+        (
+            "mount -t tmpfs none /run && touch /run/netns",
+            FAILED,
+            "/run/netns: Not a directory",
+        ),
+        (
+            "mount -t tmpfs none /run",
+            FAILED,
+            "/run/netns: No such file",
+        ),
+    ] {
+        let gc = "shift; exec \"$@\" gc --netns --node node-1 --grace 0s --yes";
+        let call = Call::new().program("/usr/bin/unshare").argument("--mount");
+        let call = call.variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let script = format!(
+            "{prepare} && {gc} --etcd-host {endpoints} --etcd-prefix {}",
+            site.prefix
+        );
+        let script = ["bash", "-c", &script, "bash", place, super::TOOL];
+        let call = script.iter().fold(call, |call, one| call.argument(one));
+        assert_said(&call.run(), exit_code, &[part]);
+        site.assert_at_rest(1);
+    }
+}
+
 #[test]
 fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
     let site = Site::shared();
-    let folder = fs::create_dir_all("/run/netns");
-    folder.expect("tests run as root");
+    // An empty folder tells nothing.
+    let _other = Netns::make(&format!("whereabouts-{}-reaper", std::process::id()));
     let mut reaper = std::process::Command::new(super::TOOL)
         .args([
             "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes", "--every", "50ms",

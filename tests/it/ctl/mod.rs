@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod gc;
+pub(crate) mod hostile;
 mod import;
 mod install;
 mod lint;
@@ -11,6 +12,7 @@ mod powers;
 mod queue;
 mod release;
 mod role;
+mod streams;
 mod watch;
 
 use serde_json::{Value, json};

@@ -1,6 +1,10 @@
 //! The API: what it tells, in which shapes, to whom.
 
+use std::collections::BTreeSet;
+use std::fs;
+
 use serde_json::{Value, json};
+use whereabouts::limits;
 use whereabouts::store::Write;
 
 use super::Server;
@@ -76,6 +80,36 @@ fn ranges_blocks_addresses_and_claims_are_told_and_follow_what_happens() {
     }
     server.await_claims(0);
     assert_eq!(server.json("/api/ranges")["ranges"], json!([]));
+}
+
+#[test]
+fn many_ranges_are_told_page_by_page() {
+    let site = Site::shared();
+    let count = limits::PAGE_RANGES + 1;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plugin = |number: usize| {
+        let range = format!("10.{}.{}.0/24", number / 256, number % 256);
+        json!({"ipam": {"type": "whereabouts", "range": range}})
+    };
+    let plugins: Vec<Value> = (0..count).map(plugin).collect();
+    let list = json!({"name": "net", "cniVersion": "1.0.0", "plugins": plugins});
+    let file = folder.path().join("many.conflist");
+    fs::write(&file, list.to_string()).expect("the folder can be written");
+    let file = file.to_str().expect("a path is text");
+    let server = Server::of(&site, &["--config", file]);
+    let first = server.json("/api/ranges");
+    let next = first["next"].as_str().expect("there are more");
+    let second = server.json(&format!("/api/ranges?after={next}"));
+    let names = |page: &Value| -> Vec<String> {
+        let ranges = page["ranges"].as_array().expect("a list").iter();
+        ranges.map(|one| one["range"].to_string()).collect()
+    };
+    assert_eq!(names(&first).len(), limits::PAGE_RANGES);
+    assert_eq!((names(&second).len(), &second["next"]), (1, &json!(null)));
+    let all: BTreeSet<String> = names(&first).into_iter().chain(names(&second)).collect();
+    assert_eq!(all.len(), count);
+    let nowhere = server.request("GET /api/ranges?after=x", "Host: localhost\r\n");
+    assert!(nowhere.head.starts_with("HTTP/1.1 400"), "{}", nowhere.head);
 }
 
 #[test]

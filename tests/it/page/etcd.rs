@@ -133,3 +133,69 @@ fn what_etcd_has_forgotten_meanwhile_is_read_anew() {
             .contains("whereabouts_etcd_listings_total 2\n")
     );
 }
+
+/// More changes than one message of gRPC takes by default, so that a watch must be told in parts.
+#[test]
+fn an_outage_with_many_changes_is_caught_up_with_and_no_old_state_is_live() {
+    let site = Site::of(Cluster::start(1));
+    claim(&site, "a", "10.0.0.1");
+    let relay = Relay::to(&site.cluster.members[0].url);
+    let server = Server::start(&through(&relay, &site));
+    server.await_claims(1);
+    relay.cut();
+    server.await_state("away");
+    // 12 MB in 600 revisions, which etcd would tell in one message.
+    let key = site.keys().with_prefix(b"claim/net/large/eth0");
+    for number in 0..600_u32 {
+        let mut value = vec![99; 20_000];
+        value.extend(number.to_be_bytes());
+        let key = key.clone();
+        put(
+            &site,
+            Write::Put {
+                key,
+                value,
+                lease: 0,
+            },
+        );
+    }
+    claim(&site, "b", "10.0.0.2");
+    relay.mend();
+    let live = server.await_state("live");
+    let known = (&live["claims"], &live["unreadable"]);
+    assert_eq!(
+        known,
+        (&2.into(), &1.into()),
+        "what is live is whole: {live}"
+    );
+    assert!(
+        server
+            .get("/metrics")
+            .contains("whereabouts_etcd_listings_total 1\n"),
+        "it went on where it was"
+    );
+}
+
+/// More bytes than one answer may have.
+#[test]
+fn a_listing_of_large_values_is_read_in_smaller_pages() {
+    let site = Site::of(Cluster::start(1));
+    for number in 0..60 {
+        let key = site
+            .keys()
+            .with_prefix(format!("claim/net/{number:02}/eth0").as_bytes());
+        let value = vec![99; 1_400_000];
+        put(
+            &site,
+            Write::Put {
+                key,
+                value,
+                lease: 0,
+            },
+        );
+    }
+    let listing = run(list(&site.store(), &site.keys())).expect("it is read");
+    assert_eq!(listing.entries.len(), 60);
+    let server = Server::of(&site, &[]);
+    assert_eq!(server.await_state("live")["unreadable"], 60);
+}

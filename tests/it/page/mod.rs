@@ -3,7 +3,9 @@
 mod api;
 mod browser;
 mod chromium;
+mod clients;
 mod etcd;
+mod hostile;
 mod metrics;
 mod prometheus;
 mod reap;
@@ -43,9 +45,15 @@ impl Server {
     }
 
     fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(TOOL)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
+        Self::start_by(&[], arguments)
+    }
+
+    /// By a program that executes the rest of its arguments.
+    fn start_by(program: &[&str], arguments: &[&str]) -> Self {
+        let serve = [TOOL, "serve", "--listen", "127.0.0.1:0"];
+        let words = [program, &serve[..], arguments].concat();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -33,6 +33,8 @@ fn what_is_in_a_namespace_that_is_gone_is_released_and_counted() {
     let network = site.network("10.0.0.0/24");
     let container = format!("reaped-{}", std::process::id());
     let namespace = Namespace::make(&format!("{container}-stays"));
+    // An empty folder tells nothing.
+    let _other = Namespace::make(&format!("{container}-other"));
     network
         .add(&Pod::new(&format!("{container}-stays")))
         .result();

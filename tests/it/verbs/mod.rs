@@ -9,4 +9,5 @@ mod log;
 mod ranges;
 mod requested;
 mod status;
+mod streams;
 mod versions;

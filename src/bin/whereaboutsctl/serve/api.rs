@@ -57,18 +57,55 @@ pub(super) struct Searched {
     after: Option<String>,
 }
 
+/// The range after which to go on, as `next` of an answer tells it.
+#[derive(Deserialize)]
+pub(super) struct Place {
+    after: Option<String>,
+}
+
+impl Place {
+    /// `next` for what comes after `range`.
+    fn after(range: &QueueId) -> String {
+        let pool = range.pool.name.as_deref().unwrap_or_default();
+        let own = if range.pool.only.is_some() { "own" } else { "" };
+        format!("{},{own},{pool}", range.cidr)
+    }
+
+    fn range(&self) -> Result<Option<QueueId>, &'static str> {
+        let Some(after) = &self.after else {
+            return Ok(None);
+        };
+        let mut parts = after.splitn(3, ',');
+        let mut part = || parts.next().unwrap_or_default();
+        let cidr = part().parse().map_err(|_| "this is no place in the list")?;
+        let chosen = Chosen {
+            range: cidr,
+            own: part() == "own",
+            pool: Some(part().to_owned()),
+            block: None,
+            after: None,
+        };
+        Ok(Some(chosen.queue()))
+    }
+}
+
 /// The ranges and their use, and how current that is.
-pub(super) fn ranges(watched: &Watched) -> Value {
+pub(super) fn ranges(watched: &Watched, place: &Place) -> Result<Value, &'static str> {
+    let after = place.range()?;
     let state = watched.state();
-    let uses = state.seen.occupancy.uses(&watched.configured);
-    let ranges = uses.iter().map(|used| {
+    let occupancy = &state.seen.occupancy;
+    let mut uses = occupancy.uses_after(&watched.configured, after.as_ref());
+    let page: Vec<Use> = uses.by_ref().take(limits::PAGE_RANGES).collect();
+    let last = page.last().map(|used| Place::after(&used.range));
+    let next = uses.next().and(last);
+    let ranges = page.iter().map(|used| {
         let mut value = value(used);
         let queue = state.seen.lines.queues.get(&used.range);
         value["queue"] = queue.map_or(0, BTreeMap::len).into();
         value
     });
     let ranges: Vec<Value> = ranges.collect();
-    json!({"etcd": state.link(), "ranges": ranges})
+    Ok(json!({"etcd": state.link(), "ranges": ranges, "next": next}))
 }
 
 /// How current it all is.
@@ -219,7 +256,7 @@ pub(super) fn queues(watched: &Watched) -> Value {
     let state = watched.state();
     let Lines { locks, queues } = &state.seen.lines;
     let busy: BTreeSet<&QueueId> = locks.keys().chain(queues.keys()).collect();
-    let queues = busy.into_iter().map(|range| {
+    let queues = busy.into_iter().take(limits::PAGE_QUEUES).map(|range| {
         let lock = locks.get(range);
         let mut tickets: Vec<(&Seat, &Standing)> =
             queues.get(range).into_iter().flatten().collect();

@@ -1,29 +1,37 @@
-//! Spans that wait for the collector: a bounded number of bytes, what is beyond is not taken.
+//! Spans that wait for the collector: a bounded number of bytes, what is beyond is not taken. They are kept as they
+//! came: decoded, a datagram of empty spans would take 130 times its length.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use whereabouts::limits;
 
+/// Bytes that a parcel takes beside its own, in the queue and from the allocator.
+const PARCEL_BYTES: usize = 64;
+
 /// What a plugin has handed over in one datagram.
 pub(super) struct Parcel {
-    /// Its spans.
-    pub(super) spans: Vec<ResourceSpans>,
-    /// How many they are.
+    /// A request of OTLP.
+    pub(super) request: Box<[u8]>,
+    /// How many spans it has.
     pub(super) count: u64,
-    /// Its size.
-    pub(super) bytes: usize,
+}
+
+impl Parcel {
+    /// Bytes of memory that it takes.
+    fn bytes(&self) -> usize {
+        PARCEL_BYTES + self.request.len()
+    }
 }
 
 /// Spans that are sent together.
 pub(super) struct Batch {
-    /// The request for the collector.
-    pub(super) request: ExportTraceServiceRequest,
+    /// The request for the collector, encoded.
+    pub(super) request: Bytes,
     /// How many spans it has.
     pub(super) count: u64,
 }
@@ -54,10 +62,10 @@ impl Backlog {
     /// Takes a parcel, or gives it back when there is no room.
     pub(super) fn push(&self, parcel: Parcel) -> Result<(), Parcel> {
         let mut state = self.state();
-        if state.bytes + parcel.bytes > limits::AGENT_BACKLOG_BYTES {
+        if state.bytes + parcel.bytes() > limits::AGENT_BACKLOG_BYTES {
             return Err(parcel);
         }
-        state.bytes += parcel.bytes;
+        state.bytes += parcel.bytes();
         state.parcels.push_back(parcel);
         self.grown.notify_one();
         if state.bytes >= limits::AGENT_BATCH_BYTES {
@@ -119,32 +127,42 @@ impl Backlog {
 impl State {
     fn take_batch(&mut self) -> Batch {
         self.sending = true;
-        let mut batch = Batch {
-            request: ExportTraceServiceRequest::default(),
-            count: 0,
-        };
-        let mut bytes = 0;
-        while bytes < limits::AGENT_BATCH_BYTES
+        let (mut request, mut count) = (Vec::new(), 0);
+        while request.len() < limits::AGENT_BATCH_BYTES
             && let Some(parcel) = self.parcels.pop_front()
         {
-            bytes += parcel.bytes;
-            batch.count += parcel.count;
-            batch.request.resource_spans.extend(parcel.spans);
+            self.bytes -= parcel.bytes();
+            count += parcel.count;
+            // Encoded messages one after the other are the message of all their parts (Protocol
+            // Buffers, "Last One Wins").
+            request.extend_from_slice(&parcel.request);
         }
-        self.bytes -= bytes;
-        batch
+        Batch {
+            request: request.into(),
+            count,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+    use prost::Message;
+
     use super::*;
 
+    /// One that takes so many bytes of memory, about.
     fn parcel(bytes: usize) -> Parcel {
+        let spans = ResourceSpans {
+            schema_url: "x".repeat(bytes.saturating_sub(PARCEL_BYTES + 10)),
+            ..ResourceSpans::default()
+        };
+        let resource_spans = vec![spans];
+        let request = ExportTraceServiceRequest { resource_spans };
         Parcel {
-            spans: vec![ResourceSpans::default()],
+            request: request.encode_to_vec().into(),
             count: 1,
-            bytes,
         }
     }
 
@@ -155,8 +173,12 @@ mod tests {
         let taken = (0..100).filter(|_| backlog.push(parcel(megabyte)).is_ok());
         assert_eq!(taken.count(), limits::AGENT_BACKLOG_BYTES / megabyte);
         let first = backlog.state().take_batch();
-        assert_eq!(first.count, (limits::AGENT_BATCH_BYTES / megabyte) as u64);
-        assert_eq!(first.request.resource_spans.len(), 2);
+        let request = ExportTraceServiceRequest::decode(first.request).expect("it is one");
+        assert_eq!(request.resource_spans.len() as u64, first.count);
+        assert_eq!(
+            first.count,
+            (limits::AGENT_BATCH_BYTES / megabyte) as u64 + 1
+        );
         assert!(
             backlog.push(parcel(megabyte)).is_ok(),
             "there is room again"

@@ -1,5 +1,5 @@
 //! Keeps what is known of etcd current: one listing, then its changes from there on, without a gap.
-//! A new listing is needed only where etcd has forgotten a change, or is another one.
+//! A new listing is needed only where etcd has forgotten a change, is another one, or cannot tell on.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use whereabouts::clock::{Clock, SystemClock};
 use whereabouts::listing::Pages;
-use whereabouts::store::etcd::EtcdStore;
+use whereabouts::store::etcd::{EtcdStore, News, Told};
 use whereabouts::store::keys::Keys;
 use whereabouts::store::{At, Order, Read, Revision, Store, View};
 
@@ -21,11 +21,21 @@ use crate::output::say;
 /// Before another try, when etcd could not be followed any more.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How far is known what, and of which cluster.
+/// Between two questions of whether what is known is current.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+
+/// For how long nothing must be told before etcd's word that all was told counts: before version 3.5.8 it gives it
+/// while changes of the past, which it gathers every 100 ms, are still to come.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Where to go on, and in which cluster.
 #[derive(Clone, Copy)]
 struct Place {
     cluster: u64,
-    revision: Revision,
+    /// The first revision of which not everything may be known.
+    next: Revision,
+    /// Nothing was told from here on since the last listing or interruption.
+    is_stuck: bool,
 }
 
 /// Follows etcd for ever.
@@ -33,9 +43,8 @@ pub(super) async fn run(store: EtcdStore, keys: Keys, watched: Arc<Watched>) -> 
     let mut place = None;
     loop {
         let Err(reason) = follow(&store, &keys, &watched, &mut place).await;
-        if reason.contains("compacted") {
-            place = None;
-        }
+        // A watch that ends where it began may do so again for ever.
+        place = place.filter(|place: &Place| !place.is_stuck && !reason.contains("compacted"));
         watched.change(|state| {
             let since = match &state.link {
                 Link::Away { since, .. } => *since,
@@ -58,26 +67,57 @@ async fn follow(
 ) -> Result<Infallible, String> {
     let present = present(store, keys).await?;
     let goes_on =
-        |known: &Place| known.cluster == present.cluster && known.revision <= present.revision;
+        |known: &Place| known.cluster == present.cluster && known.next <= present.revision + 1;
     let known = match place.filter(goes_on) {
         Some(known) => known,
         None => Place {
             cluster: present.cluster,
-            revision: list(store, keys, watched).await?,
+            next: list(store, keys, watched).await? + 1,
+            is_stuck: false,
         },
     };
     let known = place.insert(known);
     let everything = keys.everything();
-    let mut changes = patiently(store.follow(&everything, known.revision + 1)).await?;
-    watched.change(|state| state.link = Link::Live);
+    let mut changes = patiently(store.follow(&everything, known.next, Told::Now)).await?;
+    known.is_stuck = true;
+    let mut is_current = false;
+    let mut last_told = Instant::now();
     loop {
-        let changes = changes.next().await.map_err(|ended| ended.to_string())?;
-        let revisions = changes.iter().map(|change| change.revision);
-        known.revision = revisions.fold(known.revision, Revision::max);
-        watched.change(|state| {
-            state.seen.apply(changes, Instant::now());
-            state.revision = known.revision;
-        });
+        let news = if is_current {
+            Some(changes.next().await)
+        } else {
+            // It may have much to tell before what is known is the present.
+            patiently(changes.ask_for_progress()).await?;
+            timeout(PROGRESS_PAUSE, changes.next()).await.ok()
+        };
+        match news.transpose().map_err(|ended| ended.to_string())? {
+            None => {}
+            Some(News::Progress(_)) if is_current => {}
+            Some(News::Progress(revision)) => {
+                if revision >= present.revision && last_told.elapsed() >= QUIET {
+                    is_current = true;
+                    known.is_stuck = false;
+                    watched.change(|state| state.link = Link::Live);
+                } else {
+                    sleep(PROGRESS_PAUSE).await;
+                }
+            }
+            Some(News::Changes(changes)) => {
+                known.is_stuck = false;
+                let revisions = changes.iter().map(|change| change.revision);
+                let last = revisions.fold(known.next, Revision::max);
+                known.next = last;
+                last_told = Instant::now();
+                is_current |= last > present.revision;
+                watched.change(|state| {
+                    state.seen.apply(changes, Instant::now());
+                    state.revision = state.revision.max(last);
+                    if is_current {
+                        state.link = Link::Live;
+                    }
+                });
+            }
+        }
     }
 }
 

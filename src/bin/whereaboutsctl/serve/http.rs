@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -17,14 +18,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use whereabouts::limits;
 
-use super::api::{self, Chosen, Searched};
+use super::api::{self, Chosen, Place, Searched};
 use super::backlog::Backlog;
 use super::counters::Counters;
 use super::exposition::Exposition;
 use super::guard::{Audience, guard};
 use super::metrics::{self, ReaperCounters};
 use super::watched::Watched;
-use super::{news, page};
+use super::{connections, news, page};
 
 /// Everything that is told of.
 #[derive(Clone)]
@@ -53,10 +54,8 @@ pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
     let router = router
         .layer(from_fn_with_state(audience, guard))
         .with_state(told);
-    match axum::serve(listener, router).await {
-        Ok(()) => io::Error::other("the HTTP server has ended"),
-        Err(error) => error,
-    }
+    let head = Duration::from_millis(limits::HTTP_HEAD_MS);
+    connections::serve(listener, router, connections::most(), head).await
 }
 
 fn of_etcd() -> Router<Told> {
@@ -80,10 +79,7 @@ fn of_etcd() -> Router<Told> {
     Router::new()
         .route("/", get(page))
         .route("/api/events", get(events))
-        .route(
-            "/api/ranges",
-            get(async |State(told): State<Told>| json(&api::ranges(&told.watched()))),
-        )
+        .route("/api/ranges", get(ranges))
         .route(
             "/api/queues",
             get(async |State(told): State<Told>| json(&api::queues(&told.watched()))),
@@ -101,8 +97,16 @@ fn of_range(
     move |State(told), Query(chosen)| ready(json(&tell(&told.watched(), &chosen)))
 }
 
+async fn ranges(State(told): State<Told>, Query(place): Query<Place>) -> Response {
+    found(api::ranges(&told.watched(), &place))
+}
+
 async fn search(State(told): State<Told>, Query(searched): Query<Searched>) -> Response {
-    match api::search(&told.watched(), &searched).await {
+    found(api::search(&told.watched(), &searched).await)
+}
+
+fn found(found: Result<Value, &'static str>) -> Response {
+    match found {
         Ok(found) => json(&found),
         Err(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
     }

@@ -91,9 +91,8 @@ fn parcel(datagram: &[u8]) -> Option<Parcel> {
         .flat_map(|one| &one.scope_spans);
     let count: usize = scopes.map(|scope| scope.spans.len()).sum();
     (count > 0).then_some(Parcel {
-        spans: request.resource_spans,
+        request: datagram.into(),
         count: count as u64,
-        bytes: datagram.len(),
     })
 }
 

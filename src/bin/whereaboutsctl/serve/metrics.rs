@@ -30,6 +30,8 @@ pub(super) struct ReaperCounters {
     pub(super) released: Counter,
     /// Claims that are not needed, and which it could not release.
     pub(super) stayed: Counter,
+    /// Claims of which it could not tell whether they are needed.
+    pub(super) unjudged: Counter,
 }
 
 impl ReaperCounters {
@@ -56,6 +58,12 @@ impl ReaperCounters {
             Kind::Counter,
             "Claims that are not needed and could not be released.",
             self.stayed.get(),
+        );
+        text.value(
+            "whereabouts_reaper_unjudged_claims_total",
+            Kind::Counter,
+            "Claims that stay, as their namespace could not be judged.",
+            self.unjudged.get(),
         );
     }
 }

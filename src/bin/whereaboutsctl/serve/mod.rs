@@ -11,6 +11,7 @@
 
 mod api;
 mod backlog;
+mod connections;
 mod counters;
 mod export;
 mod exposition;
@@ -24,6 +25,8 @@ mod news;
 mod page;
 mod reap;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use std::net::SocketAddr;
@@ -38,6 +41,7 @@ use futures::future::{self, Either};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts::clock::Chance;
+use whereabouts::escaped;
 use whereabouts::invocation::Invocation;
 use whereabouts::limits;
 use whereabouts::request::{Access, Collector, collector_from};
@@ -55,7 +59,7 @@ use crate::Ending;
 use crate::chosen::{selector, warn_of};
 use crate::connection::EtcdOptions;
 use crate::gc::Reaper;
-use crate::output::say;
+use crate::output::{print, say};
 use crate::ranges::configured;
 
 /// What the agent does.
@@ -137,7 +141,7 @@ impl ServeOptions {
         } else {
             None
         };
-        let reaper = self.reap.map(|every| {
+        let start = |every| {
             let reaper = Reaper {
                 etcd: self.etcd.clone(),
                 node: self.node.clone(),
@@ -145,8 +149,10 @@ impl ServeOptions {
             };
             let counters = Arc::new(ReaperCounters::default());
             let ending = reap::start(reaper, every, counters.clone());
-            (counters, ending)
-        });
+            ending.map(|ending| (counters, ending))
+        };
+        let reaper = self.reap.map(start).transpose();
+        let reaper = reaper.map_err(|error| format!("the reaper: {error}"))?;
         Ok(OfEtcd { followed, reaper })
     }
 }
@@ -166,12 +172,13 @@ async fn run(
             let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
             tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
             let socket = options.trace_socket.display();
-            println!("spans handed over at {socket} go to {}", collector.url);
+            let line = format!("spans handed over at {socket} go to {}", collector.url);
+            print(&format!("{}\n", escaped::line(&line)));
             Some(intake)
         }
         None => None,
     };
-    println!("listening on http://{address}");
+    print(&format!("listening on http://{address}\n"));
     let told = Told {
         counters: counters.clone(),
         backlog: backlog.clone(),

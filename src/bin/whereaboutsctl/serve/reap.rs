@@ -1,6 +1,7 @@
 //! The reaper: what `gc --netns` does, every so often, on a thread of its own, since it waits for
 //! etcd one claim after the other.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -11,9 +12,13 @@ use crate::gc::Reaper;
 use crate::output::say;
 
 /// Reaps every so often, the first time now, until what this answers is dropped.
-pub(super) fn start(reaper: Reaper, every: Duration, counters: Arc<ReaperCounters>) -> Sender<()> {
+pub(super) fn start(
+    reaper: Reaper,
+    every: Duration,
+    counters: Arc<ReaperCounters>,
+) -> io::Result<Sender<()>> {
     let (ending, ended) = mpsc::channel();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         loop {
             run(&reaper, &counters);
             match ended.recv_timeout(every) {
@@ -21,8 +26,8 @@ pub(super) fn start(reaper: Reaper, every: Duration, counters: Arc<ReaperCounter
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-    });
-    ending
+    })?;
+    Ok(ending)
 }
 
 fn run(reaper: &Reaper, counters: &ReaperCounters) {
@@ -31,6 +36,7 @@ fn run(reaper: &Reaper, counters: &ReaperCounters) {
             counters.done.add(1);
             counters.released.add(done.released);
             counters.stayed.add(done.stayed);
+            counters.unjudged.add(done.unjudged);
         }
         Err(reason) => {
             counters.failed.add(1);
