@@ -210,7 +210,9 @@ fn marks(slot: &Slot, [open, full]: &Values) -> Option<Bitmap> {
 
 fn joined(one: Bitmap, other: Bitmap) -> Bitmap {
     let mut both = one;
-    other.bits().for_each(|bit| both.set(bit));
+    for bit in other.bits() {
+        both.set(bit);
+    }
     both
 }
 
@@ -268,7 +270,9 @@ mod tests {
         let value = prop_oneof![
             4 => proptest::collection::btree_set(any::<u8>(), 0..4).prop_map(|bits| {
                 let mut bitmap = Bitmap::EMPTY;
-                bits.iter().for_each(|bit| bitmap.set(*bit));
+                for bit in bits {
+                    bitmap.set(bit);
+                }
                 [Some((record::encode_block(&bitmap), 7)), None]
             }),
             2 => Just([None, Some((record::encode_full(), 7))]),

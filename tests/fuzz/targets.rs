@@ -395,10 +395,10 @@ pub fn shown(data: &[u8]) {
     said.extend(audit.findings.iter().map(ToString::to_string));
     said.extend(repairs.iter().map(ToString::to_string));
     said.extend(occupancy.unreadable.iter().map(ToString::to_string));
-    for used in occupancy.uses(&[]) {
-        said.push(format!("{} {}", used.range, bar(used.taken, used.size, 20)));
-        let whole = Interval::of(used.range.cidr);
-        let picture = draw(whole, &used.intervals, &blocks);
+    for one in occupancy.uses(&[]) {
+        said.push(format!("{} {}", one.range, bar(one.taken, one.size, 20)));
+        let whole = Interval::of(one.range.cidr);
+        let picture = draw(whole, &one.intervals, &blocks);
         said.extend(picture.rows.into_iter().map(|row| row.cells));
     }
     for text in said {

@@ -166,7 +166,9 @@ fn stored(connection: &Connection) -> Result<Content, String> {
     let keys = &connection.keys;
     let mut content = Content::default();
     connection.each_page(keys.everything(), At::Now, |page| {
-        page.iter().for_each(|entry| content.enter(keys, entry));
+        for entry in page {
+            content.enter(keys, entry);
+        }
         Ok(())
     })?;
     Ok(content)

@@ -405,7 +405,7 @@ impl From<&Ticket> for TicketTwin {
 /// Whether the names of a ticket are such as a request can have. A holder serves many tickets in one batch: a name
 /// of a mebibyte would make the batch larger than a request may be.
 fn modest(owner: Option<&OwnerTwin>, ranges: &[&RangeTwin]) -> Result<(), RecordError> {
-    let owned = owner.into_iter().flat_map(|owner| {
+    let names = owner.into_iter().flat_map(|owner| {
         [
             (&owner.node, limits::NAME_BYTES),
             (&owner.pod_namespace, limits::NAME_BYTES),
@@ -417,7 +417,7 @@ fn modest(owner: Option<&OwnerTwin>, ranges: &[&RangeTwin]) -> Result<(), Record
     let pools = ranges
         .iter()
         .map(|range| (&range.pool.name, limits::NAME_BYTES));
-    let mut long = owned
+    let mut long = names
         .chain(pools)
         .filter_map(|(name, most)| Some((name.as_ref()?.len(), most)))
         .filter(|(length, most)| length > most);

@@ -349,8 +349,11 @@ fn a_damaged_claim_is_removed_only_when_it_is_named_and_what_it_held_is_freed() 
     assert_said(&left, FOUND, &["claim/net/c1/eth0 cannot be read"]);
     let named = ["check", "--repair", "--damaged", &key];
     let refused = on(&site, &named).stdin("n\n").run();
-    let shown = r#"remove claim "#;
-    assert_said(&refused, FOUND, &[shown, r"\x1b[2J\xff", "becomes free"]);
+    assert_said(
+        &refused,
+        FOUND,
+        &["remove claim ", r"\x1b[2J\xff", "becomes free"],
+    );
     assert_eq!(site.entries(), before);
     let done = on(&site, &named).stdin("y\n").run();
     assert_said(&done, WELL, &["done: remove claim", "1 freed"]);

@@ -10,7 +10,7 @@ use whereabouts::address::{Bitmap, Name, Pool};
 use whereabouts::claim::{Attachment, Choice, Claim, Held, Owner, QueueId, Want};
 use whereabouts::escaped;
 use whereabouts::store::Write;
-use whereabouts::store::keys::{Key, QueuedVerb, Seat, Spot};
+use whereabouts::store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
 use whereabouts::store::record::{self, Lock, Ticket};
 
 use super::TOOL;
@@ -138,6 +138,15 @@ fn held(pool: Pool, cidr: &str, address: IpAddr) -> Held {
     }
 }
 
+/// The short texts and the long ones.
+fn texts() -> Vec<String> {
+    TEXTS
+        .iter()
+        .map(ToString::to_string)
+        .chain(LONG.map(|(c, count)| c.to_string().repeat(count)))
+        .collect()
+}
+
 /// All keys and values, below the prefix of `site`.
 fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
     let keys = site.keys();
@@ -145,6 +154,27 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
         .iter()
         .map(|(key, value)| (keys.with_prefix(key), value.to_vec()))
         .collect();
+    values.extend(claims(&keys));
+    values.extend(waiting(&keys));
+    let mut bitmap = Bitmap::EMPTY;
+    for bit in [0, 1, 2, 255] {
+        bitmap.set(bit);
+    }
+    let marked = held(
+        Pool::default(),
+        "10.1.0.0/16",
+        "10.1.0.1".parse().expect("an address"),
+    );
+    values.push((
+        keys.encode(&Key::Open(marked.slot())),
+        record::encode_block(&bitmap),
+    ));
+    values
+}
+
+/// Claims with each text in each place, and of odd times and addresses.
+fn claims(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut values = Vec::new();
     let mut claims = 0_u32;
     let mut claim = |interface: &str, held: Held, owner: Owner, created_ms: u64| {
         claims += 1;
@@ -160,15 +190,10 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
         };
         (key, record::encode_claim(&claim))
     };
-    let texts: Vec<String> = TEXTS
-        .iter()
-        .map(ToString::to_string)
-        .chain(LONG.map(|(c, count)| c.to_string().repeat(count)))
-        .collect();
     let mut addresses =
         (1_u32..).map(|number| IpAddr::from(((10 << 24) + (1 << 16) + number).to_be_bytes()));
     let mut next = || addresses.next().expect("there are many");
-    for text in &texts {
+    for text in &texts() {
         let shared = |address| held(Pool::default(), "10.1.0.0/16", address);
         let some = || Some(text.clone());
         let owners = [
@@ -229,7 +254,13 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
             ));
         }
     }
-    for (number, text) in (1..).zip(&texts) {
+    values
+}
+
+/// Locks and tickets with each text.
+fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut values = Vec::new();
+    for (number, text) in (1..).zip(&texts()) {
         let whose = Attachment {
             network: name("net"),
             container: name(&format!("waits{number}")),
@@ -241,7 +272,7 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
                 only: None,
             },
             "10.2.0.0/24",
-            next(),
+            "10.2.0.1".parse().expect("an address"),
         )
         .range;
         let address: IpAddr = "10.2.0.0".parse().expect("an address");
@@ -272,17 +303,6 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
         };
         values.push((keys.encode(&Key::Lock(queue)), record::encode_lock(&lock)));
     }
-    let mut bitmap = Bitmap::EMPTY;
-    [0, 1, 2, 255].iter().for_each(|bit| bitmap.set(*bit));
-    let marked = held(
-        Pool::default(),
-        "10.1.0.0/16",
-        "10.1.0.1".parse().expect("an address"),
-    );
-    values.push((
-        keys.encode(&Key::Open(marked.slot())),
-        record::encode_block(&bitmap),
-    ));
     values
 }
 
