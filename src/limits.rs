@@ -237,6 +237,9 @@ pub const SHOWN_BYTES: usize = 64;
 /// Characters to which the columns of a table grow.
 pub const COLUMN_CHARACTERS: usize = 128;
 
+/// Findings of one kind that `lint` tells of a config; the others are counted.
+pub const FINDINGS_OF_A_KIND: usize = 8;
+
 /// Addresses that a picture of a range shows one by one.
 pub const PICTURE_ADDRESSES: u128 = 4096;
 

@@ -2,6 +2,7 @@
 //! same in every run.
 
 use std::fs;
+use std::iter;
 use std::panic::catch_unwind;
 use std::path::Path;
 
@@ -29,14 +30,19 @@ fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
     for seed in seeds {
         call(seed);
     }
+    for input in mutations(seeds).take(MUTATIONS) {
+        call(&input);
+    }
+}
+
+/// Mutations of `seeds`, without end, and the same in every run.
+pub(crate) fn mutations(seeds: &[Vec<u8>]) -> impl Iterator<Item = Vec<u8>> {
     let mutator = Mutator {
         chance: Chance::new(20_201_129),
         keywords: keywords(),
         seeds,
     };
-    for _ in 0..MUTATIONS {
-        call(&mutator.mutation());
-    }
+    iter::repeat_with(move || mutator.mutation())
 }
 
 /// The files of `corpus-seeds/<name>`.

@@ -1,13 +1,15 @@
 //! `lint`: what is wrong with configs, before a runtime meets it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts::address::{Address, Interval, Name, Range};
 use whereabouts::claim::QueueId;
 use whereabouts::escaped;
+use whereabouts::limits;
 use whereabouts::occupancy::{Occupancy, Use};
 use whereabouts::request::{LogLevel, Remark, RequestError};
 
@@ -17,9 +19,6 @@ use crate::connection::{Connection, EtcdOptions};
 use crate::output::Output;
 use crate::ranges::occupancy;
 use crate::rules;
-
-/// Findings of one kind that a report shows; the others are counted.
-const SHOWN: usize = 8;
 
 /// How bad something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +47,12 @@ struct Report {
 struct Network {
     name: Name,
     ranges: Vec<Range>,
+    /// The queue of each range, in their order.
+    ids: Vec<QueueId>,
     gateways: BTreeSet<Address>,
     wire: Option<String>,
+    /// Addresses of which its wire can have only one.
+    only: BTreeSet<IpNet>,
 }
 
 /// Looks at all configs of `files`; at what is in use too, if it is said how to reach etcd.
@@ -98,13 +101,11 @@ fn report(found: Found) -> Report {
         lines: Vec::new(),
         network: None,
     };
-    for key in found.repeated.iter().take(SHOWN) {
-        let text = format!("{key} is given twice");
-        report.lines.push((Severity::Error, text));
+    let mut repeated = Said::default();
+    for key in &found.repeated {
+        repeated.add(|| (Severity::Error, format!("{key} is given twice")));
     }
-    report
-        .lines
-        .extend(more(found.repeated.len(), Severity::Error));
+    report.lines.extend(repeated.lines());
     match found.finding {
         Finding::Nothing(why) => {
             let text = format!("nothing for whereabouts: {why}");
@@ -129,12 +130,6 @@ fn of_remark(remark: &Remark) -> Line {
     (severity, remark.text.clone())
 }
 
-/// That more were found than are shown.
-fn more(count: usize, severity: Severity) -> Option<Line> {
-    let more = count.checked_sub(SHOWN).filter(|more| *more > 0)?;
-    Some((severity, format!("and {more} more like that")))
-}
-
 /// Where etcd is may stand in the nodes' flat file, and a certificate may be on the nodes alone.
 fn of_access(error: &RequestError) -> (Severity, String) {
     let text = error.details();
@@ -151,33 +146,64 @@ fn of_access(error: &RequestError) -> (Severity, String) {
     }
 }
 
-/// Whether both could be given the same address, and what that means. `of` is where the other is;
-/// `apart` names the wires of both if they differ.
-fn meeting(mine: &QueueId, other: &QueueId, of: &str, apart: Option<(&str, &str)>) -> Option<Line> {
-    if !Interval::of(mine.cidr).overlaps(Interval::of(other.cidr)) {
-        return None;
+/// Lines of one kind, of which few are kept.
+#[derive(Default)]
+struct Said {
+    lines: Vec<Line>,
+    count: usize,
+}
+
+impl Said {
+    fn add(&mut self, line: impl FnOnce() -> Line) {
+        self.count += 1;
+        if self.lines.len() < limits::FINDINGS_OF_A_KIND {
+            self.lines.push(line());
+        }
     }
-    let (severity, what) = match (mine.pool == other.pool, mine.cidr == other.cidr, apart) {
-        (true, true, _) => return None,
-        (true, false, _) => (
+
+    fn lines(self) -> impl Iterator<Item = Line> {
+        let more = self.count - self.lines.len();
+        let text = format!("and {more} more of that kind");
+        let rest = (more > 0).then_some((Severity::Note, text));
+        self.lines.into_iter().chain(rest)
+    }
+}
+
+/// Whether there is something to be said of two ranges: both have addresses that the other has.
+fn meet(mine: &QueueId, other: &QueueId) -> bool {
+    mine != other && Interval::of(mine.cidr).overlaps(Interval::of(other.cidr))
+}
+
+/// The consequence for two ranges that meet. `of` is the place of the other; `apart` names the
+/// wires of both if they differ.
+fn meeting(mine: &QueueId, other: &QueueId, of: &str, apart: Option<(&str, &str)>) -> Line {
+    let (severity, what) = match (mine.pool == other.pool, apart) {
+        (true, _) => (
             Severity::Note,
             "share addresses, each of which is given once".to_owned(),
         ),
-        (false, _, None) => (
+        (false, None) => (
             Severity::Warning,
             "overlap in different pools: an address can be given twice".to_owned(),
         ),
-        (false, _, Some((mine, other))) => (
+        (false, Some((mine, other))) => (
             Severity::Note,
             format!(
                 "overlap in different pools, which is right if {mine} and {other} are not connected"
             ),
         ),
     };
-    Some((
-        severity,
-        format!("range {mine} and range {other} ({of}) {what}"),
-    ))
+    let text = format!("range {mine} and range {other} ({of}) {what}");
+    (severity, text)
+}
+
+/// All that is said of a network and of others.
+#[derive(Default)]
+struct Compared {
+    meetings: Said,
+    gateways: Said,
+    names: Said,
+    clashes: Said,
 }
 
 impl Network {
@@ -187,19 +213,22 @@ impl Network {
         both.filter(|(mine, other)| mine != other)
     }
 
-    /// Collects the findings of both, by their kind.
-    fn compare(&self, other: &Self, of: &str, said: &mut BTreeMap<&'static str, Vec<Line>>) {
-        let mut say = |kind, line| said.entry(kind).or_default().push(line);
-        for mine in &self.ranges {
-            for other_range in &other.ranges {
-                let (id, other_id) = (QueueId::of(mine), QueueId::of(other_range));
-                if let Some(line) = meeting(&id, &other_id, of, self.apart(other)) {
-                    say("meeting", line);
-                }
+    /// An address that the wire of both cannot have beside another's.
+    fn clash(&self, other: &Self) -> Option<&IpNet> {
+        let first = self.only.first().filter(|_| self.wire == other.wire)?;
+        let is_other = !other.only.is_empty() && !other.only.contains(first);
+        is_other.then_some(first)
+    }
+
+    /// Collects the findings of both; `of` tells the place of the other.
+    fn compare(&self, other: &Self, of: impl Fn() -> String, said: &mut Compared) {
+        let apart = self.apart(other);
+        for (mine, id) in self.ranges.iter().zip(&self.ids) {
+            for other_id in other.ids.iter().filter(|other_id| meet(id, other_id)) {
+                said.meetings.add(|| meeting(id, other_id, &of(), apart));
             }
-            let pools = other.ranges.iter().map(Range::pool);
-            let is_shared = pools.into_iter().any(|pool| pool == mine.pool());
-            if self.apart(other).is_some() || !is_shared {
+            let is_shared = other.ids.iter().any(|other_id| other_id.pool == id.pool);
+            if apart.is_some() || !is_shared {
                 continue;
             }
             let gives = |gateway: &&Address| {
@@ -207,24 +236,30 @@ impl Network {
                 intervals.any(|interval| interval.contains(**gateway))
             };
             for gateway in other.gateways.iter().filter(gives) {
-                let text = format!("range {} gives {gateway}, the gateway of {of}", mine.cidr());
-                say("gateway", (Severity::Warning, text));
+                said.gateways.add(|| {
+                    let (cidr, of) = (mine.cidr(), of());
+                    let text = format!("range {cidr} gives {gateway}, the gateway of {of}");
+                    (Severity::Warning, text)
+                });
             }
         }
-        if self.name == other.name && !self.has_ranges_of(other) {
-            let text = format!(
-                "network {} has other ranges in {of}: claims and GC know it by its name alone",
-                self.name
-            );
-            say("name", (Severity::Warning, text));
+        if let (Some(wire), Some(address)) = (&self.wire, self.clash(other)) {
+            said.clashes.add(|| {
+                let text = format!("{wire} cannot have {address} and the address of {}", of());
+                (Severity::Error, text)
+            });
         }
-    }
-
-    fn has_ranges_of(&self, other: &Self) -> bool {
-        let ids = |network: &Self| -> BTreeSet<QueueId> {
-            network.ranges.iter().map(QueueId::of).collect()
-        };
-        ids(self) == ids(other)
+        let has = |id| other.ids.contains(id);
+        let is_alike = self.ids.len() == other.ids.len() && self.ids.iter().all(has);
+        if self.name == other.name && !is_alike {
+            said.names.add(|| {
+                let (name, of) = (&self.name, of());
+                let text = format!(
+                    "network {name} has other ranges in {of}: claims and GC know it by its name alone"
+                );
+                (Severity::Warning, text)
+            });
+        }
     }
 }
 
@@ -249,29 +284,28 @@ impl Report {
             );
             self.lines.push((Severity::Note, text));
         }
+        let only = rules::only_addresses(&found.config, &linted);
         self.network = Some(Network {
             gateways: rules::gateways(&found.config, &linted),
             name: linted.network,
+            ids: linted.ranges.iter().map(QueueId::of).collect(),
             ranges: linted.ranges,
             wire: rules::wire(&found.config),
+            only,
         });
     }
 
     fn compare(&self, all: &[Self]) -> Vec<Line> {
-        let mut said = BTreeMap::new();
+        let mut said = Compared::default();
         let others = all.iter().filter(|other| !std::ptr::eq(*other, self));
         for other in others {
             if let (Some(mine), Some(network)) = (&self.network, &other.network) {
-                let of = other.origin.seen_from(&self.origin);
-                mine.compare(network, &of, &mut said);
+                let of = || other.origin.seen_from(&self.origin);
+                mine.compare(network, of, &mut said);
             }
         }
-        let shown = said.into_values().flat_map(|mut lines| {
-            let rest = more(lines.len(), Severity::Note);
-            lines.truncate(SHOWN);
-            lines.into_iter().chain(rest)
-        });
-        shown.collect()
+        let kinds = [said.gateways, said.meetings, said.names, said.clashes];
+        kinds.into_iter().flat_map(Said::lines).collect()
     }
 
     fn ranges(&self) -> &[Range] {
@@ -286,8 +320,8 @@ impl Report {
                 let mine = QueueId::of(mine);
                 if used.range == mine {
                     lines.push(of_use(&used));
-                } else {
-                    lines.extend(meeting(&mine, &used.range, "in use", None));
+                } else if meet(&mine, &used.range) {
+                    lines.push(meeting(&mine, &used.range, "in use", None));
                 }
             }
         }

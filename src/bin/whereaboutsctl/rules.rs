@@ -46,16 +46,19 @@ pub(crate) fn wire(config: &Value) -> Option<String> {
 }
 
 /// The addresses at which the network's own gateways are: those of the config, and those that a
-/// bridge takes by itself, the first of each subnet.
+/// bridge takes by itself.
 pub(crate) fn gateways(config: &Value, linted: &Linted) -> BTreeSet<Address> {
     let plugin = Plugin { config, linted };
-    let first = |subnet: &IpNet| Address::from(subnet.network()).successor();
-    let answered = linted.answered.iter();
-    let gateways = answered.filter_map(|(subnet, gateway)| match gateway {
-        None if plugin.is_gateway() => first(subnet),
-        gateway => *gateway,
-    });
-    gateways.collect()
+    let stated = linted.answered.iter().filter_map(|(_, gateway)| *gateway);
+    let own = plugin.bridge_addresses();
+    stated.chain(own.map(|net| net.addr().into())).collect()
+}
+
+/// The IPv4 addresses that a bridge must have. It can have only one.
+pub(crate) fn only_addresses(config: &Value, linted: &Linted) -> BTreeSet<IpNet> {
+    let plugin = Plugin { config, linted };
+    let addresses = plugin.bridge_addresses();
+    addresses.filter(|net| family(*net) == Family::V4).collect()
 }
 
 struct Plugin<'a> {
@@ -74,6 +77,16 @@ impl Plugin<'_> {
 
     fn is_gateway(&self) -> bool {
         self.is("bridge") && (self.flag("isGateway") || self.flag("isDefaultGateway"))
+    }
+
+    /// Addresses that a bridge takes: the gateway of each subnet, or else the first of the subnet.
+    fn bridge_addresses(&self) -> impl Iterator<Item = IpNet> {
+        let answered = self.linted.answered.iter().filter(|_| self.is_gateway());
+        answered.filter_map(|(subnet, gateway)| {
+            let first = Address::from(subnet.network()).successor();
+            let address = gateway.or(first)?;
+            IpNet::new(address.into(), subnet.prefix_len()).ok()
+        })
     }
 
     /// The gateway by which a route of `family` leads that names none.
@@ -112,6 +125,12 @@ impl Plugin<'_> {
     }
 
     fn check_gateways(&self, lines: &mut Vec<Line>) {
+        let addresses = only_addresses(self.config, self.linted);
+        if addresses.len() > 1 {
+            let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let text = format!("a bridge cannot have {} at once", list.join(" and "));
+            lines.push(error(text));
+        }
         for (subnet, gateway) in &self.linted.answered {
             let Some(gateway) = *gateway else {
                 if self.is("ptp") {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{FAILED, FOUND, WELL, assert_said, on, tool};
+use crate::fuzz::mutations;
 use crate::plugin::{Pod, Site};
 
 fn lint(text: &str) -> crate::plugin::Answer {
@@ -252,6 +253,90 @@ fn control_characters_of_a_file_reach_no_terminal() {
         assert!(answer.stdout.contains(r"\u{1b}[2J"), "{answer:?}");
         let is_line = |line: &str| line.starts_with("-: ") || line.starts_with("  ");
         assert!(answer.stdout.lines().all(is_line), "{answer:?}");
+    }
+}
+
+/// Something that is wrong wherever it stands.
+fn anywhere(value: &Value) -> Vec<Value> {
+    let text = value.to_string();
+    let resource = |kind: &str, spec: Value| json!({"kind": kind, "metadata": value, "spec": spec});
+    let networks = json!([
+        value, {"type": value}, {"type": "Raw", "rawCNIConfig": value},
+        {"type": "Raw", "rawCNIConfig": text}, {"type": "SimpleMacvlan", "simpleMacvlanConfig": value},
+    ]);
+    let ours = |keys: Value| {
+        let mut config =
+            json!({"name": "n", "ipam": {"type": "whereabouts", "range": "10.0.0.0/24"}});
+        let keys = keys.as_object().expect("keys").clone();
+        config.as_object_mut().expect("an object").extend(keys);
+        config
+    };
+    vec![
+        json!([value]),
+        json!({"kind": "List", "items": [value], "metadata": value}),
+        json!({"kind": "List", "items": value}),
+        json!({"kind": value, "items": [value]}),
+        resource("NetworkAttachmentDefinition", value.clone()),
+        resource("NetworkAttachmentDefinition", json!({"config": value})),
+        resource("NetworkAttachmentDefinition", json!({"config": text})),
+        resource("MacvlanNetwork", json!({"ipam": value, "master": value})),
+        resource("SriovNetwork", json!({"ipam": text, "vlan": value})),
+        resource("Network", json!({"additionalNetworks": networks})),
+        json!({"kind": "ConfigMap", "data": value}),
+        json!({"kind": "ConfigMap", "data": {"a": value, "b": text}}),
+        json!({"name": "n", "plugins": value}),
+        json!({"name": "n", "plugins": [value, {"ipam": value}, ours(json!({"type": value}))]}),
+        json!({"name": "n", "delegates": [value, ours(json!({"plugins": [value]}))]}),
+        ours(
+            json!({"type": "bridge", "isGateway": value, "isDefaultGateway": value, "vlan": value}),
+        ),
+        ours(json!({"type": "macvlan", "master": value, "cniVersion": value})),
+        ours(json!({"ipam": {"type": "whereabouts", "routes": value, "gateway": value}})),
+    ]
+}
+
+#[test]
+fn whatever_a_file_has_its_places_and_findings_are_told_line_by_line() {
+    let entries = fs::read_dir(inputs()).expect("there are inputs");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    let read = |path: &PathBuf| fs::read(path).expect("an input");
+    let seeds: Vec<Vec<u8>> = paths.iter().map(read).collect();
+    let values = [
+        json!(null),
+        json!(true),
+        json!(1e308),
+        json!("\u{1b}["),
+        json!([[]]),
+        json!({}),
+    ];
+    let wrong = values
+        .iter()
+        .flat_map(anywhere)
+        .map(|value| value.to_string().into_bytes());
+    let deep = [
+        "[".repeat(100_000),
+        "- ".repeat(100_000),
+        "a: [".repeat(5_000),
+    ];
+    let deep = deep.into_iter().map(String::into_bytes);
+    for input in wrong.chain(deep).chain(mutations(&seeds).take(150)) {
+        let answer = tool(&["lint", "-"]).stdin(input.as_slice()).run();
+        let is_line = |line: &str| {
+            let is_finding = ["  error: ", "  warning: ", "  note: "]
+                .iter()
+                .any(|start| line.starts_with(start));
+            is_finding || line.starts_with('-')
+        };
+        let is_well = [WELL, FOUND, FAILED].contains(&answer.exit_code)
+            && answer.stderr.is_empty()
+            && answer.stdout.lines().all(is_line)
+            && !answer
+                .stdout
+                .contains(|one: char| one.is_control() && one != '\n');
+        assert!(is_well, "{}: {answer:?}", input.escape_ascii());
     }
 }
 

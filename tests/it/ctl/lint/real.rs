@@ -172,3 +172,56 @@ fn a_gateway_of_the_link_is_inside_of_every_subnet_of_ipv6() {
         said,
     );
 }
+
+#[test]
+fn a_bridge_has_one_address_of_ipv4() {
+    let keys = json!({"isGateway": true});
+    let two = json!({"ipRanges": [{"range": "10.213.21.0/24"}]});
+    let refusal = Some("already has an IP address different from");
+    let said = "a bridge cannot have 10.213.20.1/24 and 10.213.21.1/24 at once";
+    check("bridge", &keys, &two, refusal, said);
+    let dual = json!({"ipRanges": [{"range": "fd00:213:21::/64"}]});
+    check("bridge", &keys, &dual, None, "note: ");
+}
+
+#[test]
+fn two_networks_whose_gateway_is_one_bridge_need_one_address() {
+    let _forwarding = Forwarding::remember();
+    let site = Site::shared();
+    let bridge = Link::to_be_made();
+    let namespaces = [
+        Namespace::create(),
+        Namespace::create(),
+        Namespace::create(),
+    ];
+    let network = |name: &str, gateway: &str, range: &str| {
+        site.network(range)
+            .version("1.0.0")
+            .config(json!({"type": "bridge", "bridge": bridge.0, "isGateway": true, "name": name}))
+            .ipam(json!({"gateway": gateway}))
+    };
+    let first = network("first", "10.213.22.1", "10.213.22.0/25");
+    let same = network("same", "10.213.22.1", "10.213.22.0-10.213.22.9/25");
+    let other = network("other", "10.213.22.129", "10.213.22.128/25");
+    let pods = namespaces.each_ref().map(Namespace::pod);
+    call("bridge", &first, "ADD", &pods[0]).run().result();
+    call("bridge", &same, "ADD", &pods[1]).run().result();
+    let refused = call("bridge", &other, "ADD", &pods[2]).run();
+    assert!(
+        refused
+            .stdout
+            .contains("already has an IP address different"),
+        "{refused:?}"
+    );
+    let lint = |both: [String; 2]| tool(&["lint", "-"]).stdin(both.concat()).run();
+    assert_said(&lint([first.json(), same.json()]), WELL, &["note: "]);
+    let said = "cannot have 10.213.22.1/25 and the address of document 2";
+    assert_said(
+        &lint([first.json(), other.json()]),
+        FOUND,
+        &["  error: ", said],
+    );
+    for (network, pod) in [first, same, other].iter().zip(&pods) {
+        call("bridge", network, "DEL", pod).run();
+    }
+}
