@@ -1,7 +1,7 @@
 //! Whether a network namespace is gone. An error is never evidence: what cannot be judged is in use.
 //!
-//! Two answers together prove an absence: the name cannot be found, and the namespace's own folder is
-//! there, can be listed to its end, has something in it, and does not list the name.
+//! Two answers together prove an absence. The name cannot be found. The namespace's own folder can be
+//! listed to its end, is not empty, and does not list the name.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// Where named network namespaces are.
 pub(crate) const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// What is known of a network namespace.
+/// The knowledge of a network namespace.
 #[derive(Debug, PartialEq, Eq)]
 enum Presence {
     /// It is there.
@@ -142,7 +142,7 @@ mod tests {
         errno.into()
     }
 
-    /// What is answered for the path and for its folder, and whether the namespace is gone by that.
+    /// The answers for the path and for its folder, and the conclusion; `None` is any unknown.
     #[track_caller]
     fn check(found: Result<(), Errno>, names: Result<&[&str], Errno>, expected: Option<Presence>) {
         let listed = names.map(|names| names.iter().map(OsString::from).collect());

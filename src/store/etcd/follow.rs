@@ -26,7 +26,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Changes(WatchStream);
 
-/// What is told of a change.
+/// The content of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// The entry as it is now.

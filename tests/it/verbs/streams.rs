@@ -158,7 +158,11 @@ fn a_machine_without_threads_is_code_11_and_no_bug() {
         .endpoints
         .join(",")
         .replace("127.0.0.1", "localhost");
-    let network = site.network(CIDR).ipam(json!({"etcd_host": url}));
+    // The flat file of the machine may be for root alone.
+    let flat_file = folder.path().join("whereabouts.conf");
+    fs::write(&flat_file, "{}").expect("the folder can be written");
+    let keys = json!({"etcd_host": url, "configuration_path": flat_file});
+    let network = site.network(CIDR).ipam(keys);
     let script = "exec prlimit --nproc=1 setpriv --reuid=65534 --clear-groups \"$1\"";
     let failed = add_by(script, &network, &plugin);
     failed.assert_error(11, &["thread"]);

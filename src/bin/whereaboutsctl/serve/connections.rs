@@ -1,5 +1,5 @@
 //! Connections over HTTP: a bounded number of them, none of which waits for its client without a bound. So no client
-//! can take the descriptors that the way to etcd needs. What is served is not known here.
+//! can take the descriptors that the way to etcd needs. It does not know the content.
 
 use std::collections::VecDeque;
 use std::io;
