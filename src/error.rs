@@ -127,12 +127,13 @@ impl Error {
             Self::Failure(
                 Failure::OutOfTime { .. } | Failure::QueueTooLong(_) | Failure::LockTooLong(_),
             ) => (11, "the deadline has passed; try again later"),
-            Self::Failure(Failure::Cancelled(_)) => (11, "the attachment changes; try again later"),
             Self::Failure(
                 Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
             )
             | Self::NoRuntime(_) => (11, "try again later"),
-            Self::AddedAgain { .. } => (11, "the attachment changes; try again later"),
+            Self::Failure(Failure::Cancelled(_)) | Self::AddedAgain { .. } => {
+                (11, "the attachment changes; try again later")
+            }
             Self::Full(_) => (50, "a range is full"),
             Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
             Self::NotReady(_) => (50, "etcd cannot be used"),

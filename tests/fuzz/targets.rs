@@ -397,8 +397,8 @@ pub fn shown(data: &[u8]) {
     said.extend(occupancy.unreadable.iter().map(ToString::to_string));
     for one in occupancy.uses(&[]) {
         said.push(format!("{} {}", one.range, bar(one.taken, one.size, 20)));
-        let whole = Interval::of(one.range.cidr);
-        let picture = draw(whole, &one.intervals, &blocks);
+        let interval = Interval::of(one.range.cidr);
+        let picture = draw(interval, &one.intervals, &blocks);
         said.extend(picture.rows.into_iter().map(|row| row.cells));
     }
     for text in said {
