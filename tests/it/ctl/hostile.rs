@@ -14,7 +14,7 @@ use whereabouts::store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
 use whereabouts::store::record::{self, Lock, Ticket};
 
 use super::TOOL;
-use crate::plugin::{Pod, Site, put};
+use crate::plugin::{Pod, Site, log_folder, put};
 use crate::support::etcd::Cluster;
 
 /// Texts that no config gives.
@@ -498,7 +498,7 @@ fn whatever_is_stored_is_backed_up_and_restored_and_can_be_released() {
 #[test]
 fn the_plugin_answers_whatever_is_stored() {
     let site = site();
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = log_folder();
     let log = folder.path().join("log");
     for range in [
         "10.0.0.0/24",

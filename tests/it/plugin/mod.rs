@@ -12,7 +12,7 @@ pub(crate) use lock::{
     Foreigner, attachment, await_in_line, beside, kill_in_line, lock_key, newer_ticket, put,
     ticket_key,
 };
-pub(crate) use network::{Network, Pod, TIMEOUT_S, log_folder, pods};
+pub(crate) use network::{Network, Pod, TIMEOUT_S, log_folder, node_file, pods};
 pub(crate) use process::{Call, Running};
 pub(crate) use silent_names::SilentNames;
 pub(crate) use site::{Site, range};

@@ -1,9 +1,10 @@
 //! Network configurations and attachments, in the making.
 
+use std::fs;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::{Answer, Call};
 use crate::support::etcd::Cluster;
@@ -18,6 +19,16 @@ pub(crate) fn log_folder() -> TempDir {
         .prefix("whereabouts-")
         .tempdir_in("/tmp");
     folder.expect("a temporary folder")
+}
+
+/// A flat file of the node's own, which a network configuration may name.
+pub(crate) fn node_file(keys: &Value) -> NamedTempFile {
+    let file = tempfile::Builder::new()
+        .prefix("whereabouts-")
+        .tempfile_in("/etc")
+        .expect("tests run as root");
+    fs::write(file.path(), keys.to_string()).expect("it is ours");
+    file
 }
 
 /// A network configuration. It keeps its etcd running.

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::plugin::{Answer, Call, Network, Pod, Site};
+use crate::plugin::{Answer, Call, Network, Pod, Site, log_folder, node_file};
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -50,7 +50,7 @@ fn an_answer_that_standard_output_does_not_take_is_exit_code_1() {
 
 #[test]
 fn a_standard_error_and_a_log_that_take_nothing_fail_no_verb() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = log_folder();
     let log = folder.path().join("log");
     for script in [
         "exec \"$0\" 2> /dev/full",
@@ -63,7 +63,7 @@ fn a_standard_error_and_a_log_that_take_nothing_fail_no_verb() {
             .network(CIDR)
             .ipam(json!({"log_file": log, "log_level": "debug"}));
         assert_eq!(add_by(script, &network, &log).address(), "10.0.0.1/24");
-        let network = network.ipam(json!({"log_file": "/proc/nowhere/log"}));
+        let network = network.ipam(json!({"log_file": "/var/log/whereabouts-nowhere/log"}));
         assert_eq!(add_by(script, &network, &log).address(), "10.0.0.1/24");
         site.assert_at_rest(1);
     }
@@ -86,7 +86,9 @@ fn a_log_on_standard_output_is_refused_and_the_answer_is_whole() {
         &path("link"),
         &path("other"),
     ] {
-        let network = site.network(CIDR).ipam(json!({"log_file": log}));
+        let flat_file = node_file(&json!({"log_file": log}));
+        let keys = json!({"configuration_path": flat_file.path()});
+        let network = site.network(CIDR).ipam(keys);
         let added = add_by("exec \"$0\" > \"$1\"", &network, &out);
         assert_eq!(added.exit_code, Some(0), "{added:?}");
         assert!(added.stderr.contains("nothing is logged"), "{added:?}");
@@ -94,7 +96,9 @@ fn a_log_on_standard_output_is_refused_and_the_answer_is_whole() {
         let answer: Value = serde_json::from_slice(&answer).expect("JSON and nothing else");
         assert_eq!(answer["ips"][0]["address"], "10.0.0.1/24");
     }
-    let network = site.network(CIDR).ipam(json!({"log_file": "/dev/stderr"}));
+    let flat_file = node_file(&json!({"log_file": "/dev/stderr"}));
+    let keys = json!({"configuration_path": flat_file.path()});
+    let network = site.network(CIDR).ipam(keys);
     let added = network.add(&Pod::new("c"));
     assert!(
         added.stderr.contains("INFO"),
@@ -119,22 +123,31 @@ fn a_file_that_is_none_is_an_error_at_once() {
         Path::new("/dev/tty"),
         Path::new("/dev/zero"),
     ] {
-        for key in [
-            "configuration_path",
-            "etcd_ca_cert_file",
-            "etcd_cert_file",
-            "etcd_password_file",
-        ] {
-            let keys = json!({
+        // The node says so: of a network configuration most of these paths are not even read.
+        for key in ["etcd_ca_cert_file", "etcd_cert_file", "etcd_password_file"] {
+            let flat_file = node_file(&json!({
                 key: file, "etcd_host": "https://127.0.0.1:1", "etcd_username": "root",
                 "etcd_key_file": (key == "etcd_cert_file").then_some(file),
-            });
-            let keys = site.network(CIDR).ipam(keys);
+            }));
+            let keys = site.network(CIDR).ipam(json!({
+                "configuration_path": flat_file.path(),
+                "etcd_host": null, "etcd_prefix": null, "node_name": null,
+            }));
             keys.add(&pod).assert_error(7, &[key, "cannot read"]);
         }
+        let named = site.network(CIDR).ipam(json!({"configuration_path": file}));
+        let reason = if file == fifo.as_path() {
+            "cannot read"
+        } else {
+            "is not for a network configuration to name"
+        };
+        named
+            .add(&pod)
+            .assert_error(7, &["configuration_path", reason]);
+        let flat_file = node_file(&json!({"log_file": file}));
         let logs = site
             .network(CIDR)
-            .ipam(json!({"log_file": file, "timeout": 2}));
+            .ipam(json!({"configuration_path": flat_file.path(), "timeout": 2}));
         let added = logs.add(&pod);
         assert_eq!(added.address(), "10.0.0.1/24");
         assert!(added.stderr.contains("nothing is logged"), "{added:?}");
