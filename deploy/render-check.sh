@@ -33,6 +33,8 @@ main() {
     for overlay in "$work"/kubernetes/overlays/*/; do
         check_overlay "${overlay%/}"
     done
+    # Its kind of policy is newer than the oldest Kubernetes.
+    validate "${kubernetes_versions[-1]}" deploy/kubernetes/fence.yaml >"$work/said" || fail "fence.yaml:" "$(<"$work/said")"
     check_that_it_can_fail
     [[ ${1:-} == manifests ]] || check_image
 }

@@ -8,23 +8,21 @@ use ipnet::IpNet;
 use super::{Found, Read, Unusable, address_in};
 use crate::address::Name;
 
-/// What the key `<prefix><rest>` with this value says; nothing when it is no range's.
-pub fn ascii(rest: &str, value: &[u8]) -> Read {
+/// The lines of the key `<prefix><rest>` with this value; nothing when it is no range's.
+pub fn ascii(rest: &str, value: &[u8]) -> Option<Read> {
     let rest = rest.trim_start_matches('/');
-    let Ok(range) = rest.parse::<IpNet>() else {
-        return Vec::new();
-    };
+    let range: IpNet = rest.parse().ok()?;
     let Ok(text) = std::str::from_utf8(value) else {
-        return vec![Err(Unusable::new(rest, "its value is not text"))];
+        let unusable = Unusable::new(rest, "its value is not text");
+        return Some(vec![Err(unusable)]);
     };
     let lines = text.lines().map(str::trim).enumerate();
     let lines = lines.filter(|(_, line)| !line.is_empty());
-    lines
-        .map(|(number, line)| {
-            let origin = format!("{rest} line {}", number + 1);
-            read_line(range.trunc(), line, &origin).map_err(|reason| Unusable { origin, reason })
-        })
-        .collect()
+    let read = lines.map(|(number, line)| {
+        let origin = format!("{rest} line {}", number + 1);
+        read_line(range.trunc(), line, &origin).map_err(|reason| Unusable { origin, reason })
+    });
+    Some(read.collect())
 }
 
 fn read_line(range: IpNet, line: &str, origin: &str) -> Result<Found, String> {
@@ -50,7 +48,7 @@ mod tests {
     use super::*;
 
     fn check(rest: &str, value: &str, expected: &[Result<(&str, &str), &str>]) {
-        let read = ascii(rest, value.as_bytes());
+        let read = ascii(rest, value.as_bytes()).expect("the key of a range");
         assert_eq!(read.len(), expected.len(), "{read:?}");
         for (found, expected) in read.into_iter().zip(expected) {
             match (found, expected) {
@@ -88,7 +86,8 @@ mod tests {
 
     #[test]
     fn locks_and_other_keys_are_no_ranges() {
-        check("10.0.0.0/24/694d5765b1d9c3f1", "", &[]);
-        check("v1/claim/net/c/eth0", "x", &[]);
+        for key in ["10.0.0.0/24/694d5765b1d9c3f1", "v1/claim/net/c/eth0"] {
+            assert_eq!(ascii(key, b"x"), None);
+        }
     }
 }

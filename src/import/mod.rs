@@ -4,18 +4,29 @@
 //! them, which are carried out as any ADD is: nothing that is held already is taken twice.
 
 mod ascii;
+mod attachment;
+mod export;
 mod host_local;
 mod ip_pool;
+mod migration;
+mod names;
+mod network;
+mod objects;
+mod pod;
+mod reservation;
 
 use std::collections::BTreeMap;
 
 use crate::address::{Address, Interval, Name, Pool, Range, RangeSpec};
 use crate::claim::{Ask, Attachment, Owner, UNKNOWN_INTERFACE, Want};
 use crate::limits;
+use crate::request;
 
 pub use ascii::ascii;
+pub use export::export;
 pub use host_local::host_local;
-pub use ip_pool::ip_pools;
+pub use ip_pool::ip_pool;
+pub use migration::{Plan, Stale, plan};
 
 /// An address that another allocator has given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +83,11 @@ pub fn asks(found: Vec<Found>, target: &Target) -> (Vec<Ask>, Vec<Unusable>) {
     let mut unusable = Vec::new();
     let mut asks: BTreeMap<Attachment, Ask> = BTreeMap::new();
     for one in found {
-        let want = match want(&one, target) {
+        let pool = Pool {
+            name: target.pool.clone(),
+            only: None,
+        };
+        let want = match want(&one, pool) {
             Ok(want) => want,
             Err(reason) => {
                 unusable.push(Unusable::new(&one.origin, &reason));
@@ -117,16 +132,22 @@ pub fn asks(found: Vec<Found>, target: &Target) -> (Vec<Ask>, Vec<Unusable>) {
     (asks.into_values().collect(), unusable)
 }
 
-fn want(found: &Found, target: &Target) -> Result<Want, String> {
+/// The request for an address. One that a config keeps back, as its gateway, may be in use all the same.
+fn want(found: &Found, pool: Pool) -> Result<Want, String> {
     let spec = RangeSpec {
-        pool: Pool {
-            name: target.pool.clone(),
-            only: None,
-        },
+        pool,
         ..RangeSpec::of(found.range)
     };
     let range = Range::new(spec).map_err(|error| error.to_string())?;
     Want::exactly(&range, found.address).map_err(|refusal| format!("{} {refusal}", found.address))
+}
+
+/// An interface that a runtime could have named.
+fn interface(name: &str) -> Result<String, String> {
+    match request::check_interface(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(reason) => Err(format!("the interface {name:?} {reason}")),
+    }
 }
 
 /// An address that must be one of `range`.
@@ -161,14 +182,16 @@ mod tests {
         #[test]
         fn any_source_is_read_or_unusable(name in "\\PC{0,20}", text in "[0-9a-f:. \\r\\n/x]{0,60}") {
             let ranges = ["10.0.0.0/8", "::/0"].map(|cidr| cidr.parse().expect("a CIDR"));
-            host_local(&name, &text, &ranges);
-            host_local("10.0.0.1", &text, &ranges);
+            host_local(&name, Ok(text.clone()), &ranges);
+            host_local("10.0.0.1", Ok(text.clone()), &ranges);
             ascii(&name, text.as_bytes());
             ascii("10.0.0.0/8", text.as_bytes());
             let allocation = serde_json::json!({"id": text.as_str(), "podref": name.as_str()});
-            ip_pools(&serde_json::json!({"kind": "IPPool", "spec": {
+            let pool = serde_json::json!({"kind": "IPPool", "metadata": {"name": "ffff---16"}, "spec": {
                 "range": "ffff::/16", "allocations": {text.as_str(): allocation},
-            }}));
+            }});
+            let read = ip_pool(vec![pool], None);
+            proptest::prop_assert_eq!(read.map(|read| read.len()), Ok(1));
         }
     }
 

@@ -123,7 +123,7 @@ pub(super) fn attachment(
 }
 
 /// What Linux accepts as the name of an interface, as in libcni's `ValidateInterfaceName`.
-fn check_interface(name: &str) -> Result<(), &'static str> {
+pub(crate) fn check_interface(name: &str) -> Result<(), &'static str> {
     const { assert!(limits::INTERFACE_BYTES == 15) }
     match name {
         "" => Err("is empty"),

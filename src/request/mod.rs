@@ -53,6 +53,7 @@ use ipnet::IpNet;
 use crate::address::{Address, Name};
 use crate::claim::{Ask, Attachment, QueueId, Want};
 
+pub(crate) use env::check_interface;
 pub use error::{RequestError, Shown};
 pub use parse::parse;
 pub use tool::{Linted, access_from, collector_from, lint, node_name, valid_attachments};

@@ -1,26 +1,25 @@
 //! `import`: what other allocators have remembered is claimed here, as an ADD would.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts::address::Name;
-use whereabouts::allocator::{Budget, Demand, Reach, Verdict, decide};
-use whereabouts::claim::{Ask, Choice};
+use whereabouts::claim::Ask;
 use whereabouts::import::{self, Target};
+use whereabouts::invocation::read_file;
 use whereabouts::limits;
-use whereabouts::operation;
-use whereabouts::snapshot::Query;
 use whereabouts::store::At;
-use whereabouts::store::record::Shortage;
 
 use crate::Ending;
 use crate::chosen::selector;
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::{Consent, Decision, Output, OutputOption, Progress, say, table};
+use crate::taking::{Outcome, addresses, interface, take};
 
 /// Where the addresses are to be remembered, and how.
 #[derive(Args)]
@@ -54,7 +53,8 @@ pub(crate) enum Source {
         #[command(flatten)]
         destination: Destination,
     },
-    /// The Kubernetes version's IPPools, as `kubectl get ippools -A -o yaml` prints them.
+    /// One IPPool of the Kubernetes version, as `kubectl get ippool NAME -o yaml` prints it. `migrate`
+    /// takes over all of them.
     Ippools {
         /// The file; `-` is standard input.
         file: PathBuf,
@@ -91,7 +91,8 @@ pub(crate) fn import(source: &Source) -> Result<Ending, String> {
         Source::Etcd { from_prefix, .. } => read_etcd(&connection, from_prefix)?,
         Source::Ippools { file, .. } => {
             let documents = configs::documents(file)?;
-            documents.iter().flat_map(import::ip_pools).collect()
+            let read = import::ip_pool(documents, target.pool.as_deref());
+            read.map_err(|reason| format!("{}: {reason}", file.display()))?
         }
         Source::HostLocal {
             directory, range, ..
@@ -107,35 +108,43 @@ fn read_etcd(connection: &Connection, prefix: &str) -> Result<import::Read, Stri
     let mut until = prefix.as_bytes().to_vec();
     let last = until.last_mut().filter(|last| **last < u8::MAX);
     *last.ok_or("the prefix is empty")? += 1;
-    let mut read = import::Read::new();
+    let mut read = None;
     connection.each_page((prefix.as_bytes().to_vec(), until), At::Now, |page| {
         for entry in page {
             let rest = String::from_utf8_lossy(&entry.key[prefix.len()..]).into_owned();
-            read.extend(import::ascii(&rest, &entry.value));
+            add(&mut read, import::ascii(&rest, &entry.value));
         }
         Ok(())
     })?;
-    Ok(read)
+    read.ok_or_else(|| format!("no key below {prefix} is a range"))
+}
+
+/// Keeps that something was understood, though it may hold nothing.
+fn add(read: &mut Option<import::Read>, more: Option<import::Read>) {
+    if let Some(more) = more {
+        read.get_or_insert_default().extend(more);
+    }
 }
 
 fn read_host_local(directory: &Path, ranges: &[IpNet]) -> Result<import::Read, String> {
-    let fail = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let mut read = import::Read::new();
-    for entry in fs::read_dir(directory).map_err(|error| fail(directory, error))? {
-        let path = entry.map_err(|error| fail(directory, error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_file() {
-            let content = fs::read_to_string(&path).map_err(|error| fail(&path, error))?;
-            read.extend(import::host_local(&name, &content, ranges));
-        }
+    let fail = |error: std::io::Error| format!("{}: {error}", directory.display());
+    let mut read = None;
+    for entry in fs::read_dir(directory).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let content = content(&entry).map_err(|error| error.to_string());
+        add(&mut read, import::host_local(&name, content, ranges));
     }
-    Ok(read)
+    read.ok_or_else(|| format!("{} has no file of host-local", directory.display()))
 }
 
-/// What becomes of one request.
-struct Outcome {
-    what: &'static str,
-    why: String,
+/// The text of a file. host-local writes no links: one would let somebody else say what it has.
+fn content(entry: &fs::DirEntry) -> io::Result<String> {
+    if entry.file_type()?.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
+    let file = read_file(&entry.path(), limits::FILE_BYTES)?;
+    String::from_utf8(file.bytes).map_err(|_| io::Error::other("it is not text"))
 }
 
 fn carry_out(
@@ -155,23 +164,17 @@ fn carry_out(
     }
     let question = format!("Claim the addresses of {} attachments?", asks.len());
     let decision = consent.ask(&question);
+    if decision == Decision::Refused {
+        return Ok(Ending::Found);
+    }
     let mut progress = Progress::new("attachments looked at");
     let mut outcomes = Vec::new();
     for ask in &asks {
-        let verdict = match decision {
-            Decision::Refused => return Ok(Ending::Found),
-            Decision::DryRun => foresee(connection, ask)?,
-            Decision::Go => {
-                let (session, demand) = (connection.session(), Demand::Take(ask.clone()));
-                let taken = connection.wait(operation::perform(&session, &demand));
-                taken.map_err(|error| format!("{}: {error}", ask.attachment))?
-            }
-        };
+        outcomes.push(take(connection, ask, decision)?);
         progress.add(1);
-        outcomes.push(outcome(&verdict, decision));
     }
     drop(progress);
-    let lost = outcomes.iter().filter(|one| one.what == "refused").count();
+    let all_taken = outcomes.iter().all(Outcome::is_taken);
     let values: Vec<Value> = asks.iter().zip(&outcomes).map(value).collect();
     let unusable_texts: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let all = json!({"attachments": values, "unusable": unusable_texts});
@@ -179,56 +182,11 @@ fn carry_out(
         let rows: Vec<Vec<String>> = asks.iter().zip(&outcomes).map(row).collect();
         table(&["RESULT", "ADDRESS", "CONTAINER", "IFNAME", "WHY"], &rows)
     });
-    Ok(if lost == 0 && unusable.is_empty() {
+    Ok(if all_taken && unusable.is_empty() {
         Ending::AsItShould
     } else {
         Ending::Found
     })
-}
-
-/// What would be decided now.
-fn foresee(connection: &Connection, ask: &Ask) -> Result<Verdict, String> {
-    let demand = Demand::Take(ask.clone());
-    let mut queries = vec![Query::Claim(ask.attachment.clone())];
-    queries.extend(demand.block_queries(Reach::OneDemand));
-    let snapshot = connection.ask(connection.session().snapshot(&queries))?;
-    let budget = Budget {
-        compares: limits::TRANSACTION_OPERATIONS,
-        operations: limits::TRANSACTION_OPERATIONS,
-    };
-    let plan = decide(&snapshot, &[demand], budget);
-    let verdict = plan.verdicts.into_iter().next();
-    Ok(verdict.expect("a request for stated addresses needs no further read"))
-}
-
-fn outcome(verdict: &Verdict, decision: Decision) -> Outcome {
-    let said = |what, why: String| Outcome { what, why };
-    match verdict {
-        Verdict::Granted(_) if decision == Decision::DryRun => {
-            said("would be claimed", String::new())
-        }
-        Verdict::Granted(_) => said("claimed", String::new()),
-        Verdict::Held(_) => said("held already", String::new()),
-        Verdict::HoldsOther(claim) => said("refused", format!("it holds {claim}")),
-        Verdict::Short(Shortage::Taken(held)) => said(
-            "refused",
-            format!("{} is held by another attachment", held.address),
-        ),
-        verdict @ (Verdict::Short(Shortage::Exhausted(_))
-        | Verdict::Released
-        | Verdict::NothingHeld
-        | Verdict::ClaimChanged(_)) => {
-            unreachable!("a request for stated addresses ended with {verdict:?}")
-        }
-    }
-}
-
-fn addresses(ask: &Ask) -> Vec<String> {
-    let stated = ask.wants.iter().filter_map(|want| match want.choice {
-        Choice::Exactly(address) => Some(address.to_string()),
-        Choice::Lowest(_) => None,
-    });
-    stated.collect()
 }
 
 fn row((ask, outcome): (&Ask, &Outcome)) -> Vec<String> {
@@ -236,7 +194,7 @@ fn row((ask, outcome): (&Ask, &Outcome)) -> Vec<String> {
         outcome.what.to_owned(),
         addresses(ask).join(","),
         ask.attachment.container.to_string(),
-        ask.attachment.interface.replace(':', "-"),
+        interface(ask).unwrap_or("-").to_owned(),
         outcome.why.clone(),
     ]
 }
@@ -247,6 +205,6 @@ fn value((ask, outcome): (&Ask, &Outcome)) -> Value {
         "why": outcome.why,
         "addresses": addresses(ask),
         "container": ask.attachment.container.as_str(),
-        "interface": ask.attachment.interface.replace(':', "-"),
+        "interface": interface(ask).unwrap_or("-"),
     })
 }

@@ -14,6 +14,7 @@ mod import;
 mod install;
 mod lint;
 mod map;
+mod migrate;
 mod netns;
 mod output;
 mod queue;
@@ -25,6 +26,7 @@ mod rules;
 mod serve;
 mod shown;
 mod stay;
+mod taking;
 mod tree;
 mod watch;
 
@@ -240,12 +242,26 @@ enum Command {
     /// not know interfaces, a container's claim is without one, and is released by the DEL of any
     /// interface of that container if it is the container's only claim in the network.
     #[command(
-        after_help = "Example: kubectl get ippools -A -o yaml | whereaboutsctl import ippools - --network storage --dry-run"
+        after_help = "Example: kubectl get ippool -n kube-system 10.0.0.0-24 -o yaml | whereaboutsctl import ippools - --network storage --dry-run"
     )]
     Import {
         #[command(subcommand)]
         source: import::Source,
     },
+    /// Take over all that whereabouts in Kubernetes remembers, or give it back.
+    ///
+    /// Pool, network, interface and node of each address come from its IPPool, the network configurations,
+    /// and the pods' network-status. Ambiguous objects and contradictions are refused with the
+    /// reason. Each attachment is claimed as by an ADD, so nothing that is held is taken, and it can be
+    /// repeated. The exit status is 0 only if all addresses are taken over.
+    ///
+    /// Nobody may allocate meanwhile: docs/OPERATIONS.md has the order of steps.
+    #[command(
+        after_help = "Example: for kind in ippools overlappingrangeipreservations net-attach-def pods; do
+           kubectl get $kind -A -o yaml >$kind.yaml; done
+         whereaboutsctl migrate *.yaml"
+    )]
+    Migrate(migrate::Migration),
     /// Write all that is stored, as it is at one revision, to a new file.
     ///
     /// Locks and tickets are left out: they are of processes that run now. The file has a checksum, and no secret but what claims
@@ -394,6 +410,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             output,
         } => lint::lint(&etcd, &files, output.output),
         C::Import { source } => import::import(&source),
+        C::Migrate(migration) => migrate::migrate(&migration),
         C::Backup { etcd, file, output } => backup::backup(&etcd, &file, output.output),
         C::Restore {
             etcd,

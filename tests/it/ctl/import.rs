@@ -1,7 +1,10 @@
 //! `import`: what others have remembered, and how it is released.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use whereabouts::store::Write;
 
@@ -137,34 +140,35 @@ fn gc_spares_a_claim_without_an_interface_while_its_container_lives() {
     site.assert_at_rest(0);
 }
 
-const POOLS: &str = r#"
-apiVersion: v1
-kind: List
-items:
-- apiVersion: whereabouts.cni.cncf.io/v1alpha1
-  kind: IPPool
-  metadata: {name: 10.0.0.0-24, namespace: kube-system}
-  spec:
-    range: 10.0.0.0/24
-    allocations:
-      "1": {id: aaa, podref: default/web-0, ifname: net1}
-      "5": {id: bbb, podref: default/web-1}
-- apiVersion: whereabouts.cni.cncf.io/v1alpha1
-  kind: IPPool
-  metadata: {name: fd00---64, namespace: kube-system}
-  spec:
-    range: fd00::/64
-    allocations:
-      "1": {id: aaa, podref: default/web-0, ifname: net1}
+const POOL: &str = r#"
+apiVersion: whereabouts.cni.cncf.io/v1alpha1
+kind: IPPool
+metadata: {name: team-10.0.0.0-24, namespace: kube-system}
+spec:
+  range: 10.0.0.0/24
+  allocations:
+    "1": {id: aaa, podref: default/web-0, ifname: net1}
+    "5": {id: bbb, podref: default/web-1}
+    "6": {id: bbb, podref: default/web-1, ifname: "a b"}
 "#;
 
-#[test]
-fn ip_pools_are_claimed_with_pod_and_interface_all_of_an_attachment_at_once() {
-    let site = Site::shared();
+fn import_pool(site: &Site, text: &str, more: &[&str]) -> crate::plugin::Answer {
     let arguments = ["import", "ippools", "-", "--network", "net", "--yes"];
-    let done = on(&site, &arguments).stdin(POOLS).run();
-    assert_said(&done, WELL, &["claimed  10.0.0.1,fd00::1", "10.0.0.5"]);
-    let claims = json_of(&site, &["claims"]);
+    let call = on(site, &[&arguments[..], more].concat());
+    call.stdin(text.to_owned()).run()
+}
+
+#[test]
+fn one_ip_pool_is_claimed_with_pod_and_interface_in_the_pool_of_its_network_name() {
+    let site = Site::shared();
+    let done = import_pool(&site, POOL, &["--pool", "team"]);
+    let parts = [
+        "claimed  10.0.0.1",
+        "10.0.0.5",
+        "offset 6: the interface \"a b\" has a '/', a ':' or white space",
+    ];
+    assert_said(&done, FOUND, &parts);
+    let claims = json_of(&site, &["claims", "--pool", "team"]);
     assert_eq!(addresses(&claims), ["10.0.0.1", "10.0.0.5"]);
     let pod = &claims[0]["pod"];
     assert_eq!(
@@ -182,6 +186,71 @@ fn ip_pools_are_claimed_with_pod_and_interface_all_of_an_attachment_at_once() {
 }
 
 #[test]
+fn what_an_import_would_guess_or_does_not_know_is_an_error_and_claims_nothing() {
+    let site = Site::shared();
+    let two = format!("{POOL}---{}", POOL.replace("team-", ""));
+    let reservation = "kind: OverlappingRangeIPReservation\nmetadata: {name: 10.0.0.1}\n";
+    for (text, more, part) in [
+        (POOL, &[][..], "network_name team"),
+        (POOL, &["--pool", "other"], "is not of the pool other"),
+        (&two, &["--pool", "team"], "migrate"),
+        (reservation, &[], "migrate"),
+        ("kind: Pod", &[], "there is no IPPool"),
+        ("", &[], "there is no IPPool"),
+    ] {
+        assert_said(&import_pool(&site, text, more), FAILED, &[part]);
+    }
+    let nothing = import_etcd(&site, "/nothing/", &["--yes"]);
+    assert_said(&nothing, FAILED, &["no key below /nothing/ is a range"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("notes"), "10.0.0.1").expect("the folder can be written");
+    let nothing = import_host_local(&site, folder.path(), &["--range", "10.0.0.0/24"]);
+    assert_said(&nothing, FAILED, &["has no file of host-local"]);
+    assert_eq!(site.entries(), [], "nothing is written");
+}
+
+fn import_host_local(site: &Site, folder: &Path, more: &[&str]) -> crate::plugin::Answer {
+    let directory = folder.to_str().expect("a path is text");
+    let arguments = [
+        "import",
+        "host-local",
+        directory,
+        "--network",
+        "net",
+        "--yes",
+    ];
+    on(site, &[&arguments[..], more].concat()).run()
+}
+
+#[test]
+fn a_file_of_host_local_that_cannot_be_used_is_told_and_the_others_are_claimed() {
+    let site = Site::shared();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("10.0.0.1"), "abc\r\neth0").expect("the folder can be written");
+    fs::write(path("10.0.0.2"), [0xff, 0xfe]).expect("the folder can be written");
+    symlink(path("10.0.0.1"), path("10.0.0.3")).expect("the folder can be written");
+    mknodat(CWD, path("10.0.0.4"), FileType::Fifo, Mode::RWXU, 0)
+        .expect("the folder can be written");
+    fs::create_dir(path("10.0.0.5")).expect("the folder can be written");
+    fs::write(path("10.0.0.6"), "def\r\na:b").expect("the folder can be written");
+    fs::write(path("10.0.0.7"), "ghi\r\neth0").expect("the folder can be written");
+    let done = import_host_local(&site, folder.path(), &["--range", "10.0.0.0/24"]);
+    let parts = [
+        "10.0.0.2: it is not text",
+        "10.0.0.3: it is a symbolic link",
+        "10.0.0.4: it is not a regular file",
+        "10.0.0.5: it is not a regular file",
+        "10.0.0.6: the interface \"a:b\"",
+    ];
+    assert_said(&done, FOUND, &parts);
+    assert_eq!(
+        addresses(&json_of(&site, &["claims"])),
+        ["10.0.0.1", "10.0.0.7"]
+    );
+}
+
+#[test]
 fn the_data_directory_of_host_local_is_claimed() {
     let site = Site::shared();
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -193,18 +262,7 @@ fn the_data_directory_of_host_local_is_claimed() {
     write("10.9.0.7", "abc\r\neth0");
     write("last_reserved_ip.0", "10.0.0.7");
     write("lock", "");
-    let directory = folder.path().to_str().expect("a path is text");
-    let import = |more: &[&str]| {
-        let arguments = [
-            "import",
-            "host-local",
-            directory,
-            "--network",
-            "net",
-            "--yes",
-        ];
-        on(&site, &[&arguments[..], more].concat()).run()
-    };
+    let import = |more: &[&str]| import_host_local(&site, folder.path(), more);
     assert_said(&import(&[]), FAILED, &["--range"]);
     let done = import(&[
         "--range",

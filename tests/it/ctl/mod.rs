@@ -8,6 +8,7 @@ mod import;
 mod install;
 mod lint;
 mod look;
+mod migrate;
 mod powers;
 mod queue;
 mod release;

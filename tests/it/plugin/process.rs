@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Answer;
@@ -107,6 +107,9 @@ impl Running {
 
     /// Waits for its end, for a bounded time.
     pub(crate) fn finish(mut self) -> Answer {
+        // A script of completions is larger than a pipe.
+        let stdout = read(self.0.stdout.take().expect("it is piped"));
+        let stderr = read(self.0.stderr.take().expect("it is piped"));
         let end = Instant::now() + BOUND;
         let status = loop {
             if let Some(status) = self.0.try_wait().expect("a child can be asked for") {
@@ -115,22 +118,21 @@ impl Running {
             assert!(Instant::now() < end, "it does not end");
             thread::sleep(Duration::from_millis(1));
         };
-        // What it says fits into a pipe, so nobody had to read it before.
-        let mut answer = Answer {
+        Answer {
             exit_code: status.code(),
-            stdout: String::new(),
-            stderr: String::new(),
-        };
-        let stdout = self.0.stdout.as_mut().expect("it is piped");
-        stdout
-            .read_to_string(&mut answer.stdout)
-            .expect("stdout is text");
-        let stderr = self.0.stderr.as_mut().expect("it is piped");
-        stderr
-            .read_to_string(&mut answer.stderr)
-            .expect("stderr is text");
-        answer
+            stdout: stdout.join().expect("stdout is text"),
+            stderr: stderr.join().expect("stderr is text"),
+        }
     }
+}
+
+/// All of `source`, read while the program runs.
+fn read(mut source: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        source.read_to_string(&mut text).expect("it says text");
+        text
+    })
 }
 
 impl Drop for Running {
