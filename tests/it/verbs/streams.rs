@@ -171,10 +171,11 @@ fn a_machine_without_threads_is_code_11_and_no_bug() {
         .endpoints
         .join(",")
         .replace("127.0.0.1", "localhost");
-    // The flat file of the machine may be for root alone.
-    let flat_file = folder.path().join("whereabouts.conf");
-    fs::write(&flat_file, "{}").expect("the folder can be written");
-    let keys = json!({"etcd_host": url, "configuration_path": flat_file});
+    // The usual flat file of the machine may be for root alone.
+    let flat_file = node_file(&json!({}));
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(flat_file.path(), open).expect("it is ours");
+    let keys = json!({"etcd_host": url, "configuration_path": flat_file.path()});
     let network = site.network(CIDR).ipam(keys);
     let script = "exec prlimit --nproc=1 setpriv --reuid=65534 --clear-groups \"$1\"";
     let failed = add_by(script, &network, &plugin);
