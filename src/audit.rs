@@ -232,6 +232,7 @@ impl Auditor {
                 self.found.tickets += 1;
                 record::decode_ticket(&seat, &entry.value).map(drop)
             }
+            Ok(Key::Cluster) => record::decode_cluster(&entry.value).map(drop),
             Err(error) => {
                 let (from, until) = keys.claims(None);
                 self.claim_unreadable |= (from..until).contains(&entry.key);
@@ -260,8 +261,8 @@ impl Auditor {
                 keys.insert(text.clone());
             }
             Key::Claim(_) => {}
-            // These live only as long as somebody waits.
-            Key::Lock(_) | Key::Ticket(_) => return,
+            // These live only as long as somebody waits; and whose the store is, a person says.
+            Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
         }
         let length = entry.value.len().min(limits::SHOWN_BYTES);
         let more = if entry.value.len() > length {

@@ -1,24 +1,28 @@
 //! A transaction in the making: conditions, writes and reads by meaning instead of by bytes.
 
 use crate::claim::QueueId;
+use crate::identity::Identity;
 use crate::snapshot::Query;
 use crate::store::keys::{Key, Keys};
+use crate::store::record;
 use crate::store::{Compare, LeaseId, Revision, Txn, Write};
 
 /// A transaction in the making.
 #[derive(Clone, Debug)]
 pub struct Draft<'k> {
     keys: &'k Keys,
+    identity: Option<&'k Identity>,
     txn: Txn,
     then: Vec<Query>,
     otherwise: Vec<Query>,
 }
 
 impl<'k> Draft<'k> {
-    /// A transaction that does nothing yet.
-    pub fn new(keys: &'k Keys) -> Self {
+    /// A transaction of the cluster `identity` that does nothing yet.
+    pub fn new(keys: &'k Keys, identity: Option<&'k Identity>) -> Self {
         Self {
             keys,
+            identity,
             txn: Txn::default(),
             then: Vec::new(),
             otherwise: Vec::new(),
@@ -57,6 +61,21 @@ impl<'k> Draft<'k> {
         let after = [key, &[0]].concat();
         self.compare(Compare::NoneIn(from, key.to_vec()))
             .compare(Compare::NoneIn(after, until))
+    }
+
+    /// If the store is this cluster's; or no cluster's, where its identity is not known.
+    pub fn in_own_cluster(&mut self) -> &mut Self {
+        let key = self.keys.encode(&Key::Cluster);
+        self.compare(match self.identity {
+            Some(identity) => Compare::Value(key, record::encode_cluster(identity)),
+            None => Compare::Absent(key),
+        })
+    }
+
+    /// If nothing is claimed.
+    pub fn without_claims(&mut self) -> &mut Self {
+        let (from, until) = self.keys.claims(None);
+        self.compare(Compare::NoneIn(from, until))
     }
 
     /// If `compare`.

@@ -131,6 +131,9 @@ impl Error {
                 Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
             )
             | Self::NoRuntime(_) => (11, "try again later"),
+            Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
+                (7, "the keys in etcd are not known to be this cluster's")
+            }
             Self::Failure(Failure::Cancelled(_)) | Self::AddedAgain { .. } => {
                 (11, "the attachment changes; try again later")
             }

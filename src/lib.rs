@@ -27,6 +27,7 @@ pub mod commands;
 pub mod draft;
 pub mod error;
 pub mod escaped;
+pub mod identity;
 pub mod import;
 pub mod invocation;
 pub mod limits;

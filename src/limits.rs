@@ -3,6 +3,9 @@
 /// Bytes of a network name or a container id. Container ids are 64 hexadecimal digits in practice.
 pub const NAME_BYTES: usize = 253;
 
+/// Bytes of the hash that a cluster's identity is made of: it tells clusters apart that were not made to be alike.
+pub const IDENTITY_HASH_BYTES: usize = 8;
+
 /// Bytes of an interface name: Linux' `IFNAMSIZ` less its terminating zero.
 pub const INTERFACE_BYTES: usize = 15;
 

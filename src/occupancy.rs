@@ -46,7 +46,7 @@ impl Occupancy {
         }
     }
 
-    /// Takes one more entry in; locks and tickets do not matter.
+    /// Takes one more entry in; locks, tickets and whose it is do not matter.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let read = match keys.decode(&entry.key) {
             Ok(Key::Claim(_)) => {
@@ -59,7 +59,7 @@ impl Occupancy {
                 let full = Bitmap::full(slot.block.family());
                 self.enter_block(slot, full);
             }),
-            Ok(Key::Lock(_) | Key::Ticket(_)) => Ok(()),
+            Ok(Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
             Err(error) => {
                 self.unreadable.push(Corrupt {
                     key: error.key,

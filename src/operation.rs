@@ -28,6 +28,7 @@ pub async fn perform<S: Store, C: Clock>(
 ) -> Result<Verdict, Failure> {
     let queues = demand.queues();
     let queries = queries(demand, &queues);
+    let when_refused = || queries.iter().cloned().chain(demand.whose_store());
     let locks: Vec<Key> = queues.iter().cloned().map(Key::Lock).collect();
     let mut snapshot = session.snapshot(&queries).await?;
     let mut pauses = session.pauses();
@@ -43,12 +44,18 @@ pub async fn perform<S: Store, C: Clock>(
             return queue::line_up(session, demand, queue, lock).await;
         }
         let budget = Budget {
-            compares: limits::TRANSACTION_OPERATIONS - queues.len(),
+            // The locks, and whose the store is.
+            compares: limits::TRANSACTION_OPERATIONS - queues.len() - 1,
             operations: limits::TRANSACTION_OPERATIONS,
         };
         let plan = decide_fully(session, &mut snapshot, &queries, demand, budget).await?;
         if plan.writes_nothing() {
-            return Ok(only_verdict(plan));
+            let verdict = only_verdict(plan);
+            if let Verdict::Held(_) = verdict {
+                // No commit compares whose the store is.
+                session.snapshot(&[Query::Cluster]).await?;
+            }
+            return Ok(verdict);
         }
         if let Some(reason) = unknown.take() {
             session.pause(&mut pauses, &reason).await?;
@@ -58,7 +65,7 @@ pub async fn perform<S: Store, C: Clock>(
             draft.absent(lock);
         }
         plan.write(&mut draft, session.clock().since_epoch());
-        draft.read_otherwise(queries.iter().cloned());
+        draft.read_otherwise(when_refused());
         if was_refused {
             draft.put_otherwise(&locks, record::encode_lock(&queue::holder(demand)));
         }
@@ -80,7 +87,7 @@ pub async fn perform<S: Store, C: Clock>(
                 unknown = Some(reason);
                 let mut fence = session.draft();
                 plan.write_fence(&mut fence);
-                fence.read_anyway(queries.iter().cloned());
+                fence.read_anyway(when_refused());
                 session.settle(&fence).await?
             }
         };

@@ -267,7 +267,8 @@ async fn serve<S: Store>(
     let keys = Keys::new(&parsed.access.prefix);
     // Standard input and files have taken a part of it.
     let deadline = parsed.deadline.saturating_sub(start.at.elapsed());
-    let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
+    let session =
+        Session::new(&store, &SystemClock, &chance, &keys, deadline).of(parsed.cluster.as_ref());
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
             let held = match ask {

@@ -57,6 +57,7 @@ impl Step {
             Compare::Absent(key) | Compare::Modified(key, _) | Compare::Created(key, _) => {
                 key.len() + AROUND
             }
+            Compare::Value(key, value) => key.len() + value.len() + AROUND,
             Compare::NoneIn(from, until) => from.len() + until.len() + AROUND,
         });
         let writes = self.writes.iter().map(|write| match write {
@@ -82,7 +83,7 @@ type Values = [Option<(Vec<u8>, Revision)>; 2];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     blocks: BTreeMap<Slot, Values>,
-    /// Locks and tickets, and keys that cannot be read.
+    /// Whose it is, locks and tickets, and keys that cannot be read.
     others: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -97,7 +98,7 @@ impl Rest {
         let (slot, place) = match keys.decode(&entry.key) {
             Ok(Key::Open(slot)) => (slot, 0),
             Ok(Key::Full(slot)) => (slot, 1),
-            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_) => {
+            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) | Err(_) => {
                 self.others.insert(entry.key.clone(), entry.value.clone());
                 return;
             }

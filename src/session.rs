@@ -14,9 +14,10 @@ use tracing::{Span, debug, instrument};
 use crate::claim::QueueId;
 use crate::clock::{Chance, Clock, within};
 use crate::draft::Draft;
+use crate::identity::Identity;
 use crate::limits;
 use crate::snapshot::{Corrupt, Query, Snapshot};
-use crate::store::keys::Keys;
+use crate::store::keys::{Key, Keys};
 use crate::store::{At, CommitError, Lease, LeaseId, Outcome, Store, Unavailable, View};
 use crate::telemetry;
 
@@ -67,9 +68,47 @@ pub enum Failure {
         /// Its id now.
         now: u64,
     },
+    /// The store is another cluster's, or some cluster's when this one's identity is not known.
+    #[error("{}", strangers_text(key, stored, own.as_ref()))]
+    Stranger {
+        /// The key that says so.
+        key: String,
+        /// Whose the store is.
+        stored: Identity,
+        /// Who this is.
+        own: Option<Identity>,
+    },
+    /// The store has no identity, and this cluster has one.
+    #[error(
+        "{key} is absent, and there are claims: nobody knows whether they are those of this cluster, {own}. \
+         If they are, `whereaboutsctl cluster --set` says so; if not, give this cluster an etcd_prefix of its own"
+    )]
+    NobodysStore {
+        /// The key that would say whose it is.
+        key: String,
+        /// Who this is.
+        own: Identity,
+    },
     /// Whether a commit was written could not be found out in time.
     #[error("whether the last commit was written is unknown: {0}")]
     Unsettled(String),
+}
+
+fn strangers_text(key: &str, stored: &Identity, own: Option<&Identity>) -> String {
+    let share =
+        "To share them, give all nodes of both the same cluster_id, and each a name of its own";
+    match own {
+        Some(own) => format!(
+            "{key} says that these keys are those of cluster {stored}, and this one is {own}. \
+             Give each cluster an etcd_prefix of its own. {share}. \
+             If cluster {stored} is called {own} by now (its CA has changed, perhaps), \
+             `whereaboutsctl cluster --set` says so"
+        ),
+        None => format!(
+            "{key} says that these keys are those of cluster {stored}, and the identity of this one is not known. \
+             If it is that cluster, set cluster_id. If not, give each an etcd_prefix of its own. {share}"
+        ),
+    }
 }
 
 /// How a commit ended; that it was surely not written is a [`Failure`].
@@ -92,6 +131,7 @@ pub struct Session<'a, S, C> {
     clock: &'a C,
     chance: &'a Chance,
     keys: &'a Keys,
+    identity: Option<&'a Identity>,
     until: Instant,
     end: Instant,
     cluster: Cell<Option<u64>>,
@@ -117,12 +157,19 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             clock,
             chance,
             keys,
+            identity: None,
             until: now + deadline.saturating_sub(kept),
             end: now + deadline,
             cluster: Cell::new(None),
             is_reached: Cell::new(false),
             attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
         }
+    }
+
+    /// The same session, of the cluster `identity`. Until then the identity is not known.
+    #[must_use]
+    pub fn of(self, identity: Option<&'a Identity>) -> Self {
+        Self { identity, ..self }
     }
 
     /// The same session with the time that was kept for leaving in good order.
@@ -133,6 +180,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             clock: self.clock,
             chance: self.chance,
             keys: self.keys,
+            identity: self.identity,
             until: self.end,
             end: self.end,
             cluster: self.cluster.clone(),
@@ -156,6 +204,11 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         self.keys
     }
 
+    /// The identity of this cluster, if it is known.
+    pub fn identity(&self) -> Option<&'a Identity> {
+        self.identity
+    }
+
     /// When the operation must begin to leave.
     pub fn until(&self) -> Instant {
         self.until
@@ -163,13 +216,13 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
 
     /// An empty transaction.
     pub fn draft(&self) -> Draft<'a> {
-        Draft::new(self.keys)
+        Draft::new(self.keys, self.identity)
     }
 
     /// Reads at one moment between now and the answer.
     pub async fn snapshot(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
         let view = self.view(queries, At::Now).await?;
-        Ok(Snapshot::new(self.keys, queries, view)?)
+        self.own(Snapshot::new(self.keys, queries, view)?)
     }
 
     /// Reads at any moment, as the member that answers knows it.
@@ -184,6 +237,21 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             .view(queries, At::Revision(snapshot.revision()))
             .await?;
         Ok(snapshot.extend(self.keys, queries, view)?)
+    }
+
+    /// The snapshot, if it does not show that the store is another cluster's.
+    fn own(&self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
+        let Ok(stored) = snapshot.cluster() else {
+            return Ok(snapshot);
+        };
+        let key = String::from_utf8_lossy(&self.keys.encode(&Key::Cluster)).into_owned();
+        match (stored.cloned(), self.identity.cloned()) {
+            (Some(stored), own) if own.as_ref() != Some(&stored) => {
+                Err(Failure::Stranger { key, stored, own })
+            }
+            (None, Some(own)) => Err(Failure::NobodysStore { key, own }),
+            (Some(_), _) | (None, None) => Ok(snapshot),
+        }
     }
 
     #[instrument(name = "read", level = "debug", skip_all, fields(
@@ -225,9 +293,8 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                 }
                 Ok(Outcome::Conflict(view)) => {
                     self.check_cluster(view.cluster)?;
-                    Ok(Commit::Conflict(Snapshot::new(
-                        self.keys, &otherwise, view,
-                    )?))
+                    let snapshot = Snapshot::new(self.keys, &otherwise, view)?;
+                    self.own(snapshot).map(Commit::Conflict)
                 }
                 Err(CommitError::Unknown(reason)) => Ok(Commit::Unknown(reason)),
                 Err(CommitError::Unavailable(
@@ -250,7 +317,9 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let mut pauses = session.pauses();
         loop {
             match session.commit(fence.clone()).await {
-                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => return Ok(snapshot),
+                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => {
+                    return self.own(snapshot);
+                }
                 Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
                 Err(Failure::Unreachable { reason, .. } | Failure::OutOfTime { reason, .. }) => {
                     return Err(Failure::Unsettled(reason));

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::address::{Bitmap, BlockId, Name, Slot};
 use crate::claim::{Attachment, Claim, QueueId};
+use crate::identity::Identity;
 use crate::limits;
 use crate::store::keys::{Key, Keys, Seat, Spot, TicketId};
 use crate::store::record::{self, Lock, RecordError, Ticket};
@@ -25,6 +26,8 @@ pub enum Query {
         /// The last key of the page before.
         after: Option<Vec<u8>>,
     },
+    /// Whose the store is.
+    Cluster,
     /// The lock of a range.
     Lock(QueueId),
     /// The ticket at a seat, whose ever it is.
@@ -72,6 +75,7 @@ impl Query {
             Self::Claims { network, after } => {
                 page(keys.claims(network.as_ref()), after.as_deref())
             }
+            Self::Cluster => Read::Key(keys.encode(&Key::Cluster)),
             Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
             Self::Waiting { after } => page(keys.queues(), after.as_deref()),
             Self::Seat(seat) => Read::Key(keys.encode(&Key::Ticket(seat.clone()))),
@@ -202,11 +206,20 @@ pub enum BlockState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRead;
 
+/// Whose the store is, as far as it was read.
+#[derive(Clone, Debug, Default)]
+enum Cluster {
+    #[default]
+    NotRead,
+    Read(Option<Identity>),
+}
+
 /// The answers to some queries at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     revision: Revision,
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
+    cluster: Cluster,
     listed: Vec<Listed>,
     locks: BTreeMap<QueueId, Option<HeldLock>>,
     /// What they say, as far as that can be read: it is of no account to others.
@@ -265,6 +278,14 @@ impl Snapshot {
             .get(attachment)
             .map(Option::as_ref)
             .ok_or(NotRead)
+    }
+
+    /// Of which cluster the store is; `None` when it is no cluster's yet.
+    pub fn cluster(&self) -> Result<Option<&Identity>, NotRead> {
+        match &self.cluster {
+            Cluster::Read(identity) => Ok(identity.as_ref()),
+            Cluster::NotRead => Err(NotRead),
+        }
     }
 
     /// The claims of the pages that were read.
@@ -363,6 +384,11 @@ impl Snapshot {
             Query::Claims { .. } => {
                 self.listed
                     .extend(entries.into_iter().map(|entry| listed(keys, entry)));
+            }
+            Query::Cluster => {
+                let identity =
+                    only(entries).map(|entry| read_value(&entry, record::decode_cluster));
+                self.cluster = Cluster::Read(identity.transpose()?);
             }
             Query::Lock(queue) => {
                 let entry = only(entries);

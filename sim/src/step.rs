@@ -67,7 +67,10 @@ impl Step {
         let writes = |is: &dyn Fn(&Write) -> bool| txn.writes.iter().any(is);
         let checks_lock = txn.compares.iter().any(|compare| match compare {
             Compare::Modified(key, _) => is_lock(key),
-            Compare::Absent(_) | Compare::Created(..) | Compare::NoneIn(..) => false,
+            Compare::Absent(_)
+            | Compare::Created(..)
+            | Compare::NoneIn(..)
+            | Compare::Value(..) => false,
         });
         let writes_claims = writes(&|write| match write {
             Write::Put { key, .. } | Write::Delete(key) => is_claim(key),

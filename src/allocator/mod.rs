@@ -54,6 +54,15 @@ impl Demand {
         }
     }
 
+    /// What tells whose the store is, for a demand that the commit carries out only in the own cluster's: to take. What
+    /// was taken is released whatever the cluster is called by now.
+    pub fn whose_store(&self) -> Option<Query> {
+        match self {
+            Self::Take(_) => Some(Query::Cluster),
+            Self::Release { .. } => None,
+        }
+    }
+
     /// The blocks to read for a first decision. One read is nearly always enough.
     pub fn block_queries(&self, reach: Reach) -> BTreeSet<Query> {
         match self {
@@ -367,6 +376,9 @@ impl Plan {
         for slot in &self.ensured {
             let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
             draft.ensure(&open, &full, record::encode_block(&Bitmap::EMPTY));
+        }
+        if !self.given.is_empty() {
+            draft.in_own_cluster();
         }
         for Grant { ask, held } in &self.given {
             let key = Key::Claim(ask.attachment.clone());

@@ -6,6 +6,7 @@ use crate::address;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
 use crate::clock::Clock;
+use crate::commands::found;
 use crate::error::Error;
 use crate::operation;
 use crate::session::{Failure, Session};
@@ -19,7 +20,7 @@ pub async fn add<S: Store, C: Clock>(
     ask: &Ask,
 ) -> Result<Vec<Held>, Error> {
     let attachment = || ask.attachment.clone();
-    match operation::perform(session, &Demand::Take(ask.clone())).await? {
+    match take(session, ask).await? {
         Verdict::Granted(held) | Verdict::Held(Claim { held, .. }) => {
             info!(addresses = %addresses(&held), "added");
             Ok(held)
@@ -51,6 +52,22 @@ pub async fn add<S: Store, C: Clock>(
         verdict @ (Verdict::Released | Verdict::NothingHeld | Verdict::ClaimChanged(_)) => {
             unreachable!("an ADD ended with {verdict:?}")
         }
+    }
+}
+
+/// Takes what is asked for, if the store is this cluster's, or is no cluster's yet.
+pub async fn take<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    ask: &Ask,
+) -> Result<Verdict, Failure> {
+    let demand = Demand::Take(ask.clone());
+    match operation::perform(session, &demand).await {
+        // Once in the life of a store.
+        Err(Failure::NobodysStore { .. }) => {
+            found(session).await?;
+            operation::perform(session, &demand).await
+        }
+        other => other,
     }
 }
 

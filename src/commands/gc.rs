@@ -7,6 +7,7 @@ use tracing::{info, warn};
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Attachment, UNKNOWN_INTERFACE};
 use crate::clock::Clock;
+use crate::commands::confirm;
 use crate::error::Error;
 use crate::limits;
 use crate::operation;
@@ -29,8 +30,8 @@ pub struct Collected {
 
 /// Takes the tickets of this node in this network whose attachment is not in the list of valid ones
 /// out of the queues, and releases such claims. The list is one node's, so what is another node's
-/// is never touched; without a list, or without a known node, nothing is. Goes on after an error, and
-/// reports the first at the end.
+/// is never touched; without a list, or without a known node, nothing is. In the store of another cluster its
+/// names say nothing. Goes on after an error, and reports the first at the end.
 pub async fn gc<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     request: &GcRequest,
@@ -43,6 +44,7 @@ pub async fn gc<S: Store, C: Clock>(
         warn!("GC without a known node name: nothing is collected; set node_name");
         return Ok(Collected::default());
     };
+    confirm(session).await?;
     let valid: BTreeSet<&ValidAttachment> = valid.iter().collect();
     let mut collected = Collected::default();
     let mut first = None;
@@ -58,7 +60,7 @@ pub async fn gc<S: Store, C: Clock>(
             network: Some(request.network.clone()),
             after,
         };
-        let page = session.snapshot(&[query]).await?;
+        let page = session.snapshot(&[query, Query::Cluster]).await?;
         let Some(last) = page.listed().last() else {
             break;
         };
@@ -140,7 +142,8 @@ async fn collect_tickets<S: Store, C: Clock>(
 ) -> Result<(), Failure> {
     let mut after = None;
     loop {
-        let page = session.snapshot(&[Query::Waiting { after }]).await?;
+        let waiting = Query::Waiting { after };
+        let page = session.snapshot(&[waiting, Query::Cluster]).await?;
         let Some(last) = page.waiting().last() else {
             return Ok(());
         };

@@ -3,14 +3,16 @@
 
 mod add;
 mod check;
+mod cluster;
 mod del;
 mod gc;
 mod release;
 mod repair;
 mod status;
 
-pub use add::add;
+pub use add::{add, take};
 pub use check::check;
+pub use cluster::{confirm, confirm_choice, found};
 pub use del::del;
 pub use gc::{Collected, gc, is_valid};
 pub use release::{Released, release};

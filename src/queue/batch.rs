@@ -102,7 +102,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
         draft
             .read_anyway(reads.iter().cloned())
-            .read_otherwise(claims_of(&demands));
+            .read_otherwise(claims_of(&demands))
+            .read_otherwise(demands.iter().find_map(Demand::whose_store));
         debug!(
             serving = plan.verdicts.len(),
             waiting = others.len(),
@@ -232,11 +233,11 @@ fn is_add_of(queued: &Queued, attachment: &Attachment) -> bool {
 }
 
 /// What the demands of a batch may use: `most`, less what the holder itself needs, for the lock and for
-/// its own ticket.
+/// its own ticket, and to compare whose the store is.
 fn budget(most: usize, reads: usize) -> Budget {
     let slack = limits::CANCELLED_PER_BATCH;
     Budget {
-        compares: most.saturating_sub(2 + slack),
+        compares: most.saturating_sub(3 + slack),
         operations: most.saturating_sub(2 + reads + slack),
     }
 }

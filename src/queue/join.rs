@@ -26,7 +26,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         loop {
             let mut draft = session.draft();
             match self.demand {
-                Demand::Take(_) => draft.absent(&claim),
+                Demand::Take(_) => draft.absent(&claim).in_own_cluster(),
                 Demand::Release { modified, .. } => draft.modified(&claim, *modified),
             };
             let [shared, own] = self.seats().clone().map(Key::Ticket);
@@ -38,7 +38,8 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 .absent(&own)
                 .modified(&self.lock_key(), lock)
                 .put(&ticket, value.clone())
-                .read_anyway(self.queries());
+                .read_anyway(self.queries())
+                .read_otherwise(self.demand.whose_store());
             let begun = session.clock().now();
             match session.commit(draft).await? {
                 Commit::Done(snapshot) | Commit::Conflict(snapshot) => {

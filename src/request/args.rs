@@ -1,11 +1,11 @@
 //! `CNI_ARGS`: `key=value;key=value`, keys case-sensitive.
 
 use super::error::RequestError;
-use super::identity::check_plain;
 use super::json::Text;
 use super::notation;
 use super::plan::Stated;
 use crate::address::Address;
+use crate::identity::check_plain;
 use crate::limits;
 
 /// What `CNI_ARGS` says.

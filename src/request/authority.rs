@@ -28,7 +28,7 @@ const ETCD_KEYS: [&str; 8] = [
 ];
 
 /// The other keys that say where the node sends something, or as whom.
-const NODE_KEYS: [&str; 3] = ["node_name", "otlp_endpoint", "trace_socket"];
+const NODE_KEYS: [&str; 4] = ["node_name", "cluster_id", "otlp_endpoint", "trace_socket"];
 
 /// The keys whose values are restricted, whatever the flat file says of etcd.
 const NAMING_KEYS: [&str; 2] = ["log_file", flat_file::KEY];

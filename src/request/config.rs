@@ -37,6 +37,8 @@ pub(super) struct Config {
     pub(super) directories: Vec<PathBuf>,
     /// `node_name`
     pub(super) node_name: Option<Node>,
+    /// `cluster_id`
+    pub(super) cluster_id: Option<Node>,
     pub(super) access: access::Raw,
     pub(super) behaviour: behaviour::Raw,
     pub(super) ranges: ranges::Raw,
@@ -82,6 +84,7 @@ impl Config {
             valid_attachments: previous::Valid::take(&mut config),
             directories: merged.directories,
             node_name: ipam.take("node_name"),
+            cluster_id: ipam.take("cluster_id"),
             access: access::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),
             ranges: ranges::Raw::take(&mut config, &mut ipam, &mut runtime),

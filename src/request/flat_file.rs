@@ -70,25 +70,23 @@ pub(super) fn merge(
         NamedBy::Node | NamedBy::Network => NamedBy::Network,
     };
     let (log_file, otlp_endpoint) = (author("log_file"), author("otlp_endpoint"));
+    let directories = file.directories();
     ipam.fill_from(file.keys);
-    let beside = file.path.as_deref().and_then(Path::parent);
     Ok(Merged {
-        directories: match beside {
-            Some(folder) => vec![folder.to_owned()],
-            None => DIRECTORIES.map(PathBuf::from).to_vec(),
-        },
+        directories,
         refused,
         log_file,
         otlp_endpoint,
     })
 }
 
-/// Takes the flat file's keys over into an operator's own.
+/// Takes the flat file's keys over into an operator's own. Answers the directories in which to look for what lies
+/// beside it.
 pub(super) fn merge_for_operator(
     keys: &mut Object,
     machine: &dyn Machine,
     findings: &mut Findings,
-) -> Result<(), RequestError> {
+) -> Result<Vec<PathBuf>, RequestError> {
     let file = match keys.text(KEY)? {
         None => usual(machine, findings)?,
         Some(text) => {
@@ -101,8 +99,10 @@ pub(super) fn merge_for_operator(
             )?)
         }
     };
-    keys.fill_from(file.unwrap_or_default().keys);
-    Ok(())
+    let file = file.unwrap_or_default();
+    let directories = file.directories();
+    keys.fill_from(file.keys);
+    Ok(directories)
 }
 
 /// A flat file; the default is none.
@@ -119,6 +119,14 @@ struct FlatFile {
 }
 
 impl FlatFile {
+    /// Where to look for what lies beside it.
+    fn directories(&self) -> Vec<PathBuf> {
+        match self.path.as_deref().and_then(Path::parent) {
+            Some(folder) => vec![folder.to_owned()],
+            None => DIRECTORIES.map(PathBuf::from).to_vec(),
+        }
+    }
+
     fn read(
         path: PathBuf,
         file: &File,

@@ -1,4 +1,4 @@
-//! Names that people give: the node's, a pool's, a pod's.
+//! Names that people give: the node's, the cluster's, a pool's, a pod's.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,17 @@ use super::error::RequestError;
 use super::findings::Findings;
 use super::flat_file;
 use super::json::{Node, Text};
+use crate::identity::{Identity, check_plain};
 use crate::invocation::Machine;
-use crate::limits;
 
 /// The file beside the flat file that holds the node's name.
 const FILE_NAME: &str = "nodename";
 
+/// The one that holds the cluster's identity.
+pub const CLUSTER_FILE_NAME: &str = "cluster";
+
 /// Names that a host has when nobody gave it one.
 const NAMELESS: [&str; 3] = ["", "localhost", "localhost.localdomain"];
-
-/// Whether `text` can be a name: not empty, at most [`limits::NAME_BYTES`], no control characters.
-pub(super) fn check_plain(text: &str) -> Result<(), &'static str> {
-    const { assert!(limits::NAME_BYTES == 253) }
-    match text {
-        "" => Err("is empty"),
-        _ if text.len() > limits::NAME_BYTES => Err("has more than 253 bytes"),
-        _ if text.chars().any(char::is_control) => Err("has control characters"),
-        _ => Ok(()),
-    }
-}
 
 /// Whether `text` can be a node's name. It is no path: people name files after nodes.
 fn check_node(text: &str) -> Result<(), &'static str> {
@@ -58,19 +50,7 @@ pub(super) fn node_name(
     if let Some(read) = read {
         return findings.tolerate(read.map(Some));
     }
-    let found = directories.iter().find_map(|directory| {
-        let path = directory.join(FILE_NAME);
-        match machine.read(&path) {
-            Ok(file) => Some(String::from_utf8_lossy(&file.bytes).trim().to_owned()),
-            Err(error) if flat_file::is_absent(&error) => None,
-            Err(error) => {
-                let text = format!("{} cannot be read: {error}", path.display());
-                findings.remark(LogLevel::Warn, text);
-                // The file may be there: without its name, the host's may be another node's.
-                Some(String::new())
-            }
-        }
-    });
+    let found = beside(FILE_NAME, directories, machine, findings);
     let name = found.or_else(|| machine.host_name()).unwrap_or_default();
     if NAMELESS.contains(&name.as_str()) {
         let text = "the node's name is unknown: GC will collect nothing that this node adds";
@@ -87,9 +67,67 @@ pub(super) fn node_name(
     }
 }
 
+/// The cluster's identity: as configured, else from the `cluster` file.
+pub(super) fn cluster(
+    configured: Option<Node>,
+    directories: &[PathBuf],
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Result<Option<Identity>, RequestError> {
+    let Some(node) = configured else {
+        return Ok(cluster_file(directories, machine, findings));
+    };
+    let read = node.text().and_then(|text| {
+        let identity = Identity::new(&text.text).map_err(|reason| text.wrong(reason))?;
+        Ok(Some(identity))
+    });
+    findings.tolerate(read)
+}
+
+/// One that cannot be read, or has no identity in it, leaves the cluster unknown, as no such file does.
+fn cluster_file(
+    directories: &[PathBuf],
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Option<Identity> {
+    let text = beside(CLUSTER_FILE_NAME, directories, machine, findings)?;
+    let identity = Identity::new(&text);
+    identity
+        .inspect_err(|reason| {
+            let text = format!("the content of the file {CLUSTER_FILE_NAME} {reason}");
+            findings.remark(LogLevel::Warn, text);
+        })
+        .ok()
+}
+
+/// What the file `name` says, in the first directory that has it.
+fn beside(
+    name: &str,
+    directories: &[PathBuf],
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Option<String> {
+    directories.iter().find_map(|directory| {
+        let path = directory.join(name);
+        match machine.read(&path) {
+            Ok(file) => Some(String::from_utf8_lossy(&file.bytes).trim().to_owned()),
+            Err(error) if flat_file::is_absent(&error) => None,
+            Err(error) => {
+                let text = format!("{} cannot be read: {error}", path.display());
+                findings.remark(LogLevel::Warn, text);
+                // The file may be there: another one, or the host, does not speak for it.
+                Some(String::new())
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::json;
+    use super::super::sample::Sample;
     use super::*;
     use crate::invocation::fake::FakeMachine;
 
@@ -136,6 +174,52 @@ mod tests {
             &FakeMachine::default().with(path, 0o644, "\n"),
             Ok(None),
         );
+    }
+
+    /// By a key, and by the file `cluster`.
+    fn check_cluster(key: Option<&str>, file: Option<&str>, expected: Result<Option<&str>, &str>) {
+        let mut sample = Sample::of("ADD").ipam(json!({"range": "10.0.0.0/24", "cluster_id": key}));
+        if let Some(text) = file {
+            let path = "/etc/cni/net.d/whereabouts.d/cluster";
+            sample.machine = sample.machine.with(path, 0o644, text);
+        }
+        let found = sample.parsed().map(|parsed| parsed.cluster);
+        match (found, expected) {
+            (Ok(found), Ok(expected)) => {
+                assert_eq!(
+                    found.as_ref().map(Identity::as_str),
+                    expected,
+                    "{key:?} {file:?}"
+                );
+            }
+            (Err(error), Err(part)) => {
+                assert_eq!(error.code(), 7);
+                assert!(error.details().contains(part), "{error}");
+            }
+            (found, _) => panic!("{key:?} {file:?}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn the_cluster_is_named_by_the_config_else_by_the_file() {
+        check_cluster(None, None, Ok(None));
+        check_cluster(None, Some("from-file\n"), Ok(Some("from-file")));
+        check_cluster(Some("mine"), None, Ok(Some("mine")));
+        check_cluster(Some("mine"), Some("from-file"), Ok(Some("mine")));
+        check_cluster(Some(""), Some("from-file"), Ok(Some("from-file")));
+        for nothing in ["", "\n", "a\nb"] {
+            check_cluster(None, Some(nothing), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_cluster_id_that_cannot_be_one_is_code_7() {
+        check_cluster(
+            Some("a\nb"),
+            None,
+            Err("ipam.cluster_id: \"a\\nb\" has control characters"),
+        );
+        check_cluster(Some(&"a".repeat(254)), None, Err("has more than 253"));
     }
 
     #[test]

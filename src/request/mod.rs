@@ -52,9 +52,11 @@ use ipnet::IpNet;
 
 use crate::address::{Address, Name};
 use crate::claim::{Ask, Attachment, QueueId, Want};
+use crate::identity::Identity;
 
 pub(crate) use env::check_interface;
 pub use error::{RequestError, Shown};
+pub use identity::CLUSTER_FILE_NAME;
 pub use parse::parse;
 pub use tool::{Linted, access_from, collector_from, lint, node_name, valid_attachments};
 pub use version::CniVersion;
@@ -95,6 +97,8 @@ pub struct Parsed {
     pub version: CniVersion,
     /// How to reach etcd.
     pub access: Access,
+    /// Of which cluster this node is, if that is known.
+    pub cluster: Option<Identity>,
     /// Where and how much to log.
     pub logging: Logging,
     /// Where to send its spans; `None` when it is not traced.

@@ -90,6 +90,7 @@ fn parse_config(
         gateways: arguments.gateways,
     };
     let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
+    let cluster = identity::cluster(config.cluster_id, &config.directories, machine, findings)?;
 
     let request = match verb {
         Verb::Add => {
@@ -152,6 +153,7 @@ fn parse_config(
         request,
         version: findings.version,
         access,
+        cluster,
         logging: findings.logging.clone(),
         tracing: findings.tracing.clone(),
         deadline,

@@ -53,6 +53,7 @@ fn every_key() -> Vec<(&'static str, Value)> {
         ("etcd_prefix", json!("/mine/")),
         ("datastore", json!("etcd")),
         ("node_name", json!("node-1")),
+        ("cluster_id", json!("cluster-1")),
         ("timeout", json!(10)),
         ("del_when_unreachable", json!("succeed")),
         ("status_when_full", json!("ok")),

@@ -16,19 +16,22 @@ use super::{
     identity, json, previous, tracing,
 };
 use crate::address::{Address, Name, Range};
+use crate::identity::Identity;
 use crate::invocation::{Invocation, Machine};
 
-/// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached. Where it leaves a
-/// key out, the flat file says it, as for the plugin.
+/// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached, and of which cluster this is.
+/// Where it leaves a key out, the flat file says it, as for the plugin.
 pub fn access_from(
     keys: &[u8],
     machine: &dyn Machine,
-) -> Result<(Access, Vec<Remark>), RequestError> {
+) -> Result<(Access, Option<Identity>, Vec<Remark>), RequestError> {
     let mut findings = Findings::new();
     let mut keys = json::object(keys, "the options", "")?;
-    flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
+    let directories = flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
     let access = access::Raw::take(&mut keys).read(machine, &mut findings)?;
-    Ok((access, findings.remarks))
+    let cluster = keys.take("cluster_id");
+    let cluster = identity::cluster(cluster, &directories, machine, &mut findings)?;
+    Ok((access, cluster, findings.remarks))
 }
 
 /// The collector at `endpoint`, written as in `otlp_endpoint`; without one, the collector that
@@ -121,6 +124,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     };
     let node = identity::node_name(config.node_name, &[], machine, &mut findings);
     findings.tolerate(node)?;
+    identity::cluster(config.cluster_id, &[], machine, &mut findings)?;
     Ok(Linted {
         network,
         version,

@@ -47,6 +47,7 @@ pub async fn all<S: Store>(store: &S, prefix: &str) {
             none_in_is_a_range_without_keys
             modified_is_the_last_write
             created_is_the_last_creation
+            value_is_the_last_one
             one_compare_that_fails_refuses_all_writes;
         commits:
             a_transaction_is_one_revision

@@ -42,6 +42,9 @@ pub enum Key {
     /// `queue/<pool>/<range id>/<seat>/<verb>`, or `queue/<pool>/<range id>/<network>/<container
     /// id>/<ifname>/<verb>`: a [`super::record::Ticket`]. Lives until the request is decided.
     Ticket(Seat),
+    /// `cluster`: the [`Identity`](crate::identity::Identity) of the cluster that the store belongs to. Stays for
+    /// good.
+    Cluster,
 }
 
 /// Why some bytes are not a key of ours.
@@ -87,6 +90,7 @@ impl Keys {
                     }
                 }
             }
+            Key::Cluster => format!("{}cluster", self.prefix),
         };
         text.into_bytes()
     }
@@ -128,6 +132,7 @@ impl Keys {
                     _ => return Err(fail("it has an unknown verb")),
                 },
             }),
+            ["cluster"] => Key::Cluster,
             _ => return Err(fail("it has an unknown shape")),
         };
         if self.encode(&key) == bytes {
@@ -418,6 +423,7 @@ mod tests {
                 }),
                 "/whereabouts/v1/queue/@/192.168.2.224%2F28/blue/c1/eth0/ADD",
             ),
+            (Key::Cluster, "/whereabouts/v1/cluster"),
         ];
         for (key, text) in cases {
             assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
@@ -432,6 +438,8 @@ mod tests {
             "",
             "/q/claim/a/b/c",
             "/p/claim/a/b",
+            "/p/cluster/",
+            "/p/cluster/a",
             "/p/claim/a/b/c/d",
             "/p/claim/%61/b/c",
             "/p/claim//b/c",

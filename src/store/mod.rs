@@ -96,6 +96,8 @@ pub enum Compare {
     Modified(Vec<u8>, Revision),
     /// The key exists and came into being at this revision.
     Created(Vec<u8>, Revision),
+    /// The key exists and has this value.
+    Value(Vec<u8>, Vec<u8>),
 }
 
 /// A write of a commit. A commit that sets a key twice, or sets and deletes it, is

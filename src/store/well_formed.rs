@@ -51,7 +51,7 @@ fn assert_reads(reads: &[Read]) {
 
 fn assert_compare(compare: &Compare) {
     match compare {
-        Compare::Absent(key) => assert_key(key),
+        Compare::Absent(key) | Compare::Value(key, _) => assert_key(key),
         Compare::NoneIn(from, until) => {
             assert_key(from);
             assert_key(until);

@@ -123,6 +123,7 @@ pub fn key(data: &[u8]) {
             }
             Key::Claim(attachment) => assert_attachment(&attachment),
             Key::Lock(queue) => assert_queue(&queue),
+            Key::Cluster => {}
             Key::Ticket(Seat {
                 queue,
                 spot,
@@ -383,7 +384,9 @@ pub fn shown(data: &[u8]) {
                     said.push(Error::HoldsOther { attachment, claim }.details());
                 }
             }
-            Ok(key @ (Key::Lock(_) | Key::Ticket(_))) => said.push(format!("{key:?}")),
+            Ok(key @ (Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
+                said.push(format!("{key:?}"))
+            }
             Err(error) => said.push(error.to_string()),
         }
     }
@@ -884,7 +887,7 @@ impl Network {
     fn with(key: &Key, value: &[u8]) -> Self {
         let network = Self::default();
         let lease = match key {
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Ticket(_) => 0,
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Ticket(_) | Key::Cluster => 0,
             Key::Lock(_) => {
                 network
                     .store

@@ -130,12 +130,30 @@ fn an_uncontended_dual_stack_add_is_one_read_and_one_write() {
 }
 
 #[test]
-fn the_same_add_again_is_one_read() {
+fn the_same_add_again_is_two_reads() {
     let site = quiet_site();
     let network = site.network("10.0.0.0/24");
     let pod = Pod::new("c");
     network.add(&pod).result();
-    check(&site, cost(1, 0), || network.add(&pod));
+    check(&site, cost(2, 0), || network.add(&pod));
+}
+
+#[test]
+fn the_first_add_of_a_cluster_notes_whose_the_store_is_and_the_others_cost_no_more_for_it() {
+    let site = quiet_site();
+    let network = site.network("10.0.0.0/24");
+    let network = network.ipam(json!({"cluster_id": "west"}));
+    // One that is refused, one that notes it, and one that claims.
+    let first = Counts {
+        begun: 5,
+        transactions: 5,
+        proposals: 3,
+        revisions: 2,
+        leases: 0,
+    };
+    check(&site, first, || network.add(&Pod::new("first")));
+    check_add(&site, &network, &Pod::new("second"), "10.0.0.2/24");
+    check(&site, cost(2, 1), || network.del(&Pod::new("first")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: what is here runs against real processes.
 
+mod clusters;
 mod corrupt;
 mod counts;
 mod crowd;

@@ -214,7 +214,11 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
                 let left = queue.filter(|ticket| ticket.is_at(&seat));
                 tickets.extend(left.map(|ticket| (ticket.id.attachment.clone(), seat.verb)));
             }
-            (Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_) | Key::Ticket(_)) | Err(_), _) => {}
+            (
+                Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)
+                | Err(_),
+                _,
+            ) => {}
         }
     }
     given.retain(|attachment| !tickets.contains(&(attachment.clone(), QueuedVerb::Add)));

@@ -86,7 +86,7 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
                 .is_ok_and(|whose| excused.contains(&whose)),
             // It is offered to who put such a ticket, or to who was struck when it was refused.
             Ok(Key::Lock(_)) => entry.lease == 0 && !moment.struck.is_empty(),
-            Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_)) => true,
+            Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Cluster) => true,
             Err(error) => return Err(error.to_string()),
         };
         if !may_be {

@@ -94,6 +94,7 @@ fn commit(txn: &Txn) -> String {
         Compare::NoneIn(from, _) => format!("none from {}", name(from)),
         Compare::Modified(key, revision) => format!("{} is of {revision}", name(key)),
         Compare::Created(key, revision) => format!("{} was made at {revision}", name(key)),
+        Compare::Value(key, _) => format!("{} is as it must be", name(key)),
     }));
     let writes = list(txn.writes.iter().map(|write| match write {
         Write::Put { key, lease: 0, .. } => format!("put {}", name(key)),

@@ -261,6 +261,7 @@ impl Ledger {
                 }
                 (Key::Lock(queue), event) => self.apply_lock(queue, event, &mut change)?,
                 (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, &mut change)?,
+                (Key::Cluster, _) => {}
             }
         }
         for (attachment, claim) in &change.taken {

@@ -270,7 +270,10 @@ fn entry_at(state: &State, key: &[u8], at: At) -> Option<Entry> {
 
 fn key_of(compare: &Compare) -> Option<&[u8]> {
     match compare {
-        Compare::Absent(key) | Compare::Modified(key, _) | Compare::Created(key, _) => Some(key),
+        Compare::Absent(key)
+        | Compare::Modified(key, _)
+        | Compare::Created(key, _)
+        | Compare::Value(key, _) => Some(key),
         Compare::NoneIn(..) => None,
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn check(
         return Ok(ending(&audit));
     }
     if !repairs.is_empty() {
+        connection.confirm_choice()?;
         say_lines(&text(&audit, &repairs));
         let question = format!("Carry out {} repairs?", repairs.len());
         match option.consent.ask(&question) {

@@ -9,6 +9,8 @@ use clap::Args;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use whereabouts::clock::{Chance, SystemClock};
+use whereabouts::commands;
+use whereabouts::identity::Identity;
 use whereabouts::invocation::LocalMachine;
 use whereabouts::limits;
 use whereabouts::listing::Pages;
@@ -50,6 +52,9 @@ pub(crate) struct EtcdOptions {
     /// The key of that certificate.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     etcd_key_file: Option<PathBuf>,
+    /// The identity of the cluster: `cluster_id`.
+    #[arg(long, help_heading = HEADING, value_name = "ID")]
+    cluster_id: Option<String>,
     /// The flat file, if not in the usual place.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     configuration_path: Option<PathBuf>,
@@ -59,6 +64,8 @@ pub(crate) struct EtcdOptions {
 pub(crate) struct Connection {
     runtime: tokio::runtime::Runtime,
     chance: Chance,
+    /// Of which cluster this tool is, if that is known.
+    pub(crate) cluster: Option<Identity>,
     /// The store.
     pub(crate) store: EtcdStore,
     /// Its keys.
@@ -70,7 +77,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects lazily, as `options` say.
     pub(crate) fn open(options: &EtcdOptions) -> Result<Self, String> {
-        let access = options.access()?;
+        let (access, cluster) = options.reach()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -79,6 +86,7 @@ impl Connection {
         let chance = Chance::new(RandomState::new().build_hasher().finish());
         Ok(Self {
             runtime,
+            cluster,
             store: EtcdStore::new(&access, &chance),
             keys: Keys::new(&access.prefix),
             prefix: access.prefix,
@@ -136,6 +144,19 @@ impl Connection {
             &self.keys,
             deadline,
         )
+        .of(self.cluster.as_ref())
+    }
+
+    /// Sees that the store is this cluster's, before something in it goes for what nodes are called.
+    pub(crate) fn confirm(&self) -> Result<(), String> {
+        self.wait(commands::confirm(&self.session()))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Sees that the store is not known to be another cluster's, before what a person has chosen is changed.
+    pub(crate) fn confirm_choice(&self) -> Result<(), String> {
+        self.wait(commands::confirm_choice(&self.session()))
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -145,12 +166,18 @@ impl EtcdOptions {
         self.etcd_host.is_some() || self.configuration_path.is_some()
     }
 
-    /// The options as the keys of a config that they are named after.
+    /// How etcd is reached.
     pub(crate) fn access(&self) -> Result<Access, String> {
+        self.reach().map(|(access, _)| access)
+    }
+
+    /// The options as the keys of a config that they are named after.
+    fn reach(&self) -> Result<(Access, Option<Identity>), String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
             ("etcd_host", self.etcd_host.clone()),
             ("etcd_prefix", self.etcd_prefix.clone()),
+            ("cluster_id", self.cluster_id.clone()),
             ("etcd_username", self.etcd_username.clone()),
             ("etcd_password_file", path(&self.etcd_password_file)),
             ("etcd_ca_cert_file", path(&self.etcd_ca_cert_file)),
@@ -163,10 +190,10 @@ impl EtcdOptions {
             .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?))));
         let keys = Value::Object(given.collect::<Map<_, _>>()).to_string();
         let access = request::access_from(keys.as_bytes(), &LocalMachine);
-        let (access, remarks) = access.map_err(|error| error.details())?;
+        let (access, cluster, remarks) = access.map_err(|error| error.details())?;
         for remark in remarks {
             say!("whereaboutsctl: {}", remark.text);
         }
-        Ok(access)
+        Ok((access, cluster))
     }
 }

@@ -78,6 +78,9 @@ fn collect(
     let rule = Rule::of(options)?;
     let connection = Connection::open(etcd)?;
     let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+    if !chosen.claims.is_empty() {
+        connection.confirm()?;
+    }
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
     say_lines(&table(COLUMNS, &rows));
     let count = chosen.claims.len();
@@ -158,6 +161,8 @@ impl Reaper {
         let rule = Rule::netns(None, self.grace)?;
         let connection = Connection::open(&self.etcd)?;
         let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+        // After they were read: an identity that comes later finds no claims.
+        connection.confirm()?;
         for shown in &chosen.claims {
             say!("not needed: {}", shown.row().join(" "));
         }

@@ -12,8 +12,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use whereabouts::identity::Identity;
 use whereabouts::invocation::read_file;
 use whereabouts::limits;
+use whereabouts::request::CLUSTER_FILE_NAME;
 
 use crate::Ending;
 use crate::output::print;
@@ -65,6 +67,13 @@ pub(crate) struct Parts {
     /// The node's name, installed as `nodename` beside the flat file.
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// The cluster's identity, installed as `cluster` beside the flat file.
+    #[arg(long, value_name = "ID")]
+    cluster_id: Option<String>,
+    /// Make the cluster's identity of this file, which is the same on all nodes of the cluster and on none of
+    /// another: of its first certificate, or else of all of it.
+    #[arg(long, value_name = "FILE", conflicts_with = "cluster_id")]
+    cluster_id_from: Option<PathBuf>,
     /// Stay, install again what has changed every so often, and end on SIGTERM.
     #[arg(long)]
     stay: bool,
@@ -74,6 +83,18 @@ pub(crate) struct Parts {
     /// With --stay: uninstall at the end.
     #[arg(long, requires = "stay")]
     then_uninstall: bool,
+}
+
+impl Parts {
+    /// The cluster's identity, if it is told.
+    fn cluster(&self) -> Result<Option<Identity>, String> {
+        let wrong = |reason| format!("--cluster-id: it {reason}");
+        match (&self.cluster_id, &self.cluster_id_from) {
+            (Some(text), _) => Identity::new(text).map(Some).map_err(wrong),
+            (None, Some(file)) => Ok(Some(Identity::of_file(&read(file)?))),
+            (None, None) => Ok(None),
+        }
+    }
 }
 
 /// Installs, and stays if that is wanted.
@@ -120,6 +141,10 @@ fn install_config(folder: &Path, parts: &Parts) -> Result<(), String> {
             format!("{name}\n").into_bytes(),
             0o644,
         ));
+    }
+    if let Some(identity) = parts.cluster()? {
+        let content = format!("{identity}\n").into_bytes();
+        files.push((CLUSTER_FILE_NAME.to_owned(), content, 0o644));
     }
     // Last, as it names the others.
     if let Some(file) = &parts.flat_file {

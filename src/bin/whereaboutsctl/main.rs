@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod chosen;
 mod claims;
+mod cluster;
 mod configs;
 mod connection;
 mod gc;
@@ -181,6 +182,23 @@ enum Command {
         etcd: EtcdOptions,
         #[command(flatten)]
         unneeded: gc::Unneeded,
+        #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
+        output: OutputOption,
+    },
+    /// Show which cluster the keys belong to, or say so.
+    ///
+    /// Two clusters that share their keys by mistake would take back each other's addresses. So the keys carry
+    /// the identity of the cluster that uses them first, and no other gets addresses there. `--set` is for a
+    /// cluster whose identity has changed, such as by a new CA, and for keys of before there was one.
+    #[command(after_help = "Example: whereaboutsctl cluster --set 5f0c8d1be2a94c37")]
+    Cluster {
+        #[command(flatten)]
+        etcd: EtcdOptions,
+        /// From now on they belong to this one.
+        #[arg(long, value_name = "ID")]
+        set: Option<String>,
         #[command(flatten)]
         consent: Consent,
         #[command(flatten)]
@@ -399,6 +417,12 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             consent,
             output,
         } => gc::gc(&etcd, &unneeded, &consent, output.output),
+        C::Cluster {
+            etcd,
+            set,
+            consent,
+            output,
+        } => cluster::cluster(&etcd, set.as_deref(), &consent, output.output),
         C::Check {
             etcd,
             repair,

@@ -49,6 +49,7 @@ pub(crate) fn release(
         );
         return Ok(Ending::Found);
     }
+    connection.confirm_choice()?;
     warn_of_use(shown);
     let question = format!(
         "Release what {} holds ({})?",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use whereabouts::backup::{Header, Reader};
+use whereabouts::identity::Identity;
 use whereabouts::invocation::open_file;
 use whereabouts::limits;
 use whereabouts::restore::{Rest, Step};
@@ -37,6 +38,8 @@ pub(crate) struct RestoreOptions {
 struct Content {
     /// The claims and when they were last written.
     claims: BTreeMap<Vec<u8>, Revision>,
+    /// Whose it is, if that can be read.
+    cluster: Option<Identity>,
     rest: Rest,
 }
 
@@ -65,6 +68,19 @@ pub(crate) fn restore(
         check_fits(&connection, entry)?;
     }
     let there = stored(&connection)?;
+    let clusters = [
+        ("the backup is", &wanted.cluster),
+        ("these keys are", &there.cluster),
+        ("this tool is", &connection.cluster),
+    ];
+    let identity = the_one(clusters)?.cloned();
+    if let Some(identity) = identity.filter(|_| wanted.cluster.is_none()) {
+        let (key, value) = (
+            keys.encode(&Key::Cluster),
+            record::encode_cluster(&identity),
+        );
+        wanted.enter(keys, &entry_of(key, value));
+    }
     let lost = there.claims_without(&wanted).count() + there.rest.count_without(&wanted.rest);
     let kept = there.claims.len() + there.rest.count_without(&Rest::default());
     say!(
@@ -136,6 +152,9 @@ impl Content {
         if is_claim(keys, &entry.key) {
             self.claims.insert(entry.key.clone(), entry.modified);
         } else {
+            if keys.decode(&entry.key) == Ok(Key::Cluster) {
+                self.cluster = record::decode_cluster(&entry.value).ok();
+            }
             self.rest.enter(keys, entry);
         }
     }
@@ -158,6 +177,7 @@ fn is_readable(keys: &Keys, entry: &Entry) -> bool {
         Ok(Key::Open(_)) => record::decode_block(&entry.value).is_ok(),
         Ok(Key::Full(_)) => record::decode_full(&entry.value).is_ok(),
         Ok(Key::Claim(_)) => record::decode_claim(&entry.value).is_ok(),
+        Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
         Ok(Key::Lock(_) | Key::Ticket(_)) | Err(_) => false,
     }
 }
@@ -185,16 +205,39 @@ fn each_entry(
     let mut reader = Reader::new(BufReader::new(opened)).map_err(|error| fail(&error))?;
     let mut count = 0;
     while let Some((rest, value)) = reader.next_entry().map_err(|error| fail(&error))? {
-        take(Entry {
-            key: keys.with_prefix(&rest),
-            value,
-            created: 0,
-            modified: 0,
-            lease: 0,
-        })?;
+        take(entry_of(keys.with_prefix(&rest), value))?;
         count += 1;
     }
     Ok((count, reader.header))
+}
+
+/// An entry that was never stored.
+fn entry_of(key: Vec<u8>, value: Vec<u8>) -> Entry {
+    Entry {
+        key,
+        value,
+        created: 0,
+        modified: 0,
+        lease: 0,
+    }
+}
+
+/// The one cluster that a restore is about, if any of these is known. It must be one.
+fn the_one<'i>(
+    clusters: [(&str, &'i Option<Identity>); 3],
+) -> Result<Option<&'i Identity>, String> {
+    let known = clusters
+        .into_iter()
+        .filter_map(|(whose, identity)| Some((whose, identity.as_ref()?)));
+    let known: Vec<(&str, &Identity)> = known.collect();
+    match known.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        None => Ok(known.first().map(|(_, identity)| *identity)),
+        Some(pair) => Err(format!(
+            "{} of cluster {}, {} of cluster {}: nothing is restored. --cluster-id says for which cluster to restore, \
+             and `whereaboutsctl cluster --set` what these keys are",
+            pair[0].0, pair[0].1, pair[1].0, pair[1].1
+        )),
+    }
 }
 
 /// Whether etcd takes the largest entry: asked with conditions that contradict each other, so that nothing is

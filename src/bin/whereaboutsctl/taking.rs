@@ -2,8 +2,8 @@
 
 use whereabouts::allocator::{Budget, Demand, Reach, Verdict, decide};
 use whereabouts::claim::{Ask, Choice, UNKNOWN_INTERFACE};
+use whereabouts::commands;
 use whereabouts::limits;
-use whereabouts::operation;
 use whereabouts::snapshot::Query;
 use whereabouts::store::record::Shortage;
 
@@ -59,8 +59,7 @@ pub(crate) fn take(
     let verdict = match decision {
         Decision::Refused | Decision::DryRun => foresee(connection, ask)?,
         Decision::Go => {
-            let (session, demand) = (connection.session(), Demand::Take(ask.clone()));
-            let taken = connection.wait(operation::perform(&session, &demand));
+            let taken = connection.wait(commands::take(&connection.session(), ask));
             taken.map_err(|error| format!("{}: {error}", ask.attachment))?
         }
     };

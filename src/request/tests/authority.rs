@@ -47,6 +47,7 @@ fn nodes_keys() -> Vec<(&'static str, Value)> {
         ("etcd_cert_file", json!(file)),
         ("etcd_key_file", json!(file)),
         ("node_name", json!("evil")),
+        ("cluster_id", json!("evil")),
         ("otlp_endpoint", json!("evil")),
         ("trace_socket", json!("/run/whereabouts/evil")),
     ]

@@ -75,6 +75,24 @@ pub(super) async fn created_is_the_last_creation<S: Store>(scene: &Scene<'_, S>)
     assert!(created(second).await, "just created");
 }
 
+pub(super) async fn value_is_the_last_one<S: Store>(scene: &Scene<'_, S>) {
+    let has = |value: &str| {
+        let compare = Compare::Value(scene.key("a"), value.as_bytes().to_vec());
+        holds(scene, compare)
+    };
+    assert!(!has("").await, "never created");
+    scene.put("a", "x").await;
+    assert!(has("x").await, "just written");
+    for other in ["", "xx", "w", "y"] {
+        assert!(!has(other).await, "{other:?} was not written");
+    }
+    scene.put("a", "").await;
+    assert!(!has("x").await, "written again");
+    assert!(has("").await, "written again");
+    scene.delete("a").await;
+    assert!(!has("").await, "deleted");
+}
+
 pub(super) async fn one_compare_that_fails_refuses_all_writes<S: Store>(scene: &Scene<'_, S>) {
     let revision = scene.put("a", "").await;
     let good = Compare::Modified(scene.key("a"), revision);

@@ -109,6 +109,9 @@ fn compare(compare: &Compare) -> WireCompare {
         Compare::Created(key, revision) => {
             WireCompare::create_revision(key.clone(), CompareOp::Equal, *revision)
         }
+        Compare::Value(key, value) => {
+            WireCompare::value(key.clone(), CompareOp::Equal, value.clone())
+        }
     }
 }
 

@@ -275,6 +275,7 @@ impl State {
             Compare::NoneIn(from, until) => within(&self.live, from, until).next().is_none(),
             Compare::Modified(key, revision) => entry(key).is_some_and(|e| e.modified == *revision),
             Compare::Created(key, revision) => entry(key).is_some_and(|e| e.created == *revision),
+            Compare::Value(key, value) => entry(key).is_some_and(|e| e.value == *value),
         }
     }
 

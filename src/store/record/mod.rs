@@ -1,6 +1,6 @@
 //! The values of the store and their format version.
 //!
-//! Each value is one byte of format version and a body. A block's body is its bitmap; that of a claim,
+//! Each value is one byte of format version and a body. A block's body is its bitmap, a cluster's its text; that of a claim,
 //! a lock or a ticket is postcard (a compact, documented format for serde) of the twins below, which
 //! nothing outside this folder sees. A ticket begins with whose it is, in every version, and ends with the trace
 //! context of its request, if it is traced. A value that does not decode is an error that names why; it is
@@ -21,6 +21,7 @@ use super::Revision;
 use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::address::Bitmap;
 use crate::claim::{Attachment, Claim, Held, Owner, QueueId, Want};
+use crate::identity::Identity;
 use crate::trace_context::TraceContext;
 
 /// The format this version writes, and the only one it reads.
@@ -183,6 +184,17 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
         owner: twin.owner.into(),
         created,
     })
+}
+
+/// The value of the key that says whose the store is: its text.
+pub fn encode_cluster(identity: &Identity) -> Vec<u8> {
+    [&[FORMAT], identity.as_str().as_bytes()].concat()
+}
+
+/// The inverse of [`encode_cluster`].
+pub fn decode_cluster(value: &[u8]) -> Result<Identity, RecordError> {
+    let text = std::str::from_utf8(body(value)?).map_err(|error| garbage(&error))?;
+    Identity::new(text).map_err(|reason| garbage(&format!("it {reason}")))
 }
 
 /// The value of a lock.

@@ -24,12 +24,12 @@ use crate::plugin::{Answer, Call, Site};
 pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_whereaboutsctl");
 
 /// How an execution of the tool ended.
-const WELL: Option<i32> = Some(0);
-const FOUND: Option<i32> = Some(1);
-const FAILED: Option<i32> = Some(2);
+pub(crate) const WELL: Option<i32> = Some(0);
+pub(crate) const FOUND: Option<i32> = Some(1);
+pub(crate) const FAILED: Option<i32> = Some(2);
 
 /// A call of the tool with these arguments, which needs no etcd.
-fn tool(arguments: &[&str]) -> Call {
+pub(crate) fn tool(arguments: &[&str]) -> Call {
     let call = Call::new().program(TOOL);
     arguments
         .iter()
@@ -64,7 +64,7 @@ fn addresses(claims: &Value) -> Vec<&str> {
 
 /// That an execution ended so, and that what it says on either way has all of `parts`.
 #[track_caller]
-fn assert_said(answer: &Answer, exit_code: Option<i32>, parts: &[&str]) {
+pub(crate) fn assert_said(answer: &Answer, exit_code: Option<i32>, parts: &[&str]) {
     assert_eq!(answer.exit_code, exit_code, "{answer:?}");
     let said = format!("{}{}", answer.stdout, answer.stderr);
     for part in parts {

@@ -105,6 +105,7 @@ impl Seen {
                 .is_ok(),
             Ok(Key::Ticket(seat)) => self.lines.enter_ticket(seat, entry, now),
             Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
+            Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
             Err(_) => false,
         };
         if !is_read {
@@ -120,7 +121,7 @@ impl Seen {
             Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
             Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
             Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
-            Err(_) => {}
+            Ok(Key::Cluster) | Err(_) => {}
         }
     }
 

@@ -95,6 +95,7 @@ impl<'a, S: Store> Side<'a, S> {
                 let created = self.entry(key).await.map(|entry| entry.created);
                 Compare::Created(self.key(KEYS[key]), self.off_by(created, off))
             }
+            CompareStep::Value(key, value) => Compare::Value(self.key(KEYS[key]), vec![value]),
         }
     }
 

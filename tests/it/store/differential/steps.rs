@@ -49,6 +49,7 @@ pub(super) enum CompareStep {
     Modified(usize, Revision),
     /// Of the key's own creation, off by so much.
     Created(usize, Revision),
+    Value(usize, u8),
 }
 
 #[derive(Clone, Debug)]
@@ -117,7 +118,13 @@ fn compare() -> impl Strategy<Value = CompareStep> {
         (bound(), bound()).prop_map(|(from, until)| CompareStep::NoneIn(from, until)),
         (key(), off()).prop_map(|(key, off)| CompareStep::Modified(key, off)),
         (key(), off()).prop_map(|(key, off)| CompareStep::Created(key, off)),
+        (key(), value()).prop_map(|(key, value)| CompareStep::Value(key, value)),
     ]
+}
+
+/// Of so few that a compare finds some of them.
+fn value() -> Range<u8> {
+    0..3
 }
 
 /// None is ensured first and then deleted, which etcd takes for well formed.
@@ -139,11 +146,11 @@ fn writes(count: Range<usize>) -> impl Strategy<Value = Vec<WriteStep>> {
 fn write() -> impl Strategy<Value = WriteStep> {
     let lease = || proptest::option::of(lease());
     prop_oneof![
-        4 => (key(), any::<u8>(), lease()).prop_map(|(k, v, l)| WriteStep::Put(k, v, l)),
-        1 => (key(), any::<u8>()).prop_map(|(key, value)| WriteStep::Rewrite(key, value)),
+        4 => (key(), value(), lease()).prop_map(|(k, v, l)| WriteStep::Put(k, v, l)),
+        1 => (key(), value()).prop_map(|(key, value)| WriteStep::Rewrite(key, value)),
         1 => key().prop_map(WriteStep::Touch),
         2 => key().prop_map(WriteStep::Delete),
-        2 => (key(), vec(key(), 0..3), any::<u8>()).prop_map(|(k, u, v)| WriteStep::Ensure(k, u, v)),
+        2 => (key(), vec(key(), 0..3), value()).prop_map(|(k, u, v)| WriteStep::Ensure(k, u, v)),
         2 => (key(), bound(), bound(), key(), off())
             .prop_map(|(k, f, u, n, off)| WriteStep::DeleteUnlessNewer(k, f, u, n, off)),
     ]
