@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::sleep;
 use whereabouts::limits;
 
@@ -55,6 +55,8 @@ pub(super) async fn serve(
         if connections.len() >= most {
             let oldest = connections.pop_front();
             oldest.as_ref().map(AbortHandle::abort);
+            // Its descriptor is free once its task has run.
+            yield_now().await;
         }
         let service = TowerToHyperService::new(router.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
