@@ -9,12 +9,15 @@ use whereabouts::store::Write;
 use whereabouts::store::keys::Key;
 
 use crate::ctl::{FAILED, FOUND, WELL, assert_said, tool};
+use crate::delegated::Namespace;
 use crate::plugin::{Answer, Network, Pod, Running, Site, pods, put};
 
 /// A node `node-1` of some cluster, as its flat file says.
 struct Side {
     folder: TempDir,
     network: Network,
+    /// Where there is none at all, a reaper concludes nothing.
+    _another: Namespace,
 }
 
 impl Side {
@@ -36,7 +39,11 @@ impl Side {
             "node_name": Value::Null,
             "configuration_path": path,
         }));
-        Self { folder, network }
+        Self {
+            folder,
+            network,
+            _another: Namespace::create(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
