@@ -385,7 +385,7 @@ pub fn shown(data: &[u8]) {
                 }
             }
             Ok(key @ (Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
-                said.push(format!("{key:?}"))
+                said.push(format!("{key:?}"));
             }
             Err(error) => said.push(error.to_string()),
         }
