@@ -35,6 +35,7 @@ main() {
     done
     # Its kind of policy is newer than the oldest Kubernetes.
     validate "${kubernetes_versions[-1]}" deploy/kubernetes/fence.yaml >"$work/said" || fail "fence.yaml:" "$(<"$work/said")"
+    check_component
     check_that_it_can_fail
     [[ ${1:-} == manifests ]] || check_image
 }
@@ -57,6 +58,14 @@ check_overlay() { # DIRECTORY
     faults "$rendered" >"$work/said"
     [[ ! -s $work/said ]] || fail "$name:" "$(<"$work/said")"
     echo "$name: $(grep -c '^kind:' "$rendered") objects fit Kubernetes ${kubernetes_versions[*]}"
+}
+
+check_component() {
+    local overlay=$work/kubernetes/overlays/lab
+    echo 'components: [../../replace-foreign]' >>"$overlay/kustomization.yaml"
+    kubectl kustomize "$overlay" >"$work/replacing.yaml"
+    [[ $(diff "$work/lab.yaml" "$work/replacing.yaml" | grep '^[<>]') == ">"*"- --replace-foreign" ]] ||
+        fail "the component replace-foreign does something else"
 }
 
 validate() { # VERSION FILE

@@ -27,6 +27,15 @@ fn check_node(text: &str) -> Result<(), &'static str> {
     check_plain(text)
 }
 
+/// The node's name that a file, or the kernel, gives by this text; `None` if that is no name.
+pub(super) fn in_file(text: &str) -> Result<Option<&str>, &'static str> {
+    let name = text.trim();
+    if NAMELESS.contains(&name) {
+        return Ok(None);
+    }
+    check_node(name).map(|()| Some(name))
+}
+
 /// The name that a key gives.
 pub(super) fn name(text: Text) -> Result<String, RequestError> {
     check_plain(&text.text).map_err(|reason| text.wrong(reason))?;
@@ -52,13 +61,13 @@ pub(super) fn node_name(
     }
     let found = beside(FILE_NAME, directories, machine, findings);
     let name = found.or_else(|| machine.host_name()).unwrap_or_default();
-    if NAMELESS.contains(&name.as_str()) {
-        let text = "the node's name is unknown: GC will collect nothing that this node adds";
-        findings.remark(LogLevel::Debug, text.to_owned());
-        return Ok(None);
-    }
-    match check_node(&name) {
-        Ok(()) => Ok(Some(name)),
+    match in_file(&name) {
+        Ok(Some(name)) => Ok(Some(name.to_owned())),
+        Ok(None) => {
+            let text = "the node's name is unknown: GC will collect nothing that this node adds";
+            findings.remark(LogLevel::Debug, text.to_owned());
+            Ok(None)
+        }
         Err(reason) => {
             let text = format!("the node's name {reason}, and so is unknown");
             findings.remark(LogLevel::Warn, text);

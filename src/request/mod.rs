@@ -58,7 +58,9 @@ pub(crate) use env::check_interface;
 pub use error::{RequestError, Shown};
 pub use identity::CLUSTER_FILE_NAME;
 pub use parse::parse;
-pub use tool::{Linted, access_from, collector_from, lint, node_name, valid_attachments};
+pub use tool::{
+    Linted, access_from, check_node_name, collector_from, lint, node_name, valid_attachments,
+};
 pub use version::CniVersion;
 
 /// What an invocation turned out to be.

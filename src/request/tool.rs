@@ -57,6 +57,15 @@ pub fn valid_attachments(config: &[u8]) -> Result<Option<BTreeSet<ValidAttachmen
     previous::Valid::take(&mut json::object(config, "the config", "")?).read()
 }
 
+/// Whether the plugin takes the file `nodename` with this text for a node's name, as it is.
+pub fn check_node_name(text: &str) -> Result<(), &'static str> {
+    match identity::in_file(text)? {
+        None => Err("is what a host without a name has"),
+        Some(name) if name != text => Err("begins or ends with a space"),
+        Some(_) => Ok(()),
+    }
+}
+
 /// The name of this node, as the plugin finds it with a config that does not give one.
 pub fn node_name(machine: &dyn Machine) -> Option<String> {
     let directories = flat_file::DIRECTORIES.map(Into::into);

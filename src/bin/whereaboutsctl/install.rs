@@ -1,22 +1,23 @@
 //! `install` and `uninstall`: the plugin and what it reads, put onto a node.
 //!
-//! A file is never written in place: a unique temporary file beside it is written, synced and renamed
-//! over it, so a runtime that executes the plugin meanwhile has the old or the new one, whole, and a
-//! process that runs the old one goes on. What is in the folder of the flat file is noted there, so
-//! that it can be removed again.
+//! A file is never written in place, so a runtime that executes the plugin meanwhile has the old or the new one, whole,
+//! and a process that runs the old one goes on. A note in each folder tells what was installed there. A file that the
+//! note does not name, or that has changed since, belongs to somebody else: it is neither replaced nor removed.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+mod file;
+mod note;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use whereabouts::identity::Identity;
-use whereabouts::invocation::read_file;
-use whereabouts::limits;
-use whereabouts::request::CLUSTER_FILE_NAME;
+use whereabouts::request::{self, CLUSTER_FILE_NAME};
 
+use self::file::{is_already, put, read, remove, remove_stale};
+use self::note::{Note, Standing};
 use crate::Ending;
 use crate::output::print;
 use crate::stay::stay;
@@ -24,14 +25,14 @@ use crate::stay::stay;
 /// The names that the plugin answers to.
 const NAMES: [&str; 2] = ["whereabouts", "whereaboots"];
 
-/// The file that notes what was installed beside it.
-const NOTE: &str = ".installed-by-whereaboutsctl";
+/// The flat file's name beside what it names.
+const FLAT_FILE: &str = "whereabouts.conf";
 
-/// What the names of temporary files begin with.
-const TEMPORARY: &str = ".whereabouts-install-";
+/// The name of the file with the node's name.
+const NODE_NAME: &str = "nodename";
 
-/// After this long, nobody still writes a temporary file.
-const STALE: Duration = Duration::from_hours(1);
+/// What is always called so in the folder of the flat file.
+const OWN_FILES: [&str; 3] = [FLAT_FILE, NODE_NAME, CLUSTER_FILE_NAME];
 
 /// Where the plugin and what it reads belong on the node.
 #[derive(clap::Args)]
@@ -50,6 +51,7 @@ pub(crate) struct Place {
 
 /// What is to be installed.
 #[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "options are independent")]
 pub(crate) struct Parts {
     /// The plugin [default: `whereabouts` beside this program].
     #[arg(long, value_name = "FILE")]
@@ -65,7 +67,7 @@ pub(crate) struct Parts {
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
     /// The node's name, installed as `nodename` beside the flat file.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = node_name)]
     node_name: Option<String>,
     /// The cluster's identity, installed as `cluster` beside the flat file.
     #[arg(long, value_name = "ID")]
@@ -74,6 +76,10 @@ pub(crate) struct Parts {
     /// another: of its first certificate, or else of all of it.
     #[arg(long, value_name = "FILE", conflicts_with = "cluster_id")]
     cluster_id_from: Option<PathBuf>,
+    /// Replace files that this program has not installed, or that have changed since: the plugin of another
+    /// whereabouts, for example. Without it, they are an error and nothing is installed.
+    #[arg(long)]
+    replace_foreign: bool,
     /// Stay, install again what has changed every so often, and end on SIGTERM.
     #[arg(long)]
     stay: bool,
@@ -109,61 +115,112 @@ pub(crate) fn install(place: &Place, parts: &Parts) -> Result<Ending, String> {
     Ok(Ending::AsItShould)
 }
 
+/// A file to be installed: its content and mode.
+type Content = (Vec<u8>, u32);
+
 fn install_once(place: &Place, parts: &Parts) -> Result<(), String> {
-    // First what the plugin reads, then the plugin.
-    install_config(&place.config_dir, parts)?;
+    let config = config_files(parts)?;
+    let flat_file = match &parts.flat_file {
+        Some(file) => BTreeMap::from([(FLAT_FILE.to_owned(), (read(file)?, 0o600))]),
+        None => BTreeMap::new(),
+    };
+    // First what the plugin reads, and there last the flat file, as it names the others; then the plugin.
+    let folders = [
+        (&place.config_dir, config),
+        (&place.config_dir, flat_file),
+        (&place.bin_dir, plugins(parts)?),
+    ];
+    for (folder, files) in &folders {
+        if !parts.replace_foreign {
+            refuse_foreign(folder, files)?;
+        }
+    }
+    for (folder, files) in &folders {
+        install_into(folder, files)?;
+    }
+    Ok(())
+}
+
+fn plugins(parts: &Parts) -> Result<BTreeMap<String, Content>, String> {
     let plugin = if let Some(file) = &parts.plugin {
         file.clone()
     } else {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         own.with_file_name(NAMES[0])
     };
-    fs::create_dir_all(&place.bin_dir).map_err(|error| fail(&place.bin_dir, &error))?;
-    remove_stale(&place.bin_dir)?;
     let content = read(&plugin)?;
-    put(&place.bin_dir.join(NAMES[0]), &content, 0o755)?;
-    if parts.other_name {
-        put(&place.bin_dir.join(NAMES[1]), &content, 0o755)?;
+    let count = if parts.other_name { 2 } else { 1 };
+    let names = NAMES.into_iter().take(count);
+    Ok(names
+        .map(|name| (name.to_owned(), (content.clone(), 0o755)))
+        .collect())
+}
+
+/// What lies beside the flat file.
+fn config_files(parts: &Parts) -> Result<BTreeMap<String, Content>, String> {
+    let mut files = BTreeMap::new();
+    if let Some(directory) = &parts.secrets {
+        for (name, path) in files_of(directory)? {
+            if OWN_FILES.contains(&name.as_str()) {
+                return Err(format!("{}: no secret has this name", path.display()));
+            }
+            files.insert(name, (read(&path)?, 0o600));
+        }
+    }
+    if let Some(name) = &parts.node_name {
+        let content = format!("{name}\n").into_bytes();
+        files.insert(NODE_NAME.to_owned(), (content, 0o644));
+    }
+    if let Some(identity) = parts.cluster()? {
+        let content = format!("{identity}\n").into_bytes();
+        files.insert(CLUSTER_FILE_NAME.to_owned(), (content, 0o644));
+    }
+    Ok(files)
+}
+
+/// The node's name as an argument: the plugin must find this same name in the file.
+fn node_name(text: &str) -> Result<String, String> {
+    request::check_node_name(text)?;
+    Ok(text.to_owned())
+}
+
+fn refuse_foreign(folder: &Path, files: &BTreeMap<String, Content>) -> Result<(), String> {
+    let note = Note::of(folder)?;
+    for (name, (content, mode)) in files {
+        let path = folder.join(name);
+        if !is_already(&path, content, *mode) && note.standing(name)? == Standing::Foreign {
+            return Err(format!(
+                "{}: it was not installed by whereaboutsctl, or has changed since; --replace-foreign \
+                 replaces it",
+                path.display()
+            ));
+        }
     }
     Ok(())
 }
 
-fn install_config(folder: &Path, parts: &Parts) -> Result<(), String> {
-    let mut files: Vec<(String, Vec<u8>, u32)> = Vec::new();
-    if let Some(directory) = &parts.secrets {
-        for (name, path) in files_of(directory)? {
-            files.push((name, read(&path)?, 0o600));
-        }
-    }
-    if let Some(name) = &parts.node_name {
-        files.push((
-            "nodename".to_owned(),
-            format!("{name}\n").into_bytes(),
-            0o644,
-        ));
-    }
-    if let Some(identity) = parts.cluster()? {
-        let content = format!("{identity}\n").into_bytes();
-        files.push((CLUSTER_FILE_NAME.to_owned(), content, 0o644));
-    }
-    // Last, as it names the others.
-    if let Some(file) = &parts.flat_file {
-        files.push(("whereabouts.conf".to_owned(), read(file)?, 0o600));
-    }
+fn install_into(folder: &Path, files: &BTreeMap<String, Content>) -> Result<(), String> {
     if files.is_empty() {
         return Ok(());
     }
     fs::create_dir_all(folder).map_err(|error| fail(folder, &error))?;
     remove_stale(folder)?;
-    // Noted before they are there, so that nothing is left behind.
-    let mut noted = noted(folder)?;
-    noted.extend(files.iter().map(|(name, ..)| name.clone()));
-    let note = noted.into_iter().collect::<Vec<_>>().join("\n");
-    put(&folder.join(NOTE), note.as_bytes(), 0o644)?;
-    for (name, content, mode) in files {
-        put(&folder.join(name), &content, mode)?;
+    let mut changed = files.clone();
+    // The same file by other means stays somebody else's.
+    changed.retain(|name, (content, mode)| !is_already(&folder.join(name), content, *mode));
+    let mut note = Note::of(folder)?;
+    // Noted before they are there: after a crash they are known all the same, old or new.
+    for (name, (content, _)) in &changed {
+        note.add(name, content);
     }
-    Ok(())
+    note.save()?;
+    for (name, (content, mode)) in &changed {
+        let path = folder.join(name);
+        put(&path, content, *mode)?;
+        print(&format!("wrote {}\n", path.display()));
+        note.settle(name, content);
+    }
+    note.save()
 }
 
 /// The regular files of a directory by name, links followed; Kubernetes' own (`..data`) left out.
@@ -188,123 +245,56 @@ fn files_of(directory: &Path) -> Result<Vec<(String, PathBuf)>, String> {
     Ok(files)
 }
 
-/// Removes what was installed.
+/// Removes what was installed, and names what is not this program's to remove.
 pub(crate) fn uninstall(place: &Place) -> Result<Ending, String> {
     // First the plugin, then what it reads.
-    for name in NAMES {
-        remove(&place.bin_dir.join(name))?;
+    let mut left = clear(&place.bin_dir, &NAMES)?;
+    left.extend(clear(&place.config_dir, &OWN_FILES)?);
+    for path in &left {
+        let path = path.display();
+        print(&format!(
+            "left {path}: it was not installed by whereaboutsctl, or has changed since\n"
+        ));
     }
-    remove_stale(&place.bin_dir)?;
-    let folder = &place.config_dir;
-    for name in noted(folder)? {
-        remove(&folder.join(name))?;
-    }
-    remove(&folder.join(NOTE))?;
-    remove_stale(folder)?;
-    match fs::remove_dir(folder) {
+    match fs::remove_dir(&place.config_dir) {
         Ok(()) => {}
-        // Somebody else has something there.
+        // Somebody else has something there, or it is where a volume of this container is mounted.
         Err(error)
             if matches!(
                 error.kind(),
-                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
             ) => {}
-        Err(error) => return Err(fail(folder, &error)),
+        Err(error) => return Err(fail(&place.config_dir, &error)),
     }
-    Ok(Ending::AsItShould)
+    Ok(if left.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
 }
 
-fn noted(folder: &Path) -> Result<BTreeSet<String>, String> {
-    let path = folder.join(NOTE);
-    match fs::read_to_string(&path) {
-        // A note cannot lead out of its folder.
-        Ok(note) => Ok(note
-            .lines()
-            .filter(|name| !name.contains('/'))
-            .map(str::to_owned)
-            .collect()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(fail(&path, &error)),
-    }
-}
-
-/// Makes `path` a file of this content and mode, unless it is.
-fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), String> {
-    if is_already(path, content, mode) {
-        return Ok(());
-    }
-    let folder = path.parent().expect("a file is in a folder");
-    let temporary = folder.join(temporary_name());
-    let written = write(&temporary, content, mode).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|error| {
-        // It fails only where there is nothing to remove.
-        let _ = fs::remove_file(&temporary);
-        fail(path, &error)
-    })?;
-    let folder = File::open(folder).and_then(|folder| folder.sync_all());
-    folder.map_err(|error| fail(path, &error))?;
-    print(&format!("wrote {}\n", path.display()));
-    Ok(())
-}
-
-fn is_already(path: &Path, content: &[u8], mode: u32) -> bool {
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return false;
-    };
-    metadata.is_file()
-        && metadata.permissions().mode() & 0o7777 == mode
-        && fs::read(path).is_ok_and(|there| there == content)
-}
-
-/// Another process may be at the same, perhaps with the same number in another container.
-fn temporary_name() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let nanos = since.unwrap_or_default().as_nanos();
-    format!("{TEMPORARY}{}-{nanos:x}", std::process::id())
-}
-
-fn write(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
-}
-
-/// Removes what an installation that was killed has left.
-fn remove_stale(folder: &Path) -> Result<(), String> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(fail(folder, &error)),
-    };
-    for entry in entries.filter_map(Result::ok) {
-        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-        if is_temporary && age.is_some_and(|age| age >= STALE) {
-            remove(&entry.path())?;
+/// Removes what was installed in a folder, and gives what is there of the noted and the usual names and is not this
+/// program's.
+fn clear(folder: &Path, usual: &[&str]) -> Result<Vec<PathBuf>, String> {
+    remove_stale(folder)?;
+    let mut note = Note::of(folder)?;
+    let mut names = note.names();
+    names.extend(usual.iter().map(|name| (*name).to_owned()));
+    let mut left = Vec::new();
+    for name in names {
+        let path = folder.join(&name);
+        match note.standing(&name)? {
+            Standing::Absent => note.forget(&name),
+            Standing::Own => {
+                remove(&path)?;
+                print(&format!("removed {}\n", path.display()));
+                note.forget(&name);
+            }
+            Standing::Foreign => left.push(path),
         }
     }
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), String> {
-    match fs::remove_file(path) {
-        Ok(()) => print(&format!("removed {}\n", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(fail(path, &error)),
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let read = read_file(path, limits::DOCUMENT_BYTES);
-    read.map(|file| file.bytes)
-        .map_err(|error| fail(path, &error))
+    note.save()?;
+    Ok(left)
 }
 
 fn fail(path: &Path, error: &std::io::Error) -> String {

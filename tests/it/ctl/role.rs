@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{FAILED, WELL, assert_said, tool};
+use super::{FAILED, TOOL, WELL, assert_said, tool};
+use crate::page::Server;
 use crate::plugin::{Call, Pod};
 use crate::support::{free_port, poll};
 
@@ -107,22 +109,22 @@ impl Etcd {
     }
 
     /// The keys of a config that reach it as the client, with this prefix.
-    fn access(&self, prefix: &str) -> serde_json::Value {
+    fn access(&self, user: &str, prefix: &str) -> serde_json::Value {
         json!({
             "type": "whereabouts",
             "range": "10.0.0.0/24",
             "etcd_host": self.url,
             "etcd_prefix": prefix,
             "etcd_ca_cert_file": self.folder.join("ca.crt"),
-            "etcd_cert_file": self.folder.join("client.crt"),
-            "etcd_key_file": self.folder.join("client.key"),
+            "etcd_cert_file": self.folder.join(format!("{user}.crt")),
+            "etcd_key_file": self.folder.join(format!("{user}.key")),
             "node_name": "node-1",
         })
     }
 
     fn add(&self, prefix: &str) -> crate::plugin::Answer {
         let config = json!({
-            "cniVersion": "1.0.0", "name": "net", "type": "x", "ipam": self.access(prefix),
+            "cniVersion": "1.0.0", "name": "net", "type": "x", "ipam": self.access("client", prefix),
         });
         let pod = Pod::new("c");
         Call::new()
@@ -207,8 +209,8 @@ fn the_role_of_the_deployment_is_enough_for_plugin_and_tool_and_ends_at_the_pref
     assert!(!etcd.ctl("client", &["user", "list"]).status.success());
 
     let flat_file = folder.path().join("whereabouts.conf");
-    let on = |prefix: &str, arguments: &[&str]| {
-        let keys = etcd.access(prefix).to_string();
+    let by = |user: &str, prefix: &str, arguments: &[&str]| {
+        let keys = etcd.access(user, prefix).to_string();
         std::fs::write(&flat_file, keys).expect("the folder can be written");
         let path = flat_file.to_str().expect("a path is text");
         tool(arguments)
@@ -216,9 +218,19 @@ fn the_role_of_the_deployment_is_enough_for_plugin_and_tool_and_ends_at_the_pref
             .argument(path)
             .run()
     };
+    let on = |prefix: &str, arguments: &[&str]| by("client", prefix, arguments);
     for command in ["ranges", "claims", "queue", "check"] {
+        assert_eq!(
+            by("read", "/mine/", &[command]).exit_code,
+            WELL,
+            "{command}"
+        );
         assert_eq!(on("/mine/", &[command]).exit_code, WELL, "{command}");
     }
+    let released = by("read", "/mine/", &["release", "10.0.0.1", "--yes"]);
+    assert_said(&released, FAILED, &["permission denied"]);
+    let path = flat_file.to_str().expect("a path is text");
+    Server::start(&["--configuration-path", path]).await_state("live");
     let backup = folder.path().join("backup");
     let backup = backup.to_str().expect("a path is text");
     assert_said(&on("/mine/", &["backup", backup]), WELL, &["2 entries"]);
@@ -401,4 +413,121 @@ fn passwords_and_roles_of_earlier_days_are_gone() {
     assert_well(&etcd.ctl("root", &["user", "grant-role", "whereabouts", "root"]));
     assert_well(&etcd.role("root", &[]));
     assert!(!etcd.ctl("client", &["user", "list"]).status.success());
+}
+
+fn openssl(arguments: &[&str]) -> bool {
+    let output = Command::new("openssl").args(arguments).output();
+    output.expect("openssl is installed").status.success()
+}
+
+#[test]
+fn a_clients_certificate_is_for_clients_alone() {
+    let folder = certified();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (pair, serves) in [
+        ("client", false),
+        ("read", false),
+        ("root", false),
+        ("server", true),
+    ] {
+        for (purpose, expected) in [("sslclient", true), ("sslserver", serves)] {
+            let (authority, certificate) = (path("ca.crt"), path(&format!("{pair}.crt")));
+            let verify = [
+                "verify",
+                "-purpose",
+                purpose,
+                "-CAfile",
+                &authority,
+                &certificate,
+            ];
+            assert_eq!(openssl(&verify), expected, "{pair}: {purpose}");
+        }
+    }
+}
+
+#[test]
+fn certificates_that_cannot_be_made_are_reported_and_none_appears() {
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder).expect("it is a folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> = entries.map(name).collect();
+        names.sort();
+        names
+    };
+    let check = |spoil: &dyn Fn(&Path), name: &str, part: &str| {
+        let folder = certified();
+        let folder = folder.path();
+        spoil(folder);
+        let before = names(folder);
+        let mut certificates = script("make-certificates.sh");
+        certificates.arg(folder).arg(name);
+        assert_refused(&certificates.output().expect("bash is installed"), part);
+        assert_eq!(names(folder), before);
+    };
+    let remove = |folder: &Path, names: &[&str]| {
+        for name in names {
+            fs::remove_file(folder.join(name)).expect("it is there");
+        }
+    };
+    let nothing: &dyn Fn(&Path) = &|_| {};
+    let here = "127.0.0.1";
+    check(nothing, "a,IP:10.0.0.1", "neither a name nor an address");
+    check(nothing, "10.0.0.9", "server.crt is not for 10.0.0.9");
+    check(
+        &|folder| remove(folder, &["ca.key"]),
+        here,
+        "only one exists",
+    );
+    check(
+        &|folder| remove(folder, &["read.crt"]),
+        here,
+        "only one exists",
+    );
+    check(
+        &|folder| remove(folder, &["ca.key", "ca.crt"]),
+        here,
+        "openssl verify",
+    );
+    let server = ["server.key", "server.crt", "client.crt", "client.key"];
+    check(
+        &|folder| remove(folder, &server),
+        "10.0.0.999",
+        "bad ip address",
+    );
+    let exchange = |folder: &Path| {
+        fs::copy(folder.join("read.key"), folder.join("client.key")).expect("it is there");
+    };
+    check(&exchange, here, "is not the key of");
+    let mut nowhere = script("make-certificates.sh");
+    nowhere.args(["/proc/nowhere", here]);
+    assert_refused(
+        &nowhere.output().expect("bash is installed"),
+        "cannot be made",
+    );
+}
+
+#[test]
+fn a_server_beyond_loopback_says_so() {
+    for (address, expected) in [
+        ("127.0.0.1:0", false),
+        ("[::1]:0", false),
+        ("0.0.0.0:0", true),
+    ] {
+        let mut process = Command::new(TOOL)
+            .args(["serve", "--listen", address])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("listening on")));
+        let pid = Pid::from_child(&process);
+        kill_process(pid, Signal::TERM).expect("it was not waited for");
+        let ended = process
+            .wait_with_output()
+            .expect("a child can be waited for");
+        let warned = text(&ended.stderr).contains("beyond loopback");
+        assert_eq!(warned, expected, "{address}: {ended:?}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::plugin::Site;
 use crate::support::poll;
 
 /// A running `serve`. It ends when the test lets go of it.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     /// Where it listens: address and port.
     address: String,
@@ -44,7 +44,7 @@ impl Server {
         server
     }
 
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::start_by(&[], arguments)
     }
 
@@ -100,7 +100,7 @@ impl Server {
     }
 
     /// Waits until etcd is followed, or is known to be away, and tells how that stands.
-    fn await_state(&self, state: &str) -> Value {
+    pub(crate) fn await_state(&self, state: &str) -> Value {
         poll(state, || {
             let etcd = self.json("/api/ranges")["etcd"].clone();
             (etcd["state"] == state).then_some(etcd)

@@ -178,6 +178,12 @@ async fn run(
         }
         None => None,
     };
+    if !address.ip().to_canonical().is_loopback() {
+        say!(
+            "whereaboutsctl: {address} is beyond loopback: everybody who reaches it reads the names of pods and \
+             nodes, and their addresses"
+        );
+    }
     print(&format!("listening on http://{address}\n"));
     let told = Told {
         counters: counters.clone(),
