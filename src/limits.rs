@@ -56,6 +56,10 @@ pub const TRANSACTION_OPERATIONS: usize = 128;
 /// Tickets that a holder reads at once: more than a batch can serve.
 pub const TICKETS_PER_READ: u32 = 64;
 
+/// Tickets that are read at once at most, where the oldest of them cannot be served: all that have a shared seat, and
+/// as many again.
+pub const TICKETS_PER_LOOK: u32 = 8_192;
+
 /// Seats of a queue for each verb, a power of two. Of more, the holder of a busy range walks over more
 /// keys for each batch; of fewer, more of those who come find another's ticket at their seat.
 pub const SEATS: u16 = 2048;
@@ -68,6 +72,9 @@ pub const QUERIES_PER_BATCH: usize = 24;
 
 /// Room in a batch for tickets that a served DEL takes along.
 pub const CANCELLED_PER_BATCH: usize = 4;
+
+/// Times that ADD is decided because the claim that it was to take over has changed.
+pub const ADD_ROUNDS: usize = 16;
 
 /// Times that DEL looks again because its attachment has changed under it.
 pub const DEL_ROUNDS: usize = 16;
@@ -253,6 +260,8 @@ const _: () = assert!(CLAIMS_PER_REPAIR + 8 < TRANSACTION_OPERATIONS);
 const _: () = assert!(KEYS_PER_RESTORE < TRANSACTION_OPERATIONS);
 const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
 const _: () = assert!(SEATS.is_power_of_two() && SEATS <= 0x1000);
+const _: () =
+    assert!(TICKETS_PER_READ < TICKETS_PER_LOOK && 4 * (SEATS as u32) <= TICKETS_PER_LOOK);
 const _: () = assert!(SETTLE_MS < DEL_DEADLINE_MS && DEL_DEADLINE_MS <= ADD_DEADLINE_MS);
 const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);
 const _: () = assert!(AGENT_BATCH_BYTES < AGENT_BACKLOG_BYTES);

@@ -174,15 +174,20 @@ async fn collect_tickets<S: Store, C: Clock>(
     }
 }
 
-/// Whether the claim of `attachment` that was last written at `modified` is gone.
+/// Whether the claim of `attachment` that was last written at `modified` is gone. One that cannot be read is not.
 async fn is_released<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     attachment: &Attachment,
     modified: Revision,
 ) -> Result<bool, Failure> {
-    let snapshot = session
-        .snapshot(&[Query::Claim(attachment.clone())])
-        .await?;
+    let query = Query::Claim(attachment.clone());
+    let snapshot = match session.snapshot(&[query]).await {
+        Err(Failure::Corrupt(corrupt)) => {
+            warn!(%corrupt, "a ticket stays");
+            return Ok(false);
+        }
+        snapshot => snapshot?,
+    };
     let claim = snapshot.claim(attachment).expect("the claim was read");
     Ok(claim.is_none_or(|claim| claim.modified != modified))
 }

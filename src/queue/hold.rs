@@ -9,6 +9,7 @@ use tracing::{debug, instrument};
 
 use super::batch::Ground;
 use super::line::{LeaseEnded, Line};
+use super::removal::{asking, larger_page};
 use crate::allocator::{Demand, Reach, Verdict};
 use crate::clock::Clock;
 use crate::limits;
@@ -72,12 +73,16 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 return hold.own.map(Some).ok_or_else(too_long);
             }
             let ground = Ground { lock, own_ticket };
+            if self.reads_on(&snapshot) {
+                snapshot = self.session.snapshot(&self.reads_anew(&hold)).await?;
+                continue;
+            }
             let others = self.others(&snapshot);
             let served = self.to_serve(&others, &hold);
             let next = if !served.is_empty() {
                 self.serve(&mut hold, snapshot, ground, &others, &served)
                     .await?
-            } else if others.is_empty() && hold.looks > 0 {
+            } else if hold.looks > 0 {
                 hold.looks -= 1;
                 Some(self.session.snapshot(&self.reads(&[], &hold)).await?)
             } else if others.is_empty() {
@@ -116,6 +121,19 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         }
         self.may_have_lock = lock.is_some();
         Ok(lock.map(|lock| (lock, snapshot)))
+    }
+
+    /// Whether more tickets must be read before a batch, as none of a whole page can be served. If not, the next page is
+    /// larger than usual by the tickets that cannot.
+    fn reads_on(&mut self, snapshot: &Snapshot) -> bool {
+        let queue = &self.id().queue;
+        let waiting = snapshot.queue(queue).expect("the queue was read");
+        let own = self.place.is_some().then(|| self.key());
+        let larger = larger_page(self.page, waiting, own);
+        let unserved = waiting.iter().filter(|one| asking(one).is_none()).count();
+        let usual = limits::TICKETS_PER_READ + u32::try_from(unserved).unwrap_or(u32::MAX / 2);
+        self.page = larger.unwrap_or(usual.min(limits::TICKETS_PER_LOOK));
+        larger.is_some()
     }
 
     /// The queue but for this process.
@@ -189,7 +207,7 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let queue = || self.id().queue.clone();
         let waiting = Query::Tickets {
             queue: queue(),
-            limit: limits::TICKETS_PER_READ,
+            limit: self.page,
         };
         let own_ticket = self.place.map(|_| Query::Seat(self.seat().clone()));
         [Query::Lock(queue()), waiting]

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use tracing::{debug, instrument, warn};
 
 use super::line::Line;
-use super::removal::{queries_of_removal, write_removal, write_wake};
+use super::removal::{
+    REMOVAL_PAGE, asking, larger_page, larger_page_of_removal, queries_of_removal, write_removal,
+    write_wakes,
+};
 use crate::allocator::Verdict;
 use crate::claim::QueueId;
 use crate::clock::Clock;
-use crate::limits;
 use crate::session::{Commit, Failure, Session};
-use crate::snapshot::{Query, Queued};
-use crate::store::keys::{Key, TicketId};
-use crate::store::record::{self, Ticket};
+use crate::snapshot::Query;
+use crate::store::keys::{Key, Seat};
+use crate::store::record;
 use crate::store::{LeaseId, Store};
 
 impl<S: Store, C: Clock> Line<'_, '_, S, C> {
@@ -57,13 +59,16 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
         let session = self.session.settling();
         let claim = Query::Claim(self.id().attachment.clone());
         let seats = self.seats().iter().cloned().map(Query::Seat);
-        let queries: Vec<Query> = queries_of_removal(self.seat())
-            .into_iter()
-            .chain(seats)
-            .chain([claim])
-            .collect::<BTreeSet<Query>>()
-            .into_iter()
-            .collect();
+        let further: Vec<Query> = seats.chain([claim]).collect();
+        let queries_with = |seat: &Seat, page| -> Vec<Query> {
+            let queries: BTreeSet<Query> = queries_of_removal(seat, page)
+                .into_iter()
+                .chain(further.iter().cloned())
+                .collect();
+            queries.into_iter().collect()
+        };
+        let mut page = REMOVAL_PAGE;
+        let mut queries = queries_with(self.seat(), page);
         let mut pauses = session.pauses();
         let mut snapshot = match self.put_unknown {
             None => session.snapshot(&queries).await?,
@@ -83,11 +88,18 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 self.place = None;
                 return Ok(self.verdict(&snapshot));
             };
+            let seat = &self.seats()[at];
+            if let Some(larger) = larger_page_of_removal(page, &snapshot, seat, session.keys()) {
+                page = larger;
+                queries = queries_with(seat, page);
+                snapshot = session.snapshot(&queries).await?;
+                continue;
+            }
             let mut draft = session.draft();
-            write_removal(&mut draft, &snapshot, &self.seats()[at], ticket.modified);
+            write_removal(&mut draft, &snapshot, seat, ticket.modified);
             draft.read_anyway(queries.iter().cloned());
             // Offered to this ticket, it goes to the next with it.
-            if snapshot.offered_to(&self.seats()[at]).is_some() {
+            if snapshot.offered_to(seat).is_some() {
                 self.may_have_lock = false;
             }
             snapshot = match session.commit(draft).await? {
@@ -102,19 +114,14 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
     }
 
     /// Gives up the lock, if it is still this process's: offers it to the oldest who still asks, or
-    /// deletes it. Whoever put a ticket that cannot be read, of a newer version perhaps, is woken too, but
+    /// deletes it. The owner of a ticket that cannot be read, of a newer version perhaps, is woken too, but
     /// may be gone for ever. Who has been refused wakes the next by leaving.
     #[instrument(level = "debug", skip_all)]
     async fn give_up(&self) -> Result<(), Failure> {
         let session = self.session.settling();
         let queue = &self.id().queue;
-        let queries = [
-            Query::Lock(queue.clone()),
-            Query::Tickets {
-                queue: queue.clone(),
-                limit: limits::TICKETS_PER_READ,
-            },
-        ];
+        let mut page = self.page;
+        let mut queries = queries_of_wake(queue, page);
         let mut pauses = session.pauses();
         let mut snapshot = session.snapshot(&queries).await?;
         loop {
@@ -122,24 +129,30 @@ impl<S: Store, C: Clock> Line<'_, '_, S, C> {
                 return Ok(());
             };
             let waiting = snapshot.queue(queue).expect("the queue was read");
-            let oldest = waiting.first();
-            let next = waiting.iter().find_map(asking);
+            if let Some(larger) = larger_page(page, waiting, None) {
+                page = larger;
+                queries = queries_of_wake(queue, page);
+                snapshot = session.snapshot(&queries).await?;
+                continue;
+            }
             let mut draft = session.draft();
             draft.modified(&self.lock_key(), lock.modified);
+            let next = waiting.iter().find_map(asking);
             match next {
-                Some((id, _)) => draft.put(&self.lock_key(), record::encode_lock(&id.into())),
-                None => draft.delete(&self.lock_key()),
+                Some(id) => draft.put(&self.lock_key(), record::encode_lock(&id.into())),
+                None if waiting.is_empty() => draft.nobody_in(queue).delete(&self.lock_key()),
+                // Beside those that cannot be served another may have come.
+                None => draft.delete_lock_if_last(queue, snapshot.revision()),
             };
-            match (next, oldest) {
-                (None, None) => drop(draft.nobody_in(queue)),
-                (Some((_, next)), Some(oldest)) if oldest.request.is_err() => {
-                    write_wake(&mut draft, oldest);
-                    write_wake(&mut draft, next);
-                }
-                (Some((_, next)), _) | (None, Some(next)) => write_wake(&mut draft, next),
+            write_wakes(&mut draft, &waiting.iter().collect::<Vec<_>>());
+            let may_stay = next.is_none() && !waiting.is_empty();
+            if may_stay {
+                draft.read_anyway(queries.iter().cloned());
+            } else {
+                draft.read_otherwise(queries.iter().cloned());
             }
-            draft.read_otherwise(queries.iter().cloned());
             snapshot = match session.commit(draft).await? {
+                Commit::Done(after) if may_stay && self.ours(&after).is_some() => after,
                 Commit::Done(_) | Commit::DoneUnread(_) => return Ok(()),
                 Commit::Conflict(snapshot) => snapshot,
                 Commit::Unknown(reason) => {
@@ -193,27 +206,27 @@ async fn end_lease<S: Store, C: Clock>(
     wake_if_free(session, queue).await
 }
 
-/// Wakes the oldest who waits in `queue`, if nobody has the lock.
+/// Wakes the next who waits in `queue`, if nobody has the lock.
 async fn wake_if_free<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     queue: &QueueId,
 ) -> Result<(), Failure> {
-    let oldest = Query::Tickets {
-        queue: queue.clone(),
-        limit: 1,
-    };
-    let queries = [Query::Lock(queue.clone()), oldest];
+    let mut page = 1;
     let mut pauses = session.pauses();
     loop {
-        let snapshot = session.snapshot(&queries).await?;
+        let snapshot = session.snapshot(&queries_of_wake(queue, page)).await?;
         let lock = snapshot.lock(queue).expect("the lock was read");
         let waiting = snapshot.queue(queue).expect("the queue was read");
-        let (None, Some(oldest)) = (lock, waiting.first()) else {
+        if lock.is_some() || waiting.is_empty() {
             return Ok(());
-        };
+        }
+        if let Some(larger) = larger_page(page, waiting, None) {
+            page = larger;
+            continue;
+        }
         let mut draft = session.draft();
         draft.absent(&Key::Lock(queue.clone()));
-        write_wake(&mut draft, oldest);
+        write_wakes(&mut draft, &waiting.iter().collect::<Vec<_>>());
         match session.commit(draft).await? {
             // Refused: another has the lock by now, or the ticket is gone and its owner has woken the next.
             Commit::Done(_) | Commit::DoneUnread(_) | Commit::Conflict(_) => return Ok(()),
@@ -222,10 +235,11 @@ async fn wake_if_free<S: Store, C: Clock>(
     }
 }
 
-/// Whose ticket it is, if it can be read and has not been answered.
-fn asking(ticket: &Queued) -> Option<(&TicketId, &Queued)> {
-    match &ticket.request {
-        Ok((id, Ticket::Take { .. } | Ticket::Release { .. })) => Some((id, ticket)),
-        Ok((_, Ticket::Refused { .. })) | Err(_) => None,
-    }
+/// The lock and a page of the oldest tickets, which tell whom to wake.
+fn queries_of_wake(queue: &QueueId, page: u32) -> [Query; 2] {
+    let oldest = Query::Tickets {
+        queue: queue.clone(),
+        limit: page,
+    };
+    [Query::Lock(queue.clone()), oldest]
 }

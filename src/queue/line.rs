@@ -7,6 +7,7 @@ use tracing::debug;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::QueueId;
 use crate::clock::Clock;
+use crate::limits;
 use crate::session::{Failure, Session};
 use crate::snapshot::{HeldLock, Query, Seated, Snapshot, Stored};
 use crate::store::keys::{Key, QueuedVerb, Seat, TicketId};
@@ -56,6 +57,8 @@ pub(super) struct Line<'s, 'a, S: Store, C> {
     pub(super) watch_from: Instant,
     /// Of the ticket.
     pub(super) watch: Option<S::Watch>,
+    /// How many of the oldest tickets are read at once: more, where some of them cannot be served.
+    pub(super) page: u32,
     /// The ticket's create revision, as long as it may exist: the place in the queue.
     pub(super) place: Option<Revision>,
     /// When the shared seat is another attachment's: the revision of the last write to the ticket there.
@@ -99,6 +102,7 @@ impl<'s, 'a, S: Store, C: Clock> Line<'s, 'a, S, C> {
             put_took: Duration::ZERO,
             watch_from: session.clock().now(),
             watch: None,
+            page: limits::TICKETS_PER_READ,
             place: None,
             beside: None,
             put_unknown: None,

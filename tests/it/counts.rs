@@ -2,9 +2,16 @@
 
 use serde_json::json;
 use whereabouts::address::{Address, Range};
+use whereabouts::claim::QueueId;
+use whereabouts::store::Write;
+use whereabouts::store::keys::QueuedVerb;
+use whereabouts::store::record::{self, Shortage, Ticket};
 
 use crate::fill::{fill, fill_with, filler};
-use crate::plugin::{Answer, Network, Pod, Site, range};
+use crate::plugin::{
+    Answer, Foreigner, Network, Pod, Site, attachment, await_in_line, newer_ticket, put, range,
+    seated_apart, ticket_key,
+};
 use crate::support::etcd::Cluster;
 use crate::support::poll;
 
@@ -232,6 +239,54 @@ fn an_add_on_a_range_with_a_few_exclusions_is_one_read_and_one_write() {
     let exclude = ["10.0.0.0/24", "10.0.2.0/23", "10.0.9.0/24"];
     let network = network.ipam(json!({"exclude": exclude}));
     check_add(&site, &network, &Pod::new("c"), "10.0.1.1/16");
+}
+
+/// So many tickets that cannot be served stand first in the queue of `cidr`, and some ADDs behind them: whoever has
+/// the lock serves those in one batch, in order, and nobody waits for a timer.
+fn check_read_on(site: &Site, cidr: &str, count: usize, value: impl Fn(&Pod) -> Vec<u8>) {
+    for pod in seated_apart(count) {
+        let write = Write::Put {
+            key: site.keys().encode(&ticket_key(cidr, QueuedVerb::Add, &pod)),
+            value: value(&pod),
+            lease: 0,
+        };
+        put(site, write);
+    }
+    let before = site.audit().tickets - count;
+    let gate = Foreigner::hold(site, cidr);
+    let network = site.network(cidr);
+    let stem = cidr.trim_end_matches("0/24");
+    let expected: Vec<String> = (1..=5).map(|last| format!("{stem}{last}/24")).collect();
+    let mut adds = Vec::new();
+    for number in 1..=5 {
+        let pod = Pod::new(&format!("{stem}{number}"));
+        let mut add = network.call("ADD", &pod).start();
+        await_in_line(site, before + count + number, &mut add);
+        adds.push(add);
+    }
+    let (counted, addresses) = Counts::during(site, || {
+        gate.leave(site);
+        let answers = adds.into_iter().map(|add| add.finish().address());
+        answers.collect::<Vec<_>>()
+    });
+    assert_eq!(addresses, expected, "in the order of their tickets");
+    // The lock is offered, a batch serves all, and the lock is given up.
+    assert_eq!((counted.revisions, counted.leases), (3, 0), "{counted:?}");
+}
+
+#[test]
+fn tickets_that_cannot_be_served_are_read_beyond_however_many() {
+    let site = quiet_site();
+    check_read_on(&site, "10.0.0.0/24", 64, |_| b"garbage".to_vec());
+    check_read_on(&site, "10.0.1.0/24", 300, newer_ticket);
+    check_read_on(&site, "10.0.2.0/24", 64, |pod| {
+        let refused = Ticket::Refused {
+            sender: 7,
+            node: None,
+            shortage: Shortage::Exhausted(QueueId::of(&range("10.0.2.0/24"))),
+        };
+        record::encode_ticket(&attachment("net", pod), &refused)
+    });
 }
 
 fn size(range: &Range) -> usize {

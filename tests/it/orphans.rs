@@ -5,12 +5,12 @@ use serde_json::json;
 use whereabouts::address::{Address, Pool};
 use whereabouts::claim::{Held, QueueId};
 use whereabouts::store::Write;
-use whereabouts::store::keys::QueuedVerb;
+use whereabouts::store::keys::{Key, QueuedVerb};
 use whereabouts::store::record::{self, Shortage, Ticket};
 
 use crate::plugin::{
     Foreigner, Network, Pod, Site, attachment, await_in_line, beside, kill_in_line, lock_key, pods,
-    put, ticket_key,
+    put, seated_apart, ticket_key,
 };
 use crate::support::poll;
 
@@ -115,6 +115,46 @@ fn del_of_the_dead_wakes_who_waits_behind_them() {
     assert_eq!(site.audit().locks, 1, "the lock is offered");
     network.del(&second).assert_silent();
     site.assert_at_rest(0);
+}
+
+/// The same, where those who wait cannot be read, but for the last.
+#[test]
+fn del_of_the_dead_wakes_who_waits_behind_tickets_that_cannot_be_read() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let [first, last] = ["first", "last"].map(Pod::new);
+    let holder = Foreigner::hold(&site, CIDR);
+    kill_in_line(&site, &network, "ADD", &first);
+    for pod in seated_apart(70) {
+        let key = ticket_key(CIDR, QueuedVerb::Add, &pod);
+        if key != ticket_key(CIDR, QueuedVerb::Add, &first) {
+            put_value(&site, &key, b"garbage".to_vec());
+        }
+    }
+    kill_in_line(&site, &network, "ADD", &last);
+    holder.leave(&site);
+    let waiting = || {
+        let ticket = site.entry(&ticket_key(CIDR, QueuedVerb::Add, &last));
+        ticket.expect("it waits").modified
+    };
+    let before = waiting();
+    network.del(&first).assert_silent();
+    assert!(waiting() > before, "it was not woken");
+    assert_eq!(site.audit().locks, 1, "the lock is offered");
+}
+
+/// That the claim of one cannot be read says nothing of the others.
+#[test]
+fn gc_removes_tickets_of_dels_beside_a_claim_that_cannot_be_read() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    let (damaged, released) = (Pod::new("a-damaged"), Pod::new("released"));
+    put_release(&site, &damaged, 1);
+    put_release(&site, &released, 1);
+    let claim = Key::Claim(attachment("net", &damaged));
+    put_value(&site, &claim, b"garbage".to_vec());
+    network.gc(Some(&[])).assert_error(107, &["a-damaged"]);
+    assert_eq!(left(&site), ["a-damaged Del"]);
 }
 
 #[test]
@@ -270,9 +310,14 @@ fn held() -> Held {
 }
 
 fn put_ticket(site: &Site, pod: &Pod, verb: QueuedVerb, ticket: &Ticket) {
+    let value = record::encode_ticket(&attachment("net", pod), ticket);
+    put_value(site, &ticket_key(CIDR, verb, pod), value);
+}
+
+fn put_value(site: &Site, key: &Key, value: Vec<u8>) {
     let write = Write::Put {
-        key: site.keys().encode(&ticket_key(CIDR, verb, pod)),
-        value: record::encode_ticket(&attachment("net", pod), ticket),
+        key: site.keys().encode(key),
+        value,
         lease: 0,
     };
     put(site, write);

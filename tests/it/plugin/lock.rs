@@ -1,11 +1,13 @@
 //! A lock taken by hand: somebody who holds the lock of a range and serves nobody. And what those
 //! leave behind who are killed while they wait for it.
 
+use std::collections::BTreeSet;
+
 use whereabouts::address::{Name, Pool};
 use whereabouts::claim::{Attachment, QueueId};
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::session::{Commit, Session};
-use whereabouts::snapshot::Query;
+use whereabouts::snapshot::{Query, Queued};
 use whereabouts::store::keys::{Key, QueuedVerb, Spot, TicketId};
 use whereabouts::store::record::{self, Lock, Shortage, Ticket};
 use whereabouts::store::{Compare, LeaseId, Outcome, Store, Txn, Write};
@@ -16,8 +18,8 @@ use crate::support::{BOUND, poll, run};
 /// More than any test takes, in seconds.
 const TTL_S: i64 = 300;
 
-/// Tickets that are looked at by who leaves.
-const TICKETS: u32 = 64;
+/// Tickets that are looked at by who leaves: all.
+const TICKETS: u32 = 4_096;
 
 /// The lock of a range, for as long as its lease lives.
 pub(crate) struct Foreigner {
@@ -61,7 +63,11 @@ impl Foreigner {
                 let snapshot = session.snapshot(&queries).await.expect("it reads");
                 let lock = snapshot.lock(&self.queue).expect("it was read");
                 let waiting = snapshot.queue(&self.queue).expect("it was read");
-                let readable = waiting.iter().find(|ticket| ticket.request.is_ok());
+                let asks = |ticket: &&Queued| {
+                    let request = ticket.request.as_ref();
+                    request.is_ok_and(|(_, ticket)| !matches!(ticket, Ticket::Refused { .. }))
+                };
+                let readable = waiting.iter().find(asks);
                 let mut draft = session.draft();
                 draft.modified(&key, lock.expect("it is held").modified);
                 match readable.or(waiting.first()) {
@@ -135,6 +141,15 @@ pub(crate) fn newer_ticket(pod: &Pod) -> Vec<u8> {
     let mut value = record::encode_ticket(&attachment("net", pod), &refused);
     value[0] += 1;
     value
+}
+
+/// So many pods whose attachments of the network `net` have seats of their own.
+pub(crate) fn seated_apart(count: usize) -> Vec<Pod> {
+    let mut seats = BTreeSet::new();
+    let pods = (0..).map(|number| Pod::new(&format!("apart-{number}")));
+    pods.filter(|pod| seats.insert(Spot::number_of(&attachment("net", pod))))
+        .take(count)
+        .collect()
 }
 
 /// Another pod, whose attachments of the network `net` have the seats of this one's.

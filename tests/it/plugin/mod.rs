@@ -10,7 +10,7 @@ mod site;
 pub(crate) use answer::Answer;
 pub(crate) use lock::{
     Foreigner, attachment, await_in_line, beside, kill_in_line, lock_key, newer_ticket, put,
-    ticket_key,
+    seated_apart, ticket_key,
 };
 pub(crate) use network::{Network, Pod, TIMEOUT_S, log_folder, node_file, pods};
 pub(crate) use process::{Call, Running};
