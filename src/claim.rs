@@ -190,6 +190,18 @@ impl Want {
         })
     }
 
+    /// Whether `held` may be given for this want: what is met, and is not excluded meanwhile.
+    pub fn may_be_given(&self, held: &Held) -> bool {
+        let inside = match &self.choice {
+            Choice::Lowest(intervals) => {
+                let mut intervals = intervals.iter();
+                intervals.any(|interval| interval.contains(held.address))
+            }
+            Choice::Exactly(_) => true,
+        };
+        inside && self.is_met_by(held)
+    }
+
     /// Whether `held` is an answer to this want. An address that nobody can have is none.
     pub fn is_met_by(&self, held: &Held) -> bool {
         let chosen = match &self.choice {
@@ -214,11 +226,16 @@ pub struct Ask {
 impl Ask {
     /// Whether `claim` is what this request asks for, so that a repeated ADD answers it again.
     pub fn is_met_by(&self, claim: &Claim) -> bool {
-        self.wants.len() == claim.held.len()
-            && self
-                .wants
-                .iter()
-                .zip(&claim.held)
-                .all(|(want, held)| want.is_met_by(held))
+        self.is_all_of(claim, Want::is_met_by)
+    }
+
+    /// Whether what `claim` holds may be given to this request.
+    pub fn may_be_given(&self, claim: &Claim) -> bool {
+        self.is_all_of(claim, Want::may_be_given)
+    }
+
+    fn is_all_of(&self, claim: &Claim, is_it: impl Fn(&Want, &Held) -> bool) -> bool {
+        let mut pairs = self.wants.iter().zip(&claim.held);
+        self.wants.len() == claim.held.len() && pairs.all(|(want, held)| is_it(want, held))
     }
 }

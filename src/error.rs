@@ -35,6 +35,19 @@ pub enum Error {
         /// Who holds it; `None` when the owner left meanwhile.
         owner: Option<Box<(Attachment, Claim)>>,
     },
+    /// An old container of the same pod holds the addresses, on another node or on an unknown one.
+    #[error(
+        "{holder}, an old container of this pod, holds {claim}; this is node {}: its claim goes with its DEL",
+        node.as_deref().unwrap_or("(unknown)")
+    )]
+    HeldElsewhere {
+        /// The attachment of the old container.
+        holder: Attachment,
+        /// Its claim.
+        claim: Box<Claim>,
+        /// The node of the new container.
+        node: Option<String>,
+    },
     /// The attachment was added before, with another config.
     #[error("{attachment} was added before with other ranges and holds {claim}; DEL it first")]
     HoldsOther {
@@ -134,6 +147,10 @@ impl Error {
             Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
                 (7, "the keys in etcd are not known to be this cluster's")
             }
+            Self::HeldElsewhere { .. } => (
+                11,
+                "the pod's old container holds the addresses; try again later",
+            ),
             Self::Failure(Failure::Cancelled(_)) | Self::AddedAgain { .. } => {
                 (11, "the attachment changes; try again later")
             }

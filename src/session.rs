@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::snapshot::{Corrupt, Query, Snapshot};
 use crate::store::keys::{Key, Keys};
-use crate::store::{At, CommitError, Lease, LeaseId, Outcome, Store, Unavailable, View};
+use crate::store::{At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Unavailable, View};
 use crate::telemetry;
 
 /// Why an operation cannot go on.
@@ -135,6 +135,8 @@ pub struct Session<'a, S, C> {
     until: Instant,
     end: Instant,
     cluster: Cell<Option<u64>>,
+    /// The revision of the first read.
+    begun: Cell<Option<Revision>>,
     /// Whether the store has answered anything.
     is_reached: Cell<bool>,
     attempt: Cell<Duration>,
@@ -161,6 +163,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: now + deadline.saturating_sub(kept),
             end: now + deadline,
             cluster: Cell::new(None),
+            begun: Cell::new(None),
             is_reached: Cell::new(false),
             attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
         }
@@ -184,6 +187,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: self.end,
             end: self.end,
             cluster: self.cluster.clone(),
+            begun: self.begun.clone(),
             is_reached: self.is_reached.clone(),
             attempt: self.attempt.clone(),
         }
@@ -207,6 +211,12 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     /// The identity of this cluster, if it is known.
     pub fn identity(&self) -> Option<&'a Identity> {
         self.identity
+    }
+
+    /// The revision of the first read, once there was one: whatever came into being after it is no older than this
+    /// operation.
+    pub fn begun(&self) -> Option<Revision> {
+        self.begun.get()
     }
 
     /// When the operation must begin to leave.
@@ -262,6 +272,9 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let view = self.repeat(|| self.store.read(&reads, at)).await?;
         Span::current().record("whereabouts.revision", view.revision);
         self.check_cluster(view.cluster)?;
+        if self.begun.get().is_none() {
+            self.begun.set(Some(view.revision));
+        }
         Ok(view)
     }
 

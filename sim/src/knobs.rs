@@ -43,10 +43,12 @@ pub enum Shape {
     SecondBlock,
     /// More pods at once than a block has addresses, from nothing.
     Burst,
+    /// As many pods as addresses, whose sandboxes are made anew.
+    Anew,
 }
 
 impl Shape {
-    /// All shapes but the costly one.
+    /// All shapes but those that are drawn more seldom.
     pub const USUAL: [Self; 14] = [
         Self::HotRange,
         Self::ManyRanges,
@@ -132,6 +134,11 @@ impl Shape {
                 &[],
             )]],
             Self::Burst => vec![vec![plain("10.0.0.0/23")]],
+            Self::Anew => vec![
+                vec![plain("10.0.0.0/29")],
+                vec![plain("10.0.0.0/29")],
+                vec![plain("10.0.0.0/29"), plain("fd00::/125")],
+            ],
         }
     }
 
@@ -146,7 +153,20 @@ impl Shape {
 
     /// How many pods a node runs at the same time, if the shape says so.
     fn pods_per_node(self, nodes: u64) -> Option<u64> {
-        (self == Self::Burst).then(|| 280 / nodes)
+        match self {
+            Self::Burst => Some(280 / nodes),
+            Self::Anew => Some(6 / nodes),
+            _ => None,
+        }
+    }
+
+    /// Among how many addresses, from the first of the range on, a pod may request one, if any does.
+    pub fn requests_among(self) -> Option<u64> {
+        match self {
+            Self::Requested => Some(20),
+            Self::Anew => Some(8),
+            _ => None,
+        }
     }
 
     /// How long every pod lives at least: a crowd all at the same time.
@@ -243,7 +263,7 @@ impl Knobs {
         let nodes = pick(&[2, 3, 5]);
         let (pods, rounds) = (pick(&[1, 2, 4, 6]), pick(&[1, 2, 3]));
         let crowd = shape.pods_per_node(nodes);
-        Self {
+        let drawn = Self {
             shape,
             nodes,
             pods_per_node: crowd.unwrap_or(pods),
@@ -263,6 +283,15 @@ impl Knobs {
                 _ => None,
             },
             only: None,
+        };
+        if crowd.is_some() || chance.below(10) > 0 {
+            return drawn;
+        }
+        let shape = Shape::Anew;
+        Self {
+            shape,
+            pods_per_node: shape.pods_per_node(nodes).unwrap_or(pods),
+            ..drawn
         }
     }
 }

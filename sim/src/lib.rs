@@ -20,6 +20,7 @@ pub mod knobs;
 pub mod linearizable;
 pub mod nemesis;
 pub mod planted;
+pub mod pods;
 pub mod process;
 pub mod replay;
 pub mod run;

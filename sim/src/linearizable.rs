@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use whereabouts::address::{Address, Pool};
 use whereabouts::claim::{Attachment, Choice, Held, Want};
 
+use crate::pods;
+
 /// Who holds what.
 pub type Holdings = BTreeMap<Attachment, Vec<Held>>;
 
@@ -100,7 +102,7 @@ impl Search<'_> {
             if operation.start > earliest {
                 continue;
             }
-            if let Some(after) = effect(operation, held) {
+            if let Some(after) = self.effect(operation, held) {
                 self.order.push(index);
                 if self.from(over | 1 << index, &after) {
                     return true;
@@ -115,28 +117,72 @@ impl Search<'_> {
     }
 }
 
-/// What is held after `operation` took effect on `held` with its outcome; `None` if it cannot have
-/// had that outcome then.
-fn effect(operation: &Operation, held: &Holdings) -> Option<Holdings> {
-    let mut after = held.clone();
-    match &operation.call {
-        Call::Del(attachment) => {
-            after.remove(attachment);
-            Some(after)
-        }
-        Call::Add(attachment, wants) => {
-            let own = held.get(attachment);
-            let outcome = match own {
-                Some(own) if is_met(wants, own) => Outcome::Added(own.clone()),
-                Some(_) => Outcome::HoldsOther,
-                None => lowest(wants, held).map_or(Outcome::Short, Outcome::Added),
-            };
-            let fits = operation.outcome == Outcome::Unknown || operation.outcome == outcome;
-            if let (Outcome::Added(given), true) = (outcome, fits) {
-                after.insert(attachment.clone(), given);
+impl Search<'_> {
+    /// What is held after `operation` took effect on `held` with its outcome; `None` if it cannot have
+    /// had that outcome then.
+    fn effect(&self, operation: &Operation, held: &Holdings) -> Option<Holdings> {
+        let mut after = held.clone();
+        match &operation.call {
+            Call::Del(attachment) => {
+                after.remove(attachment);
+                Some(after)
             }
-            fits.then_some(after)
+            Call::Add(attachment, wants) => {
+                let own = held.get(attachment);
+                let old = self.held_before(operation, attachment, wants, held);
+                let is_short = own.is_none() && lowest(wants, held).is_none();
+                let outcome = match (own, old) {
+                    (Some(own), _) if is_met(wants, own) => Outcome::Added(own.clone()),
+                    (Some(_), _) => Outcome::HoldsOther,
+                    // It may have come, or gone, while the ADD looked for it.
+                    (None, Some(old)) if is_short && self.changes(old, operation) => {
+                        let found = operation.outcome != Outcome::Short;
+                        found
+                            .then(|| held[old].clone())
+                            .map_or(Outcome::Short, Outcome::Added)
+                    }
+                    (None, Some(old)) if is_short => Outcome::Added(held[old].clone()),
+                    (None, _) => lowest(wants, held).map_or(Outcome::Short, Outcome::Added),
+                };
+                let fits = operation.outcome == Outcome::Unknown || operation.outcome == outcome;
+                if let (Outcome::Added(given), true) = (outcome, fits) {
+                    if let Some(old) = old.filter(|_| is_short) {
+                        after.remove(old);
+                    }
+                    after.insert(attachment.clone(), given);
+                }
+                fits.then_some(after)
+            }
         }
+    }
+
+    /// The old container of the pod, if it holds what is wanted. One whose ADD began after `operation` is the newer one.
+    fn held_before<'h>(
+        &self,
+        operation: &Operation,
+        attachment: &Attachment,
+        wants: &[Want],
+        held: &'h Holdings,
+    ) -> Option<&'h Attachment> {
+        let is_newer = |old: &Attachment| {
+            self.operations.iter().any(|other| {
+                matches!(&other.call, Call::Add(of, _) if of == old)
+                    && other.start > operation.start
+            })
+        };
+        let mut old = held.iter().filter(|(old, held)| {
+            pods::are_of_one(old, attachment) && is_met(wants, held) && !is_newer(old)
+        });
+        old.next().map(|(old, _)| old)
+    }
+
+    /// Whether another operation that overlaps with `operation` is about `attachment`.
+    fn changes(&self, attachment: &Attachment, operation: &Operation) -> bool {
+        let end = |operation: &Operation| operation.end.unwrap_or(u64::MAX);
+        self.operations.iter().any(|other| {
+            let (Call::Add(of, _) | Call::Del(of)) = &other.call;
+            of == attachment && other.start < end(operation) && operation.start < end(other)
+        })
     }
 }
 
@@ -274,6 +320,39 @@ mod tests {
         check(&operations, Some(&[0, 1]));
         let operations = [add("a", Some(1), 0, Some(1)), add("a", Some(2), 2, Some(3))];
         check(&operations, None);
+    }
+
+    /// All addresses but the first are held, and that one by the first container of a pod.
+    fn full() -> Holdings {
+        let held = |byte: u8| {
+            let address = IpAddr::from([10, 0, 0, byte]).into();
+            let range = want().range;
+            vec![Held { range, address }]
+        };
+        let others = (2..=6).map(|byte| (attachment(&format!("other-{byte}")), held(byte)));
+        let old = [(attachment("pod.1"), held(1))];
+        others.chain(old).collect()
+    }
+
+    #[test]
+    fn a_new_container_takes_over_what_the_old_one_holds_where_nothing_is_free() {
+        let order = |operations: &[Operation]| linearize(&full(), operations, None);
+        let short = |start, end| Operation {
+            outcome: Outcome::Short,
+            ..add("pod.2", None, start, Some(end))
+        };
+        assert_eq!(order(&[add("pod.2", Some(1), 0, Some(1))]), Some(vec![0]));
+        assert_eq!(order(&[add("another.2", Some(1), 0, Some(1))]), None);
+        assert_eq!(order(&[short(0, 1)]), None);
+        // While the DEL of the old one is under way, its claim may be gone before the address is free to all.
+        assert_eq!(order(&[short(0, 2), del("pod.1", 1, 3)]), Some(vec![0, 1]));
+        // The DEL of the old container does not free the address that was taken over.
+        let operations = [
+            add("pod.2", Some(1), 0, Some(1)),
+            del("pod.1", 2, 3),
+            add("later", Some(1), 4, Some(5)),
+        ];
+        assert_eq!(order(&operations), None);
     }
 
     #[test]

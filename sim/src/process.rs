@@ -65,6 +65,8 @@ pub struct Identity {
     pub is_struck: Cell<bool>,
     /// Whether it has put a ticket, or tried to.
     pub has_joined: Cell<bool>,
+    /// Whether it has read anything.
+    pub has_read: Cell<bool>,
     /// Its task, once it is started.
     pub task: Cell<Option<TaskId>>,
     /// Whether it is of a newer version, whose tickets this one cannot read.
@@ -159,6 +161,7 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
         used: Cell::new(Used::ByRuntime),
         is_struck: Cell::new(false),
         has_joined: Cell::new(false),
+        has_read: Cell::new(false),
         task: Cell::new(None),
         is_newer,
     });
@@ -310,7 +313,7 @@ async fn execute(client: &Client, job: Job) -> Answer {
             cluster.log(identity, format_args!("{error}"));
             (Answer::Refused, End::Refused)
         }
-        Err(error @ (Error::Full(_) | Error::HoldsOther { .. })) => {
+        Err(error @ (Error::Full(_) | Error::HoldsOther { .. } | Error::HeldElsewhere { .. })) => {
             cluster.log(identity, format_args!("{error}"));
             (Answer::Refused, End::Refused)
         }

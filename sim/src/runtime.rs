@@ -19,6 +19,7 @@ use whereabouts::request::{
 use crate::cluster::Cluster;
 use crate::judge::Used;
 use crate::knobs::Shape;
+use crate::pods;
 use crate::process::{self, Answer, Job, NodeId, Process};
 use crate::seats;
 use crate::step::{Fault, Step, Verb};
@@ -72,11 +73,7 @@ impl Runtime {
         for round in 0..cluster.knobs().rounds {
             self.idle(cluster.knobs().pause_us).await;
             let name = format!("n{}-{place}-{round}", node.0);
-            let container = match cluster.knobs().seats {
-                Some(seats) => seats::within(seats, &name),
-                None => name,
-            };
-            self.run_pod(node, &container).await;
+            self.run_pod(node, &name).await;
             match cluster.world().chance().below(8) {
                 0 => self.collect(node).await,
                 1 if cluster.knobs().is_near() => self.ask_status(node).await,
@@ -85,7 +82,21 @@ impl Runtime {
         }
     }
 
-    async fn run_pod(&self, node: NodeId, container: &str) {
+    /// The container of that name, in one of the seats that the history has.
+    fn container(&self, name: String) -> String {
+        match self.0.cluster.knobs().seats {
+            Some(seats) => seats::within(seats, &name),
+            None => name,
+        }
+    }
+
+    async fn run_pod(&self, node: NodeId, name: &str) {
+        let is_anew = self.0.cluster.knobs().shape == Shape::Anew;
+        let container = &self.container(if is_anew {
+            format!("{name}.0")
+        } else {
+            name.to_owned()
+        });
         let chance = self.0.cluster.world().chance();
         let lost = self.node(node).lost.get();
         let networks: &[&str] = if chance.below(4) == 0 {
@@ -109,12 +120,73 @@ impl Runtime {
         let knobs = self.0.cluster.knobs();
         self.0.cluster.world().sleep(knobs.shape.least_life()).await;
         self.idle(knobs.pause_us).await;
+        let mut asks = asks;
+        if is_anew {
+            for ask in &mut asks {
+                *ask = self.make_anew(node, lost, ask, &format!("{name}.1")).await;
+            }
+            self.idle(knobs.pause_us).await;
+        }
         for ask in &asks {
             if self.node(node).lost.get() != lost {
                 // The node came back without its pods: nobody deletes them.
                 return;
             }
             self.delete(node, &ask.attachment).await;
+        }
+    }
+
+    /// The sandbox of a pod is made anew: another container wants the same. The DEL of the old one comes before, at the
+    /// same time, late, or never.
+    async fn make_anew(&self, node: NodeId, lost: u64, old: &Ask, name: &str) -> Ask {
+        let mut new = old.clone();
+        let container = self.container(name.to_owned());
+        new.attachment.container = Name::new(&container).expect("a name");
+        if self.node(node).lost.get() != lost {
+            return new;
+        }
+        self.end_newcomers(node, &old.attachment);
+        self.0.cluster.judge().no_longer_used(&old.attachment);
+        match self.0.cluster.world().chance().below(4) {
+            0 => {
+                self.delete(node, &old.attachment).await;
+                self.add(node, lost, &new).await;
+            }
+            1 => {
+                let (old, new) = (
+                    self.delete(node, &old.attachment),
+                    self.add(node, lost, &new),
+                );
+                join(old, new).await;
+            }
+            2 => {
+                self.add(node, lost, &new).await;
+                self.delete(node, &old.attachment).await;
+            }
+            _ => {
+                // GC finds it.
+                self.forget(&old.attachment);
+                self.add(node, lost, &new).await;
+            }
+        }
+        new
+    }
+
+    fn forget(&self, attachment: &Attachment) {
+        self.0.known.borrow_mut().remove(attachment);
+        self.0.suspects.borrow_mut().insert(attachment.clone());
+    }
+
+    /// Before its new container there is, a pod has no process of the old one that has not even read: it would be the
+    /// newer one to all that it reads.
+    fn end_newcomers(&self, node: NodeId, attachment: &Attachment) {
+        let running = self.node(node).running.borrow();
+        let of_it = running.iter().filter(|process| {
+            let identity = &process.identity;
+            identity.attachment.as_ref() == Some(attachment) && !identity.has_read.get()
+        });
+        for process in of_it {
+            self.kill(process, Fault::Killed);
         }
     }
 
@@ -134,6 +206,7 @@ impl Runtime {
         };
         let owner = Owner {
             node: self.name_of(node),
+            pod_uid: pods::uid_of(container),
             ..Owner::default()
         };
         Ask {
@@ -145,9 +218,11 @@ impl Runtime {
 
     fn want(&self, range: &Range) -> Want {
         let chance = self.0.cluster.world().chance();
-        if self.0.cluster.knobs().shape == Shape::Requested && chance.below(3) == 0 {
+        if let Some(many) = self.0.cluster.knobs().shape.requests_among()
+            && chance.below(3) == 0
+        {
             let first = Address::from(range.cidr().network());
-            let number = first.number() + u128::from(chance.below(20));
+            let number = first.number() + u128::from(chance.below(many));
             let address = Address::new(first.family(), number).expect("inside the family");
             if let Ok(want) = Want::exactly(range, address) {
                 return want;
@@ -323,7 +398,7 @@ impl Runtime {
             self.0.cluster.count_fault(fault, &process.identity);
             match process.identity.step.get() {
                 // A request that takes addresses, or leads to it, may be on its way.
-                Step::Commit | Step::Join | Step::Batch => self.suspect(process),
+                Step::Commit | Step::TakeOver | Step::Join | Step::Batch => self.suspect(process),
                 _ => {}
             }
             process::kill(&self.0.cluster, process);

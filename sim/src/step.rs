@@ -28,6 +28,8 @@ pub enum Step {
     ReadStale,
     /// An optimistic commit.
     Commit,
+    /// Taking over the claim of the pod's old container.
+    TakeOver,
     /// Making an unknown commit impossible.
     Fence,
     /// Watching the ticket.
@@ -72,13 +74,8 @@ impl Step {
             | Compare::NoneIn(..)
             | Compare::Value(..) => false,
         });
-        let writes_claims = writes(&|write| match write {
-            Write::Put { key, .. } | Write::Delete(key) => is_claim(key),
-            Write::Rewrite { .. }
-            | Write::Touch(_)
-            | Write::Ensure { .. }
-            | Write::DeleteUnlessNewer { .. } => false,
-        });
+        let puts_claims = writes(&|write| matches!(write, Write::Put { key, .. } if is_claim(key)));
+        let deletes_claims = writes(&|write| matches!(write, Write::Delete(key) if is_claim(key)));
         let deletes_tickets =
             writes(&|write| matches!(write, Write::Delete(key) if is_ticket(key)));
         let puts = |is: fn(&[u8]) -> bool, leased: bool| {
@@ -87,6 +84,9 @@ impl Step {
             )
         };
         let deletes_lock = writes(&|write| matches!(write, Write::Delete(key) if is_lock(key)));
+        let touches_tickets = writes(&|write| matches!(write, Write::Touch(key) if is_ticket(key)));
+        let deletes_last_lock =
+            writes(&|write| matches!(write, Write::DeleteUnlessNewer { key, .. } if is_lock(key)));
         let touches_lock = writes(&|write| matches!(write, Write::Touch(key) if is_lock(key)));
         if puts(is_ticket, false) {
             Self::Join
@@ -94,13 +94,15 @@ impl Step {
             Self::Acquire
         } else if deletes_tickets && (puts(is_lock, false) || deletes_lock || touches_lock) {
             Self::Leave
-        } else if puts(is_lock, false) || deletes_lock {
+        } else if puts(is_lock, false) || deletes_lock || deletes_last_lock && touches_tickets {
             Self::GiveUp
         } else if touches_lock {
             Self::Fence
         } else if checks_lock {
             Self::Batch
-        } else if writes_claims {
+        } else if puts_claims && deletes_claims {
+            Self::TakeOver
+        } else if puts_claims || deletes_claims {
             Self::Commit
         } else if deletes_tickets {
             Self::Leave

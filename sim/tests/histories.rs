@@ -96,13 +96,15 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 16] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 18] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::ServedOutOfOrder, &[4]),
     (Bug::NextNotTouched, &[10]),
     (Bug::UnknownAsSuccess, &[6, 9]),
     (Bug::ReleaseUnguarded, &[1, 2, 9]),
+    (Bug::TakeOverUnguarded, &[1, 2, 9]),
+    (Bug::TakeOverOfOthers, &[9]),
     (Bug::TwoTransactions, &[2, 5]),
     (Bug::NextBlockNotMade, &[2]),
     (Bug::FullNotMovedBack, &[2]),
@@ -132,6 +134,7 @@ fn planted_bugs_are_found_in_small_worlds() {
         Bug::RemadeTicketServed,
         Bug::UnknownAsFailure,
         Bug::FenceForgotten,
+        Bug::TakeOverOfTheNewer,
     ] {
         assert!(exhaustive::hunt(bug).is_some(), "{}", bug.description());
     }

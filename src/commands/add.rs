@@ -2,55 +2,51 @@
 
 use tracing::info;
 
+use super::take_over::{TakenOver, take_over};
 use crate::address;
 use crate::allocator::{Demand, Verdict};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
 use crate::clock::Clock;
 use crate::commands::found;
 use crate::error::Error;
+use crate::limits;
 use crate::operation;
 use crate::session::{Failure, Session};
 use crate::snapshot::Query;
 use crate::store::Store;
 use crate::store::record::Shortage;
 
-/// Gives the attachment what it asks for, all or nothing.
+/// Gives the attachment what it asks for, all or nothing. Where that is not to be had, it takes over what an old
+/// container of the same pod holds.
 pub async fn add<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     ask: &Ask,
 ) -> Result<Vec<Held>, Error> {
-    let attachment = || ask.attachment.clone();
-    match take(session, ask).await? {
-        Verdict::Granted(held) | Verdict::Held(Claim { held, .. }) => {
-            info!(addresses = %addresses(&held), "added");
-            Ok(held)
-        }
-        Verdict::HoldsOther(claim) => Err(Error::HoldsOther {
-            attachment: attachment(),
-            claim: Box::new(claim),
-        }),
-        Verdict::Short(Shortage::Exhausted(range)) => {
-            let size = size_of(ask, &range);
-            Err(Error::Exhausted { range, size })
-        }
-        Verdict::Short(Shortage::Taken(held)) => {
-            let owner = owner_of(session, &held).await?;
-            if owner
-                .as_ref()
-                .is_some_and(|(owner, _)| *owner == ask.attachment)
-            {
-                // Taken by this very attachment between the decision and the look for the owner.
-                return Err(Error::AddedAgain {
-                    attachment: attachment(),
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let shortage = match take(session, ask).await? {
+            Verdict::Granted(held) | Verdict::Held(Claim { held, .. }) => {
+                info!(addresses = %addresses(&held), "added");
+                return Ok(held);
+            }
+            Verdict::HoldsOther(claim) => {
+                return Err(Error::HoldsOther {
+                    attachment: ask.attachment.clone(),
+                    claim: Box::new(claim),
                 });
             }
-            Err(Error::Taken {
-                held,
-                owner: owner.map(Box::new),
-            })
-        }
-        verdict @ (Verdict::Released | Verdict::NothingHeld | Verdict::ClaimChanged(_)) => {
-            unreachable!("an ADD ended with {verdict:?}")
+            Verdict::Short(shortage) => shortage,
+            verdict @ (Verdict::Released | Verdict::NothingHeld | Verdict::ClaimChanged(_)) => {
+                unreachable!("an ADD ended with {verdict:?}")
+            }
+        };
+        match take_over(session, ask).await? {
+            TakenOver::Done(held) => return Ok(held),
+            TakenOver::Changed if rounds < limits::ADD_ROUNDS => {}
+            TakenOver::Changed | TakenOver::Nothing => {
+                return Err(short(session, ask, shortage).await?);
+            }
         }
     }
 }
@@ -69,6 +65,31 @@ pub async fn take<S: Store, C: Clock>(
         }
         other => other,
     }
+}
+
+/// The error of an ADD that is `short` of addresses.
+async fn short<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    ask: &Ask,
+    shortage: Shortage,
+) -> Result<Error, Failure> {
+    let held = match shortage {
+        Shortage::Exhausted(range) => {
+            let size = size_of(ask, &range);
+            return Ok(Error::Exhausted { range, size });
+        }
+        Shortage::Taken(held) => held,
+    };
+    let owner = owner_of(session, &held).await?;
+    let is_own = |(owner, _): &(Attachment, Claim)| *owner == ask.attachment;
+    Ok(if owner.as_ref().is_some_and(is_own) {
+        // Taken by this very attachment between the decision and the look for the owner.
+        let attachment = ask.attachment.clone();
+        Error::AddedAgain { attachment }
+    } else {
+        let owner = owner.map(Box::new);
+        Error::Taken { held, owner }
+    })
 }
 
 fn addresses(held: &[Held]) -> String {

@@ -9,6 +9,7 @@ mod gc;
 mod release;
 mod repair;
 mod status;
+mod take_over;
 
 pub use add::{add, take};
 pub use check::check;

@@ -285,6 +285,7 @@ impl Store for Client {
         };
         let reply = self.call(step, needs, read).await;
         let mut view = answered(reply)?;
+        self.identity.has_read.set(true);
         self.understand(&mut view);
         let Identity {
             verb,
@@ -295,6 +296,7 @@ impl Store for Client {
         let reader = match (verb, attachment) {
             (Verb::Gc, _) => Reader::Collects(*node),
             (Verb::Del, Some(attachment)) => Reader::Deletes(attachment),
+            (Verb::Add, Some(attachment)) => Reader::Adds(attachment),
             _ => Reader::Other,
         };
         planted::twist_view(self.cluster.bug(), self.cluster.keys(), reader, &mut view);

@@ -173,7 +173,7 @@ impl Moment {
     fn twist(&self, process: ProcessId, view: &mut View, setting: &Setting) {
         let reader = match &setting.verbs[self.operation(process, setting)] {
             Verb::Del(attachment, _) => Reader::Deletes(attachment),
-            Verb::Add(_) => Reader::Other,
+            Verb::Add(ask) => Reader::Adds(&ask.attachment),
         };
         planted::twist_view(setting.bug, &setting.keys, reader, view);
     }

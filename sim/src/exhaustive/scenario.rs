@@ -327,6 +327,51 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "anew: ADD a.2 || DEL a.1, one address, held",
+        held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a.2", ONE)], &[Del("a.1", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "anew: ADD a.2 || ADD a.2, one address, held",
+        held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a.2", ONE)], &[Add("a.2", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "anew: ADD a.2, DEL a.2 || DEL a.1, ADD b, one address, held",
+        held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[
+            &[Add("a.2", ONE), Del("a.2", ONE)],
+            &[Del("a.1", ONE), Add("b", ONE)],
+        ],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "anew: ADD a.1 || ADD a.2, one address",
+        processes: &[&[Add("a.1", ONE)], &[Add("a.2", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "anew: ADD a.1 || DEL b, ADD a.2, one address, held",
+        held: &[("b", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a.1", ONE)], &[Del("b", ONE), Add("a.2", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, anew: ADD a.2 || DEL a.1, one address, held",
+        held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        foreign: Some(Leaves),
+        processes: &[&[Add("a.2", ONE)], &[Del("a.1", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
         name: "ADD a || ADD b || ADD c, two addresses",
         processes: &[&[Add("a", TWO)], &[Add("b", TWO)], &[Add("c", TWO)]],
         in_tests: false,

@@ -17,6 +17,7 @@ use super::automaton::Verb;
 use super::scenario::{Act, Foreign, Scenario};
 use crate::linearizable::Holdings;
 use crate::planted::{self, Bug};
+use crate::pods;
 
 /// Leases that one operation may be granted.
 pub const LEASES: usize = 3;
@@ -115,13 +116,14 @@ impl Setting {
             .collect()
     }
 
-    /// Whether another operation, but for the DEL at last, is about the same attachment.
+    /// Whether another operation, but for the DEL at last, is about the same attachment, or another container of its pod.
     pub fn has_rival(&self, operation: usize) -> bool {
         let attachment = self.verbs[operation].attachment();
         let others = self.verbs[..self.sweep_from()].iter().enumerate();
         others
             .filter(|(other, _)| *other != operation)
-            .any(|(_, verb)| verb.attachment() == attachment)
+            .map(|(_, verb)| verb.attachment())
+            .any(|other| other == attachment || pods::are_of_one(other, attachment))
     }
 
     /// The first of the operations that delete everything at last.
@@ -135,7 +137,7 @@ fn verb(act: &Act) -> Verb {
         Act::Add(name, cidrs) => Verb::Add(Ask {
             attachment: attachment(name),
             wants: cidrs.iter().map(|cidr| want(cidr)).collect(),
-            owner: Owner::default(),
+            owner: owner(name),
         }),
         Act::Del(name, cidrs) => Verb::Del(
             attachment(name),
@@ -174,6 +176,16 @@ fn attachment(container: &str) -> Attachment {
         network: Name::new("net").expect("a name"),
         container: Name::new(container).expect("a name"),
         interface: "eth0".to_owned(),
+    }
+}
+
+/// Of a container of a known pod, the pod and its node are known.
+fn owner(container: &str) -> Owner {
+    let pod_uid = pods::uid_of(container);
+    Owner {
+        node: pod_uid.as_ref().map(|_| "node".to_owned()),
+        pod_uid,
+        ..Owner::default()
     }
 }
 
@@ -217,7 +229,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
             };
             let claim = Claim {
                 held: part.to_vec(),
-                owner: Owner::default(),
+                owner: owner(name),
                 created: Duration::ZERO,
             };
             for held in part {

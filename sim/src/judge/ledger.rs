@@ -56,6 +56,9 @@ impl LockAt {
     }
 }
 
+/// A claim, and whose it is.
+type Claimed = (Attachment, Claim);
+
 /// What one revision changed.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
@@ -69,6 +72,8 @@ pub struct Change {
     pub taken: Vec<(Attachment, Claim)>,
     /// Blocks that were written, moved or deleted, or that those claims are about.
     pub slots: BTreeSet<Slot>,
+    /// Whether any block was written, moved or deleted.
+    pub writes_blocks: bool,
     /// Tickets that went, oldest first.
     pub left: Vec<TicketAt>,
     /// Tickets that were written and were there before.
@@ -83,6 +88,17 @@ pub struct Change {
     pub locks_before: BTreeMap<QueueId, Option<LockAt>>,
     /// Addresses that were given while another claim held them.
     pub given_twice: Vec<(Pool, Address)>,
+}
+
+impl Change {
+    /// The claim that went, and the one that came in its place: where no block is written, those who wait for a free
+    /// address are not concerned.
+    pub(super) fn taken_over(&self) -> Option<(&Claimed, &Claimed)> {
+        match (&self.taken[..], &self.given[..]) {
+            ([old], [new]) if !self.writes_blocks => Some((old, new)),
+            _ => None,
+        }
+    }
 }
 
 /// What the store holds, and held.
@@ -326,6 +342,7 @@ impl Ledger {
             Event::Deleted { .. } => drop(blocks.remove(&slot)),
         }
         change.slots.insert(slot);
+        change.writes_blocks = true;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! served in order: the holder's own demand, then those of the tickets it deletes, oldest first.
 //! Small histories are checked completely, by another method, in the exhaustive mode.
 
+use whereabouts::address::Slot;
 use whereabouts::claim::{Ask, Attachment, Choice, Claim};
 use whereabouts::store::Revision;
 use whereabouts::store::keys::QueuedVerb;
@@ -27,7 +28,8 @@ pub(super) fn check(
     change: &Change,
     by: Option<&Seen>,
 ) -> Result<(), String> {
-    if change.given.is_empty() {
+    // An address that is taken over is not given anew.
+    if change.given.is_empty() || change.taken_over().is_some() {
         return Ok(());
     }
     let own = own_demand(ledger, change, by);
@@ -150,6 +152,20 @@ fn all_lowest(ledger: &Ledger, served: &[Served<'_>], revision: Revision) -> boo
             since.take(held);
             lowest == Some(held.address)
         }),
+    })
+}
+
+/// Whether some want of `ask` had no free address at `revision`, each for itself.
+pub(super) fn is_short(ledger: &Ledger, ask: &Ask, revision: Revision) -> bool {
+    let nothing = Since::default();
+    ask.wants.iter().any(|want| match &want.choice {
+        Choice::Exactly(address) => {
+            let slot = Slot::of(&want.range.pool, *address);
+            ledger.bitmap_at(&slot, revision).is_set(address.bit())
+        }
+        Choice::Lowest(intervals) => ledger
+            .lowest_free_at(&want.range.pool, intervals, revision, &nothing)
+            .is_none(),
     })
 }
 

@@ -15,6 +15,7 @@ mod lowest;
 mod no_leak;
 mod progress;
 mod same_again;
+mod take_over;
 mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -258,6 +259,8 @@ impl Judge {
             (5, all_or_nothing::check(&self.asks, change)),
             (7, fenced::check(&self.ledger, change, by, step)),
             (9, in_use::check(&self.live, change)),
+            (9, take_over::check(change)),
+            (4, take_over::check_need(&self.ledger, &self.asks, change)),
             (10, progress::check(&self.ledger, change, by)),
         ];
         for (promise, result) in results {

@@ -87,6 +87,12 @@ bugs! {
     FenceForgotten,
     /// A release checks neither the claim nor the blocks, and so frees what was given again.
     ReleaseUnguarded,
+    /// A take-over does not check that the old claim is as it was read.
+    TakeOverUnguarded,
+    /// A take-over does not look whose pod the claim is.
+    TakeOverOfOthers,
+    /// An ADD of the old container takes over what the new one has been given meanwhile.
+    TakeOverOfTheNewer,
     /// A request with two ranges is committed in two transactions.
     TwoTransactions,
     /// A block is moved to `full/` and the next is not made.
@@ -138,6 +144,11 @@ impl Bug {
         match self {
             Self::AbsentBlockHalfChecked => Some(Home::Shape(Shape::Burst)),
             Self::ReadMoreLater => Some(Home::Shape(Shape::Scattered)),
+            Self::TakeOverUnguarded | Self::TakeOverOfOthers => Some(Home::Shape(Shape::Anew)),
+            Self::TakeOverOfTheNewer => Some(Home::World(
+                "anew: ADD a.1 || DEL b, ADD a.2, one address, held",
+                0,
+            )),
             Self::LeaseNotKeptAlive => Some(Home::FarAway),
             Self::RemadeTicketServed => Some(Home::World(
                 "queue, impatient: ADD a, ADD a of two ranges || ADD b",

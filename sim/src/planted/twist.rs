@@ -10,6 +10,7 @@ use whereabouts::store::{
 };
 
 use super::Bug;
+use crate::pods;
 use crate::process::NodeId;
 use crate::step::{Step, is_block, is_claim, is_lock, is_ticket};
 
@@ -37,6 +38,8 @@ pub enum Reader<'a> {
     Collects(NodeId),
     /// A DEL of this attachment.
     Deletes(&'a Attachment),
+    /// An ADD of this attachment.
+    Adds(&'a Attachment),
     /// Another.
     Other,
 }
@@ -56,6 +59,18 @@ pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut 
                     let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
                     claim.owner.node = Some(format!("node{}", node.0));
                     entry.value = record::encode_claim(&claim);
+                }
+            }
+            (Some(Bug::TakeOverOfOthers), Reader::Adds(attachment)) => {
+                for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
+                    let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
+                    claim.owner.pod_uid = pods::uid_of(attachment.container.as_str());
+                    entry.value = record::encode_claim(&claim);
+                }
+            }
+            (Some(Bug::TakeOverOfTheNewer), Reader::Adds(_)) => {
+                for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
+                    entry.created = 1;
                 }
             }
             (Some(Bug::DelOfAnothersTicket), Reader::Deletes(attachment)) => {
@@ -138,6 +153,9 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         ),
         (Some(Bug::TicketOverwritten), Step::Join) => {
             drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_ticket(key)));
+        }
+        (Some(Bug::TakeOverUnguarded), Step::TakeOver) => {
+            drop_compares(&|compare| matches!(compare, Compare::Modified(..)));
         }
         (Some(Bug::ReleaseUnguarded), Step::Commit | Step::Batch) if deletes_claims(txn) => {
             drop_compares(&|compare| {

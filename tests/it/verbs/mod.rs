@@ -1,6 +1,7 @@
 //! The verbs of CNI, end to end: a process, real etcd, and what stands there afterwards.
 
 mod add;
+mod anew;
 mod check;
 mod del;
 mod gc;

@@ -1,0 +1,173 @@
+//! ADD of a pod whose sandbox is made anew: where nothing else is to be had, the new container takes over the
+//! addresses that the old one still holds.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::plugin::{Network, Pod, Site, log_folder, pods};
+
+const CIDR: &str = "10.0.0.0/30";
+
+/// A container of the pod with this UID.
+fn of_pod(container: &str, uid: &str) -> Pod {
+    Pod::new(container).argument(&format!("K8S_POD_UID={uid}"))
+}
+
+fn old() -> Pod {
+    of_pod("old", "u-1")
+}
+
+fn new() -> Pod {
+    of_pod("new", "u-1")
+}
+
+/// A range of two addresses: the old container has the second, and another pod the first.
+fn full() -> (Site, Network) {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    network.add(&Pod::new("other")).result();
+    assert_eq!(network.add(&old()).address(), "10.0.0.2/30");
+    (site, network)
+}
+
+#[test]
+fn the_new_container_takes_over_and_the_late_del_of_the_old_one_frees_nothing() {
+    let (site, network) = full();
+    let added = network.add(&new());
+    assert_eq!(added.address(), "10.0.0.2/30");
+    site.assert_at_rest(2);
+    network.check(&new(), &added.result()).assert_silent();
+    assert_eq!(
+        network.add(&new()).result(),
+        added.result(),
+        "the same again"
+    );
+    network
+        .check(&old(), &added.result())
+        .assert_error(106, &["old"]);
+    let before = site.entries();
+    network.del(&old()).assert_silent();
+    network
+        .gc(Some(&[&new(), &Pod::new("other")]))
+        .assert_silent();
+    assert_eq!(site.entries(), before);
+    network.del(&new()).assert_silent();
+    site.assert_at_rest(1);
+    assert_eq!(network.add(&Pod::new("next")).address(), "10.0.0.2/30");
+}
+
+#[test]
+fn the_claim_says_for_whom_it_is_now() {
+    let (site, network) = full();
+    network.add(&new()).result();
+    let asking = Pod::new("asking").argument("IP=10.0.0.2");
+    let holder = "eth0 of container new in network net, pod space/pod-new on node node-1";
+    network.add(&asking).assert_error(102, &[holder]);
+    site.assert_at_rest(2);
+}
+
+#[test]
+fn where_an_address_is_free_it_is_given_and_the_old_claim_stays() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    assert_eq!(network.add(&old()).address(), "10.0.0.1/30");
+    assert_eq!(network.add(&new()).address(), "10.0.0.2/30");
+    site.assert_at_rest(2);
+    network.del(&old()).assert_silent();
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn a_requested_address_that_the_old_container_holds_is_taken_over() {
+    let site = Site::shared();
+    let network = site.network("10.0.0.0/24");
+    let at = |pod: Pod| pod.argument("IP=10.0.0.77");
+    network.add(&at(old())).result();
+    assert_eq!(network.add(&at(new())).address(), "10.0.0.77/24");
+    network.del(&old()).assert_silent();
+    site.assert_at_rest(1);
+}
+
+#[test]
+fn both_addresses_of_a_dual_stack_pod_are_taken_over_when_one_range_is_full() {
+    let site = Site::shared();
+    let dual = json!({"ipRanges": [{"range": "fd00::/64"}]});
+    let network = site.network("10.0.0.1/32").ipam(dual);
+    let expected = ["10.0.0.1/32", "fd00::1/64"];
+    assert_eq!(network.add(&old()).addresses(), expected);
+    assert_eq!(network.add(&new()).addresses(), expected);
+    network.del(&new()).assert_silent();
+    site.assert_at_rest(0);
+}
+
+#[test]
+fn many_adds_of_the_new_container_at_once_are_answered_the_same() {
+    let (site, network) = full();
+    let adds: Vec<_> = (0..6)
+        .map(|_| network.call("ADD", &new()).start())
+        .collect();
+    for add in adds {
+        assert_eq!(add.finish().address(), "10.0.0.2/30");
+    }
+    site.assert_at_rest(2);
+}
+
+#[test]
+fn what_the_old_container_holds_on_another_node_is_left_and_named_with_code_11() {
+    let (site, network) = full();
+    let before = site.entries();
+    let elsewhere = network.clone().ipam(json!({"node_name": "node-2"}));
+    let parts = ["pod space/pod-old", "container old", "node node-1"];
+    elsewhere.add(&new()).assert_error(11, &parts);
+    assert_eq!(site.entries(), before);
+    network.del(&old()).assert_silent();
+    assert_eq!(elsewhere.add(&new()).address(), "10.0.0.2/30");
+}
+
+/// A claim that is not the old one of this attachment stays, and the answer is that the range is full.
+fn check_full(change: impl Fn(Network) -> Network, asking: &Pod) {
+    let (site, network) = full();
+    let before = site.entries();
+    change(network).add(asking).assert_error(101, &[CIDR]);
+    assert_eq!(site.entries(), before, "{asking:?}");
+}
+
+#[test]
+fn of_another_pod_interface_or_network_nothing_is_taken_over() {
+    let same = |network: Network| network;
+    check_full(same, &Pod::new("new"));
+    check_full(same, &of_pod("new", "u-2"));
+    check_full(same, &new().interface("eth1"));
+    check_full(|network| network.config(json!({"name": "net-2"})), &new());
+}
+
+#[test]
+fn an_address_that_the_range_does_not_give_any_more_is_not_taken_over() {
+    let excluding = |network: Network| network.ipam(json!({"exclude": ["10.0.0.2"]}));
+    check_full(excluding, &new());
+}
+
+#[test]
+fn a_pod_without_a_known_uid_has_no_old_container() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    for pod in pods(2) {
+        network.add(&pod).result();
+    }
+    network.add(&Pod::new("c2")).assert_error(101, &[CIDR]);
+    site.assert_at_rest(2);
+}
+
+#[test]
+fn the_log_tells_from_whom_was_taken_over() {
+    let (_site, network) = full();
+    let folder = log_folder();
+    let log = folder.path().join("log");
+    network.ipam(json!({"log_file": log})).add(&new()).result();
+    let log = fs::read_to_string(log).expect("it was written");
+    assert!(
+        log.contains("eth0 of container old in network net"),
+        "{log}"
+    );
+}
