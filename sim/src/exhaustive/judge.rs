@@ -212,8 +212,8 @@ pub fn fenced(
             if moment.unleased.contains(&operation)
                 && lease.is_some_and(|lease| !moment.is_alive(lease))
                 && changes_claim(txn, setting)
-                // A take-over needs no lock.
-                && Step::of_commit(txn) != Step::TakeOver =>
+                // A take-over needs no lock, and an ADD that is decided anew after one checks that the lock is free.
+                && Step::of_commit(txn) == Step::Batch =>
         {
             Err(format!(
                 "operation {operation} changed a claim after its lease had ended"
