@@ -1,0 +1,121 @@
+//! The cluster, as `lab.sh` made it: kubectl, the operator's tool, the nodes and their power.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The nodes of a lab.
+pub(crate) const NODES: [&str; 2] = ["node-a", "node-b"];
+
+/// How often a condition is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// A running cluster.
+pub(crate) struct Lab {
+    folder: PathBuf,
+}
+
+impl Lab {
+    /// The cluster in `folder`.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The folder of the cluster.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of a node, which holds its `cni-conf`, `cni-bin` and `log`.
+    pub(crate) fn node_folder(&self, node: &str) -> PathBuf {
+        self.folder.join(node)
+    }
+
+    /// Runs kubectl, and returns its output.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        output(self.folder.join("kubectl"), arguments, "")
+    }
+
+    /// Applies objects.
+    pub(crate) fn apply(&self, objects: &[Value]) -> Result<(), String> {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let kubectl = self.folder.join("kubectl");
+        output(kubectl, &["apply", "--filename=-"], &list.to_string()).map(drop)
+    }
+
+    /// What `kubectl get ... -o json` prints.
+    pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value, String> {
+        let all = [&["get", "--output=json"], arguments].concat();
+        parse(&self.kubectl(&all)?)
+    }
+
+    /// Runs a program on a node: in its network, its mounts and its processes.
+    pub(crate) fn on_node(&self, node: &str, arguments: &[&str]) -> Result<String, String> {
+        output(self.node_folder(node).join("enter"), arguments, "")
+    }
+
+    /// Runs the operator's tool on a node, where it finds etcd by the flat file, and returns its JSON.
+    pub(crate) fn tool(&self, arguments: &[&str]) -> Result<Value, String> {
+        let program = self.folder.join("bin/whereaboutsctl");
+        let program = program.to_str().expect("the lab's path is text");
+        let all = [&[program], arguments, &["--output=json"]].concat();
+        parse(&self.on_node(NODES[0], &all)?)
+    }
+
+    /// Takes or gives a node's power or network: `crash`, `boot`, `cut` or `mend`.
+    pub(crate) fn strike(&self, verb: &str, node: &str) -> Result<(), String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab.sh");
+        let folder = self.folder.to_str().expect("the lab's path is text");
+        output(script, &[verb, folder, node], "").map(drop)
+    }
+}
+
+/// Waits until `condition` tells `Ok(None)`; ends with what it told last.
+pub(crate) fn wait_until(
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<Option<String>, String>,
+) -> Result<(), String> {
+    let end = Instant::now() + limit;
+    loop {
+        match condition()? {
+            None => return Ok(()),
+            Some(reason) if Instant::now() > end => {
+                return Err(format!("not within {} s: {reason}", limit.as_secs()));
+            }
+            Some(_) => thread::sleep(ASK_EVERY),
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error} in {text}"))
+}
+
+fn output(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> Result<String, String> {
+    let named = || format!("{} {}", program.as_ref().display(), arguments.join(" "));
+    let mut child = Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", named()))?;
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // A program that ends before it has read all of its input tells why by its status.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let ended = child
+        .wait_with_output()
+        .map_err(|error| format!("{}: {error}", named()))?;
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    if ended.status.success() {
+        return Ok(text);
+    }
+    let error = String::from_utf8_lossy(&ended.stderr);
+    Err(format!("{}: {}: {text}{error}", named(), ended.status))
+}
