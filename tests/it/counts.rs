@@ -98,10 +98,8 @@ fn cost(reads: u64, writes: u64) -> Counts {
 /// A cluster that does nothing but what the test asks of it.
 fn quiet_site() -> Site {
     let cluster = Cluster::start(1);
-    // Some time after its start it agrees on its version, which goes through raft.
-    let agreed = "etcd_cluster_version{cluster_version=\"3.4\"}";
     poll("the members agree on their version", || {
-        cluster.members[0].metric(agreed)
+        cluster.members[0].knows_its_clusters_version().then_some(())
     });
     Site::of(cluster)
 }

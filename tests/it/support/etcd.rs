@@ -216,6 +216,18 @@ impl Member {
         values.find_map(|value| value.trim().parse().ok())
     }
 
+    /// Whether its cluster has agreed on the members' version, which goes through raft some time after the start.
+    pub(crate) fn knows_its_clusters_version(&self) -> bool {
+        let metrics = self.metrics().unwrap_or_default();
+        let of_server = metrics.split("server_version=\"").nth(1);
+        // 3.7 of 3.7.3.
+        let version = of_server.and_then(|text| text.split('"').next()?.rsplit_once('.'));
+        version.is_some_and(|(version, _)| {
+            let agreed = format!("etcd_cluster_version{{cluster_version=\"{version}\"}}");
+            self.metric(&agreed) == Some(1)
+        })
+    }
+
     /// All of its counters and gauges, as Prometheus reads them.
     pub(crate) fn metrics(&self) -> Option<String> {
         self.observe("/metrics")
@@ -313,6 +325,8 @@ fn start_member(setup: Setup, folder: &Path, name: &str, peer: &str, peers: &str
     let mut command = Command::new("etcd");
     command
         .env_clear()
+        // Where the program is searched: of several versions, the first one on the PATH is meant.
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
