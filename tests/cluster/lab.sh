@@ -236,14 +236,16 @@ down() {
         ip netns del "$id-$namespace" 2>/dev/null || true
     done
     for node in "${nodes[@]}"; do
-        # A cgroup can be removed when the last of its killed processes has been reaped.
-        for _ in {1..50}; do
-            find /sys/fs/cgroup -maxdepth 2 -type d -name "$id-$node" -print0 |
-                xargs -0 -r -I{} find {} -depth -type d -exec rmdir {} \; 2>/dev/null || true
-            [[ -n $(find /sys/fs/cgroup -maxdepth 2 -type d -name "$id-$node") ]] || break
-            sleep 0.1
-        done
+        await "the cgroups of $node are gone" remove_cgroups "$node"
     done
+}
+
+# A cgroup can be removed when the last of its killed processes has been reaped.
+remove_cgroups() { # NODE
+    local cgroup
+    while read -r cgroup; do
+        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || return
+    done < <(find /sys/fs/cgroup -maxdepth 2 -type d -name "$id-$1")
 }
 
 on_hub() { # NAME COMMAND ...
