@@ -24,7 +24,7 @@ main() {
     CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts --bins \
         --target "$target" --message-format json-render-diagnostics |
         jq -r '.executable // empty' | xargs -I{} cp {} "$context"
-    buildah --storage-driver vfs bud --isolation chroot --tag "$tag" --file deploy/Dockerfile "$context"
+    deploy/buildah.sh bud --isolation chroot --tag "$tag" --file deploy/Dockerfile "$context"
 }
 
 main

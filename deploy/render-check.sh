@@ -121,8 +121,8 @@ wrong() { # RIGHT WRONG: the lab's objects with one fault
 check_image() {
     local root
     deploy/build-image.sh "$image" >"$work/build.log" 2>&1 || fail "no image:" "$(tail "$work/build.log")"
-    container=$(buildah --storage-driver vfs from "$image")
-    root=$(buildah --storage-driver vfs mount "$container")
+    container=$(deploy/buildah.sh from "$image")
+    root=$(deploy/buildah.sh mount "$container")
     echo "in the image: $(cd "$root" && find . -type f | sort | tr '\n' ' ')"
     # It installs the plugin that is beside it.
     inside --version
@@ -130,15 +130,15 @@ check_image() {
     CNI_COMMAND=VERSION chroot "$root" /node/bin/whereabouts <<<'{"cniVersion": "1.0.0"}' | jq -e .cniVersion
     inside uninstall --bin-dir /node/bin --config-dir /node/config
     [[ -z $(find "$root/node" -type f) ]] || fail "something is left of the installation"
-    buildah --storage-driver vfs rm "$container" >/dev/null
+    deploy/buildah.sh rm "$container" >/dev/null
 }
 
 inside() { # ARGUMENT ...: of the tool, in the container
-    buildah --storage-driver vfs run --isolation chroot "$container" -- /whereaboutsctl "$@"
+    deploy/buildah.sh run --isolation chroot "$container" -- /whereaboutsctl "$@"
 }
 
 clean_up() {
-    buildah --storage-driver vfs rmi --force "$image" >/dev/null 2>&1 || true
+    deploy/buildah.sh rmi --force "$image" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 

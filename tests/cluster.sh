@@ -47,7 +47,7 @@ make_images() {
     plugin=$(image_named whereabouts)
     etcd=$(image_named etcd)
     quickly_built deploy/build-image.sh "$plugin"
-    buildah --storage-driver vfs push "$plugin" "docker-archive:$lab/images/whereabouts.tar:$plugin" >/dev/null
+    deploy/buildah.sh push "$plugin" "docker-archive:$lab/images/whereabouts.tar:$plugin" >/dev/null
     gcc -static -Os -o "$lab/bin/pause" tests/cluster/pause.c
     image lab.example/pause:1 pause pause /pause
     image "$etcd" etcd "$lab/bin/etcd-3.7" /usr/local/bin/etcd
@@ -63,8 +63,8 @@ image() { # TAG FILE PROGRAM TARGET: an image of one static program
     context=$(mktemp -d -p "$lab")
     cp --dereference "$program" "$context/program"
     printf 'FROM scratch\nENV PATH=/usr/local/bin\nCOPY program %s\nENTRYPOINT ["%s"]\n' "$4" "$4" >"$context/Dockerfile"
-    buildah --storage-driver vfs bud --quiet --isolation chroot --tag "$1" "$context" >/dev/null
-    buildah --storage-driver vfs push "$1" "docker-archive:$lab/images/$2.tar:$1" >/dev/null
+    deploy/buildah.sh bud --quiet --isolation chroot --tag "$1" "$context" >/dev/null
+    deploy/buildah.sh push "$1" "docker-archive:$lab/images/$2.tar:$1" >/dev/null
 }
 
 # The plugin without optimization over all crates takes half the time to build, and behaves the same.
