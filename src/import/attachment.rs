@@ -72,6 +72,8 @@ impl Judge<'_> {
         let addresses: Vec<Address> = group.iter().map(|one| one.found.address).collect();
         let told = whose.as_deref().unwrap_or("(unknown)");
         let evidence = match pod {
+            // An unknown pod may live.
+            None if whose.is_none() => Evidence::Silent,
             None => Evidence::Denied("is not there".to_owned()),
             Some(pod) => pod.evidence(first.interface.as_deref(), &addresses),
         };
@@ -83,6 +85,7 @@ impl Judge<'_> {
             Evidence::Denied(reason) => {
                 let reason = format!("stale: pod {told} {reason}");
                 if self.stale == Stale::Leave {
+                    self.check_namespace(first).map_err(Stays::Refused)?;
                     return Err(Stays::Stale(reason));
                 }
                 notes.push(reason);
@@ -119,6 +122,20 @@ impl Judge<'_> {
             },
         };
         Ok((ask, notes))
+    }
+
+    /// That the input has pods of the namespace at all: without `-A`, kubectl prints those of one.
+    fn check_namespace(&self, found: &Found) -> Result<(), String> {
+        let Some((namespace, _)) = &found.pod else {
+            return Ok(());
+        };
+        let mut from = self.pods.range(format!("{namespace}/")..);
+        match from.next() {
+            Some((pod, _)) if pod.starts_with(&format!("{namespace}/")) => Ok(()),
+            Some(_) | None => Err(format!(
+                "the input has no pod of the namespace {namespace}, so nothing shows that its pods are gone"
+            )),
+        }
     }
 
     /// Whether the reservations agree, of allocations whose ranges share their pool.
@@ -213,10 +230,7 @@ impl Judge<'_> {
 
 /// The pod of a group, of which all must be.
 fn whose(group: &[Allocation]) -> Result<Option<String>, Stays> {
-    let mut pods = group.iter().map(|one| {
-        let pod = one.found.pod.as_ref();
-        pod.map(|(namespace, name)| format!("{namespace}/{name}"))
-    });
+    let mut pods = group.iter().map(|one| one.found.podref());
     let first = pods.next().expect("a group has an allocation");
     match pods.find(|other| *other != first) {
         None => Ok(first),

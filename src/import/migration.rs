@@ -20,7 +20,10 @@ use super::pod::Pod;
 use super::reservation::Reservations;
 use super::{Unusable, names};
 use crate::address::{Address, Pool};
-use crate::claim::{Ask, Choice};
+use crate::claim::{Ask, Attachment, Choice};
+
+/// How many holders of one address are named.
+const SHOWN_HOLDERS: usize = 3;
 
 /// The choice for an allocation whose pod is not there, or denies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +131,12 @@ impl Plan {
         reservations: &mut Reservations,
     ) {
         let key = |name: Option<&str>, address| (name.map(str::to_owned), address);
-        let recorded: BTreeSet<(Option<String>, Address)> = allocations
-            .iter()
-            .map(|one| key(one.network_name.as_deref(), one.found.address))
-            .collect();
+        let mut recorded: BTreeMap<(Option<String>, Address), Vec<Option<String>>> =
+            BTreeMap::new();
+        for one in allocations {
+            let recorded = recorded.entry(key(one.network_name.as_deref(), one.found.address));
+            recorded.or_default().push(one.found.podref());
+        }
         for (podref, pod) in pods.iter().filter(|(_, pod)| !pod.has_ended) {
             for interface in pod.status.iter().flatten() {
                 let is_its = |network: &&Network| network.id == interface.network;
@@ -141,14 +146,24 @@ impl Plan {
                 {
                     let name = range.pool().name.as_deref();
                     let mut given = range.intervals().iter();
+                    // An allocation without a pod may be of this one.
+                    let is_its =
+                        |whose: &Option<String>| whose.as_ref().is_none_or(|whose| whose == podref);
+                    let whose = recorded.get(&key(name, address));
                     if !given.any(|interval| interval.contains(address))
-                        || recorded.contains(&key(name, address))
+                        || whose.is_some_and(|pods| pods.iter().any(is_its))
                     {
                         continue;
                     }
-                    reservations.forget(&names::reservation(name, address));
+                    if whose.is_none() {
+                        reservations.forget(&names::reservation(name, address));
+                    }
+                    let which = match whose {
+                        None => "no IPPool has that",
+                        Some(_) => "the IPPool has that of another pod",
+                    };
                     let reason = format!(
-                        "it has {address} on {} of {}, and no IPPool has that: delete the pod first",
+                        "it has {address} on {} of {}, and {which}: delete the pod first",
                         interface.name, interface.network
                     );
                     self.refused
@@ -158,10 +173,13 @@ impl Plan {
         }
     }
 
-    /// Of two that hold one address neither can be trusted.
+    /// Of two that hold one address, or are one attachment, neither can be trusted.
     fn refuse_held_twice(&mut self) {
         let mut holders: BTreeMap<(Pool, Address), Vec<usize>> = BTreeMap::new();
+        let mut attachments: BTreeMap<Attachment, Vec<usize>> = BTreeMap::new();
         for (number, (ask, _)) in self.takes.iter().enumerate() {
+            let same = attachments.entry(ask.attachment.clone());
+            same.or_default().push(number);
             for want in &ask.wants {
                 if let Choice::Exactly(address) = want.choice {
                     let holders = holders.entry((want.range.pool.clone(), address));
@@ -170,17 +188,32 @@ impl Plan {
             }
         }
         let mut twice = BTreeSet::new();
-        for ((_, address), holders) in holders.iter().filter(|(_, holders)| holders.len() > 1) {
-            let names: Vec<String> = holders
-                .iter()
-                .map(|number| self.takes[*number].0.attachment.to_string())
-                .collect();
-            for number in holders {
+        let mut refuse = |numbers: &[usize], reason: String| {
+            for number in numbers {
                 let origin = self.takes[*number].0.attachment.to_string();
-                let reason = format!("{address} is held twice, by {}", names.join(" and by "));
                 self.refused.push(Unusable::new(&origin, &reason));
                 twice.insert(*number);
             }
+        };
+        for ((_, address), numbers) in holders.iter().filter(|(_, numbers)| numbers.len() > 1) {
+            let names: Vec<String> = numbers
+                .iter()
+                .take(SHOWN_HOLDERS)
+                .map(|number| self.takes[*number].0.attachment.to_string())
+                .collect();
+            let more = match numbers.len() - names.len() {
+                0 => String::new(),
+                more => format!(" and by {more} more"),
+            };
+            let reason = format!(
+                "{address} is held twice, by {}{more}",
+                names.join(" and by ")
+            );
+            refuse(numbers, reason);
+        }
+        for numbers in attachments.values().filter(|numbers| numbers.len() > 1) {
+            let reason = "its addresses are told twice, with its interface and without".to_owned();
+            refuse(numbers, reason);
         }
         let mut number = 0;
         self.takes.retain(|_| {

@@ -45,6 +45,14 @@ pub struct Found {
     pub pod: Option<(String, String)>,
 }
 
+impl Found {
+    /// The pod as the Kubernetes version writes it.
+    fn podref(&self) -> Option<String> {
+        let (namespace, name) = self.pod.as_ref()?;
+        Some(format!("{namespace}/{name}"))
+    }
+}
+
 /// Something that cannot be taken over, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {reason}")]

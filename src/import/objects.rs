@@ -41,15 +41,26 @@ impl Objects {
         let own = document["kind"].as_str().map(str::to_owned);
         let kind = own.as_deref().or(kind_of_list).unwrap_or_default();
         if let Some(kind_of_items) = kind.strip_suffix("List") {
-            let items = document.get_mut("items").map(Value::take);
-            if let Some(Value::Array(items)) = items {
-                for item in items {
-                    self.take(item, Some(kind_of_items), seen);
+            let rest = document["metadata"]["continue"].as_str();
+            if rest.is_some_and(|token| !token.is_empty()) {
+                let reason = "it is the first part of a list: metadata.continue leads to the rest";
+                self.refused.push(Unusable::new(kind, reason));
+            }
+            match document.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => {
+                    for item in items {
+                        self.take(item, Some(kind_of_items), seen);
+                    }
                 }
+                None | Some(Value::Null) => {}
+                Some(_) => self
+                    .refused
+                    .push(Unusable::new(kind, "its items are no list")),
             }
             return;
         }
         let objects = match kind {
+            "IPPool" if is_foreign(&document) => return,
             "IPPool" => &mut self.pools,
             "OverlappingRangeIPReservation" => &mut self.reservations,
             "NetworkAttachmentDefinition" => &mut self.networks,
@@ -74,6 +85,12 @@ impl Objects {
             }
         }
     }
+}
+
+/// Whether an IPPool is another product's: Calico has that kind, too.
+fn is_foreign(document: &Value) -> bool {
+    let version = document["apiVersion"].as_str();
+    version.is_some_and(|version| !version.starts_with("whereabouts."))
 }
 
 /// The name of an object.

@@ -118,9 +118,20 @@ impl Pod {
     }
 }
 
-/// The interfaces that an annotation tells; nothing when it cannot be read.
+/// The interfaces that an annotation tells; nothing when a part of it cannot be read.
 fn interfaces(annotation: &str) -> Option<Vec<Interface>> {
     let entries: Vec<Value> = serde_json::from_str(annotation).ok()?;
+    let is_address = |text: &Value| {
+        text.as_str()
+            .is_some_and(|text| text.parse::<IpAddr>().is_ok())
+    };
+    let is_read = |entry: &Value| match &entry["ips"] {
+        Value::Array(ips) => ips.iter().all(is_address),
+        ips => ips.is_null() && entry.is_object(),
+    };
+    if !entries.iter().all(is_read) {
+        return None;
+    }
     let interface = |entry: &Value| Interface {
         network: entry["name"].as_str().unwrap_or_default().to_owned(),
         name: entry["interface"].as_str().unwrap_or_default().to_owned(),

@@ -42,11 +42,9 @@ impl Reservations {
         let Some((podref, ifname)) = self.0.get(&name) else {
             return Reserved::Missing;
         };
-        let pod = found.pod.as_ref();
-        let pod = pod.map(|(namespace, name)| format!("{namespace}/{name}"));
         let interface = found.interface.as_deref();
         let is_other = |other: &str| !ifname.is_empty() && ifname != other;
-        if pod.unwrap_or_default() != *podref || interface.is_some_and(is_other) {
+        if found.podref().unwrap_or_default() != *podref || interface.is_some_and(is_other) {
             let whose = [podref.as_str(), ifname.as_str()].join(" ");
             return Reserved::Differs(format!("reservation {name} is of {}", whose.trim()));
         }

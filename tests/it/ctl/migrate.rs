@@ -158,6 +158,50 @@ fn standard_input_is_taken_too_and_input_that_is_not_whole_is_an_error() {
     assert_eq!(site.entries(), [], "nothing is written");
 }
 
+/// Each is an end with a reason, after less than the time in which a person gives up.
+#[test]
+fn hostile_input_ends_with_a_reason_and_writes_nothing() {
+    let site = Site::shared();
+    let bomb = ('b'..='j').zip('a'..).fold(
+        "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned(),
+        |bomb, (name, of)| {
+            format!(
+                "{bomb}{name}: &{name} [{}]\n",
+                vec![format!("*{of}"); 9].join(", ")
+            )
+        },
+    );
+    let list = |items: &str| format!(r#"{{"kind": "List", "items": {items}}}"#);
+    let deep_list = (0..50).fold("[]".to_owned(), |inner, _| format!("[{}]", list(&inner)));
+    for (text, reason) in [
+        (bomb, "budget"),
+        ("[".repeat(200_000), "recursion"),
+        ("- ".repeat(50_000), "budget"),
+        (r#"{"a":"#.repeat(50_000), "recursion"),
+        (list(&deep_list), "there is no IPPool"),
+        (list(r#"{"kind": "IPPool"}"#), "there is no IPPool"),
+        (
+            "kind: IPPool\nkind: Pod\n".to_owned(),
+            "kind is given twice",
+        ),
+        ("a: &a [*a]\n".to_owned(), "recursive"),
+        (
+            "!!python/object/apply:os.system [id]\n".to_owned(),
+            "there is no IPPool",
+        ),
+        ("{\"kind\": \"IPPool\"".to_owned(), "EOF"),
+        ("\u{1b}[2J".to_owned(), ""),
+        ("\0".to_owned(), ""),
+        (String::new(), "there is no IPPool"),
+        ("---\n---\n...\n".to_owned(), "there is no IPPool"),
+    ] {
+        let answer = on(&site, &["migrate", "-", "--yes"]).stdin(text).run();
+        assert_said(&answer, FAILED, &[reason]);
+        assert_eq!(answer.stderr, whereabouts::escaped::lines(&answer.stderr));
+    }
+    assert_eq!(site.entries(), [], "nothing is written");
+}
+
 /// Kind, name and content of objects.
 fn specs(list: &Value) -> Vec<(String, Value)> {
     let items = list["items"].as_array().expect("a list");
