@@ -101,6 +101,9 @@ pub enum Error {
     /// The process cannot wait for input and time.
     #[error("the process cannot be set up: {0}")]
     NoRuntime(std::io::ErrorKind),
+    /// An ADD has no standard output to answer on.
+    #[error("standard output is closed: nobody would know of the addresses")]
+    Unheard,
     /// STATUS could not read what is in etcd.
     #[error("no address can be given: {0}")]
     NotReady(Failure),
@@ -136,6 +139,7 @@ impl Error {
         match self {
             Self::Request(error) => (error.code(), error.summary()),
             Self::Failure(Failure::Unavailable(reason)) => unavailable_kind(reason),
+            Self::Unheard => (5, "standard output is closed"),
             Self::Failure(Failure::Unreachable { .. }) => (11, UNREACHABLE),
             Self::Failure(
                 Failure::OutOfTime { .. } | Failure::QueueTooLong(_) | Failure::LockTooLong(_),

@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::makedev;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::Uid;
 
@@ -118,6 +119,21 @@ fn read_at_most(source: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     source.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= most).then_some(bytes))
+}
+
+/// Whether standard output takes nothing, although a write to it succeeds. Rust's standard library does not tell of
+/// one that is not open for writing. In place of one that is closed, it opens `/dev/null` for reading and
+/// writing; a shell opens that for writing alone.
+pub fn is_stdout_closed() -> bool {
+    takes_nothing(io::stdout()).unwrap_or(false)
+}
+
+fn takes_nothing(stream: impl AsFd) -> io::Result<bool> {
+    let file = fs::File::from(stream.as_fd().try_clone_to_owned()?);
+    let mode = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;
+    let metadata = file.metadata()?;
+    let is_null = metadata.file_type().is_char_device() && metadata.rdev() == makedev(1, 3);
+    Ok(mode == OFlag::O_RDONLY || (mode == OFlag::O_RDWR && is_null))
 }
 
 /// What a config may point at on the machine the plugin runs on.

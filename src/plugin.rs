@@ -14,7 +14,7 @@ use crate::clock::{Chance, SystemClock};
 use crate::commands;
 use crate::error::Error;
 use crate::escaped;
-use crate::invocation::{Invocation, Machine};
+use crate::invocation::{self, Invocation, Machine};
 use crate::request::{
     self, Access, AddRequest, CniVersion, DelRequest, Logging, Outcome, Parsed, Remark, Request,
     Tracing, WhenUnreachable,
@@ -95,6 +95,9 @@ impl Answer {
 fn print(line: &str) -> io::Result<()> {
     if line.is_empty() {
         return Ok(());
+    }
+    if invocation::is_stdout_closed() {
+        return Err(io::Error::other("it is closed"));
     }
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;
@@ -247,6 +250,9 @@ fn carry_out<S: Store>(
     start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
+    if matches!(parsed.request, Request::Add(_)) && invocation::is_stdout_closed() {
+        return Err(Error::Unheard);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -208,7 +208,21 @@ fn named(
         refused.push(text.wrong("is not root's, or others can write it"));
         return usual(machine, findings);
     }
-    FlatFile::read(path, &file, named_by, findings).map(Some)
+    let named = FlatFile::read(path, &file, named_by, findings)?;
+    if is_nodes
+        && !authority::names_etcd(&named.keys)
+        && let Some(usual) = usual(machine, findings)?
+        && authority::names_etcd(&usual.keys)
+        && !usual.allowed.has(KEY)
+    {
+        // By a file that leaves etcd open, its author would take etcd out of the node's hands.
+        refused.push(RequestError::NotForNetworks {
+            key: text.key.clone(),
+            reason: "the named file says nothing of etcd, and the usual flat file does".to_owned(),
+        });
+        return Ok(Some(usual));
+    }
+    Ok(Some(named))
 }
 
 fn usual_paths() -> impl Iterator<Item = PathBuf> {

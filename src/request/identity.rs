@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::LogLevel;
-use super::error::RequestError;
+use super::error::{RequestError, Shown};
 use super::findings::Findings;
 use super::flat_file;
 use super::json::{Node, Text};
@@ -59,7 +59,12 @@ pub(super) fn node_name(
     if let Some(read) = read {
         return findings.tolerate(read.map(Some));
     }
-    let found = beside(FILE_NAME, directories, machine, findings);
+    let found = beside(FILE_NAME, "node_name", directories, machine).unwrap_or_else(|error| {
+        findings.remark(LogLevel::Warn, error.details());
+        // The file may be there: the host does not speak for it.
+        Some(Text::default())
+    });
+    let found = found.map(|text| text.text);
     let name = found.or_else(|| machine.host_name()).unwrap_or_default();
     match in_file(&name) {
         Ok(Some(name)) => Ok(Some(name.to_owned())),
@@ -76,59 +81,50 @@ pub(super) fn node_name(
     }
 }
 
-/// The cluster's identity: as configured, else from the `cluster` file.
+/// The cluster's identity: as configured, else from the `cluster` file. An error is not tolerated here: without
+/// an identity, a verb that depends on it takes every store for its own.
 pub(super) fn cluster(
     configured: Option<Node>,
     directories: &[PathBuf],
     machine: &dyn Machine,
-    findings: &mut Findings,
 ) -> Result<Option<Identity>, RequestError> {
-    let Some(node) = configured else {
-        return Ok(cluster_file(directories, machine, findings));
+    let text = match configured {
+        Some(node) => Some(node.text()?),
+        None => beside(CLUSTER_FILE_NAME, "cluster_id", directories, machine)?
+            .filter(|text| !text.text.is_empty()),
     };
-    let read = node.text().and_then(|text| {
-        let identity = Identity::new(&text.text).map_err(|reason| text.wrong(reason))?;
-        Ok(Some(identity))
-    });
-    findings.tolerate(read)
+    let identity = |text: Text| Identity::new(&text.text).map_err(|reason| text.wrong(reason));
+    text.map(identity).transpose()
 }
 
-/// One that cannot be read, or has no identity in it, leaves the cluster unknown, as no such file does.
-fn cluster_file(
-    directories: &[PathBuf],
-    machine: &dyn Machine,
-    findings: &mut Findings,
-) -> Option<Identity> {
-    let text = beside(CLUSTER_FILE_NAME, directories, machine, findings)?;
-    let identity = Identity::new(&text);
-    identity
-        .inspect_err(|reason| {
-            let text = format!("the content of the file {CLUSTER_FILE_NAME} {reason}");
-            findings.remark(LogLevel::Warn, text);
-        })
-        .ok()
-}
-
-/// What the file `name` says, in the first directory that has it.
+/// The text of the file `name`, which stands for `key`, in the first directory that has it.
 fn beside(
     name: &str,
+    key: &str,
     directories: &[PathBuf],
     machine: &dyn Machine,
-    findings: &mut Findings,
-) -> Option<String> {
-    directories.iter().find_map(|directory| {
+) -> Result<Option<Text>, RequestError> {
+    for directory in directories {
         let path = directory.join(name);
+        let shown = path.to_string_lossy();
         match machine.read(&path) {
-            Ok(file) => Some(String::from_utf8_lossy(&file.bytes).trim().to_owned()),
-            Err(error) if flat_file::is_absent(&error) => None,
-            Err(error) => {
-                let text = format!("{} cannot be read: {error}", path.display());
-                findings.remark(LogLevel::Warn, text);
-                // The file may be there: another one, or the host, does not speak for it.
-                Some(String::new())
+            Ok(file) => {
+                return Ok(Some(Text {
+                    key: shown.into_owned(),
+                    text: String::from_utf8_lossy(&file.bytes).trim().to_owned(),
+                }));
+            }
+            Err(error) if flat_file::is_absent(&error) => {}
+            Err(source) => {
+                return Err(RequestError::File {
+                    key: format!("ipam.{key}"),
+                    path: Shown::new(&shown),
+                    source,
+                });
             }
         }
-    })
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -185,50 +181,79 @@ mod tests {
         );
     }
 
-    /// By a key, and by the file `cluster`.
-    fn check_cluster(key: Option<&str>, file: Option<&str>, expected: Result<Option<&str>, &str>) {
-        let mut sample = Sample::of("ADD").ipam(json!({"range": "10.0.0.0/24", "cluster_id": key}));
-        if let Some(text) = file {
+    /// The file `cluster` of a node: its text, or why it cannot be read.
+    enum ClusterFile {
+        Absent,
+        Broken,
+        Says(&'static str),
+    }
+    use ClusterFile::{Absent, Broken, Says};
+
+    /// By a key, and by the file `cluster`, for each verb.
+    fn check_cluster(
+        verbs: &[&str],
+        key: Option<&str>,
+        file: &ClusterFile,
+        expected: Result<Option<&str>, &str>,
+    ) {
+        for verb in verbs {
+            let mut sample = Sample::of(verb)
+                .ipam(json!({"range": "10.0.0.0/24", "cluster_id": key}))
+                .config(json!({"prevResult": {}}));
             let path = "/etc/cni/net.d/whereabouts.d/cluster";
-            sample.machine = sample.machine.with(path, 0o644, text);
-        }
-        let found = sample.parsed().map(|parsed| parsed.cluster);
-        match (found, expected) {
-            (Ok(found), Ok(expected)) => {
-                assert_eq!(
-                    found.as_ref().map(Identity::as_str),
-                    expected,
-                    "{key:?} {file:?}"
-                );
+            sample.machine = match file {
+                Absent => sample.machine,
+                Broken => sample.machine.broken(path),
+                Says(text) => sample.machine.with(path, 0o644, text),
+            };
+            let found = sample.parsed().map(|parsed| parsed.cluster);
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => {
+                    assert_eq!(found.as_ref().map(Identity::as_str), expected, "{verb}");
+                }
+                (Err(error), Err(part)) => {
+                    assert_eq!(error.code(), 7);
+                    assert!(error.details().contains(part), "{error}");
+                }
+                (found, _) => panic!("{verb} {key:?}: {found:?}"),
             }
-            (Err(error), Err(part)) => {
-                assert_eq!(error.code(), 7);
-                assert!(error.details().contains(part), "{error}");
-            }
-            (found, _) => panic!("{key:?} {file:?}: {found:?}"),
         }
     }
+
+    const ALL: [&str; 5] = ["ADD", "STATUS", "GC", "DEL", "CHECK"];
 
     #[test]
     fn the_cluster_is_named_by_the_config_else_by_the_file() {
-        check_cluster(None, None, Ok(None));
-        check_cluster(None, Some("from-file\n"), Ok(Some("from-file")));
-        check_cluster(Some("mine"), None, Ok(Some("mine")));
-        check_cluster(Some("mine"), Some("from-file"), Ok(Some("mine")));
-        check_cluster(Some(""), Some("from-file"), Ok(Some("from-file")));
-        for nothing in ["", "\n", "a\nb"] {
-            check_cluster(None, Some(nothing), Ok(None));
+        check_cluster(&ALL, None, &Absent, Ok(None));
+        check_cluster(&ALL, None, &Says("from-file\n"), Ok(Some("from-file")));
+        check_cluster(&ALL, Some("mine"), &Absent, Ok(Some("mine")));
+        for file in [Says("from-file"), Broken] {
+            check_cluster(&ALL, Some("mine"), &file, Ok(Some("mine")));
+        }
+        check_cluster(&ALL, Some(""), &Says("from-file"), Ok(Some("from-file")));
+        for nothing in ["", "\n"] {
+            check_cluster(&ALL, None, &Says(nothing), Ok(None));
         }
     }
 
     #[test]
-    fn a_cluster_id_that_cannot_be_one_is_code_7() {
-        check_cluster(
-            Some("a\nb"),
-            None,
-            Err("ipam.cluster_id: \"a\\nb\" has control characters"),
-        );
-        check_cluster(Some(&"a".repeat(254)), None, Err("has more than 253"));
+    fn a_cluster_that_cannot_be_known_is_code_7_and_keeps_no_address_from_its_del() {
+        let long: &str = &"a".repeat(254);
+        let shown = "ipam.cluster_id: \"a\\nb\" has control characters";
+        for (key, file, error) in [
+            (Some("a\nb"), Absent, shown),
+            (Some("a\nb"), Says("good"), shown),
+            (Some(long), Absent, "has more than 253"),
+            (
+                None,
+                Says("a\nb"),
+                "whereabouts.d/cluster: \"a\\nb\" has control characters",
+            ),
+            (None, Broken, "ipam.cluster_id: cannot read"),
+        ] {
+            check_cluster(&["ADD", "STATUS", "GC"], key, &file, Err(error));
+            check_cluster(&["DEL", "CHECK"], key, &file, Ok(None));
+        }
     }
 
     #[test]

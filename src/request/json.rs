@@ -44,7 +44,7 @@ pub(super) struct Node {
 }
 
 /// A string and the path of its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Text {
     /// The path of its key.
     pub(super) key: String,
@@ -76,6 +76,23 @@ impl Object {
         #[cfg(test)]
         asked::note(key);
         self.members.remove(key)
+    }
+
+    /// Takes the values of `key` in any case out: programs in Go read their keys so.
+    pub(super) fn take_in_any_case(&mut self, key: &'static str) -> Vec<Node> {
+        let is_same = |name: &String| folded(name) == folded(key);
+        let others: Vec<String> = self
+            .members
+            .keys()
+            .filter(|name| is_same(name))
+            .cloned()
+            .collect();
+        let exact = self.take(key);
+        let others = others.iter().filter_map(|name| self.members.remove(name));
+        exact
+            .into_iter()
+            .chain(others.filter(|node| node.value.is_set()))
+            .collect()
     }
 
     /// Takes the string of `key` out.
@@ -289,6 +306,11 @@ impl Text {
             reason: reason.to_string(),
         }
     }
+}
+
+/// A name without its case. By way of capitals, 'ſ' is an 's' as it is in Go.
+fn folded(name: &str) -> String {
+    name.to_uppercase().to_lowercase()
 }
 
 fn elements(key: &str, values: Vec<Json>) -> Vec<Node> {

@@ -90,7 +90,12 @@ fn parse_config(
         gateways: arguments.gateways,
     };
     let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
-    let cluster = identity::cluster(config.cluster_id, &config.directories, machine, findings)?;
+    let cluster = identity::cluster(config.cluster_id, &config.directories, machine);
+    let cluster = match verb {
+        // It would collect the claims of another cluster's node.
+        Verb::Gc => cluster?,
+        Verb::Add | Verb::Del | Verb::Check | Verb::Status => findings.tolerate(cluster)?,
+    };
 
     let request = match verb {
         Verb::Add => {

@@ -19,7 +19,7 @@ const BRIDGE_KEYS: [&str; 2] = ["isGateway", "isDefaultGateway"];
 
 /// The keys of the config, of `ipam` and of `runtimeConfig` that are about ranges, not yet looked at.
 pub(super) struct Raw {
-    bridge: [Option<Node>; 2],
+    bridge: Vec<Node>,
     range: Option<Node>,
     bounds: Bounds,
     /// The gateway of all ranges of its family.
@@ -93,7 +93,10 @@ impl Raw {
     /// Takes the keys out.
     pub(super) fn take(config: &mut Object, ipam: &mut Object, runtime: &mut Object) -> Self {
         Self {
-            bridge: BRIDGE_KEYS.map(|key| config.take(key)),
+            bridge: BRIDGE_KEYS
+                .into_iter()
+                .flat_map(|key| config.take_in_any_case(key))
+                .collect(),
             range: ipam.take("range"),
             bounds: Bounds {
                 first: ipam.take("range_start"),
@@ -201,8 +204,8 @@ fn read_bound(node: Option<Node>) -> Result<Option<(Text, Address)>, RequestErro
 }
 
 /// The key that has the bridge plugin give its bridge addresses.
-fn bridge_key(nodes: [Option<Node>; 2]) -> Result<Option<String>, RequestError> {
-    for node in nodes.into_iter().flatten() {
+fn bridge_key(nodes: Vec<Node>) -> Result<Option<String>, RequestError> {
+    for node in nodes {
         let key = node.key().to_owned();
         if node.flag()? {
             return Ok(Some(key));

@@ -30,7 +30,7 @@ pub fn access_from(
     let directories = flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
     let access = access::Raw::take(&mut keys).read(machine, &mut findings)?;
     let cluster = keys.take("cluster_id");
-    let cluster = identity::cluster(cluster, &directories, machine, &mut findings)?;
+    let cluster = identity::cluster(cluster, &directories, machine)?;
     Ok((access, cluster, findings.remarks))
 }
 
@@ -133,7 +133,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     };
     let node = identity::node_name(config.node_name, &[], machine, &mut findings);
     findings.tolerate(node)?;
-    identity::cluster(config.cluster_id, &[], machine, &mut findings)?;
+    findings.tolerate(identity::cluster(config.cluster_id, &[], machine))?;
     Ok(Linted {
         network,
         version,

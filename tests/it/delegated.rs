@@ -277,6 +277,8 @@ fn check_bridge_address(key: &str, subnet: u8) {
 fn a_bridge_that_is_a_gateway_has_an_address_of_its_own() {
     check_bridge_address("isGateway", 6);
     check_bridge_address("isDefaultGateway", 7);
+    // Programs in Go take a key in any case.
+    check_bridge_address("ISgateway", 8);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: what is here runs against real processes.
 
+mod attacks;
 mod clusters;
 mod corrupt;
 mod counts;

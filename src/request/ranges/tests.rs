@@ -346,7 +346,14 @@ fn an_empty_string_is_a_key_without_a_value() {
 
 /// The gateways and intervals that a config leads to whose bridge has an address, and its remarks.
 fn check_bridge(ipam: &Value, expected: &str, taken: &[&str]) {
-    for key in ["isGateway", "isDefaultGateway"] {
+    // Programs in Go take a key in any case, with 'ſ' for an 's'.
+    for key in [
+        "isGateway",
+        "isDefaultGateway",
+        "isgateway",
+        "ISDEFAULTGATEWAY",
+        "iſGateway",
+    ] {
         let sample = Sample::of("ADD")
             .ipam(ipam.clone())
             .config(json!({key: true}));
@@ -446,6 +453,16 @@ fn a_bridge_without_an_address_takes_none_and_del_lives_with_a_key_that_is_wrong
         let wants = show(&add.ask.expect("a range").wants);
         assert_eq!(wants, "10.0.0.0/30 10.0.0.1-10.0.0.2");
     }
+    let both = with("ADD", json!(false)).config(json!({"isgateway": true}));
+    let wants = show(
+        &both
+            .add()
+            .expect("a good config")
+            .ask
+            .expect("a range")
+            .wants,
+    );
+    assert_eq!(wants, "10.0.0.0/30 10.0.0.2-10.0.0.2");
     let wrong = with("ADD", json!("yes")).add().map(|_| String::new());
     assert_found(wrong, Err((7, "isGateway: expected true or false")));
     for verb in ["DEL", "CHECK", "GC"] {

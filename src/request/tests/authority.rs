@@ -408,3 +408,34 @@ fn headers_of_the_node_go_to_no_collector_of_a_network_configuration() {
     let inherited = plain("ADD").variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
     assert_eq!(headers(inherited), 1);
 }
+
+/// A file of the node that was made for something else, or says less than the usual one.
+#[test]
+fn a_named_file_that_leaves_etcd_open_takes_nothing_out_of_the_hands_of_the_usual_one() {
+    let path = "/etc/whereabouts/other.json";
+    let ipam = json!({"configuration_path": path, "etcd_host": "evil", "node_name": null});
+    let mut allowing = flat_file();
+    allowing["network_config_may_set"] = json!(["configuration_path"]);
+    let silent = json!({"log_level": "debug"});
+    for (usual, expected) in [
+        (
+            flat_file(),
+            Err((7, "ipam.configuration_path is not for a network")),
+        ),
+        (allowing, Ok("http://evil:2379 - /whereabouts/v1/")),
+        (silent.clone(), Ok("http://evil:2379 - /whereabouts/v1/")),
+    ] {
+        for named in [
+            silent.clone(),
+            json!({"ipam": {}}),
+            json!({"etcd_host": ""}),
+        ] {
+            let files: &[(&str, &Value)] = &[(USUAL, &usual), (path, &named)];
+            let found = on("ADD", files, ipam.clone()).parsed();
+            assert_found(found.map(|parsed| access(&parsed)), expected);
+            let expected = expected.unwrap_or(NODES);
+            let found = on("DEL", files, ipam.clone()).parsed();
+            assert_found(found.map(|parsed| access(&parsed)), Ok(expected));
+        }
+    }
+}

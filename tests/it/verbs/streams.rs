@@ -15,10 +15,16 @@ const CIDR: &str = "10.0.0.0/24";
 
 /// ADD, by a shell that does `script` with the plugin as `$0` and `path` as `$1`.
 fn add_by(script: &str, network: &Network, path: &Path) -> Answer {
+    by(script, network.call("ADD", &Pod::new("c")), path)
+}
+
+/// A call of the plugin, by such a shell.
+fn by(script: &str, call: Call, path: &Path) -> Answer {
     let plugin = Call::folder().join("whereabouts");
     let (plugin, path) = (plugin.display().to_string(), path.display().to_string());
-    let call = network.call("ADD", &Pod::new("c")).program("/bin/bash");
-    let call = call.variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let call = call
+        .program("/bin/bash")
+        .variable("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let arguments = ["-c", script, &plugin, &path];
     arguments
         .iter()
@@ -34,6 +40,9 @@ fn an_answer_that_standard_output_does_not_take_is_exit_code_1() {
         "exec \"$0\" > /dev/full",
         // A pipe that nobody reads any more.
         "mkfifo \"$1\"; exec 3<> \"$1\" 4> \"$1\" 3<&-; exec \"$0\" >&4",
+        "exec \"$0\" >&-",
+        "exec \"$0\" 1< \"$0\"",
+        "exec \"$0\" 1< /dev/null",
     ] {
         let site = Site::shared();
         let network = site.network(CIDR);
@@ -46,6 +55,43 @@ fn an_answer_that_standard_output_does_not_take_is_exit_code_1() {
         site.assert_at_rest(0);
         let _ = fs::remove_file(&fifo);
     }
+}
+
+#[test]
+fn without_a_standard_output_no_address_is_given_and_del_works() {
+    for script in [
+        "exec \"$0\" >&-",
+        "exec \"$0\" >&- 2>&-",
+        "exec \"$0\" 1< /dev/null",
+    ] {
+        let site = Site::shared();
+        let network = site.network(CIDR);
+        let run = |verb| {
+            by(
+                script,
+                network.call(verb, &Pod::new("c")),
+                Path::new("/nowhere"),
+            )
+        };
+        for verb in ["ADD", "VERSION"] {
+            assert_eq!(run(verb).exit_code, Some(1), "{verb} {script}");
+            site.assert_at_rest(0);
+        }
+        network.add(&Pod::new("c")).result();
+        for verb in ["STATUS", "GC", "DEL"] {
+            assert_eq!(run(verb).exit_code, Some(0), "{verb} {script}");
+        }
+        site.assert_at_rest(0);
+    }
+    // Somebody may want to know the exit code alone.
+    let site = Site::shared();
+    let added = add_by(
+        "exec \"$0\" > /dev/null",
+        &site.network(CIDR),
+        Path::new("/nowhere"),
+    );
+    assert_eq!(added.exit_code, Some(0), "{added:?}");
+    site.assert_at_rest(1);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! Attacks from outside on the built programs: tables of hostile input, and the little that must hold for all of it.
+
+mod configuration;
