@@ -165,6 +165,11 @@ set -eu
 hostname $node
 mount --make-rshared /
 mount --types tmpfs none /run
+for folder in etc opt var; do # whatever is written there stays the node's own
+    mkdir -p $home/over/\$folder/upper $home/over/\$folder/work
+    mount --types overlay none /\$folder \\
+        --options lowerdir=/\$folder,upperdir=$home/over/\$folder/upper,workdir=$home/over/\$folder/work
+done
 mkdir -p /run/netns /opt/cni/bin /etc/cni/net.d /var/lib/cni
 mount --bind $home/cni-bin /opt/cni/bin
 mount --bind $home/cni-conf /etc/cni/net.d
