@@ -99,7 +99,9 @@ fn cost(reads: u64, writes: u64) -> Counts {
 fn quiet_site() -> Site {
     let cluster = Cluster::start(1);
     poll("the members agree on their version", || {
-        cluster.members[0].knows_its_clusters_version().then_some(())
+        cluster.members[0]
+            .knows_its_clusters_version()
+            .then_some(())
     });
     Site::of(cluster)
 }
