@@ -78,6 +78,7 @@ impl Cluster {
         history: History,
     ) -> Self {
         let mut judge = Judge::new(keys.clone());
+        judge.share(knobs.sharing);
         let fault_chance = Chance::new(world.chance().bits());
         store.with(|state| judge.begin(state));
         Self(Rc::new(Inner {

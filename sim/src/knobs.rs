@@ -8,6 +8,7 @@ use std::time::Duration;
 use whereabouts::address::{Address, Interval, Range, RangeSpec};
 use whereabouts::clock::Chance;
 
+use crate::sharing::Sharing;
 use crate::step::Fault;
 
 /// What the pods of a history ask for.
@@ -235,6 +236,8 @@ pub struct Knobs {
     pub mixed: bool,
     /// In how few seats of a queue all containers wait; `None`: as their names fall.
     pub seats: Option<u16>,
+    /// The clusters that share the store.
+    pub sharing: Sharing,
     /// The numbers of the faults that strike; `None`: all.
     pub only: Option<BTreeSet<u64>>,
 }
@@ -282,15 +285,27 @@ impl Knobs {
                 2 if crowd.is_none() => Some(3),
                 _ => None,
             },
+            sharing: Sharing::Own,
             only: None,
         };
-        if crowd.is_some() || chance.below(10) > 0 {
+        if crowd.is_some() {
             return drawn;
         }
-        let shape = Shape::Anew;
+        let shape = if chance.below(10) > 0 {
+            shape
+        } else {
+            Shape::Anew
+        };
+        let sharing = match chance.below(20) {
+            0 => Sharing::First,
+            1 | 2 => Sharing::Two,
+            3 => Sharing::OneUnknown,
+            _ => Sharing::Own,
+        };
         Self {
             shape,
             pods_per_node: shape.pods_per_node(nodes).unwrap_or(pods),
+            sharing,
             ..drawn
         }
     }
@@ -330,6 +345,7 @@ impl fmt::Display for Knobs {
             nameless,
             mixed,
             seats,
+            sharing,
             only,
         } = self;
         write!(
@@ -339,6 +355,9 @@ impl fmt::Display for Knobs {
         )?;
         if let Some(seats) = seats {
             write!(f, ", {seats} seats")?;
+        }
+        if *sharing != Sharing::Own {
+            write!(f, ", sharing {sharing:?}")?;
         }
         f.write_str(", faults")?;
         if faults.is_empty() {

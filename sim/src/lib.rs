@@ -26,6 +26,7 @@ pub mod replay;
 pub mod run;
 pub mod runtime;
 pub mod seats;
+pub mod sharing;
 pub mod shrink;
 pub mod step;
 pub mod totals;

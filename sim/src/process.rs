@@ -13,7 +13,7 @@ use whereabouts::commands;
 use whereabouts::error::Error;
 use whereabouts::limits;
 use whereabouts::request::{CheckRequest, GcRequest, StatusRequest};
-use whereabouts::session::Session;
+use whereabouts::session::{Failure, Session};
 use whereabouts::store::record::Shortage;
 
 use crate::cluster::{Client, Cluster};
@@ -270,7 +270,12 @@ async fn execute(client: &Client, job: Job) -> Answer {
         Some(Bug::DeadlineForgotten) => deadline * 1_000,
         _ => deadline,
     };
+    let identity = match (&job, cluster.bug()) {
+        (Job::Gc(_), Some(Bug::GcOfOtherClusters)) => cluster.judge().ledger().cluster().cloned(),
+        _ => cluster.knobs().sharing.identity(client.identity().node),
+    };
     let session = Session::new(client, &clock, &chance, cluster.keys(), patience);
+    let session = session.of(identity.as_ref());
     let started = world.elapsed();
     let result = match &job {
         Job::Add(ask) => commands::add(&session, ask).await,
@@ -317,6 +322,11 @@ async fn execute(client: &Client, job: Job) -> Answer {
             cluster.log(identity, format_args!("{error}"));
             (Answer::Refused, End::Refused)
         }
+        Err(error) if is_strange(&error) => {
+            cluster.log(identity, format_args!("{error}"));
+            judge.refused_as_strange(identity.id);
+            (Answer::Refused, End::Refused)
+        }
         Err(_) if identity.verb == Verb::Del && cluster.bug() == Some(Bug::DelSwallowsFailure) => {
             (Answer::Done(Vec::new()), End::Done)
         }
@@ -327,4 +337,13 @@ async fn execute(client: &Client, job: Job) -> Answer {
     cluster.log(identity, format_args!("answers {answer:?}"));
     cluster.count_end(identity.verb, end);
     answer
+}
+
+/// Whether an error says that the store is not known to be the cluster's of who asked.
+fn is_strange(error: &Error) -> bool {
+    match error {
+        Error::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => true,
+        Error::NotAllCollected { first, .. } => is_strange(first),
+        _ => false,
+    }
 }

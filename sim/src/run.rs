@@ -10,8 +10,9 @@ use whereabouts::allocator::{Budget, Demand, Reach, decide};
 use whereabouts::claim::{Ask, Attachment, Owner, Want};
 use whereabouts::clock::Chance;
 use whereabouts::session::{Commit, Session};
-use whereabouts::store::keys::Keys;
+use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::memory::MemoryStore;
+use whereabouts::store::record;
 
 use crate::cluster::Cluster;
 use crate::history::History;
@@ -21,6 +22,7 @@ use crate::nemesis;
 use crate::planted::Bug;
 use crate::process::NodeId;
 use crate::runtime::{HELD_BEFORE, Runtime};
+use crate::sharing::{self, Sharing};
 use crate::totals::Totals;
 use crate::world::{Step, TaskId, World};
 
@@ -171,5 +173,14 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
             Ok(Commit::Done(_))
         ));
         rest = &rest[plan.verdicts.len()..];
+    }
+    if knobs.sharing == Sharing::Own || !demands.is_empty() {
+        let mut draft = session.draft();
+        let west = sharing::named(sharing::WEST);
+        draft.put(&Key::Cluster, record::encode_cluster(&west));
+        assert!(matches!(
+            block_on(session.commit(draft)),
+            Ok(Commit::Done(_))
+        ));
     }
 }

@@ -233,7 +233,8 @@ impl Runtime {
 
     fn name_of(&self, node: NodeId) -> Option<String> {
         let nameless = self.0.cluster.knobs().nameless && node.0 < 2;
-        (!nameless).then(|| format!("node{}", node.0))
+        let sharing = self.0.cluster.knobs().sharing;
+        (!nameless).then(|| sharing.node_name(node))
     }
 
     fn node(&self, node: NodeId) -> &Node {

@@ -28,6 +28,8 @@ pub enum Step {
     ReadStale,
     /// An optimistic commit.
     Commit,
+    /// Noting whose the store is.
+    Note,
     /// Taking over the claim of the pod's old container.
     TakeOver,
     /// Making an unknown commit impossible.
@@ -88,7 +90,9 @@ impl Step {
         let deletes_last_lock =
             writes(&|write| matches!(write, Write::DeleteUnlessNewer { key, .. } if is_lock(key)));
         let touches_lock = writes(&|write| matches!(write, Write::Touch(key) if is_lock(key)));
-        if puts(is_ticket, false) {
+        if puts(is_cluster, false) {
+            Self::Note
+        } else if puts(is_ticket, false) {
             Self::Join
         } else if puts(is_lock, true) {
             Self::Acquire
@@ -110,6 +114,11 @@ impl Step {
             Self::Fence
         }
     }
+}
+
+/// Whether a key says whose the store is.
+pub fn is_cluster(key: &[u8]) -> bool {
+    key.get(2..) == Some(b"/cluster")
 }
 
 /// Whether a key is a lock's.

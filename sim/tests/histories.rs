@@ -96,7 +96,7 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 18] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 20] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::ServedOutOfOrder, &[4]),
@@ -109,6 +109,8 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 18] = [
     (Bug::NextBlockNotMade, &[2]),
     (Bug::FullNotMovedBack, &[2]),
     (Bug::ZeroCountedAsFree, &[2]),
+    (Bug::IdentityUnchecked, &[12]),
+    (Bug::GcOfOtherClusters, &[9, 12]),
     (Bug::GcWithoutList, &[9]),
     (Bug::DelSwallowsFailure, &[8]),
     // Nobody serves a DEL's ticket for an address beyond the end; a dead DEL leaves it.

@@ -17,7 +17,8 @@ use whereabouts::claim::{Ask, Attachment, Held, QueueId};
 use whereabouts::clock::Chance;
 use whereabouts::commands;
 use whereabouts::error::Error;
-use whereabouts::session::Session;
+use whereabouts::identity::Identity;
+use whereabouts::session::{Failure, Session};
 use whereabouts::store::keys::Keys;
 
 use super::digest::Digest;
@@ -53,6 +54,8 @@ pub enum End {
     Exhausted,
     /// ADD found that the attachment holds something else.
     HoldsOther,
+    /// ADD found that the store is not known to be its cluster's.
+    Strange,
     /// Neither success nor a judgement on what is in the store.
     Failed(String),
 }
@@ -67,6 +70,7 @@ impl fmt::Display for End {
             Self::Deleted => f.write_str("deleted"),
             Self::Exhausted => f.write_str("the range is full"),
             Self::HoldsOther => f.write_str("the attachment holds something else"),
+            Self::Strange => f.write_str("the store is not known to be this cluster's"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
     }
@@ -126,7 +130,7 @@ const SEEDS: [u64; 12] = [10, 7, 21, 20, 48, 38, 68, 53, 82, 55, 83, 61];
 
 /// The automata of some operations.
 pub struct Automata {
-    verbs: Vec<Verb>,
+    verbs: Vec<(Verb, Option<Identity>)>,
     keys: Rc<Keys>,
     deadlines: Vec<Duration>,
     round_trip: Duration,
@@ -138,9 +142,14 @@ pub struct Automata {
 impl Automata {
     /// The automata of `verbs`, each with what it may take; a request takes `round_trip` of that. Their
     /// first places are those numbered as they are.
-    pub fn new(verbs: Vec<(Verb, Duration)>, round_trip: Duration, keys: Rc<Keys>) -> Self {
+    pub fn new(
+        verbs: Vec<(Verb, Option<Identity>, Duration)>,
+        round_trip: Duration,
+        keys: Rc<Keys>,
+    ) -> Self {
         let count = verbs.len();
-        let (verbs, deadlines) = verbs.into_iter().unzip();
+        let verbs = verbs.into_iter();
+        let (verbs, deadlines) = verbs.map(|(verb, of, within)| ((verb, of), within)).unzip();
         let mut automata = Self {
             verbs,
             keys,
@@ -242,15 +251,18 @@ impl Automata {
         let tape = Tape::new(self.round_trip);
         let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadlines[verb]);
         let seed = SEEDS[verb % SEEDS.len()];
-        let verb = self.verbs[verb].clone();
+        let (verb, identity) = self.verbs[verb].clone();
         let future = Box::pin(async move {
             let chance = Chance::new(seed);
-            let session = Session::new(&on, &on, &chance, &keys, deadline);
+            let session = Session::new(&on, &on, &chance, &keys, deadline).of(identity.as_ref());
             match verb {
                 Verb::Add(ask) => match commands::add(&session, &ask).await {
                     Ok(held) => End::Added(held),
                     Err(Error::Exhausted { .. }) => End::Exhausted,
                     Err(Error::HoldsOther { .. }) => End::HoldsOther,
+                    Err(Error::Failure(
+                        Failure::Stranger { .. } | Failure::NobodysStore { .. },
+                    )) => End::Strange,
                     Err(error) => End::Failed(error.to_string()),
                 },
                 Verb::Del(attachment, queues) => {

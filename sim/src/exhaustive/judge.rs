@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts::audit::audit;
 use whereabouts::claim::Attachment;
+use whereabouts::identity::Identity;
 use whereabouts::store::keys::{Key, Keys};
 use whereabouts::store::memory::State;
-use whereabouts::store::{Outcome as Committed, Revision, Txn, Write, record};
+use whereabouts::store::{Entry, Outcome as Committed, Revision, Txn, Write, record};
 
 use super::automaton::{Automata, End, Stand, Verb};
 use super::choice::ProcessId;
@@ -25,10 +26,36 @@ pub fn moment(moment: &Moment, setting: &Setting) -> Result<(), String> {
     if moment.steps > STEPS {
         return Err(format!("no end after {STEPS} steps"));
     }
+    own_cluster(moment, setting)?;
     let findings = audit(&setting.keys, moment.state.entries()).findings;
     findings
         .first()
         .map_or(Ok(()), |finding| Err(finding.to_string()))
+}
+
+/// The store holds no claim of a cluster that it is not of.
+fn own_cluster(moment: &Moment, setting: &Setting) -> Result<(), String> {
+    let cluster = cluster(&moment.state, &setting.keys);
+    let held = holdings(&moment.state, &setting.keys);
+    let adds = setting.verbs.iter().zip(&setting.identities);
+    let mut strange = adds.filter(|(verb, identity)| {
+        matches!(verb, Verb::Add(_))
+            && held.contains_key(verb.attachment())
+            && **identity != cluster
+    });
+    strange.next().map_or(Ok(()), |(verb, identity)| {
+        let attachment = verb.attachment();
+        Err(format!(
+            "{attachment} of {identity:?} holds addresses in the store of {cluster:?}"
+        ))
+    })
+}
+
+/// Whose the store is.
+fn cluster(state: &State, keys: &Keys) -> Option<Identity> {
+    let is_it = |entry: &&Entry| keys.decode(&entry.key) == Ok(Key::Cluster);
+    let entry = state.entries().find(is_it)?;
+    Some(record::decode_cluster(&entry.value).expect("it was written by us"))
 }
 
 /// All that was done, before everything is deleted: it could have happened one at a time.
@@ -40,7 +67,7 @@ pub fn history(moment: &Moment, setting: &Setting, automata: &Automata) -> Resul
             let (start, _) = moment.operations[index].begun?;
             let (end, place) = moment.operations[index].over?;
             let outcome = match place.map(|place| automata.stand(place)) {
-                Some(Stand::Ended(end)) => outcome(end),
+                Some(Stand::Ended(end)) => outcome(end)?,
                 Some(Stand::Asks { .. } | Stand::Pauses(_)) | None => Outcome::Unknown,
             };
             Some(Operation {
@@ -128,6 +155,14 @@ pub fn ended(
             if !has_rival && claim != Some(held) {
                 return Err(format!(
                     "operation {operation} ended with {end}, which it does not hold"
+                ));
+            }
+        }
+        End::Strange => {
+            let cluster = cluster(&moment.state, &setting.keys);
+            if cluster == setting.identities[operation] {
+                return Err(format!(
+                    "operation {operation} was refused in the store of {cluster:?}, its own"
                 ));
             }
         }
@@ -254,12 +289,14 @@ fn call(verb: &Verb) -> Call {
     }
 }
 
-fn outcome(end: &End) -> Outcome {
-    match end {
+/// `None`: it has done nothing.
+fn outcome(end: &End) -> Option<Outcome> {
+    Some(match end {
         End::Added(held) => Outcome::Added(held.clone()),
         End::Deleted => Outcome::Deleted,
         End::Exhausted => Outcome::Short,
         End::HoldsOther => Outcome::HoldsOther,
+        End::Strange => return None,
         End::Failed(_) => Outcome::Unknown,
-    }
+    })
 }

@@ -3,6 +3,8 @@
 use Act::{Add, Del};
 use Foreign::{Crashes, Leaves};
 
+use crate::sharing::{EAST, WEST};
+
 /// One execution of the plugin. Attachments are named by one word; the second part are the CIDRs
 /// of the config's ranges.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,8 @@ pub struct Scenario {
     pub foreign: Option<Foreign>,
     /// What each process does, one after the other.
     pub processes: &'static [&'static [Act]],
+    /// The identity of each process' cluster; none is known where there is none here.
+    pub identities: &'static [Option<&'static str>],
     /// What each execution may take, in milliseconds of its own time.
     pub deadline_ms: u64,
     /// What a request takes, on the clock of its process, in milliseconds. Where that is nothing, who
@@ -71,6 +75,7 @@ const PLAIN: Scenario = Scenario {
     held: &[],
     foreign: None,
     processes: &[],
+    identities: &[],
     deadline_ms: LONG_MS,
     round_trip_ms: 0,
     most_faults: 2,
@@ -368,6 +373,32 @@ pub const SCENARIOS: &[Scenario] = &[
         held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         foreign: Some(Leaves),
         processes: &[&[Add("a.2", ONE)], &[Del("a.1", ONE)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "two clusters: ADD a || ADD b",
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        identities: &[Some(WEST), Some(EAST)],
+        ..PLAIN
+    },
+    Scenario {
+        name: "two clusters, one unknown: ADD a || ADD b",
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        identities: &[Some(WEST), None],
+        ..PLAIN
+    },
+    Scenario {
+        name: "one new cluster: ADD a || ADD b",
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        identities: &[Some(WEST), Some(WEST)],
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, two clusters, one unknown: ADD a || ADD b",
+        foreign: Some(Leaves),
+        processes: &[&[Add("a", R)], &[Add("b", R)]],
+        identities: &[Some(WEST), None],
         in_tests: false,
         ..PLAIN
     },

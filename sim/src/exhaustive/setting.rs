@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use whereabouts::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
 use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts::identity::Identity;
 use whereabouts::limits;
 use whereabouts::store::keys::{Key, Keys, QueuedVerb};
 use whereabouts::store::memory::State;
@@ -18,6 +19,7 @@ use super::scenario::{Act, Foreign, Scenario};
 use crate::linearizable::Holdings;
 use crate::planted::{self, Bug};
 use crate::pods;
+use crate::sharing;
 
 /// Leases that one operation may be granted.
 pub const LEASES: usize = 3;
@@ -28,6 +30,8 @@ pub struct Setting {
     pub keys: Rc<Keys>,
     /// The operations of all processes, and at last a DEL of each attachment.
     pub verbs: Vec<Verb>,
+    /// The identity of the cluster of each operation.
+    pub identities: Vec<Option<Identity>>,
     /// Which operations each process executes; the last process does the DELs when all others
     /// have ended.
     pub processes: Vec<Vec<usize>>,
@@ -53,13 +57,17 @@ impl Setting {
         let keys = Rc::new(Keys::new("/w/"));
         let mut verbs = Vec::new();
         let mut processes = Vec::new();
-        for acts in scenario.processes {
+        let mut identities = Vec::new();
+        for (number, acts) in scenario.processes.iter().enumerate() {
+            let identity = scenario.identities.get(number).copied().flatten();
+            identities.extend(acts.iter().map(|_| identity.map(sharing::named)));
             processes.push((verbs.len()..verbs.len() + acts.len()).collect());
             verbs.extend(acts.iter().map(verb));
         }
         let sweep_from = verbs.len();
         let dels: Vec<Verb> = sweep(&verbs);
         verbs.extend(dels);
+        identities.resize(verbs.len(), None);
         processes.push((sweep_from..verbs.len()).collect());
         let mut state = State::default();
         let held = hold(&mut state, &keys, scenario);
@@ -85,6 +93,7 @@ impl Setting {
         Self {
             keys,
             verbs,
+            identities,
             processes,
             state,
             leases,
@@ -96,9 +105,9 @@ impl Setting {
         }
     }
 
-    /// The operations, and what each may take: those that delete everything at last never give up
+    /// The operations with the identities of their clusters, and what each may take: those that delete everything at last never give up
     /// for want of time.
-    pub fn with_deadlines(&self, scenario: &Scenario) -> Vec<(Verb, Duration)> {
+    pub fn with_deadlines(&self, scenario: &Scenario) -> Vec<(Verb, Option<Identity>, Duration)> {
         let sweep_from = self.sweep_from();
         let deadline_ms = |verb| {
             if verb < sweep_from {
@@ -111,7 +120,8 @@ impl Setting {
         verbs
             .map(|(number, verb)| {
                 let deadline = Duration::from_millis(deadline_ms(number));
-                (twisted(self.bug, verb), deadline)
+                let identity = self.identities[number].clone();
+                (twisted(self.bug, verb), identity, deadline)
             })
             .collect()
     }

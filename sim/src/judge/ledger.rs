@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts::address::{Address, Bitmap, Interval, Pool, Slot};
 use whereabouts::claim::{Attachment, Claim, Held, QueueId};
+use whereabouts::identity::Identity;
 use whereabouts::store::keys::{Key, Keys, Seat, Spot, TicketId};
 use whereabouts::store::record::{self, Lock, Sender, Ticket};
 use whereabouts::store::{Event, LeaseId, Revision};
@@ -88,6 +89,8 @@ pub struct Change {
     pub locks_before: BTreeMap<QueueId, Option<LockAt>>,
     /// Addresses that were given while another claim held them.
     pub given_twice: Vec<(Pool, Address)>,
+    /// Whether the store was one cluster's, and is not any more; or is that of one that came to others' claims.
+    pub renamed: bool,
 }
 
 impl Change {
@@ -106,6 +109,9 @@ impl Change {
 pub struct Ledger {
     keys: Keys,
     revision: Revision,
+    cluster: Option<Identity>,
+    /// Whether there were claims while the store was nobody's.
+    was_nobodys: bool,
     claims: BTreeMap<Attachment, Claim>,
     open: BTreeMap<Slot, Bitmap>,
     full: BTreeMap<Slot, Bitmap>,
@@ -124,6 +130,8 @@ impl Ledger {
         Self {
             keys,
             revision: 1,
+            cluster: None,
+            was_nobodys: false,
             claims: BTreeMap::new(),
             open: BTreeMap::new(),
             full: BTreeMap::new(),
@@ -138,6 +146,16 @@ impl Ledger {
     /// The last revision that was taken in.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Whose the store is.
+    pub fn cluster(&self) -> Option<&Identity> {
+        self.cluster.as_ref()
+    }
+
+    /// Whether there ever were claims while the store was nobody's.
+    pub fn was_nobodys(&self) -> bool {
+        self.was_nobodys
     }
 
     /// The claims.
@@ -277,7 +295,7 @@ impl Ledger {
                 }
                 (Key::Lock(queue), event) => self.apply_lock(queue, event, &mut change)?,
                 (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, &mut change)?,
-                (Key::Cluster, _) => {}
+                (Key::Cluster, event) => self.apply_cluster(event, &mut change)?,
             }
         }
         for (attachment, claim) in &change.taken {
@@ -300,6 +318,7 @@ impl Ledger {
         }
         change.left.sort_by_key(|ticket| ticket.created);
         self.note_offers(&change);
+        self.was_nobodys |= self.cluster.is_none() && !change.given.is_empty();
         Ok(change)
     }
 
@@ -317,6 +336,17 @@ impl Ledger {
                 };
             }
         }
+    }
+
+    fn apply_cluster(&mut self, event: &Event, change: &mut Change) -> Result<(), String> {
+        change.renamed = self.cluster.is_some() || !self.claims.is_empty();
+        self.cluster = match event {
+            Event::Put(entry) => {
+                Some(record::decode_cluster(&entry.value).map_err(|error| error.to_string())?)
+            }
+            Event::Deleted { .. } => None,
+        };
+        Ok(())
     }
 
     fn apply_block(

@@ -13,6 +13,7 @@ mod inside;
 mod ledger;
 mod lowest;
 mod no_leak;
+mod own_cluster;
 mod progress;
 mod same_again;
 mod take_over;
@@ -28,9 +29,11 @@ use whereabouts::store::record::Shortage;
 use whereabouts::store::{Event, LeaseId, Revision};
 
 use crate::process::{NodeId, ProcessId};
+use crate::sharing::Sharing;
 use crate::step::{Step, Verb};
 use asks::Asks;
 pub use ledger::{Change, Ledger, LockAt};
+use own_cluster::Clusters;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +113,8 @@ pub struct Judge {
     asks: Asks,
     /// Attachments that a runtime uses: added with success, and not being deleted.
     live: BTreeMap<Attachment, Vec<Held>>,
+    /// The clusters that share the store, where they are known.
+    clusters: Option<Clusters>,
     finding: Option<Finding>,
 }
 
@@ -122,6 +127,7 @@ impl Judge {
             struck: BTreeSet::new(),
             asks: Asks::default(),
             live: BTreeMap::new(),
+            clusters: None,
             finding: None,
         }
     }
@@ -134,6 +140,14 @@ impl Judge {
     /// What the store holds.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// These clusters share the store.
+    pub fn share(&mut self, sharing: Sharing) {
+        self.clusters = Some(Clusters {
+            sharing,
+            nodes: BTreeMap::new(),
+        });
     }
 
     /// Takes over what is in the store already, before the history begins.
@@ -149,6 +163,9 @@ impl Judge {
     pub fn starts(&mut self, process: ProcessId, seen: Seen) {
         if let Some(ask) = &seen.ask {
             self.asks.add(ask, seen.started);
+            if let Some(clusters) = &mut self.clusters {
+                clusters.nodes.insert(ask.attachment.clone(), seen.node);
+            }
         }
         self.processes.insert(process, seen);
     }
@@ -262,9 +279,23 @@ impl Judge {
             (9, take_over::check(change)),
             (4, take_over::check_need(&self.ledger, &self.asks, change)),
             (10, progress::check(&self.ledger, change, by)),
+            (12, self.check_cluster(change, by)),
         ];
         for (promise, result) in results {
             self.hold_against(promise, result);
+        }
+    }
+
+    fn check_cluster(&self, change: &Change, by: Option<&Seen>) -> Result<(), String> {
+        let clusters = self.clusters.as_ref();
+        clusters.map_or(Ok(()), |clusters| clusters.check(&self.ledger, change, by))
+    }
+
+    /// A verb answers that the store is not known to be its cluster's.
+    pub fn refused_as_strange(&mut self, process: ProcessId) {
+        if let (Some(seen), Some(clusters)) = (self.processes.get(&process), &self.clusters) {
+            let result = clusters.check_refusal(&self.ledger, seen.node);
+            self.hold_against(12, result);
         }
     }
 

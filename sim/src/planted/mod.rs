@@ -103,6 +103,10 @@ bugs! {
     ZeroCountedAsFree,
     /// The claim's key does not have the network's name.
     NetworkForgotten,
+    /// A commit that claims does not check whose the store is.
+    IdentityUnchecked,
+    /// GC takes the store of another cluster for its own.
+    GcOfOtherClusters,
     /// GC takes claims of other nodes for its own.
     GcOfOtherNodes,
     /// GC takes an absent list for an empty one.

@@ -12,7 +12,7 @@ use whereabouts::store::{
 use super::Bug;
 use crate::pods;
 use crate::process::NodeId;
-use crate::step::{Step, is_block, is_claim, is_lock, is_ticket};
+use crate::step::{Step, is_block, is_claim, is_cluster, is_lock, is_ticket};
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]
@@ -132,6 +132,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         (Some(Bug::ClaimUnchecked), _) => {
             drop_compares(&|compare| matches!(compare, Compare::Absent(key) if is_claim(key)));
         }
+        (Some(Bug::IdentityUnchecked), Step::Commit | Step::Batch) => drop_compares(&is_of_cluster),
         (Some(Bug::LockUnchecked), Step::Commit)
         | (Some(Bug::LockOverwritten), Step::Acquire)
         | (Some(Bug::HolderUnfenced), Step::Batch)
@@ -284,6 +285,10 @@ pub fn twist_arrival(
 fn entry_at(state: &State, key: &[u8], at: At) -> Option<Entry> {
     let view = state.read(&[Read::Key(key.to_vec())], at).ok()?;
     view.answers.into_iter().flatten().next()
+}
+
+fn is_of_cluster(compare: &Compare) -> bool {
+    key_of(compare).is_some_and(is_cluster)
 }
 
 fn key_of(compare: &Compare) -> Option<&[u8]> {

@@ -113,6 +113,48 @@ fn many_adds_of_the_new_container_at_once_are_answered_the_same() {
     site.assert_at_rest(2);
 }
 
+/// Each pod of a full range is made anew: while ADDs of its new container run, twice and one more that is killed, its
+/// old container is deleted, and GCs collect what is old.
+#[test]
+fn pods_that_are_made_anew_at_once_each_hold_what_they_were_answered_and_nothing_else() {
+    let site = Site::shared();
+    let network = site.network("10.0.0.0/29");
+    let made = |container: &str| -> Vec<Pod> {
+        let uids = (1..=6).map(|number| format!("u-{number}"));
+        uids.map(|uid| of_pod(&format!("{container}-{uid}"), &uid))
+            .collect()
+    };
+    let (old, new) = (made("old"), made("new"));
+    for pod in &old {
+        network.add(pod).result();
+    }
+    let valid: Vec<&Pod> = new.iter().collect();
+    let start = |verb: &str, pod: &Pod| network.call(verb, pod).start();
+    let killed: Vec<_> = new.iter().map(|pod| start("ADD", pod)).collect();
+    let adds: Vec<_> = [&new, &new]
+        .map(|new| new.iter().map(|pod| start("ADD", pod)).collect::<Vec<_>>())
+        .into_iter()
+        .flatten()
+        .collect();
+    let dels: Vec<_> = old.iter().map(|pod| start("DEL", pod)).collect();
+    network.gc(Some(&valid)).assert_silent();
+    drop(killed);
+    let answers: Vec<_> = adds.into_iter().map(|add| add.finish().address()).collect();
+    for del in dels {
+        del.finish().assert_silent();
+    }
+    let (first, second) = answers.split_at(new.len());
+    assert_eq!(first, second, "the same again");
+    let again: Vec<_> = new.iter().map(|pod| network.add(pod).address()).collect();
+    assert_eq!(first, again, "what was answered is held");
+    network.gc(Some(&valid)).assert_silent();
+    site.assert_at_rest(6);
+    for pod in old.iter().chain(&new) {
+        network.del(pod).assert_silent();
+    }
+    site.assert_at_rest(0);
+}
+
 #[test]
 fn what_the_old_container_holds_on_another_node_is_left_and_named_with_code_11() {
     let (site, network) = full();
