@@ -72,10 +72,11 @@ impl<'k> Draft<'k> {
         })
     }
 
-    /// If nothing is claimed.
-    pub fn without_claims(&mut self) -> &mut Self {
-        let (from, until) = self.keys.claims(None);
-        self.compare(Compare::NoneIn(from, until))
+    /// If nothing is claimed, and nobody waits for a claim.
+    pub fn unclaimed(&mut self) -> &mut Self {
+        let [claims, queues] = [self.keys.claims(None), self.keys.queues()];
+        self.compare(Compare::NoneIn(claims.0, claims.1))
+            .compare(Compare::NoneIn(queues.0, queues.1))
     }
 
     /// If `compare`.

@@ -80,7 +80,7 @@ pub enum Failure {
     },
     /// The store has no identity, and this cluster has one.
     #[error(
-        "{key} is absent, and there are claims: nobody knows whether they are those of this cluster, {own}. \
+        "{key} is absent, and there are claims or tickets: nobody knows whether they are those of this cluster, {own}. \
          If they are, `whereaboutsctl cluster --set` says so; if not, give this cluster an etcd_prefix of its own"
     )]
     NobodysStore {

@@ -9,8 +9,9 @@ use crate::store::Store;
 use crate::store::keys::Key;
 use crate::store::record;
 
-/// Notes that the store is this cluster's, unless it is another's. One that has claims and no identity may be
-/// that of a cluster which does not know its identity: it stays as it is, for a person to say.
+/// Notes that the store is this cluster's, unless it is another's. One that has claims or tickets and no identity may
+/// be that of a cluster which does not know its identity: it stays as it is, for a person to say. A ticket counts because
+/// whoever has the lock serves it, and compares only the own identity.
 pub async fn found<S: Store, C: Clock>(session: &Session<'_, S, C>) -> Result<(), Failure> {
     let Some(identity) = session.identity() else {
         return Ok(());
@@ -20,7 +21,7 @@ pub async fn found<S: Store, C: Clock>(session: &Session<'_, S, C>) -> Result<()
         let mut draft = session.draft();
         draft
             .absent(&Key::Cluster)
-            .without_claims()
+            .unclaimed()
             .put(&Key::Cluster, record::encode_cluster(identity))
             .read_otherwise([Query::Cluster]);
         match session.commit(draft).await? {
