@@ -71,8 +71,11 @@ impl Plugin<'_> {
         self.config["type"] == kind
     }
 
+    /// Whether a key is true. The plugins read keys in any case.
     fn flag(&self, key: &str) -> bool {
-        self.config[key] == true
+        let members = self.config.as_object().into_iter().flatten();
+        let mut named = members.filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        named.any(|(_, value)| *value == true)
     }
 
     fn is_gateway(&self) -> bool {
