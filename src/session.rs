@@ -75,7 +75,7 @@ pub enum Failure {
         key: String,
         /// Whose the store is.
         stored: Identity,
-        /// Who this is.
+        /// The identity of this node's cluster.
         own: Option<Identity>,
     },
     /// The store has no identity, and this cluster has one.
@@ -86,7 +86,7 @@ pub enum Failure {
     NobodysStore {
         /// The key that would say whose it is.
         key: String,
-        /// Who this is.
+        /// The identity of this node's cluster.
         own: Identity,
     },
     /// Whether a commit was written could not be found out in time.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs whereabouts in a real Kubernetes cluster of two nodes, installed as docs/OPERATIONS.md tells, and judges every scenario
-# by the addresses in the pods' network namespaces.
+# Runs whereabouts in a real Kubernetes cluster of two nodes, installed as docs/OPERATIONS.md tells. Every scenario is judged by
+# the addresses in the pods' network namespaces.
 #
 #   tests/cluster.sh [SCENARIO ...]      as root; all scenarios by default
 #

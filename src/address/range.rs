@@ -16,7 +16,7 @@ pub struct RangeSpec {
     pub first: Option<Address>,
     /// The highest address to give, if not that of the CIDR.
     pub last: Option<Address>,
-    /// What not to give. An exclusion outside the CIDR does not matter here.
+    /// Addresses that the range does not give. An exclusion outside the CIDR does not matter here.
     pub exclusions: Vec<Interval>,
     /// Gateways, which are not given either. Those outside the CIDR do not matter here.
     pub gateways: Vec<Address>,

@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::store::keys::Key;
 use crate::store::record;
 
-/// What came of it.
+/// The outcome of a take-over.
 pub(super) enum TakenOver {
     /// The attachment holds these.
     Done(Vec<Held>),

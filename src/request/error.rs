@@ -129,7 +129,7 @@ pub enum RequestError {
     Exclusive {
         /// One.
         key: String,
-        /// The other.
+        /// The second key.
         other: String,
     },
     /// Two keys that mean the same, with different values.
@@ -137,7 +137,7 @@ pub enum RequestError {
     Differ {
         /// One.
         key: String,
-        /// The other.
+        /// The second key.
         other: String,
     },
     /// A key has a value that it cannot have.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use whereabouts::clock::{Chance, SystemClock};
 use whereabouts::commands;
 use whereabouts::identity::Identity;
-use whereabouts::invocation::LocalMachine;
+use whereabouts::invocation::{LocalMachine, read_file};
 use whereabouts::limits;
 use whereabouts::listing::Pages;
 use whereabouts::request::{self, Access};
@@ -55,6 +55,9 @@ pub(crate) struct EtcdOptions {
     /// The identity of the cluster: `cluster_id`.
     #[arg(long, help_heading = HEADING, value_name = "ID")]
     cluster_id: Option<String>,
+    /// The file that the identity of the cluster is made of, as by `install`.
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "cluster_id")]
+    cluster_id_from: Option<PathBuf>,
     /// The flat file, if not in the usual place.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     configuration_path: Option<PathBuf>,
@@ -171,13 +174,22 @@ impl EtcdOptions {
         self.reach().map(|(access, _)| access)
     }
 
+    fn cluster_id(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.cluster_id_from else {
+            return Ok(self.cluster_id.clone());
+        };
+        let file = read_file(path, limits::FILE_BYTES)
+            .map_err(|error| format!("--cluster-id-from: {}: {error}", path.display()))?;
+        Ok(Some(Identity::of_file(&file.bytes).as_str().to_owned()))
+    }
+
     /// The options as the keys of a config that they are named after.
     fn reach(&self) -> Result<(Access, Option<Identity>), String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
             ("etcd_host", self.etcd_host.clone()),
             ("etcd_prefix", self.etcd_prefix.clone()),
-            ("cluster_id", self.cluster_id.clone()),
+            ("cluster_id", self.cluster_id()?),
             ("etcd_username", self.etcd_username.clone()),
             ("etcd_password_file", path(&self.etcd_password_file)),
             ("etcd_ca_cert_file", path(&self.etcd_ca_cert_file)),

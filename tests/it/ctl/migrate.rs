@@ -1,8 +1,10 @@
 //! `migrate`: all that whereabouts in Kubernetes remembers, and the way back.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use whereabouts::identity::Identity;
 
 use super::{FAILED, FOUND, WELL, assert_said, json_of, on, tool};
 use crate::plugin::{Answer, Network, Pod, Site};
@@ -61,6 +63,33 @@ fn a_cluster_is_taken_over_after_a_dry_run_and_not_twice() {
             (20, 23, 23)
         );
     }
+}
+
+/// As in the guide: the operator's machine has no identity, and the nodes have that of the cluster's authority.
+#[test]
+fn nodes_that_have_an_identity_go_on_where_a_migration_by_the_same_file_has_ended() {
+    let site = Site::shared();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let authority = folder.path().join("ca.crt");
+    let certificate = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n";
+    fs::write(&authority, certificate).expect("the folder can be written");
+    let from = authority.to_str().expect("a path is text");
+    let told = migrate(&site, &["--yes", "--cluster-id-from", from]);
+    assert_said(&told, WELL, &["23 of 23 taken over"]);
+    let id = Identity::of_file(certificate.as_bytes());
+    let range = json!({"range": "10.60.0.0/24"});
+    let without = network(&site, "storage", range.clone()).add(&Pod::new("without"));
+    without.assert_error(7, &[id.as_str(), "cluster_id"]);
+    let node = network(&site, "storage", range).ipam(json!({"cluster_id": id.as_str()}));
+    assert_eq!(node.add(&Pod::new("new")).address(), "10.60.0.5/24");
+    let absent = folder.path().join("absent");
+    let absent = absent.to_str().expect("a path is text");
+    let refused = migrate(&site, &["--yes", "--cluster-id-from", absent]);
+    assert_said(
+        &refused,
+        FAILED,
+        &["--cluster-id-from: ", "absent: No such file"],
+    );
 }
 
 #[test]
