@@ -30,6 +30,10 @@ pub async fn perform<S: Store, C: Clock>(
     let queries = queries(demand, &queues);
     let when_refused = || queries.iter().cloned().chain(demand.whose_store());
     let locks: Vec<Key> = queues.iter().cloned().map(Key::Lock).collect();
+    // A process that does not know its cluster gets nothing once the store has an identity, and would leave an offered
+    // lock. A known identity is the store's when its first commit was refused, and stays so.
+    let unless =
+        (demand.whose_store().is_some() && session.identity().is_none()).then_some(Key::Cluster);
     let mut snapshot = session.snapshot(&queries).await?;
     let mut pauses = session.pauses();
     let mut unknown: Option<String> = None;
@@ -67,7 +71,8 @@ pub async fn perform<S: Store, C: Clock>(
         plan.write(&mut draft, session.clock().since_epoch());
         draft.read_otherwise(when_refused());
         if was_refused {
-            draft.put_otherwise(&locks, record::encode_lock(&queue::holder(demand)));
+            let keys = locks.iter().chain(&unless);
+            draft.put_otherwise(keys, record::encode_lock(&queue::holder(demand)));
         }
         snapshot = match session.commit(draft).await? {
             Commit::Done(_) => return Ok(only_verdict(plan)),

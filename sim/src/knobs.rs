@@ -306,11 +306,6 @@ impl Knobs {
             shape,
             pods_per_node: shape.pods_per_node(nodes).unwrap_or(pods),
             sharing,
-            // After a fault, who is refused twice may be offered the lock just as the store becomes another's.
-            faults: match sharing {
-                Sharing::OneUnknown => BTreeMap::new(),
-                Sharing::Own | Sharing::First | Sharing::Two => drawn.faults,
-            },
             ..drawn
         }
     }

@@ -386,7 +386,6 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "two clusters, one unknown: ADD a || ADD b",
         processes: &[&[Add("a", R)], &[Add("b", R)]],
         identities: &[Some(WEST), None],
-        most_faults: 0,
         ..PLAIN
     },
     Scenario {
@@ -400,7 +399,6 @@ pub const SCENARIOS: &[Scenario] = &[
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
         identities: &[Some(WEST), None],
-        most_faults: 0,
         in_tests: false,
         ..PLAIN
     },
