@@ -25,13 +25,13 @@ struct Bytes {
 
 /// Of IPv4.
 const BYTES_V4: Bytes = Bytes {
-    add: 1_300.0,
+    add: 1_358.0,
     del: 2_256.0,
 };
 
 /// Of IPv6.
 const BYTES_V6: Bytes = Bytes {
-    add: 1_603.0,
+    add: 1_661.0,
     del: 2_541.0,
 };
 
