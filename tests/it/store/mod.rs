@@ -4,6 +4,7 @@ mod access;
 mod conformance;
 mod differential;
 mod endpoints;
+mod follow;
 mod refusals;
 
 use std::time::Duration;
