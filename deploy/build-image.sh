@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-package=$(cargo pkgid --package whereabouts)
+package=$(cargo pkgid --package whereabouts-cni)
 tag=${1:-localhost/whereabouts:${package##*[#@]}}
 target=x86_64-unknown-linux-musl
 
@@ -21,7 +21,8 @@ main() {
     context=$(mktemp -d)
     trap 'rm -rf "$context"' EXIT
     # The C parts of TLS (ring) need a compiler for musl.
-    CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts --bins \
+    CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --bins \
+        --package whereabouts-cni --package whereabouts-ctl \
         --target "$target" --message-format json-render-diagnostics |
         jq -r '.executable // empty' | xargs -I{} cp {} "$context"
     deploy/buildah.sh bud --isolation chroot --tag "$tag" --file deploy/Dockerfile "$context"

@@ -30,7 +30,7 @@ collect_programs() {
         ln -s "${line#*=}" "$lab/bin/${line%%=*}"
     done <"$lab/parts"
     ln -s etcd-3.7 "$lab/bin/etcd"
-    cargo build --quiet --locked --package whereabouts --bins
+    cargo build --quiet --locked --package whereabouts-cni --package whereabouts-ctl --bins
     ln -s "$PWD/target/debug/whereaboutsctl" "$lab/bin/"
 }
 

@@ -26,7 +26,7 @@ build() {
     if ! rustc --print target-libdir --target "$target" | xargs test -d; then
         rustup target add "$target"
     fi
-    plugin=$(CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts \
+    plugin=$(CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts-cni --package whereabouts-ctl \
         --bins --target "$target" --message-format json-render-diagnostics |
         jq -r 'select(.target.name == "whereabouts" and .executable).executable')
     [[ -x $plugin ]] || fail "cargo does not say where the plugin is"

@@ -7,11 +7,11 @@ use std::fmt;
 
 use clap::ValueEnum;
 use etcd_client::{Client, CompactionOptions};
-use whereabouts::request::Access;
+use whereabouts_etcd::Access;
 
 use crate::counters::{Counters, whole_number};
-use crate::support::etcd::{self, Member, Setup};
-use crate::support::poll;
+use whereabouts_fixtures::etcd::{self, Member, Setup};
+use whereabouts_fixtures::poll;
 
 /// Where the members' data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -12,4 +12,3 @@ pub mod plugin;
 pub mod proxied;
 pub mod proxy;
 pub mod suite;
-mod support;

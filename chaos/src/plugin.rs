@@ -1,24 +1,13 @@
 //! The plugin as a runtime has it: a program, executed once for each ADD and DEL.
 
-use std::ffi::OsString;
+use std::io;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, io};
 
 use serde_json::Value;
-use whereabouts::claim::{Attachment, Owner};
-
-/// Where the workspace is.
-const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-/// Beginnings of the variables that `cargo run` sets.
-const TOLD_BY_CARGO: [&str; 4] = [
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-];
+use whereabouts_core::claim::{Attachment, Owner};
+use whereabouts_fixtures::binaries::Profile;
 
 /// The plugin's program, and the config it is given.
 #[derive(Clone, Debug)]
@@ -99,7 +88,7 @@ impl Program {
     /// Its package and its own name.
     fn names(self) -> [&'static str; 2] {
         match self {
-            Self::Plugin => ["whereabouts"; 2],
+            Self::Plugin => ["whereabouts-cni", "whereabouts"],
             Self::Sabotaged => ["whereabouts-chaos", "sabotaged"],
         }
     }
@@ -113,33 +102,5 @@ pub fn build() -> Result<PathBuf, String> {
 /// Builds a program (release), and says where it is.
 pub fn build_program(program: Program) -> Result<PathBuf, String> {
     let [package, name] = program.names();
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    // What cargo tells the programs that it runs is not for another cargo: it would build anew.
-    let told = env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        TOLD_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))
-    });
-    let mut build = Command::new(cargo);
-    told.for_each(|name| {
-        build.env_remove(name);
-    });
-    let output = build
-        .current_dir(WORKSPACE)
-        .args(["build", "--release", "--locked", "--message-format=json"])
-        .args(["--package", package, "--bin", name])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cargo cannot be executed: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo build: {}", output.status));
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == name;
-        let path = message["executable"].as_str().filter(|_| is_it)?;
-        Some(PathBuf::from(path))
-    });
-    executable.ok_or_else(|| format!("cargo build does not say where {name} is"))
+    whereabouts_fixtures::binaries::build(package, name, Profile::Release)
 }

@@ -12,10 +12,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use whereabouts::claim::QueueId;
-use whereabouts::clock::Chance;
-use whereabouts::store::keys::Keys;
-use whereabouts::store::memory::{MemoryStore, State};
+use whereabouts_clock::Chance;
+use whereabouts_core::claim::QueueId;
+use whereabouts_store::keys::Keys;
+use whereabouts_store::memory::{MemoryStore, State};
 
 pub use client::{Client, ClientWatch};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use whereabouts::address::{Address, Interval, Range, RangeSpec};
-use whereabouts::clock::Chance;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Address, Interval, Range, RangeSpec};
 
 use crate::sharing::Sharing;
 use crate::step::Fault;

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::address::{Address, Pool};
-use whereabouts::claim::{Attachment, Choice, Held, Want};
+use whereabouts_core::address::{Address, Pool};
+use whereabouts_core::claim::{Attachment, Choice, Held, Want};
 
 use crate::pods;
 
@@ -236,7 +236,7 @@ fn candidates(choice: &Choice) -> Box<dyn Iterator<Item = Address> + '_> {
 mod tests {
     use std::net::IpAddr;
 
-    use whereabouts::address::{Name, Range, RangeSpec};
+    use whereabouts_core::address::{Name, Range, RangeSpec};
 
     use super::*;
 

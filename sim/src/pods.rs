@@ -1,6 +1,6 @@
 //! Containers of one pod: those whose names have the same text before the first dot.
 
-use whereabouts::claim::Attachment;
+use whereabouts_core::claim::Attachment;
 
 /// The UID of the pod of a container; `None` where the name has no dot, and the UID is not known.
 pub fn uid_of(container: &str) -> Option<String> {

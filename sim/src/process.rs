@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use whereabouts::claim::{Ask, Attachment, Held, QueueId};
-use whereabouts::clock::Chance;
-use whereabouts::commands;
-use whereabouts::error::Error;
-use whereabouts::limits;
-use whereabouts::request::{CheckRequest, GcRequest, StatusRequest};
-use whereabouts::session::{Failure, Session};
-use whereabouts::store::record::Shortage;
+use whereabouts_clock::Chance;
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::limits;
+use whereabouts_protocol::commands;
+use whereabouts_protocol::commands::Error;
+use whereabouts_protocol::commands::{CheckRequest, GcRequest, StatusRequest};
+use whereabouts_protocol::session::{Failure, Session};
 
 use crate::cluster::{Client, Cluster};
 use crate::judge::{Seen, Used};

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::executor::block_on;
-use whereabouts::address::Name;
-use whereabouts::allocator::{Budget, Demand, Reach, decide};
-use whereabouts::claim::{Ask, Attachment, Owner, Want};
-use whereabouts::clock::Chance;
-use whereabouts::session::{Commit, Session};
-use whereabouts::store::keys::{Key, Keys};
-use whereabouts::store::memory::MemoryStore;
-use whereabouts::store::record;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::Name;
+use whereabouts_core::allocator::{Budget, Demand, Reach, decide};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_protocol::session::{Commit, Session};
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::memory::MemoryStore;
+use whereabouts_store::record;
+use whereabouts_store::snapshot::Query;
 
 use crate::cluster::Cluster;
 use crate::history::History;
@@ -155,19 +156,24 @@ fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
     let session = Session::new(store, world, &chance, keys, Duration::from_secs(60));
     let mut rest = demands.as_slice();
     while let Some(first) = rest.first() {
-        let queries: Vec<_> = first.block_queries(Reach::Batch).into_iter().collect();
+        let queries: Vec<_> = first
+            .block_questions(Reach::Batch)
+            .into_iter()
+            .map(Query::Blocks)
+            .collect();
         let mut snapshot = block_on(session.snapshot(&queries)).expect("memory does not fail");
         let budget = Budget {
             compares: 100,
             operations: 100,
         };
-        let mut plan = decide(&snapshot, rest, budget);
+        let mut plan = decide(snapshot.facts(), rest, budget);
         while plan.verdicts.is_empty() {
-            block_on(session.extend(&mut snapshot, &plan.missing)).expect("memory does not fail");
-            plan = decide(&snapshot, rest, budget);
+            let missing: Vec<_> = plan.missing.into_iter().map(Query::Blocks).collect();
+            block_on(session.extend(&mut snapshot, &missing)).expect("memory does not fail");
+            plan = decide(snapshot.facts(), rest, budget);
         }
         let mut draft = session.draft();
-        plan.write(&mut draft, Duration::ZERO);
+        draft.plan(&plan, Duration::ZERO);
         assert!(matches!(
             block_on(session.commit(draft)),
             Ok(Commit::Done(_))

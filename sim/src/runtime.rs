@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join;
-use whereabouts::address::{Address, Name, Range};
-use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
-use whereabouts::request::{
+use whereabouts_core::address::{Address, Name, Range};
+use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_protocol::commands::{
     CheckRequest, Expectation, GcRequest, StatusRequest, ValidAttachment, WhenFull,
 };
 
@@ -271,7 +271,9 @@ impl Runtime {
             let again = match &answer {
                 Some(Answer::Done(held)) => {
                     if chance.below(4) == 0 {
-                        let previous = held.iter().map(whereabouts::claim::Held::interface_address);
+                        let previous = held
+                            .iter()
+                            .map(whereabouts_core::claim::Held::interface_address);
                         let previous = previous.collect();
                         let (attachment, statics) = (attachment.clone(), Vec::new());
                         let check = CheckRequest {

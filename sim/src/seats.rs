@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use whereabouts::address::Name;
-use whereabouts::claim::Attachment;
-use whereabouts::store::keys::Spot;
+use whereabouts_core::address::Name;
+use whereabouts_core::claim::Attachment;
+use whereabouts_store::keys::Spot;
 
 thread_local! {
     /// What was found before: a history's names are those of the next.

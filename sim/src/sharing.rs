@@ -1,6 +1,6 @@
 //! Whose the store is: the clusters of nodes that share it, and the identity of each.
 
-use whereabouts::identity::Identity;
+use whereabouts_core::identity::Identity;
 
 use crate::process::NodeId;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use whereabouts::store::{At, Compare, Txn, Write};
+use whereabouts_store::{At, Compare, Txn, Write};
 
 /// A verb of the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

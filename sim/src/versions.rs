@@ -4,8 +4,8 @@
 //! The newer version is this one's code behind a translation. It reads both formats, writes its own,
 //! and answers a ticket in the ticket's format, so that who waits understands the answer.
 
-use whereabouts::store::memory::State;
-use whereabouts::store::{At, Entry, Read, Txn, Write};
+use whereabouts_store::memory::State;
+use whereabouts_store::{At, Entry, Read, Txn, Write};
 
 use crate::step::is_ticket;
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::task::{ArcWake, waker};
-use whereabouts::clock::{Chance, Clock};
+use whereabouts_clock::{Chance, Clock};
 
 type Process = Pin<Box<dyn Future<Output = ()>>>;
 

@@ -216,7 +216,7 @@ fn names<S>(scene: &Scene<'_, S>, entries: &[Entry]) -> Vec<String> {
 mod tests {
     use futures::executor::block_on;
 
-    use crate::store::memory::MemoryStore;
+    use crate::memory::MemoryStore;
 
     #[test]
     fn the_store_in_memory_conforms() {

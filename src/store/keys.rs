@@ -13,9 +13,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode
 
 pub use self::seat::{QueuedVerb, Seat, Spot, TicketId};
 use super::{Order, Read};
-use crate::address::{Address, BlockId, Family, Name, Pool, Slot};
-use crate::claim::{Attachment, QueueId};
-use crate::limits;
+use whereabouts_core::address::{Address, BlockId, Family, Name, Pool, Slot};
+use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::limits;
 
 /// What RFC 3986, section 2.3 calls unreserved is left as it is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -33,7 +33,7 @@ pub enum Key {
     /// `full/<pool>/<family>/<block base>`: the bitmap of a block in which none is left. Moves to
     /// `open/` when a bit is freed.
     Full(Slot),
-    /// `claim/<network>/<container id>/<ifname>`: a [`crate::claim::Claim`]. Lives until DEL, GC or
+    /// `claim/<network>/<container id>/<ifname>`: a [`whereabouts_core::claim::Claim`]. Lives until DEL, GC or
     /// release.
     Claim(Attachment),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
@@ -42,7 +42,7 @@ pub enum Key {
     /// `queue/<pool>/<range id>/<seat>/<verb>`, or `queue/<pool>/<range id>/<network>/<container
     /// id>/<ifname>/<verb>`: a [`super::record::Ticket`]. Lives until the request is decided.
     Ticket(Seat),
-    /// `cluster`: the [`Identity`](crate::identity::Identity) of the cluster that the store belongs to. Stays for
+    /// `cluster`: the [`Identity`](whereabouts_core::identity::Identity) of the cluster that the store belongs to. Stays for
     /// good.
     Cluster,
 }

@@ -182,7 +182,7 @@ mod tests {
     use futures::future::join;
 
     use super::*;
-    use crate::store::Write;
+    use crate::Write;
 
     fn put(value: &str, lease: LeaseId) -> Txn {
         Txn {

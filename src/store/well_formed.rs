@@ -6,7 +6,7 @@
 use super::{At, Compare, Read, Txn, Write};
 
 /// Panics when a read is not one that means what it says.
-pub(super) fn assert_read(reads: &[Read], at: At) {
+pub fn assert_read(reads: &[Read], at: At) {
     assert!(!reads.is_empty(), "a read asks something");
     assert!(
         !matches!(at, At::Revision(..=0)),
@@ -16,7 +16,7 @@ pub(super) fn assert_read(reads: &[Read], at: At) {
 }
 
 /// Panics when a transaction is not one that means what it says.
-pub(super) fn assert_txn(txn: &Txn) {
+pub fn assert_txn(txn: &Txn) {
     txn.compares.iter().for_each(assert_compare);
     txn.writes.iter().chain(&txn.instead).for_each(assert_write);
     assert_reads(&txn.then);
@@ -24,7 +24,7 @@ pub(super) fn assert_txn(txn: &Txn) {
 }
 
 /// Panics when there are no keys to watch.
-pub(super) fn assert_keys(keys: &[Vec<u8>]) {
+pub fn assert_keys(keys: &[Vec<u8>]) {
     assert!(!keys.is_empty(), "a watch is on some key");
     for key in keys {
         assert_key(key);

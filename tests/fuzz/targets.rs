@@ -17,27 +17,32 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use ipnet::IpNet;
 use serde_json::Value;
-use whereabouts::address::{Address, Bitmap, BlockId, Family, Interval, Slot, refusal};
-use whereabouts::allocator::{Demand, Verdict};
-use whereabouts::audit::{Audit, Auditor, audit};
-use whereabouts::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
-use whereabouts::clock::{Chance, Clock};
-use whereabouts::error::Error;
-use whereabouts::escaped;
-use whereabouts::invocation::{File, Invocation, Machine};
-use whereabouts::occupancy::Occupancy;
-use whereabouts::picture::{bar, draw};
-use whereabouts::repair;
-use whereabouts::request::{
-    AddRequest, CheckRequest, CniVersion, Expectation, GcRequest, Outcome, Parsed, Rejected,
-    Remark, Request, StatusRequest, WhenFull, parse,
+use whereabouts_audit::invariants::{Audit, Auditor, audit};
+use whereabouts_audit::occupancy::Occupancy;
+use whereabouts_audit::picture::{bar, draw};
+use whereabouts_audit::repair;
+use whereabouts_clock::{Chance, Clock};
+use whereabouts_cni::answer;
+use whereabouts_cni::error::Error as PluginError;
+use whereabouts_cni::invocation::{File, Invocation, Machine};
+use whereabouts_cni::request::{
+    AddRequest, CniVersion, Outcome, Parsed, Rejected, Remark, Request, parse,
 };
-use whereabouts::session::{Failure, Session};
-use whereabouts::store::keys::{Key, Keys, QueuedVerb, Seat, Spot, TicketId};
-use whereabouts::store::memory::MemoryStore;
-use whereabouts::store::record::{self, Ticket};
-use whereabouts::store::{Entry, LeaseId, Txn, Write};
-use whereabouts::{answer, commands, limits, operation};
+use whereabouts_core::address::{Address, Bitmap, BlockId, Family, Interval, Slot, refusal};
+use whereabouts_core::allocator::{Demand, Verdict};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
+use whereabouts_core::escaped;
+use whereabouts_core::limits;
+use whereabouts_protocol::commands::Error;
+use whereabouts_protocol::commands::{
+    CheckRequest, Expectation, GcRequest, StatusRequest, WhenFull,
+};
+use whereabouts_protocol::session::{Failure, Session};
+use whereabouts_protocol::{commands, operation};
+use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot, TicketId};
+use whereabouts_store::memory::MemoryStore;
+use whereabouts_store::record::{self, Ticket};
+use whereabouts_store::{Entry, LeaseId, Txn, Write};
 
 /// Stands wherever a secret can be configured, and nowhere else.
 const SECRET: &str = "swordfish-8b1f";
@@ -379,9 +384,9 @@ pub fn shown(data: &[u8]) {
                     said.push(format!("{attachment} {claim} {claim:?}"));
                     let owner = Some(Box::new((attachment.clone(), claim.clone())));
                     let held = claim.held[0].clone();
-                    said.push(Error::Taken { held, owner }.details());
+                    said.push(Error::Taken { held, owner }.to_string());
                     let claim = Box::new(claim);
-                    said.push(Error::HoldsOther { attachment, claim }.details());
+                    said.push(Error::HoldsOther { attachment, claim }.to_string());
                 }
             }
             Ok(key @ (Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
@@ -504,12 +509,12 @@ fn examine(ours: &[(&str, OsString)], stdin: &[u8], machine: &Files, says_secret
                 ..
             } = *rejected;
             assert_remarks(&remarks, says_secret);
-            assert_error(version, &Error::Request(Box::new(error)), says_secret);
+            assert_error(version, &PluginError::Request(Box::new(error)), says_secret);
         }
     }
 }
 
-fn assert_error(version: CniVersion, error: &Error, says_secret: bool) {
+fn assert_error(version: CniVersion, error: &PluginError, says_secret: bool) {
     let (code, message, details) = (error.code(), error.summary(), error.details());
     assert!([1, 4, 5, 6, 7].contains(&code), "{code}: {details}");
     let json = answer::failure(version, code, message, &details);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use whereabouts::store::Write;
-use whereabouts::store::keys::Key;
+use whereabouts_store::Write;
+use whereabouts_store::keys::Key;
 
 use crate::ctl::{FAILED, FOUND, WELL, assert_said, tool};
 use crate::delegated::Namespace;

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use whereabouts::address::{Interval, Pool, Slot};
-use whereabouts::audit::Finding;
-use whereabouts::claim::{Choice, Claim, Held, Owner, QueueId, Want};
-use whereabouts::store::keys::{Key, QueuedVerb};
-use whereabouts::store::record::{self, Ticket};
-use whereabouts::store::{Entry, Write};
+use whereabouts_audit::invariants::Finding;
+use whereabouts_core::address::{Interval, Pool, Slot};
+use whereabouts_core::claim::{Choice, Claim, Held, Owner, QueueId, Want};
+use whereabouts_store::keys::{Key, QueuedVerb};
+use whereabouts_store::record::{self, Ticket};
+use whereabouts_store::{Entry, Write};
 
 use crate::plugin::{
     Foreigner, Network, Pod, Site, attachment, await_in_line, lock_key, newer_ticket, put, range,

@@ -1,11 +1,12 @@
 //! Requests, counted by etcd itself: what a verb costs, whatever the size and fill of the range.
 
 use serde_json::json;
-use whereabouts::address::{Address, Range};
-use whereabouts::claim::QueueId;
-use whereabouts::store::Write;
-use whereabouts::store::keys::QueuedVerb;
-use whereabouts::store::record::{self, Shortage, Ticket};
+use whereabouts_core::address::{Address, Range};
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::QueueId;
+use whereabouts_store::Write;
+use whereabouts_store::keys::QueuedVerb;
+use whereabouts_store::record::{self, Ticket};
 
 use crate::fill::{fill, fill_with, filler};
 use crate::plugin::{

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use whereabouts::address::{Address, Name, Range};
-use whereabouts::allocator::{Budget, Demand, Reach, Verdict, decide};
-use whereabouts::claim::{Ask, Attachment, Owner, Want};
-use whereabouts::clock::{Chance, SystemClock};
-use whereabouts::limits;
-use whereabouts::session::{Commit, Session};
-use whereabouts::snapshot::Query;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Address, Name, Range};
+use whereabouts_core::allocator::{Budget, Demand, Reach, Verdict, decide};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_core::limits;
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::session::{Commit, Session};
+use whereabouts_store::snapshot::Query;
 
 use crate::plugin::{Pod, Site};
 use crate::support::runtime;
@@ -69,7 +70,8 @@ async fn serve(site: &Site, mut demands: &[Demand]) {
     let queries = |demands: &[Demand]| -> BTreeSet<Query> {
         let batch = demands.iter().take(BATCH);
         batch
-            .flat_map(|demand| demand.block_queries(Reach::Batch))
+            .flat_map(|demand| demand.block_questions(Reach::Batch))
+            .map(Query::Blocks)
             .collect()
     };
     let first: Vec<Query> = queries(demands).into_iter().collect();
@@ -83,9 +85,10 @@ async fn serve(site: &Site, mut demands: &[Demand]) {
             compares: limits::TRANSACTION_OPERATIONS,
             operations: limits::TRANSACTION_OPERATIONS - next.len(),
         };
-        let plan = decide(&snapshot, batch, budget);
+        let plan = decide(snapshot.facts(), batch, budget);
         if plan.verdicts.is_empty() {
-            let extended = session.extend(&mut snapshot, &plan.missing).await;
+            let missing: Vec<Query> = plan.missing.into_iter().map(Query::Blocks).collect();
+            let extended = session.extend(&mut snapshot, &missing).await;
             extended.expect("it reads more");
             continue;
         }
@@ -93,7 +96,7 @@ async fn serve(site: &Site, mut demands: &[Demand]) {
             assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
         }
         let mut draft = session.draft();
-        plan.write(&mut draft, Duration::ZERO);
+        draft.plan(&plan, Duration::ZERO);
         draft.read_anyway(next);
         let committed = session.commit(draft).await.expect("it commits");
         let Commit::Done(after) = committed else {

@@ -6,8 +6,8 @@ use std::iter;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use whereabouts::clock::Chance;
-use whereabouts::store::record;
+use whereabouts_clock::Chance;
+use whereabouts_store::record;
 
 #[path = "../fuzz/targets.rs"]
 #[expect(unreachable_pub, reason = "the fuzzers call them from another crate")]
@@ -58,7 +58,7 @@ fn files(name: &str) -> Vec<Vec<u8>> {
 }
 
 fn folder() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"))
 }
 
 /// The keywords of the fuzzers' dictionary.

@@ -2,11 +2,12 @@
 //! who holds the lock next, or removed by DEL or GC, and delays nobody for long.
 
 use serde_json::json;
-use whereabouts::address::{Address, Pool};
-use whereabouts::claim::{Held, QueueId};
-use whereabouts::store::Write;
-use whereabouts::store::keys::{Key, QueuedVerb};
-use whereabouts::store::record::{self, Shortage, Ticket};
+use whereabouts_core::address::{Address, Pool};
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Held, QueueId};
+use whereabouts_store::Write;
+use whereabouts_store::keys::{Key, QueuedVerb};
+use whereabouts_store::record::{self, Ticket};
 
 use crate::plugin::{
     Foreigner, Network, Pod, Site, attachment, await_in_line, beside, kill_in_line, lock_key, pods,

@@ -51,7 +51,7 @@ impl Example {
 }
 
 fn top() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    whereabouts_fixtures::binaries::top()
 }
 
 fn text(path: &Path) -> String {

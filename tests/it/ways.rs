@@ -8,15 +8,16 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
-use whereabouts::address::Name;
-use whereabouts::allocator::Demand;
-use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
-use whereabouts::clock::{Chance, SystemClock};
-use whereabouts::commands;
-use whereabouts::queue::{self, Lock};
-use whereabouts::session::Session;
-use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
-use whereabouts::store::{
+use whereabouts_clock::Chance;
+use whereabouts_core::address::Name;
+use whereabouts_core::allocator::Demand;
+use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_etcd::SystemClock;
+use whereabouts_etcd::{EtcdStore, EtcdWatch};
+use whereabouts_protocol::commands;
+use whereabouts_protocol::queue::{self, Lock};
+use whereabouts_protocol::session::Session;
+use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
 

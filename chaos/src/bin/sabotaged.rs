@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
-use whereabouts::address::Name;
-use whereabouts::claim::Attachment;
-use whereabouts::invocation::{Invocation, LocalMachine};
-use whereabouts::plugin::{self, Start};
-use whereabouts::store::etcd::{EtcdStore, EtcdWatch};
-use whereabouts::store::keys::Keys;
-use whereabouts::store::{
-    At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
-};
+use whereabouts_cni::invocation::{Invocation, LocalMachine};
+use whereabouts_cni::plugin::{self, Start};
+use whereabouts_core::address::Name;
+use whereabouts_core::claim::Attachment;
+use whereabouts_etcd::{EtcdStore, EtcdWatch};
 use whereabouts_sim::planted::{self, Bug, Piece, Reader};
 use whereabouts_sim::process::NodeId;
 use whereabouts_sim::step::Step;
+use whereabouts_store::keys::Keys;
+use whereabouts_store::{
+    At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
+};
 
 fn main() -> ExitCode {
     plugin::answer_panics();

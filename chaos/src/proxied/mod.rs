@@ -19,7 +19,7 @@ pub use self::member::Member;
 use self::member::{Founding, quiet_ports};
 use self::sockets::Processes;
 use crate::proxy::{Links, Party, Proxy, Recognise};
-use crate::support::certificates::Certificates;
+use whereabouts_fixtures::certificates::Certificates;
 
 /// Where data is in memory, if there is such a place.
 const MEMORY: &str = "/dev/shm";

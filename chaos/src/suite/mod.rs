@@ -31,8 +31,8 @@ use futures::future::{Either, join, join_all, join3, select};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
-use whereabouts::claim::Attachment;
-use whereabouts::store::{Event, Revision};
+use whereabouts_core::claim::Attachment;
+use whereabouts_store::{Event, Revision};
 
 use self::fault::Fault;
 use self::node::Node;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join;
 use tokio::time::{sleep, timeout};
-use whereabouts::clock::Chance;
+use whereabouts_clock::Chance;
 
 use super::Suite;
 use super::fault::{Fault, Leaves, Strikes};

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use whereabouts::address::{Address, Interval, Name, Range, RangeSpec};
-use whereabouts::claim::Want;
-use whereabouts::clock::Chance;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Address, Interval, Name, Range, RangeSpec};
+use whereabouts_core::claim::Want;
 
 /// What the pods of a network are to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use whereabouts::address::Name;
-use whereabouts::claim::{Ask, Attachment, Owner};
-use whereabouts::clock::Chance;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::Name;
+use whereabouts_core::claim::{Ask, Attachment, Owner};
 use whereabouts_sim::step::Verb;
 
 use super::Suite;

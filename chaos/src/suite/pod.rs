@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
-use whereabouts::claim::{Ask, Choice, Held};
-use whereabouts::store::record::Shortage;
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Ask, Choice, Held};
 use whereabouts_sim::step::Verb;
 
 use super::execution::Outcome;
@@ -111,9 +111,9 @@ pub(super) fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, Str
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use whereabouts::address::Name;
-    use whereabouts::claim::{Attachment, Owner};
-    use whereabouts::clock::Chance;
+    use whereabouts_clock::Chance;
+    use whereabouts_core::address::Name;
+    use whereabouts_core::claim::{Attachment, Owner};
 
     use super::*;
 

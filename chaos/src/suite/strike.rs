@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use whereabouts::clock::Chance;
+use whereabouts_clock::Chance;
 
 use super::Suite;
 use super::fault::Fault;

@@ -9,13 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use whereabouts::claim::{Ask, Attachment, Held};
-use whereabouts::store::keys::{Key, Keys, QueuedVerb};
-use whereabouts::store::record::Shortage;
-use whereabouts::store::{Event, Revision};
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Ask, Attachment, Held};
 use whereabouts_sim::judge::{Judge, Ledger, Seen, Used};
 use whereabouts_sim::process::{NodeId, ProcessId};
 use whereabouts_sim::step::Verb;
+use whereabouts_store::keys::{Key, Keys, QueuedVerb};
+use whereabouts_store::{Event, Revision};
 
 /// What an execution has answered, as far as the judge can use it.
 #[derive(Clone, Debug)]
@@ -244,11 +244,11 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
 
 #[cfg(test)]
 mod tests {
-    use whereabouts::address::{Name, Pool};
-    use whereabouts::claim::QueueId;
-    use whereabouts::store::Entry;
-    use whereabouts::store::keys::TicketId;
-    use whereabouts::store::record::{self, Ticket};
+    use whereabouts_core::address::{Name, Pool};
+    use whereabouts_core::claim::QueueId;
+    use whereabouts_store::Entry;
+    use whereabouts_store::keys::TicketId;
+    use whereabouts_store::record::{self, Ticket};
 
     use super::*;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, EventType, WatchOptions};
 use tokio::time::{sleep, timeout};
-use whereabouts::store::{Entry, Event, Revision};
+use whereabouts_store::{Entry, Event, Revision};
 
 use crate::proxied::{Control, ProxiedCluster};
 

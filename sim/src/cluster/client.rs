@@ -6,10 +6,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use whereabouts::clock::{Clock, within};
-use whereabouts::limits;
-use whereabouts::store::memory::{MemoryWatch, State};
-use whereabouts::store::{
+use whereabouts_clock::{Clock, within};
+use whereabouts_core::limits;
+use whereabouts_store::memory::{MemoryWatch, State};
+use whereabouts_store::{
     At, CommitError, Event, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, Watch,
     WatchEnded,
 };

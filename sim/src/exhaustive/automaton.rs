@@ -13,13 +13,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use whereabouts::claim::{Ask, Attachment, Held, QueueId};
-use whereabouts::clock::Chance;
-use whereabouts::commands;
-use whereabouts::error::Error;
-use whereabouts::identity::Identity;
-use whereabouts::session::{Failure, Session};
-use whereabouts::store::keys::Keys;
+use whereabouts_clock::Chance;
+use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::identity::Identity;
+use whereabouts_protocol::commands;
+use whereabouts_protocol::commands::Error;
+use whereabouts_protocol::session::{Failure, Session};
+use whereabouts_store::keys::Keys;
 
 use super::digest::Digest;
 use super::tape::{Answer, Request, Tape};

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use whereabouts::store::{CommitError, Entry, Event, Outcome, View};
+use whereabouts_store::{CommitError, Entry, Event, Outcome, View};
 
 use super::tape::Answer;
 

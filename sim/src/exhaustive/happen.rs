@@ -1,10 +1,8 @@
 //! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
 
-use whereabouts::store::keys::Key;
-use whereabouts::store::record::{self, Lock};
-use whereabouts::store::{
-    CommitError, LeaseId, Outcome, Txn, Unavailable, View, WatchEnded, Write,
-};
+use whereabouts_store::keys::Key;
+use whereabouts_store::record::{self, Lock};
+use whereabouts_store::{CommitError, LeaseId, Outcome, Txn, Unavailable, View, WatchEnded, Write};
 
 use super::automaton::{Automata, Place, Stand, Verb};
 use super::choice::{Arriving, Choice, ProcessId};
@@ -240,7 +238,7 @@ impl Moment {
                 events.extend(of_key);
             }
         }
-        events.sort_by_key(whereabouts::store::Event::revision);
+        events.sort_by_key(whereabouts_store::Event::revision);
         Answer::Events(Ok(events))
     }
 
@@ -304,7 +302,7 @@ impl Moment {
                 run.granted += 1;
                 let id = self.last_lease(process, setting)?;
                 let ttl = std::time::Duration::from_secs(10);
-                Some(Answer::Lease(whereabouts::store::Lease { id, ttl }))
+                Some(Answer::Lease(whereabouts_store::Lease { id, ttl }))
             }
             Request::Revoke(lease) if !self.is_needed(*lease) => {
                 Some(Answer::Done(self.state.revoke(*lease)))

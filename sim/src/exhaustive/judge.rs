@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::audit::audit;
-use whereabouts::claim::Attachment;
-use whereabouts::identity::Identity;
-use whereabouts::store::keys::{Key, Keys};
-use whereabouts::store::memory::State;
-use whereabouts::store::{Entry, Outcome as Committed, Revision, Txn, Write, record};
+use whereabouts_audit::invariants::audit;
+use whereabouts_core::claim::Attachment;
+use whereabouts_core::identity::Identity;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::memory::State;
+use whereabouts_store::{Entry, Outcome as Committed, Revision, Txn, Write, record};
 
 use super::automaton::{Automata, End, Stand, Verb};
 use super::choice::ProcessId;

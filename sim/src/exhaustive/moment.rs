@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use whereabouts::store::keys::Key;
-use whereabouts::store::memory::State;
-use whereabouts::store::{At, Event, LeaseId, Revision, Txn, Write};
+use whereabouts_store::keys::Key;
+use whereabouts_store::memory::State;
+use whereabouts_store::{At, Event, LeaseId, Revision, Txn, Write};
 
 use super::automaton::{Automata, Place, Stand};
 use super::choice::{Arriving, Choice, ProcessId};

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use whereabouts::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
-use whereabouts::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
-use whereabouts::identity::Identity;
-use whereabouts::limits;
-use whereabouts::store::keys::{Key, Keys, QueuedVerb};
-use whereabouts::store::memory::State;
-use whereabouts::store::record::{self, Lock};
-use whereabouts::store::{LeaseId, Txn, Write};
+use whereabouts_core::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::identity::Identity;
+use whereabouts_core::limits;
+use whereabouts_store::keys::{Key, Keys, QueuedVerb};
+use whereabouts_store::memory::State;
+use whereabouts_store::record::{self, Lock};
+use whereabouts_store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
 use super::scenario::{Act, Foreign, Scenario};

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use whereabouts::clock::Clock;
-use whereabouts::store::{
+use whereabouts_clock::Clock;
+use whereabouts_store::{
     At, CommitError, Event, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, Watch,
     WatchEnded,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use whereabouts::store::{CommitError, Compare, Entry, Event, Outcome, Read, Txn, View, Write};
+use whereabouts_store::{CommitError, Compare, Entry, Event, Outcome, Read, Txn, View, Write};
 
 use super::automaton::{Automata, Stand};
 use super::choice::Choice;

@@ -16,7 +16,7 @@ pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
             }
             (None, Some(full)) => *full,
             (Some(open), None) => *open,
-            (None, None) => whereabouts::address::Bitmap::EMPTY,
+            (None, None) => whereabouts_core::address::Bitmap::EMPTY,
         };
         let successor = slot.successor().map(|next| (ledger.block(&next), next));
         if let Some(((None, None), next)) = successor

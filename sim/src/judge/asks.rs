@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts::claim::{Ask, Attachment, Choice, Claim, Held, Want};
-use whereabouts::store::Revision;
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Want};
+use whereabouts_store::Revision;
 
 /// An ask, and the revision since when it can be served.
 type Since = (Ask, Revision);

@@ -1,6 +1,6 @@
 //! Promise 7, fenced: only who holds the lock of a queue serves its tickets, and commits batches.
 
-use whereabouts::store::keys::TicketId;
+use whereabouts_store::keys::TicketId;
 
 use super::{Change, Ledger, Seen};
 use crate::step::Step;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts::claim::{Attachment, Held};
+use whereabouts_core::claim::{Attachment, Held};
 
 use super::Change;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts::address::Interval;
-use whereabouts::claim::QueueId;
+use whereabouts_core::address::Interval;
+use whereabouts_core::claim::QueueId;
 
 use super::{Ledger, Seen};
 use crate::process::ProcessId;

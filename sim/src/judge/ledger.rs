@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::address::{Address, Bitmap, Interval, Pool, Slot};
-use whereabouts::claim::{Attachment, Claim, Held, QueueId};
-use whereabouts::identity::Identity;
-use whereabouts::store::keys::{Key, Keys, Seat, Spot, TicketId};
-use whereabouts::store::record::{self, Lock, Sender, Ticket};
-use whereabouts::store::{Event, LeaseId, Revision};
+use whereabouts_core::address::{Address, Bitmap, Interval, Pool, Slot};
+use whereabouts_core::claim::{Attachment, Claim, Held, QueueId};
+use whereabouts_core::identity::Identity;
+use whereabouts_store::keys::{Key, Keys, Seat, Spot, TicketId};
+use whereabouts_store::record::{self, Lock, Sender, Ticket};
+use whereabouts_store::{Event, LeaseId, Revision};
 
 use crate::versions;
 

@@ -5,11 +5,11 @@
 //! served in order: the holder's own demand, then those of the tickets it deletes, oldest first.
 //! Small histories are checked completely, by another method, in the exhaustive mode.
 
-use whereabouts::address::Slot;
-use whereabouts::claim::{Ask, Attachment, Choice, Claim};
-use whereabouts::store::Revision;
-use whereabouts::store::keys::QueuedVerb;
-use whereabouts::store::record::Shortage;
+use whereabouts_core::address::Slot;
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim};
+use whereabouts_store::Revision;
+use whereabouts_store::keys::QueuedVerb;
 
 use super::asks::Asks;
 use super::ledger::Since;

@@ -22,11 +22,11 @@ mod unique;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use whereabouts::claim::{Ask, Attachment, Held, QueueId};
-use whereabouts::store::keys::Keys;
-use whereabouts::store::memory::State;
-use whereabouts::store::record::Shortage;
-use whereabouts::store::{Event, LeaseId, Revision};
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_store::keys::Keys;
+use whereabouts_store::memory::State;
+use whereabouts_store::{Event, LeaseId, Revision};
 
 use crate::process::{NodeId, ProcessId};
 use crate::sharing::Sharing;

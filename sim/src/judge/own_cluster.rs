@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts::claim::{Attachment, Claim};
-use whereabouts::identity::Identity;
+use whereabouts_core::claim::{Attachment, Claim};
+use whereabouts_core::identity::Identity;
 
 use super::{Change, Ledger, Seen};
 use crate::process::NodeId;

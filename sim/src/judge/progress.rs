@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, QueueId};
 
 use super::ledger::LockAt;
 use super::{Change, Ledger, Seen};

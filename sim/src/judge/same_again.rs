@@ -1,7 +1,7 @@
 //! Promise 6, same again: an ADD answers what its attachment holds, whoever made the claim.
 
-use whereabouts::claim::{Attachment, Held};
-use whereabouts::store::Revision;
+use whereabouts_core::claim::{Attachment, Held};
+use whereabouts_store::Revision;
 
 use super::Ledger;
 

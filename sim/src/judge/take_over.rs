@@ -1,7 +1,7 @@
 //! Promise 9, in use, where a claim is taken over: it is one of an old container of the same pod and node. And promise
 //! 4: something that is wanted was not to be had.
 
-use whereabouts::store::Revision;
+use whereabouts_store::Revision;
 
 use super::asks::Asks;
 use super::lowest::is_short;

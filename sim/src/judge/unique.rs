@@ -6,7 +6,7 @@ pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
     let Some((pool, address)) = change.given_twice.first() else {
         return Ok(());
     };
-    let holds = |claim: &whereabouts::claim::Claim| {
+    let holds = |claim: &whereabouts_core::claim::Claim| {
         claim
             .held
             .iter()

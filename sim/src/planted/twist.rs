@@ -1,11 +1,11 @@
 //! Where the bugs are planted: what passes between the production code and the cluster, changed.
 
-use whereabouts::address::{Bitmap, Family, Interval, Name};
-use whereabouts::claim::{Ask, Attachment, Choice, QueueId};
-use whereabouts::store::keys::{Key, Keys, QueuedVerb, Spot};
-use whereabouts::store::memory::{Options, State};
-use whereabouts::store::record::{self, Lock};
-use whereabouts::store::{
+use whereabouts_core::address::{Bitmap, Family, Interval, Name};
+use whereabouts_core::claim::{Ask, Attachment, Choice, QueueId};
+use whereabouts_store::keys::{Key, Keys, QueuedVerb, Spot};
+use whereabouts_store::memory::{Options, State};
+use whereabouts_store::record::{self, Lock};
+use whereabouts_store::{
     At, CommitError, Compare, Entry, Outcome, Read, Txn, Unavailable, View, Write,
 };
 

@@ -1,8 +1,8 @@
 //! Commits: all writes or none, in one revision, with reads at the same instant.
 
 use super::{Scene, names, writing};
-use crate::limits::TRANSACTION_OPERATIONS;
-use crate::store::{Compare, Entry, Order, Read, Store, Txn, Unavailable, Write};
+use crate::{Compare, Entry, Order, Read, Store, Txn, Unavailable, Write};
+use whereabouts_core::limits::TRANSACTION_OPERATIONS;
 
 pub(super) async fn a_transaction_is_one_revision<S: Store>(scene: &Scene<'_, S>) {
     let before = scene.put("c", "").await;

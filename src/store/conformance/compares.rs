@@ -1,7 +1,7 @@
 //! Compares: each kind on keys that exist, never did, and no longer do.
 
 use super::{Scene, writing};
-use crate::store::{Compare, Outcome, Revision, Store, Txn};
+use crate::{Compare, Outcome, Revision, Store, Txn};
 
 /// Commits nothing if `compare` holds, and tells whether it did.
 async fn holds<S: Store>(scene: &Scene<'_, S>, compare: Compare) -> bool {

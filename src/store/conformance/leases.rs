@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Scene, writing};
-use crate::store::{Store, Unavailable, Write};
+use crate::{Store, Unavailable, Write};
 
 pub(super) async fn a_lease_lives_at_least_as_long_as_asked<S: Store>(scene: &Scene<'_, S>) {
     let mut ids = Vec::new();

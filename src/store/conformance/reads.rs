@@ -1,8 +1,8 @@
 //! Reads: one view, in the order asked for, of now or of the past.
 
 use super::{Scene, names};
-use crate::limits::TRANSACTION_OPERATIONS;
-use crate::store::{At, Entry, Order, Read, Store, Unavailable};
+use crate::{At, Entry, Order, Read, Store, Unavailable};
+use whereabouts_core::limits::TRANSACTION_OPERATIONS;
 
 pub(super) async fn a_missing_key_is_no_entry<S: Store>(scene: &Scene<'_, S>) {
     assert_eq!(scene.get("missing").await, None);

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 
 use super::Scene;
-use crate::store::{Event, Store, Watch, Write};
+use crate::{Event, Store, Watch, Write};
 
 async fn watch<S: Store>(scene: &Scene<'_, S>, names: &[&str]) -> S::Watch {
     let keys: Vec<_> = names.iter().map(|name| scene.key(name)).collect();

@@ -5,8 +5,8 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 use super::encode_attachment;
-use crate::claim::{Attachment, QueueId};
-use crate::limits;
+use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::limits;
 
 /// A request that can wait in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,7 +87,7 @@ impl Spot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Name;
+    use whereabouts_core::address::Name;
 
     fn attachment(interface: &str) -> Attachment {
         Attachment {

@@ -1,4 +1,4 @@
-//! The state of one etcd cluster, as far as [`Store`](crate::store::Store) reaches, changed by one
+//! The state of one etcd cluster, as far as [`Store`](crate::Store) reaches, changed by one
 //! request at a time.
 //!
 //! Synchronous and without a clock: time passes when [`State::advance`] says so, and leases whose
@@ -11,11 +11,11 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::transaction;
-use crate::limits;
-use crate::store::{
+use crate::{
     At, Compare, Entry, Event, Lease, LeaseId, Order, Outcome, Read, Revision, Txn, Unavailable,
     View, well_formed,
 };
+use whereabouts_core::limits;
 
 /// What an administrator decides for a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl State {
         self.leases.keys().copied()
     }
 
-    /// [`Store::read`](crate::store::Store::read).
+    /// [`Store::read`](crate::Store::read).
     pub fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         well_formed::assert_read(reads, at);
         if reads.len() > self.options.operations {
@@ -119,7 +119,7 @@ impl State {
         }
     }
 
-    /// [`Store::commit`](crate::store::Store::commit): every error says that nothing was written.
+    /// [`Store::commit`](crate::Store::commit): every error says that nothing was written.
     pub fn commit(&mut self, txn: &Txn) -> Result<Outcome, Unavailable> {
         well_formed::assert_txn(txn);
         transaction::check_operations(txn, self.options.operations)?;
@@ -137,7 +137,7 @@ impl State {
         Ok(Outcome::Done(self.view(&txn.then)))
     }
 
-    /// [`Store::grant`](crate::store::Store::grant).
+    /// [`Store::grant`](crate::Store::grant).
     pub fn grant(&mut self, ttl_s: i64) -> Lease {
         let granted_s = ttl_s.max(self.options.least_ttl_s);
         let ttl = Duration::from_secs(u64::try_from(granted_s).expect("the least is positive"));
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// [`Store::keep_alive`](crate::store::Store::keep_alive): like etcd's, it does not save a
+    /// [`Store::keep_alive`](crate::Store::keep_alive): like etcd's, it does not save a
     /// lease whose time is up.
     pub fn keep_alive(&mut self, lease: LeaseId) -> Result<(), Unavailable> {
         match self.leases.get_mut(&lease) {
@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// [`Store::revoke`](crate::store::Store::revoke): all its keys go in one revision.
+    /// [`Store::revoke`](crate::Store::revoke): all its keys go in one revision.
     pub fn revoke(&mut self, lease: LeaseId) -> Result<(), Unavailable> {
         self.leases
             .remove(&lease)

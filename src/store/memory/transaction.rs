@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::model::{State, within};
-use crate::store::{LeaseId, Txn, Unavailable, Write};
+use crate::{LeaseId, Txn, Unavailable, Write};
 
 /// A key's new value and lease, or `None` for its deletion.
 pub(super) type Resolved = (Vec<u8>, Option<(Vec<u8>, LeaseId)>);

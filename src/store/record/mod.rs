@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use self::twin::{AttachmentTwin, ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
 use super::Revision;
 use super::keys::{QueuedVerb, Seat, TicketId};
-use crate::address::Bitmap;
-use crate::claim::{Attachment, Claim, Held, Owner, QueueId, Want};
-use crate::identity::Identity;
 use crate::trace_context::TraceContext;
+use whereabouts_core::address::Bitmap;
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, Want};
+use whereabouts_core::identity::Identity;
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
@@ -103,15 +104,6 @@ impl Ticket {
             | Self::Refused { sender, .. } => *sender,
         }
     }
-}
-
-/// Why an ADD gets nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    /// No address of the range is free.
-    Exhausted(QueueId),
-    /// The requested address is held by another attachment.
-    Taken(Held),
 }
 
 /// Why a value is not one that this version can read.

@@ -1,14 +1,15 @@
 //! Values come back, and what is not a value is a named error.
 
 use std::net::IpAddr;
+use whereabouts_core::claim::QueueId;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::address::{Interval, Name, Pool};
-use crate::claim::Choice;
-use crate::limits;
+use whereabouts_core::address::{Interval, Name, Pool};
+use whereabouts_core::claim::Choice;
+use whereabouts_core::limits;
 
 fn range(cidr: &str, own: bool) -> QueueId {
     let cidr: IpNet = cidr.parse().expect("a CIDR");

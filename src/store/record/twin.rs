@@ -8,12 +8,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Lock, RecordError, Sender, Shortage, Ticket, garbage};
-use crate::address::{Address, Interval, Name, Pool, refusal};
-use crate::claim::{Attachment, Choice, Held, Owner, QueueId, Want};
-use crate::limits;
-use crate::store::Revision;
-use crate::store::keys::QueuedVerb;
+use crate::Revision;
+use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
+use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
+use whereabouts_core::claim::{Attachment, Choice, Held, Owner, QueueId, Want};
+use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
     twins: Vec<A>,

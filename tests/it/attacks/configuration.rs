@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
-use whereabouts::escaped;
+use whereabouts_core::escaped;
 
 use crate::plugin::{Answer, Network, Pod, Site, log_folder};
 

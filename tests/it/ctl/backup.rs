@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use whereabouts::audit::{Finding, audit};
-use whereabouts::claim::{Claim, Held, Owner, QueueId};
-use whereabouts::store::keys::Key;
-use whereabouts::store::{Entry, Write, record};
+use whereabouts_audit::invariants::{Finding, audit};
+use whereabouts_core::claim::{Claim, Held, Owner, QueueId};
+use whereabouts_store::keys::Key;
+use whereabouts_store::{Entry, Write, record};
 
-use super::{FAILED, FOUND, TOOL, WELL, assert_said, on};
+use super::{FAILED, FOUND, WELL, assert_said, on, tool_binary};
 use crate::fill::fill;
 use crate::plugin::{Foreigner, Pod, Site, attachment, kill_in_line, pods, put, range};
 use crate::support::etcd::{Cluster, Setup};
@@ -268,7 +268,7 @@ fn a_restore_ends_when_somebody_else_writes() {
     let file = folder.path().join("backup");
     assert_said(&on(&site, &["backup", text(&file)]).run(), WELL, &[]);
     // It has looked at what is there when it asks.
-    let mut restore = Command::new(TOOL)
+    let mut restore = Command::new(tool_binary())
         .args([
             "restore",
             text(&file),

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use whereabouts::address::{Bitmap, Pool, Slot};
-use whereabouts::claim::{Claim, Held, Owner, QueueId};
-use whereabouts::store::Write;
-use whereabouts::store::keys::{Key, QueuedVerb};
-use whereabouts::store::record;
+use whereabouts_core::address::{Bitmap, Pool, Slot};
+use whereabouts_core::claim::{Claim, Held, Owner, QueueId};
+use whereabouts_store::Write;
+use whereabouts_store::keys::{Key, QueuedVerb};
+use whereabouts_store::record;
 
 use super::{FAILED, FOUND, WELL, assert_said, json_of, on};
 use crate::fill::fill;

@@ -238,7 +238,7 @@ fn gc_by_network_namespaces_takes_no_folder_for_the_nodes_that_is_empty_or_none(
             "{prepare} && {gc} --etcd-host {endpoints} --etcd-prefix {}",
             site.prefix
         );
-        let script = ["bash", "-c", &script, "bash", place, super::TOOL];
+        let script = ["bash", "-c", &script, "bash", place, super::tool_binary()];
         let call = script.iter().fold(call, |call, one| call.argument(one));
         assert_said(&call.run(), exit_code, &[part]);
         site.assert_at_rest(1);
@@ -250,7 +250,7 @@ fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
     let site = Site::shared();
     // An empty folder tells nothing.
     let _other = Netns::make(&format!("whereabouts-{}-reaper", std::process::id()));
-    let mut reaper = std::process::Command::new(super::TOOL)
+    let mut reaper = std::process::Command::new(super::tool_binary())
         .args([
             "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes", "--every", "50ms",
         ])

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whereabouts::address::{Bitmap, Name, Pool};
-use whereabouts::claim::{Attachment, Choice, Claim, Held, Owner, QueueId, Want};
-use whereabouts::escaped;
-use whereabouts::store::Write;
-use whereabouts::store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
-use whereabouts::store::record::{self, Lock, Ticket};
+use whereabouts_core::address::{Bitmap, Name, Pool};
+use whereabouts_core::claim::{Attachment, Choice, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::escaped;
+use whereabouts_store::Write;
+use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
+use whereabouts_store::record::{self, Lock, Ticket};
 
-use super::TOOL;
+use super::tool_binary;
 use crate::plugin::{Pod, Site, log_folder, put};
 use crate::support::etcd::Cluster;
 
@@ -335,7 +335,7 @@ struct Said {
 /// More than a pipe holds.
 fn said(site: &Site, arguments: &[&str]) -> Said {
     let call = arguments.join(" ").escape_debug().to_string();
-    let output = Command::new(TOOL)
+    let output = Command::new(tool_binary())
         .args(arguments)
         .args(["--etcd-host", &site.access().endpoints.join(",")])
         .args(["--etcd-prefix", &site.prefix])

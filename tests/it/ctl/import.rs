@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
-use whereabouts::store::Write;
+use whereabouts_store::Write;
 
 use super::{FAILED, FOUND, WELL, addresses, assert_said, json_of, on};
 use crate::plugin::{Network, Pod, Site, put};

@@ -9,7 +9,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{FAILED, FOUND, TOOL, WELL, assert_said, tool};
+use super::{FAILED, FOUND, WELL, assert_said, tool, tool_binary};
 use crate::plugin::{Answer, Call, Foreigner, Pod, Site, await_in_line};
 use crate::support::poll;
 
@@ -274,7 +274,14 @@ fn a_folder_that_is_a_volume_of_the_container_stays() {
     let (bin, config) = (text("bin"), text("net.d/whereabouts.d"));
     let script = "/bin/mount --bind \"$3\" \"$3\" && exec \"$1\" uninstall --bin-dir \"$2\" --config-dir \"$3\"";
     let call = [
-        "--mount", "/bin/sh", "-c", script, "sh", TOOL, &bin, &config,
+        "--mount",
+        "/bin/sh",
+        "-c",
+        script,
+        "sh",
+        tool_binary(),
+        &bin,
+        &config,
     ];
     let removed = tool(&call).program("/usr/bin/unshare").run();
     assert_said(&removed, WELL, &["removed"]);
@@ -381,7 +388,7 @@ fn an_execution_of_the_old_plugin_goes_on_after_the_new_one_is_installed() {
 fn who_stays_installs_what_has_changed_and_uninstalls_at_the_end() {
     let node = Node::new();
     let text = |name: &str| node.path(name).to_str().expect("a path is text").to_owned();
-    let mut staying = std::process::Command::new(TOOL)
+    let mut staying = std::process::Command::new(tool_binary())
         .args(["install", "--stay", "--then-uninstall", "--every", "50ms"])
         .args([
             "--bin-dir",

@@ -110,7 +110,7 @@ fn without_whereabouts_there_is_a_note_and_what_cannot_be_read_is_exit_status_2(
 
 /// The inputs of the folder beside this file.
 fn inputs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ctl/lint/inputs")
+    whereabouts_fixtures::binaries::top().join("tests/it/ctl/lint/inputs")
 }
 
 /// The findings of a file, but for a missing etcd_host, which the nodes' flat file has.
@@ -394,7 +394,7 @@ fn with_etcd_what_is_in_use_is_compared() {
 
 #[test]
 fn the_samples_of_the_deployment_are_well() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples");
+    let folder = whereabouts_fixtures::binaries::top().join("deploy/samples");
     let samples = std::fs::read_dir(&folder).expect("there are samples");
     let paths: Vec<String> = samples
         .map(|entry| entry.expect("a folder can be read").path())

@@ -1,10 +1,9 @@
 //! `migrate`: all that whereabouts in Kubernetes remembers, and the way back.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use whereabouts::identity::Identity;
+use whereabouts_core::identity::Identity;
 
 use super::{FAILED, FOUND, WELL, assert_said, json_of, on, tool};
 use crate::plugin::{Answer, Network, Pod, Site};
@@ -12,7 +11,7 @@ use crate::plugin::{Answer, Network, Pod, Site};
 /// The objects of a real cluster.
 fn object_files() -> [String; 4] {
     ["ippools", "reservations", "networks", "pods"].map(|kind| {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/ctl/ancestor");
+        let path = whereabouts_fixtures::binaries::top().join("tests/it/ctl/ancestor");
         path.join(format!("{kind}.yaml")).display().to_string()
     })
 }
@@ -226,7 +225,10 @@ fn hostile_input_ends_with_a_reason_and_writes_nothing() {
     ] {
         let answer = on(&site, &["migrate", "-", "--yes"]).stdin(text).run();
         assert_said(&answer, FAILED, &[reason]);
-        assert_eq!(answer.stderr, whereabouts::escaped::lines(&answer.stderr));
+        assert_eq!(
+            answer.stderr,
+            whereabouts_core::escaped::lines(&answer.stderr)
+        );
     }
     assert_eq!(site.entries(), [], "nothing is written");
 }
@@ -293,7 +295,7 @@ fn a_claim_that_no_ippool_can_have_keeps_the_whole_from_being_given_back() {
 #[test]
 fn the_guide_shows_the_fence_as_it_is_deployed() {
     let text = |path: &str| {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+        let path = whereabouts_fixtures::binaries::top().join(path);
         std::fs::read_to_string(path).expect("a file of the repository")
     };
     let fence = text("deploy/kubernetes/fence.yaml");

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::plugin::{Answer, Call, Site};
 
 /// The built tool.
-pub(crate) const TOOL: &str = env!("CARGO_BIN_EXE_whereaboutsctl");
+pub(crate) use whereabouts_fixtures::binaries::tool as tool_binary;
 
 /// How an execution of the tool ended.
 pub(crate) const WELL: Option<i32> = Some(0);
@@ -30,7 +30,7 @@ pub(crate) const FAILED: Option<i32> = Some(2);
 
 /// A call of the tool with these arguments, which needs no etcd.
 pub(crate) fn tool(arguments: &[&str]) -> Call {
-    let call = Call::new().program(TOOL);
+    let call = Call::new().program(tool_binary());
     arguments
         .iter()
         .fold(call, |call, argument| call.argument(argument))

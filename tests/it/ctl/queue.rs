@@ -1,8 +1,8 @@
 //! `queue`: who holds the lock of a range and who waits.
 
 use serde_json::json;
-use whereabouts::store::Write;
-use whereabouts::store::keys::QueuedVerb;
+use whereabouts_store::Write;
+use whereabouts_store::keys::QueuedVerb;
 
 use super::{FOUND, WELL, assert_said, json_of, on};
 use crate::plugin::{

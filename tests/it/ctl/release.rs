@@ -75,7 +75,7 @@ fn release_is_guarded_by_the_claim_that_was_shown() {
     await_in_line(&site, 1, &mut release);
     let claim = format!("{}claim/net/one/eth0", site.prefix).into_bytes();
     let entry = site.entries().into_iter().find(|entry| entry.key == claim);
-    let touch = whereabouts::store::Write::Put {
+    let touch = whereabouts_store::Write::Put {
         value: entry.expect("it is there").value,
         key: claim,
         lease: 0,

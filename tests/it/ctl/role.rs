@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{FAILED, TOOL, WELL, assert_said, tool};
+use super::{FAILED, WELL, assert_said, tool, tool_binary};
 use crate::page::Server;
 use crate::plugin::{Call, Pod};
 use crate::support::{free_port, poll};
@@ -146,7 +146,7 @@ impl Drop for Etcd {
 }
 
 fn script(name: &str) -> Command {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let folder = whereabouts_fixtures::binaries::top().join("deploy");
     let mut command = Command::new("bash");
     command.arg(folder.join(name));
     command
@@ -513,7 +513,7 @@ fn a_server_beyond_loopback_says_so() {
         ("[::1]:0", false),
         ("0.0.0.0:0", true),
     ] {
-        let mut process = Command::new(TOOL)
+        let mut process = Command::new(tool_binary())
             .args(["serve", "--listen", address])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -3,7 +3,7 @@
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::{FAILED, FOUND, TOOL, WELL, assert_said, on, tool};
+use super::{FAILED, FOUND, WELL, assert_said, on, tool, tool_binary};
 use crate::plugin::{Answer, Call, Pod, Site};
 
 /// The tool on what `site` has, by a shell that does `script` with it and its arguments as `$@`.
@@ -14,7 +14,7 @@ fn by(script: &str, site: &Site, arguments: &[&str]) -> Answer {
     let call = call.variable("PATH", "/usr/bin:/bin");
     let call = call.variable("FIFO", fifo.display().to_string());
     let endpoints = site.access().endpoints.join(",");
-    let words = ["-c", script, "bash", TOOL];
+    let words = ["-c", script, "bash", tool_binary()];
     let etcd = ["--etcd-host", &endpoints, "--etcd-prefix", &site.prefix];
     let words = [&words[..], arguments, &etcd].concat();
     words

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::TOOL;
+use super::tool_binary;
 use crate::plugin::{Pod, Site};
 use crate::support::BOUND;
 
@@ -20,7 +20,7 @@ struct Watching {
 
 impl Watching {
     fn start(site: &Site, arguments: &[&str]) -> Self {
-        let mut child = Command::new(TOOL)
+        let mut child = Command::new(tool_binary())
             .args(["watch", "-o", "json", "--etcd-prefix", &site.prefix])
             .args(["--etcd-host", &site.access().endpoints.join(",")])
             .args(arguments)

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
-use whereabouts::limits;
-use whereabouts::store::Write;
+use whereabouts_core::limits;
+use whereabouts_store::Write;
 
 use super::Server;
 use crate::plugin::{Foreigner, Pod, Site, kill_in_line, pods, put};

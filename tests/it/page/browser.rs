@@ -1,11 +1,11 @@
 //! The page, in a real browser.
 
 use serde_json::json;
-use whereabouts::address::{Name, Pool};
-use whereabouts::claim::{Attachment, Claim, Held, Owner, QueueId};
-use whereabouts::store::Write;
-use whereabouts::store::keys::Key;
-use whereabouts::store::record;
+use whereabouts_core::address::{Name, Pool};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_store::Write;
+use whereabouts_store::keys::Key;
+use whereabouts_store::record;
 
 use super::Server;
 use super::chromium::Browser;

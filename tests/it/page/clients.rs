@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
-use whereabouts::limits;
+use whereabouts_core::limits;
 
 use super::Server;
 use super::prometheus::Scrape;

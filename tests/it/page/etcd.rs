@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use whereabouts::address::{Name, Pool};
-use whereabouts::claim::{Attachment, Claim, Held, Owner, QueueId};
-use whereabouts::listing::list;
-use whereabouts::store::Write;
-use whereabouts::store::keys::Key;
-use whereabouts::store::record;
+use whereabouts_core::address::{Name, Pool};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_store::Write;
+use whereabouts_store::keys::Key;
+use whereabouts_store::listing::list;
+use whereabouts_store::record;
 
 use super::Server;
 use super::relay::Relay;

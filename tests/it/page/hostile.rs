@@ -1,6 +1,6 @@
 //! The page's API and metrics, with whatever is stored.
 
-use whereabouts::escaped;
+use whereabouts_core::escaped;
 
 use super::Server;
 use crate::ctl::hostile;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -79,7 +78,7 @@ fn every_metric_of_the_dashboard_is_there() {
     site.network(CIDR).add(&Pod::new("c")).result();
     let server = Server::of(&site, &["--reap", "1h", "--node", "node-1"]);
     let families = Scrape::read(&server.get("/metrics")).families;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana-dashboard.json");
+    let file = whereabouts_fixtures::binaries::top().join("deploy/grafana-dashboard.json");
     let text = fs::read_to_string(file).expect("it is there");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("it has panels");

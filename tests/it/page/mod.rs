@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::ctl::TOOL;
+use crate::ctl::tool_binary;
 use crate::plugin::Site;
 use crate::support::poll;
 
@@ -50,7 +50,7 @@ impl Server {
 
     /// By a program that executes the rest of its arguments.
     fn start_by(program: &[&str], arguments: &[&str]) -> Self {
-        let serve = [TOOL, "serve", "--listen", "127.0.0.1:0"];
+        let serve = [tool_binary(), "serve", "--listen", "127.0.0.1:0"];
         let words = [program, &serve[..], arguments].concat();
         let mut process = Command::new(words[0])
             .args(&words[1..])

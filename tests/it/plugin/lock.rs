@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use whereabouts::address::{Name, Pool};
-use whereabouts::claim::{Attachment, QueueId};
-use whereabouts::clock::{Chance, SystemClock};
-use whereabouts::session::{Commit, Session};
-use whereabouts::snapshot::{Query, Queued};
-use whereabouts::store::keys::{Key, QueuedVerb, Spot, TicketId};
-use whereabouts::store::record::{self, Lock, Shortage, Ticket};
-use whereabouts::store::{Compare, LeaseId, Outcome, Store, Txn, Write};
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Name, Pool};
+use whereabouts_core::allocator::Shortage;
+use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::session::{Commit, Session};
+use whereabouts_store::keys::{Key, QueuedVerb, Spot, TicketId};
+use whereabouts_store::record::{self, Lock, Ticket};
+use whereabouts_store::snapshot::{Query, Queued};
+use whereabouts_store::{Compare, LeaseId, Outcome, Store, Txn, Write};
 
 use super::{Network, Pod, Running, Site};
 use crate::support::{BOUND, poll, run};

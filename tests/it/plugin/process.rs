@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::Answer;
 
-/// The built plugin.
-const PLUGIN: &str = env!("CARGO_BIN_EXE_whereabouts");
-
 /// Longest time that an execution may take before it is ended and its test fails: more than the
 /// longest deadline of a verb, on a busy machine.
 const BOUND: Duration = Duration::from_secs(90);
@@ -28,7 +25,7 @@ impl Call {
     /// Of the built plugin, with nothing in its environment and nothing on stdin.
     pub(crate) fn new() -> Self {
         Self {
-            program: PLUGIN.into(),
+            program: whereabouts_fixtures::binaries::plugin().into(),
             arguments: Vec::new(),
             variables: Vec::new(),
             stdin: Vec::new(),
@@ -37,7 +34,7 @@ impl Call {
 
     /// The folder of the built plugin, for `CNI_PATH`.
     pub(crate) fn folder() -> &'static Path {
-        Path::new(PLUGIN)
+        Path::new(whereabouts_fixtures::binaries::plugin())
             .parent()
             .expect("the plugin is in a folder")
     }

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::json;
-use whereabouts::address::{Range, RangeSpec};
-use whereabouts::audit::{Audit, audit};
-use whereabouts::clock::Chance;
-use whereabouts::listing::list;
-use whereabouts::request::Access;
-use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::keys::{Key, Keys, TicketId};
-use whereabouts::store::record::{self, Ticket};
-use whereabouts::store::{Entry, Unavailable};
+use whereabouts_audit::invariants::{Audit, audit};
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Range, RangeSpec};
+use whereabouts_etcd::Access;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_store::keys::{Key, Keys, TicketId};
+use whereabouts_store::listing::list;
+use whereabouts_store::record::{self, Ticket};
+use whereabouts_store::{Entry, Unavailable};
 
 use super::Network;
 use crate::support::etcd::Cluster;

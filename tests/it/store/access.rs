@@ -1,7 +1,7 @@
 //! Who is let in, how, and how a refusal reads.
 
-use whereabouts::request::{Access, Secret, Tls};
-use whereabouts::store::{Store, Unavailable};
+use whereabouts_etcd::{Access, Secret, Tls};
+use whereabouts_store::{Store, Unavailable};
 
 use super::{quickly, read, store};
 use crate::support::certificates::Certificates;

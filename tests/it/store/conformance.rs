@@ -1,6 +1,6 @@
 //! The suite of every store, on real etcd.
 
-use whereabouts::store::conformance;
+use whereabouts_store::conformance;
 
 use super::store;
 use crate::support::etcd::Cluster;

@@ -7,8 +7,8 @@ use std::cell::Cell;
 
 use proptest::collection::vec;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::memory::MemoryStore;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_store::memory::MemoryStore;
 
 use self::side::Side;
 use self::steps::{KEYS, Step};

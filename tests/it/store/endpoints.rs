@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join;
 use tokio::time::timeout;
-use whereabouts::request::Access;
-use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::{At, CommitError, Outcome, Read, Store, Unavailable, Watch};
+use whereabouts_etcd::Access;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_store::{At, CommitError, Outcome, Read, Store, Unavailable, Watch};
 
 use super::{put, quickly, read, store};
 use crate::support::etcd::{Cluster, Member, Setup};

@@ -1,7 +1,7 @@
 //! Following: a follower is told what it asks for, and etcd reads no more for it.
 
-use whereabouts::store::etcd::{Change, EtcdStore, News, Told};
-use whereabouts::store::{Outcome, Revision, Store};
+use whereabouts_etcd::{Change, EtcdStore, News, Told};
+use whereabouts_store::{Outcome, Revision, Store};
 
 use super::{put, quickly, store};
 use crate::support::etcd::Cluster;

@@ -9,10 +9,10 @@ mod refusals;
 
 use std::time::Duration;
 
-use whereabouts::clock::Chance;
-use whereabouts::request::Access;
-use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::{At, Read, Store, Txn, Unavailable, View, Write};
+use whereabouts_clock::Chance;
+use whereabouts_etcd::Access;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_store::{At, Read, Store, Txn, Unavailable, View, Write};
 
 /// Much more than any call takes, and less than any timeout.
 const QUICK: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! What a healthy etcd refuses, and how that is told.
 
-use whereabouts::store::{
+use whereabouts_store::{
     At, CommitError, Compare, Order, Outcome, Read, Store, Txn, Unavailable, Write,
 };
 

@@ -1,9 +1,6 @@
 //! What the tests stand on: real etcd clusters, and a runtime with a bound on everything.
 
-pub(crate) mod certificates;
 pub(crate) mod collector;
-pub(crate) mod etcd;
-mod local;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
-pub(crate) use local::{BOUND, free_port, poll};
+pub(crate) use whereabouts_fixtures::{BOUND, certificates, etcd, free_port, poll};
 
 /// A runtime like the plugin's.
 pub(crate) fn runtime() -> Runtime {

@@ -26,7 +26,7 @@ struct Agent {
 impl Agent {
     fn start(otlp_endpoint: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_whereaboutsctl"))
+        let mut process = Command::new(whereabouts_fixtures::binaries::tool())
             .args([
                 "serve",
                 "--listen",

@@ -1,9 +1,9 @@
 //! CHECK: the claim is there, and its addresses are in `prevResult` and marked as taken.
 
 use serde_json::{Value, json};
-use whereabouts::address::{Bitmap, Pool, Slot};
-use whereabouts::store::keys::Key;
-use whereabouts::store::{Write, record};
+use whereabouts_core::address::{Bitmap, Pool, Slot};
+use whereabouts_store::keys::Key;
+use whereabouts_store::{Write, record};
 
 use crate::plugin::{Network, Pod, Site, put};
 

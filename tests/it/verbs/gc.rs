@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use whereabouts::store::Write;
+use whereabouts_store::Write;
 
 use crate::plugin::{Network, Pod, Site, log_folder, pods, put};
 

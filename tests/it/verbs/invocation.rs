@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use serde_json::json;
-use whereabouts::plugin;
+use whereabouts_cni::plugin;
 
 use crate::plugin::{Call, Pod, Site};
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use whereabouts::address::Bitmap;
-use whereabouts::claim::{Attachment, Claim, Held, Owner, QueueId};
-use whereabouts::escaped;
-use whereabouts::store::Write;
-use whereabouts::store::keys::Key;
-use whereabouts::store::record;
+use whereabouts_core::address::Bitmap;
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::escaped;
+use whereabouts_store::Write;
+use whereabouts_store::keys::Key;
+use whereabouts_store::record;
 
 use crate::plugin::{Network, Pod, Site, attachment, log_folder, put, range};
 

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use whereabouts::request::Access;
 use whereabouts_chaos::cluster::Cluster;
+use whereabouts_etcd::Access;
 
 use super::Setting;
 use super::client::{Client, Connection, Whereabouts};

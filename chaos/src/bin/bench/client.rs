@@ -4,14 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use whereabouts::clock::{Chance, SystemClock};
-use whereabouts::error::Error;
-use whereabouts::limits;
-use whereabouts::request::Access;
-use whereabouts::session::Session;
-use whereabouts::store::etcd::EtcdStore;
-use whereabouts::store::keys::Keys;
-use whereabouts::{commands, store};
+use whereabouts_clock::Chance;
+use whereabouts_core::limits;
+use whereabouts_etcd::Access;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::commands;
+use whereabouts_protocol::commands::Error;
+use whereabouts_protocol::session::Session;
+use whereabouts_store as store;
+use whereabouts_store::keys::Keys;
 
 use super::workload::Workload;
 
@@ -81,7 +83,9 @@ impl Whereabouts {
 
     /// ADD of the pod of this number.
     pub(crate) async fn add(&self, number: u64) -> Result<IpNet, String> {
-        self.try_add(number).await.map_err(|error| error.details())
+        self.try_add(number)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// DEL of the pod of this number.
@@ -91,7 +95,7 @@ impl Whereabouts {
             .session(Duration::from_millis(limits::DEL_DEADLINE_MS));
         let attachment = self.0.workload.ask(number).attachment;
         let deleted = commands::del(&session, &attachment, &[self.0.workload.queue()]).await;
-        deleted.map_err(|error| error.details())
+        deleted.map_err(|error| error.to_string())
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use clap::Args;
 use serde_json::{Value, json};
-use whereabouts::address::Family;
 use whereabouts_chaos::cluster::{Cluster, StoreSize};
+use whereabouts_core::address::Family;
 
 use super::Setting;
 use super::judge::{BYTES_GROWTH, judge, judge_audit};

@@ -1,7 +1,7 @@
 //! The exact figures: what each operation may cost at most, at every fill, and what must be left.
 
-use whereabouts::address::Family;
-use whereabouts::audit::Audit;
+use whereabouts_audit::invariants::Audit;
+use whereabouts_core::address::Family;
 
 use super::fill::{Row, Way};
 use super::measure::Cost;

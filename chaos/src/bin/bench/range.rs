@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::spawn_blocking;
-use whereabouts::address::Family;
-use whereabouts::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
-use whereabouts::audit::{Audit, audit};
-use whereabouts::claim::Ask;
-use whereabouts::clock::{Clock, SystemClock};
-use whereabouts::limits;
-use whereabouts::listing::list;
-use whereabouts::session::{Commit, Session};
-use whereabouts::snapshot::{Query, Snapshot};
-use whereabouts::store::etcd::EtcdStore;
+use whereabouts_audit::invariants::{Audit, audit};
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_chaos::plugin::Plugin;
+use whereabouts_clock::Clock;
+use whereabouts_core::address::Family;
+use whereabouts_core::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
+use whereabouts_core::claim::Ask;
+use whereabouts_core::limits;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::session::{Commit, Session};
+use whereabouts_store::listing::list;
+use whereabouts_store::snapshot::{Query, Snapshot};
 
 use super::Setting;
 use super::client::{Connection, Whereabouts, text};
@@ -90,8 +91,8 @@ impl<'c> RangeUnderLoad<'c> {
     async fn fill(&self, from: u64, to: u64) -> Result<(), String> {
         let session = self.client.0.session(FILL_DEADLINE);
         let take = |number| Demand::Take(self.workload.ask(number));
-        let queries = take(from).block_queries(Reach::Batch);
-        let queries: Vec<Query> = queries.into_iter().collect();
+        let queries = take(from).block_questions(Reach::Batch);
+        let queries: Vec<Query> = queries.into_iter().map(Query::Blocks).collect();
         let budget = Budget {
             compares: limits::TRANSACTION_OPERATIONS,
             operations: limits::TRANSACTION_OPERATIONS - queries.len(),
@@ -100,14 +101,15 @@ impl<'c> RangeUnderLoad<'c> {
         let mut done = from;
         while done < to {
             let demands: Vec<Demand> = (done..to.min(done + OFFERED)).map(take).collect();
-            let plan = decide(&snapshot, &demands, budget);
+            let plan = decide(snapshot.facts(), &demands, budget);
             if plan.verdicts.is_empty() {
-                let more = session.extend(&mut snapshot, &plan.missing).await;
+                let missing: Vec<Query> = plan.missing.into_iter().map(Query::Blocks).collect();
+                let more = session.extend(&mut snapshot, &missing).await;
                 more.map_err(text)?;
                 continue;
             }
             let mut draft = session.draft();
-            plan.write(&mut draft, session.clock().since_epoch());
+            draft.plan(&plan, session.clock().since_epoch());
             draft.read_anyway(queries.iter().cloned());
             let commit = session.commit(draft).await.map_err(text)?;
             let written = match commit {
@@ -140,7 +142,7 @@ impl<'c> RangeUnderLoad<'c> {
         queries: &[Query],
     ) -> Result<Option<Snapshot>, String> {
         let mut fence = session.draft();
-        plan.write_fence(&mut fence);
+        fence.fence(plan);
         let claim = Query::Claim(first.attachment().clone());
         fence.read_anyway(queries.iter().cloned().chain([claim]));
         let snapshot = session.settle(&fence).await.map_err(text)?;

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use whereabouts::request::Access;
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_chaos::proxy::{Link, Links, Party, Proxy};
+use whereabouts_etcd::Access;
 
 use super::arena::{Arena, Contender, Pattern};
 use super::client::text;

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use whereabouts::claim::Ask;
 use whereabouts_chaos::plugin::Plugin;
+use whereabouts_core::claim::Ask;
 
 use super::Setting;
 use super::arena::Arena;

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use whereabouts::address::{Family, Name, Range, RangeSpec};
-use whereabouts::claim::{Ask, Attachment, Owner, QueueId, Want};
-use whereabouts::clock::Chance;
-use whereabouts::request::Access;
+use whereabouts_clock::Chance;
+use whereabouts_core::address::{Family, Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_etcd::Access;
 
 /// The network's name in all configs.
 const NETWORK: &str = "bench";

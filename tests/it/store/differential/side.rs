@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whereabouts::store::{
+use whereabouts_store::{
     At, CommitError, Compare, Entry, Event, LeaseId, Outcome, Read, Revision, Store, Txn,
     Unavailable, View, Watch, Write,
 };

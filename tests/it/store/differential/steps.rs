@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use whereabouts::store::{Order, Revision};
+use whereabouts_store::{Order, Revision};
 
 /// Keys that are written, and bounds of ranges around them.
 pub(super) const KEYS: [&str; 4] = ["b", "c", "d", "e"];

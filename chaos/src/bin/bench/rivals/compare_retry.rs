@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use whereabouts::allocator::Demand;
-use whereabouts::clock::{Clock, SystemClock};
-use whereabouts::session::Commit;
+use whereabouts_clock::Clock;
+use whereabouts_core::allocator::Demand;
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::session::Commit;
 
 use super::{DEADLINE, plan_of, reads_of};
 use crate::client::{Client, Connection, text};
@@ -40,7 +41,7 @@ impl Client for CompareRetry {
                 return Ok(());
             };
             let mut draft = session.draft();
-            plan.write(&mut draft, session.clock().since_epoch());
+            draft.plan(&plan, session.clock().since_epoch());
             match session.commit(draft).await.map_err(text)? {
                 Commit::Done(_) => return Ok(()),
                 Commit::Conflict(_) | Commit::Unknown(_) => {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use etcd_client::{Client as EtcdClient, LockOptions};
-use whereabouts::request::Access;
+use whereabouts_etcd::Access;
 
 use super::TTL_S;
 use crate::client::{Client, text};

@@ -8,10 +8,10 @@
 //! 5. Unlock, and revoke the lease.
 
 use etcd_client::{Client as EtcdClient, LockOptions};
-use whereabouts::allocator::Demand;
-use whereabouts::clock::Clock;
-use whereabouts::request::Access;
-use whereabouts::session::Commit;
+use whereabouts_clock::Clock;
+use whereabouts_core::allocator::Demand;
+use whereabouts_etcd::Access;
+use whereabouts_protocol::session::Commit;
 
 use super::{DEADLINE, TTL_S, plan_of, reads_of};
 use crate::client::{Client, Connection, text};
@@ -40,7 +40,7 @@ impl LockService {
             return Ok(());
         };
         let mut draft = session.draft();
-        plan.write(&mut draft, session.clock().since_epoch());
+        draft.plan(&plan, session.clock().since_epoch());
         match session.commit(draft).await.map_err(text)? {
             Commit::Done(_) => Ok(()),
             other => Err(format!("the lock was held, and yet {other:?}")),

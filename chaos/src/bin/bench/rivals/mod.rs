@@ -9,9 +9,9 @@ mod raw;
 
 use std::time::Duration;
 
-use whereabouts::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
-use whereabouts::limits;
-use whereabouts::snapshot::{Query, Snapshot};
+use whereabouts_core::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
+use whereabouts_core::limits;
+use whereabouts_store::snapshot::{Query, Snapshot};
 
 pub(crate) use compare_retry::CompareRetry;
 pub(crate) use global_lock::GlobalLock;
@@ -28,8 +28,11 @@ const TTL_S: i64 = 120;
 /// The claim of `demand` and the blocks that it is decided on.
 fn reads_of(demand: &Demand) -> Vec<Query> {
     let claim = Query::Claim(demand.attachment().clone());
-    let blocks = demand.block_queries(Reach::OneDemand);
-    [claim].into_iter().chain(blocks).collect()
+    let blocks = demand.block_questions(Reach::OneDemand);
+    [claim]
+        .into_iter()
+        .chain(blocks.into_iter().map(Query::Blocks))
+        .collect()
 }
 
 /// What to write for `demand`, which must be served by what was read; `None` when it was already.
@@ -38,7 +41,7 @@ fn plan_of(snapshot: &Snapshot, demand: &Demand) -> Result<Option<Plan>, String>
         compares: limits::TRANSACTION_OPERATIONS,
         operations: limits::TRANSACTION_OPERATIONS,
     };
-    let plan = decide(snapshot, std::slice::from_ref(demand), budget);
+    let plan = decide(snapshot.facts(), std::slice::from_ref(demand), budget);
     match plan.verdicts.as_slice() {
         [Verdict::Granted(_)] => Ok(Some(plan)),
         // A commit whose reply was late.

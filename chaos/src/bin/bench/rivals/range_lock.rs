@@ -8,11 +8,11 @@
 //! 5. Revoke the lease.
 
 use futures::future::join;
-use whereabouts::allocator::Demand;
-use whereabouts::clock::Clock;
-use whereabouts::session::Commit;
-use whereabouts::snapshot::{Query, Queued, Snapshot};
-use whereabouts::store::{Compare, Event, Store, Watch, Write};
+use whereabouts_clock::Clock;
+use whereabouts_core::allocator::Demand;
+use whereabouts_protocol::session::Commit;
+use whereabouts_store::snapshot::{Query, Queued, Snapshot};
+use whereabouts_store::{Compare, Event, Store, Watch, Write};
 
 use super::{DEADLINE, TTL_S, plan_of, reads_of};
 use crate::client::{Client, Connection, text};
@@ -68,7 +68,7 @@ impl Client for RangeLock {
                     .write(Write::Touch(key.clone())),
                 None => draft.nobody_else_in(&queue, &key),
             };
-            plan.write(&mut draft, session.clock().since_epoch());
+            draft.plan(&plan, session.clock().since_epoch());
             draft.read_otherwise(queries.iter().cloned());
             match session.commit(draft).await.map_err(text)? {
                 Commit::Done(_) => break,

@@ -2,7 +2,7 @@
 //! without contention, each client on keys of its own. No way to allocate can be faster.
 
 use etcd_client::{Client as EtcdClient, Txn, TxnOp};
-use whereabouts::request::Access;
+use whereabouts_etcd::Access;
 
 use crate::client::{Client, text};
 

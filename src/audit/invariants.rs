@@ -1,0 +1,394 @@
+//! What must be true of the store at rest, at every revision: bits are claims, and the invariants
+//! on which the search rests. Pure; it reads nothing and repairs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use whereabouts_core::address::{Address, Bitmap, Family, Pool, Refusal, Slot};
+use whereabouts_core::claim::{Attachment, Claim, Held};
+use whereabouts_core::escaped;
+use whereabouts_core::limits;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::record::{self, RecordError};
+use whereabouts_store::{Entry, Revision};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Claims.
+    pub claims: usize,
+    /// Addresses that they hold.
+    pub addresses: usize,
+    /// Blocks, open and full.
+    pub blocks: usize,
+    /// Bits set in them.
+    pub set_bits: usize,
+    /// Locks that are held or offered.
+    pub locks: usize,
+    /// Tickets in all queues.
+    pub tickets: usize,
+    /// What is not as it must be, in the order of keys.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A key or its value cannot be read by this version.
+    Unreadable {
+        /// The key.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// An address of a pool is held twice.
+    HeldTwice {
+        /// The pool.
+        pool: Pool,
+        /// The address.
+        address: Address,
+        /// One holder.
+        one: Attachment,
+        /// The other.
+        other: Attachment,
+    },
+    /// An address is held that nobody can have.
+    Impossible {
+        /// The address, and its range.
+        held: Held,
+        /// The holder.
+        holder: Attachment,
+        /// Why nobody can have it.
+        refusal: Refusal,
+    },
+    /// A held address is not marked as taken.
+    NotMarked {
+        /// The pool.
+        pool: Pool,
+        /// The address.
+        address: Address,
+        /// The holder.
+        holder: Attachment,
+    },
+    /// An address is marked as taken and nobody holds it.
+    NotHeld {
+        /// The pool.
+        pool: Pool,
+        /// The address.
+        address: Address,
+    },
+    /// A block has both keys.
+    OpenAndFull(Slot),
+    /// A block stands under `open/` without a free bit.
+    NoFreeBit(Slot),
+    /// The last bit of a block is taken and the next block does not exist.
+    NoSuccessor(Slot),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { key, reason } => write!(f, "{key} cannot be read: {reason}"),
+            Self::HeldTwice {
+                pool,
+                address,
+                one,
+                other,
+            } => {
+                write!(
+                    f,
+                    "{address} of pool {pool} is held by {one} and by {other}"
+                )
+            }
+            Self::Impossible {
+                held,
+                holder,
+                refusal,
+            } => {
+                let Held { range, address } = held;
+                write!(f, "{address} of range {range}, held by {holder}, {refusal}")
+            }
+            Self::NotMarked {
+                pool,
+                address,
+                holder,
+            } => {
+                write!(
+                    f,
+                    "{address} of pool {pool}, held by {holder}, is not marked as taken"
+                )
+            }
+            Self::NotHeld { pool, address } => {
+                write!(
+                    f,
+                    "{address} of pool {pool} is marked as taken and nobody holds it"
+                )
+            }
+            Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
+            Self::NoFreeBit(slot) => write!(f, "block {slot} is open and has no free bit"),
+            Self::NoSuccessor(slot) => {
+                write!(
+                    f,
+                    "the last bit of block {slot} is taken and the next block does not exist"
+                )
+            }
+        }
+    }
+}
+
+/// Goes through all entries below the prefix of `keys`, as they are at one revision.
+pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> Audit {
+    let mut auditor = Auditor::default();
+    for entry in entries {
+        auditor.enter(keys, entry);
+    }
+    auditor.audit()
+}
+
+/// Everything that matters of what is stored, and what was found of it so far.
+#[derive(Clone, Debug, Default)]
+pub struct Auditor {
+    /// What can be told of one entry alone.
+    found: Audit,
+    /// Whether a claim cannot be read, or a key that may be one: then nobody knows what it holds.
+    claim_unreadable: bool,
+    /// Blocks and claims with a value that cannot be read, by their keys as they are printed.
+    damaged: BTreeMap<String, Damaged>,
+    /// Blocks that are among them.
+    damaged_blocks: BTreeMap<Slot, BTreeSet<String>>,
+    blocks: BTreeMap<Slot, Block>,
+    holders: BTreeMap<(Pool, Address), Holder>,
+}
+
+/// A block or a claim with a value that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    /// The meaning of its key.
+    pub(crate) key: Key,
+    /// When it was last written.
+    pub(crate) modified: Revision,
+    /// The beginning of the value, as it is printed.
+    pub(crate) value: String,
+    /// Whether a program of another version may have written it, and can read it.
+    pub(crate) may_be_of_other_version: bool,
+}
+
+/// What is stored of a block under each of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// Under `open/`, and when it was last written.
+    pub(crate) open: Option<(Bitmap, Revision)>,
+    /// When the mark under `full/` was last written.
+    pub(crate) full: Option<Revision>,
+}
+
+/// Who holds an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The attachment.
+    pub(crate) attachment: Attachment,
+    /// When its claim was last written.
+    pub(crate) modified: Revision,
+}
+
+impl Block {
+    /// What either key marks as taken.
+    pub(crate) fn marks(&self, family: Family) -> Bitmap {
+        match (self.full, self.open) {
+            (Some(_), _) => Bitmap::full(family),
+            (None, Some((bitmap, _))) => bitmap,
+            (None, None) => Bitmap::EMPTY,
+        }
+    }
+}
+
+impl Auditor {
+    /// Takes one more entry in.
+    pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
+        let text = || escaped::line(&String::from_utf8_lossy(&entry.key)).into_owned();
+        let key = keys.decode(&entry.key);
+        let result = match key.as_ref().map(Key::clone) {
+            Ok(Key::Open(slot)) => record::decode_block(&entry.value).map(|bitmap| {
+                if bitmap.is_full(slot.block.family()) {
+                    self.found.findings.push(Finding::NoFreeBit(slot.clone()));
+                }
+                self.enter_block(&slot, bitmap);
+                self.blocks.entry(slot).or_default().open = Some((bitmap, entry.modified));
+            }),
+            Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
+                self.enter_block(&slot, Bitmap::full(slot.block.family()));
+                self.blocks.entry(slot).or_default().full = Some(entry.modified);
+            }),
+            Ok(Key::Claim(attachment)) => {
+                let claim = record::decode_claim(&entry.value);
+                self.claim_unreadable |= claim.is_err();
+                claim.map(|claim| self.enter_claim(&attachment, entry.modified, &claim))
+            }
+            Ok(Key::Lock(_)) => {
+                self.found.locks += 1;
+                record::decode_lock(&entry.value).map(drop)
+            }
+            Ok(Key::Ticket(seat)) => {
+                self.found.tickets += 1;
+                record::decode_ticket(&seat, &entry.value).map(drop)
+            }
+            Ok(Key::Cluster) => record::decode_cluster(&entry.value).map(drop),
+            Err(error) => {
+                let (from, until) = keys.claims(None);
+                self.claim_unreadable |= (from..until).contains(&entry.key);
+                let finding = Finding::Unreadable {
+                    key: text(),
+                    reason: error.reason.to_owned(),
+                };
+                self.found.findings.push(finding);
+                return;
+            }
+        };
+        if let (Err(error), Ok(key)) = (result, key) {
+            self.enter_damaged(text(), key, entry, &error);
+            let finding = Finding::Unreadable {
+                key: text(),
+                reason: error.to_string(),
+            };
+            self.found.findings.push(finding);
+        }
+    }
+
+    fn enter_damaged(&mut self, text: String, key: Key, entry: &Entry, error: &RecordError) {
+        match &key {
+            Key::Open(slot) | Key::Full(slot) => {
+                let keys = self.damaged_blocks.entry(slot.clone()).or_default();
+                keys.insert(text.clone());
+            }
+            Key::Claim(_) => {}
+            // These live only as long as somebody waits; and whose the store is, a person says.
+            Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
+        }
+        let length = entry.value.len().min(limits::SHOWN_BYTES);
+        let more = if entry.value.len() > length {
+            "..."
+        } else {
+            ""
+        };
+        let damaged = Damaged {
+            key,
+            modified: entry.modified,
+            value: format!("{}{more}", entry.value[..length].escape_ascii()),
+            may_be_of_other_version: matches!(error, RecordError::Version(_)),
+        };
+        self.damaged.insert(text, damaged);
+    }
+
+    fn enter_block(&mut self, slot: &Slot, bitmap: Bitmap) {
+        self.found.blocks += 1;
+        self.found.set_bits += bitmap.bits().count();
+        if self.blocks.contains_key(slot) {
+            let finding = Finding::OpenAndFull(slot.clone());
+            self.found.findings.push(finding);
+        }
+    }
+
+    fn enter_claim(&mut self, attachment: &Attachment, modified: Revision, claim: &Claim) {
+        self.found.claims += 1;
+        for held in &claim.held {
+            self.found.addresses += 1;
+            if let Some(refusal) = held.refusal() {
+                self.found.findings.push(Finding::Impossible {
+                    held: held.clone(),
+                    holder: attachment.clone(),
+                    refusal,
+                });
+            }
+            let place = (held.range.pool.clone(), held.address);
+            let holder = Holder {
+                attachment: attachment.clone(),
+                modified,
+            };
+            if let Some(other) = self.holders.insert(place, holder) {
+                self.found.findings.push(Finding::HeldTwice {
+                    pool: held.range.pool.clone(),
+                    address: held.address,
+                    one: other.attachment,
+                    other: attachment.clone(),
+                });
+            }
+        }
+    }
+
+    /// The judgement on all that was entered.
+    pub fn audit(&self) -> Audit {
+        let mut audit = self.found.clone();
+        for ((pool, address), holder) in &self.holders {
+            let marks = self
+                .block(&Slot::of(pool, *address))
+                .marks(address.family());
+            // Of a block, the bit of an address that ends in .0 says nothing.
+            if !marks.is_set(address.bit()) && !address.ends_in_zero() {
+                audit.findings.push(Finding::NotMarked {
+                    pool: pool.clone(),
+                    address: *address,
+                    holder: holder.attachment.clone(),
+                });
+            }
+        }
+        for (slot, block) in &self.blocks {
+            let marks = block.marks(slot.block.family());
+            for address in marks.bits().map(|bit| slot.block.address(bit)) {
+                if !self.holders.contains_key(&(slot.pool.clone(), address)) {
+                    audit.findings.push(Finding::NotHeld {
+                        pool: slot.pool.clone(),
+                        address,
+                    });
+                }
+            }
+        }
+        let last_taken =
+            |slot: &Slot, block: &Block| block.marks(slot.block.family()).reaches_the_end();
+        for (slot, _) in self
+            .blocks
+            .iter()
+            .filter(|(slot, block)| last_taken(slot, block))
+        {
+            let missing = |next| !self.blocks.contains_key(&next);
+            if slot.successor().is_some_and(missing) {
+                audit.findings.push(Finding::NoSuccessor(slot.clone()));
+            }
+        }
+        audit
+    }
+
+    /// What is stored of a block.
+    pub(crate) fn block(&self, slot: &Slot) -> Block {
+        self.blocks.get(slot).copied().unwrap_or_default()
+    }
+
+    /// Who holds addresses of a block.
+    pub(crate) fn holders(&self, slot: &Slot) -> impl Iterator<Item = (Address, &Holder)> {
+        let first = (slot.pool.clone(), slot.block.address(0));
+        let last = (slot.pool.clone(), slot.block.address(u8::MAX));
+        let holders = self.holders.range(first..=last);
+        holders.map(|((_, address), holder)| (*address, holder))
+    }
+
+    /// The keys of the block with a value that cannot be read.
+    pub(crate) fn damage(&self, slot: &Slot) -> BTreeMap<&str, &Damaged> {
+        let keys = self.damaged_blocks.get(slot).into_iter().flatten();
+        let damaged = keys.filter_map(|key| Some((key.as_str(), self.damaged.get(key)?)));
+        damaged.collect()
+    }
+
+    /// The blocks with a value that cannot be read.
+    pub(crate) fn damaged_blocks(&self) -> impl Iterator<Item = &Slot> {
+        self.damaged_blocks.keys()
+    }
+
+    /// The block or the claim at `key`, as it is printed, if its value cannot be read.
+    pub(crate) fn damaged(&self, key: &str) -> Option<&Damaged> {
+        self.damaged.get(key)
+    }
+
+    /// Whether a claim cannot be read: what nobody else holds may be held by it.
+    pub(crate) fn has_unreadable_claim(&self) -> bool {
+        self.claim_unreadable
+    }
+}

@@ -1,0 +1,327 @@
+//! How much of each range is taken. Pure: it counts what is entered.
+//!
+//! A claim says from which range, a pool and a CIDR, its address comes; how much of the CIDR can be
+//! given is known from configs alone. Ranges that overlap share their addresses, so what is taken of
+//! one may be held through another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts_core::address::{Bitmap, BlockId, Interval, Pool, Range, RangeSpec, Slot, size};
+use whereabouts_core::claim::{Claim, QueueId};
+use whereabouts_store::Entry;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::record;
+use whereabouts_store::snapshot::Corrupt;
+
+/// What is taken of everything.
+#[derive(Clone, Debug, Default)]
+pub struct Occupancy {
+    held: BTreeMap<QueueId, u64>,
+    blocks: BTreeMap<Slot, Bitmap>,
+    /// Claims and blocks that this version cannot read, and so did not count.
+    pub unreadable: Vec<Corrupt>,
+}
+
+/// What is taken of one range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The range.
+    pub range: QueueId,
+    /// Addresses that claims hold of this very range.
+    pub held: u64,
+    /// What it can give, in intervals.
+    pub intervals: Vec<Interval>,
+    /// How many that are.
+    pub size: u128,
+    /// How many of them are taken, through whatever range.
+    pub taken: u128,
+}
+
+impl Occupancy {
+    /// Of a range of which nothing else is known.
+    pub fn holding(range: &QueueId) -> Self {
+        Self {
+            held: BTreeMap::from([(range.clone(), 0)]),
+            ..Self::default()
+        }
+    }
+
+    /// Takes one more entry in; locks, tickets and whose it is do not matter.
+    pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
+        let read = match keys.decode(&entry.key) {
+            Ok(Key::Claim(_)) => {
+                record::decode_claim(&entry.value).map(|claim| self.enter_claim(&claim))
+            }
+            Ok(Key::Open(slot)) => {
+                record::decode_block(&entry.value).map(|bitmap| self.enter_block(slot, bitmap))
+            }
+            Ok(Key::Full(slot)) => record::decode_full(&entry.value).map(|()| {
+                let full = Bitmap::full(slot.block.family());
+                self.enter_block(slot, full);
+            }),
+            Ok(Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
+            Err(error) => {
+                self.unreadable.push(Corrupt {
+                    key: error.key,
+                    reason: error.reason.to_owned(),
+                });
+                return;
+            }
+        };
+        if let Err(error) = read {
+            self.unreadable.push(Corrupt {
+                key: String::from_utf8_lossy(&entry.key).into_owned(),
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    /// Takes a claim in.
+    pub fn enter_claim(&mut self, claim: &Claim) {
+        for held in &claim.held {
+            *self.held.entry(held.range.clone()).or_default() += 1;
+        }
+    }
+
+    /// Takes a claim out that was taken in. A range of which nothing is held is not known any more.
+    pub fn leave_claim(&mut self, claim: &Claim) {
+        for held in &claim.held {
+            let count = self.held.get_mut(&held.range);
+            let count = count.expect("it was taken in");
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&held.range);
+            }
+        }
+    }
+
+    /// Takes a block in, in place of what was known of it.
+    pub fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
+        self.blocks.insert(slot, bitmap);
+    }
+
+    /// Takes a block out.
+    pub fn leave_block(&mut self, slot: &Slot) {
+        self.blocks.remove(slot);
+    }
+
+    /// The blocks of a pool that `interval` has addresses of, in their order.
+    pub fn blocks(
+        &self,
+        pool: &Pool,
+        interval: Interval,
+    ) -> impl Iterator<Item = (BlockId, &Bitmap)> {
+        let slot = |block| Slot {
+            pool: pool.clone(),
+            block,
+        };
+        let (first, last) = interval.blocks();
+        let blocks = self.blocks.range(slot(first)..=slot(last));
+        blocks.map(|(slot, bitmap)| (slot.block, bitmap))
+    }
+
+    /// The use of each range that a claim comes from or that is `configured`, in their order. What
+    /// is not configured is taken to give all of its CIDR.
+    pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
+        self.uses_after(configured, None).collect()
+    }
+
+    /// The same of the ranges after one of them. Each is counted when it is asked for.
+    pub fn uses_after(
+        &self,
+        configured: &[Range],
+        after: Option<&QueueId>,
+    ) -> impl Iterator<Item = Use> {
+        let is_asked = |range: &QueueId| after.is_none_or(|after| range > after);
+        let mut intervals: BTreeMap<QueueId, BTreeSet<Interval>> = BTreeMap::new();
+        for range in configured {
+            let all = intervals.entry(QueueId::of(range)).or_default();
+            all.extend(range.intervals());
+        }
+        for range in self.held.keys().filter(|range| is_asked(range)) {
+            intervals
+                .entry(range.clone())
+                .or_insert_with(|| whole(range));
+        }
+        intervals.retain(|range, _| is_asked(range));
+        intervals.into_iter().map(|(range, intervals)| {
+            let intervals = joined(intervals);
+            Use {
+                held: self.held.get(&range).copied().unwrap_or_default(),
+                size: size(&intervals),
+                taken: self.taken(&range, &intervals),
+                intervals,
+                range,
+            }
+        })
+    }
+
+    /// How many addresses of `intervals` are marked as taken in the pool of `range`.
+    fn taken(&self, range: &QueueId, intervals: &[Interval]) -> u128 {
+        let counts = intervals.iter().flat_map(|interval| {
+            let blocks = self.blocks(&range.pool, *interval);
+            blocks.map(|(block, bitmap)| u128::from(taken_in(block, bitmap, *interval)))
+        });
+        counts.sum()
+    }
+}
+
+/// How many addresses of `interval` are marked as taken in `block`.
+pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
+    let is_inside = |bit| interval.contains(block.address(bit));
+    if is_inside(0) && is_inside(u8::MAX) {
+        return bitmap.count();
+    }
+    let inside = bitmap.bits().filter(|bit| is_inside(*bit));
+    u32::try_from(inside.count()).expect("a block has 256 addresses")
+}
+
+/// All that a config with this CIDR and nothing else gives. One without an address to give, of
+/// which only requested addresses can be held, counts as all of it.
+fn whole(range: &QueueId) -> BTreeSet<Interval> {
+    let spec = RangeSpec {
+        pool: range.pool.clone(),
+        ..RangeSpec::of(range.cidr)
+    };
+    match Range::new(spec) {
+        Ok(range) => range.intervals().iter().copied().collect(),
+        Err(_) => BTreeSet::from([Interval::of(range.cidr)]),
+    }
+}
+
+/// Intervals, in their order, without what two of them have in common.
+fn joined(intervals: BTreeSet<Interval>) -> Vec<Interval> {
+    let mut joined: Vec<Interval> = Vec::new();
+    for interval in intervals {
+        match joined.last_mut() {
+            Some(last) if last.overlaps(interval) => {
+                let end = last.last().max(interval.last());
+                *last = Interval::new(last.first(), end).expect("an end is not before its begin");
+            }
+            Some(_) | None => joined.push(interval),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use whereabouts_core::address::{Address, Name};
+    use whereabouts_core::claim::{Attachment, Held, Owner};
+
+    fn queue(cidr: &str) -> QueueId {
+        QueueId {
+            pool: Pool::default(),
+            cidr: cidr.parse().expect("a CIDR"),
+        }
+    }
+
+    fn address(text: &str) -> Address {
+        text.parse::<std::net::IpAddr>().expect("an address").into()
+    }
+
+    /// Claims of these ranges and addresses, their bits with them.
+    fn occupied(held: &[(&str, &str)]) -> Occupancy {
+        let keys = Keys::new("/x/");
+        let mut occupancy = Occupancy::default();
+        let entry = |key: &Key, value| Entry {
+            key: keys.encode(key),
+            value,
+            created: 1,
+            modified: 1,
+            lease: 0,
+        };
+        let mut blocks: BTreeMap<Slot, Bitmap> = BTreeMap::new();
+        for (number, (cidr, text)) in held.iter().enumerate() {
+            let held = Held {
+                range: queue(cidr),
+                address: address(text),
+            };
+            blocks
+                .entry(held.slot())
+                .or_default()
+                .set(held.address.bit());
+            let claim = Claim {
+                held: vec![held],
+                owner: Owner::default(),
+                created: Duration::ZERO,
+            };
+            let key = Key::Claim(Attachment {
+                network: Name::new("net").expect("a name"),
+                container: Name::new(&format!("c{number}")).expect("a name"),
+                interface: "eth0".to_owned(),
+            });
+            occupancy.enter(&keys, &entry(&key, record::encode_claim(&claim)));
+        }
+        for (slot, bitmap) in blocks {
+            let value = record::encode_block(&bitmap);
+            occupancy.enter(&keys, &entry(&Key::Open(slot), value));
+        }
+        occupancy
+    }
+
+    #[test]
+    fn what_overlaps_is_taken_of_both_and_held_of_one() {
+        let occupancy = occupied(&[
+            ("10.0.0.0/16", "10.0.0.1"),
+            ("10.0.0.0/24", "10.0.0.2"),
+            ("10.0.0.0/16", "10.0.9.9"),
+        ]);
+        let uses = occupancy.uses(&[]);
+        let counts = |used: &Use| {
+            (
+                used.range.cidr.to_string(),
+                used.held,
+                used.taken,
+                used.size,
+            )
+        };
+        let expected = [
+            ("10.0.0.0/16".to_owned(), 2, 3, 65_534 - 255),
+            ("10.0.0.0/24".to_owned(), 1, 2, 254),
+        ];
+        assert_eq!(uses.iter().map(counts).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_configured_range_counts_exactly_and_also_when_nothing_is_held() {
+        let configured = |cidr: &str, hole: &str| {
+            Range::new(RangeSpec {
+                exclusions: vec![Interval::of(hole.parse().expect("a CIDR"))],
+                ..RangeSpec::of(cidr.parse().expect("a CIDR"))
+            })
+            .expect("a range")
+        };
+        let configured = [
+            configured("10.0.0.0/24", "10.0.0.0/25"),
+            configured("10.1.0.0/30", "10.1.0.1/32"),
+        ];
+        let occupancy = occupied(&[("10.0.0.0/24", "10.0.0.1"), ("10.0.0.0/24", "10.0.0.200")]);
+        let uses = occupancy.uses(&configured);
+        let counts = |used: &Use| (used.held, used.taken, used.size);
+        assert_eq!(
+            uses.iter().map(counts).collect::<Vec<_>>(),
+            [(2, 1, 127), (0, 0, 1)]
+        );
+    }
+
+    #[test]
+    fn two_configs_of_one_range_give_what_either_gives() {
+        let part = |first: &str, last: &str| {
+            Range::new(RangeSpec {
+                first: Some(address(first)),
+                last: Some(address(last)),
+                ..RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"))
+            })
+            .expect("a range")
+        };
+        let both = [
+            part("10.0.0.1", "10.0.0.20"),
+            part("10.0.0.11", "10.0.0.30"),
+        ];
+        assert_eq!(occupied(&[]).uses(&both)[0].size, 30);
+    }
+}

@@ -1,0 +1,306 @@
+//! Repairs on the model in memory, of whatever blocks say.
+
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Repaired;
+use crate::invariants::audit;
+use whereabouts_clock::{Chance, Still};
+use whereabouts_core::address::{Address, BlockId, Family, Name, Pool};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_protocol::session::Session;
+use whereabouts_store::keys::Keys;
+use whereabouts_store::memory::MemoryStore;
+use whereabouts_store::{Entry, Outcome, Store, Txn, Write};
+
+/// Blocks that a claim may be of, and one more, which may have to be made.
+const BLOCKS: u128 = 3;
+
+fn address(number: u128) -> Address {
+    Address::new(Family::V4, (10 << 24) + number).expect("inside the family")
+}
+
+fn put(store: &MemoryStore, key: Vec<u8>, value: Vec<u8>) {
+    let write = Write::Put {
+        key,
+        value,
+        lease: 0,
+    };
+    let txn = Txn {
+        writes: vec![write],
+        ..Txn::default()
+    };
+    let outcome = block_on(store.commit(&txn)).expect("memory");
+    assert!(matches!(outcome, Outcome::Done(_)));
+}
+
+fn claim_key(number: u128) -> Key {
+    Key::Claim(Attachment {
+        network: Name::new("net").expect("a name"),
+        container: Name::new(&format!("c{number}")).expect("a name"),
+        interface: "eth0".to_owned(),
+    })
+}
+
+fn claim(number: u128) -> Vec<u8> {
+    record::encode_claim(&Claim {
+        held: vec![Held {
+            range: QueueId {
+                pool: Pool::default(),
+                cidr: "10.0.0.0/8".parse().expect("a CIDR"),
+            },
+            address: address(number),
+        }],
+        owner: Owner::default(),
+        created: Duration::ZERO,
+    })
+}
+
+/// What may stand under the two keys of a block.
+fn blocks() -> impl Strategy<Value = Vec<(Option<[u8; 32]>, bool)>> {
+    let open = proptest::option::of(prop_oneof![
+        Just([0; 32]),
+        Just([255; 32]),
+        proptest::array::uniform32(any::<u8>()),
+    ]);
+    let block = (open, proptest::bool::weighted(0.3));
+    proptest::collection::vec(block, BLOCKS as usize)
+}
+
+/// A store of these claims and blocks, whatever they have to do with each other.
+fn stored(
+    keys: &Keys,
+    claims: &BTreeSet<u128>,
+    blocks: &[(Option<[u8; 32]>, bool)],
+) -> MemoryStore {
+    let store = MemoryStore::default();
+    for number in claims {
+        put(&store, keys.encode(&claim_key(*number)), claim(*number));
+    }
+    for (number, (open, full)) in (0..).zip(blocks) {
+        let slot = Slot {
+            pool: Pool::default(),
+            block: BlockId::of(address(number << 8)),
+        };
+        if let Some(bits) = open {
+            let mut bitmap = Bitmap::from_bytes(bits);
+            bitmap.clear(0);
+            let key = keys.encode(&Key::Open(slot.clone()));
+            put(&store, key, record::encode_block(&bitmap));
+        }
+        if *full {
+            put(&store, keys.encode(&Key::Full(slot)), record::encode_full());
+        }
+    }
+    store
+}
+
+fn look(keys: &Keys, store: &MemoryStore) -> Vec<Repair> {
+    let mut auditor = Auditor::default();
+    for entry in store.entries() {
+        auditor.enter(keys, &entry);
+    }
+    plan(&auditor, &auditor.audit().findings, &BTreeSet::new())
+}
+
+/// Repairs until nothing is left to repair.
+fn repair_all(keys: &Keys, store: &MemoryStore) {
+    let chance = Chance::new(1);
+    let deadline = Duration::from_mins(1);
+    let clock = Still(Instant::now());
+    let session = Session::new(store, &clock, &chance, keys, deadline);
+    for _ in 0..limits::REPAIR_PASSES {
+        for repair in look(keys, store) {
+            let repaired = block_on(crate::repair(&session, &repair)).expect("memory");
+            // A block may have been made by the repair of the one before it.
+            assert!(matches!(repaired, Repaired::Done | Repaired::Changed));
+        }
+    }
+    assert_eq!(look(keys, store), [], "a few passes are enough");
+}
+
+fn claims_of(keys: &Keys, store: &MemoryStore) -> Vec<Entry> {
+    let (from, until) = keys.claims(None);
+    let mut entries = store.entries();
+    entries.retain(|entry| from <= entry.key && entry.key < until);
+    entries
+}
+
+fn marked(keys: &Keys, store: &MemoryStore) -> BTreeSet<Address> {
+    let mut auditor = Auditor::default();
+    for entry in store.entries() {
+        auditor.enter(keys, &entry);
+    }
+    let slots = (0..BLOCKS).map(|number| Slot {
+        pool: Pool::default(),
+        block: BlockId::of(address(number << 8)),
+    });
+    let bits = slots.flat_map(|slot| {
+        let marks = auditor.block(&slot).marks(Family::V4);
+        let addresses: Vec<Address> = marks.bits().map(|bit| slot.block.address(bit)).collect();
+        addresses
+    });
+    bits.collect()
+}
+
+fn numbers() -> impl Strategy<Value = BTreeSet<u128>> {
+    let number = (0..BLOCKS, 1_u128..256).prop_map(|(block, bit)| (block << 8) + bit);
+    let some = proptest::collection::btree_set(number, 0..40);
+    // All of the first block, which no single transaction can mark.
+    let all = (1_u128..256).collect::<BTreeSet<_>>();
+    prop_oneof![4 => some, 1 => Just(all)]
+}
+
+/// What `act` does between the plan and its one repair, which is refused then.
+#[track_caller]
+fn check_refused(
+    claims: &[u128],
+    blocks: &[(Option<[u8; 32]>, bool)],
+    act: impl FnOnce(&Keys, &MemoryStore),
+) {
+    let keys = Keys::new("/x/");
+    let store = stored(&keys, &claims.iter().copied().collect(), blocks);
+    let repairs = look(&keys, &store);
+    let [repair] = repairs.as_slice() else {
+        panic!("not one repair: {repairs:?}");
+    };
+    act(&keys, &store);
+    let before = store.entries();
+    let chance = Chance::new(1);
+    let clock = Still(Instant::now());
+    let session = Session::new(&store, &clock, &chance, &keys, Duration::from_mins(1));
+    let repaired = block_on(crate::repair(&session, repair)).expect("memory");
+    assert_eq!(repaired, Repaired::Changed);
+    assert_eq!(store.entries(), before);
+}
+
+#[test]
+fn a_repair_is_refused_when_the_block_or_a_claim_it_marks_has_changed() {
+    let mut leaked = [0; 32];
+    leaked[0] = 0b110;
+    let open = |number: u128| {
+        let block = BlockId::of(address(number << 8));
+        let pool = Pool::default();
+        Key::Open(Slot { pool, block })
+    };
+    check_refused(&[1], &[(Some(leaked), false)], |keys, store| {
+        let mut bitmap = Bitmap::from_bytes(&leaked);
+        bitmap.set(3);
+        put(store, keys.encode(&open(0)), record::encode_block(&bitmap));
+    });
+    check_refused(&[1], &[], |keys, store| {
+        put(store, keys.encode(&claim_key(1)), claim(1));
+    });
+    check_refused(&[1], &[], |keys, store| {
+        put(
+            store,
+            keys.encode(&open(0)),
+            record::encode_block(&Bitmap::EMPTY),
+        );
+    });
+}
+
+/// A value that is no block's.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(Vec::new()),
+        proptest::collection::vec(any::<u8>(), 2..9).prop_map(|mut value| {
+            value[0] = 1;
+            value
+        }),
+    ]
+}
+
+fn block_keys(number: u128) -> [Key; 2] {
+    let block = BlockId::of(address(number << 8));
+    let pool = Pool::default();
+    let slot = Slot { pool, block };
+    [Key::Open(slot.clone()), Key::Full(slot)]
+}
+
+#[test]
+fn a_block_is_not_rebuilt_when_it_was_written_meanwhile() {
+    let keys = Keys::new("/x/");
+    let damage = |store: &MemoryStore| put(store, keys.encode(&block_keys(0)[0]), vec![1, 2]);
+    let store = stored(&keys, &[1, 2].into(), &[]);
+    damage(&store);
+    let repairs = look(&keys, &store);
+    let [repair] = repairs.as_slice() else {
+        panic!("not one repair: {repairs:?}");
+    };
+    damage(&store);
+    let before = store.entries();
+    let chance = Chance::new(1);
+    let clock = Still(Instant::now());
+    let session = Session::new(&store, &clock, &chance, &keys, Duration::from_mins(1));
+    let repaired = block_on(crate::repair(&session, repair)).expect("memory");
+    assert_eq!((repaired, store.entries()), (Repaired::Changed, before));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A damaged value under either key of any block is replaced by what the claims say.
+    #[test]
+    fn damaged_blocks_are_rebuilt_from_claims(
+        claims in numbers(),
+        blocks in blocks(),
+        damages in proptest::collection::vec((0..BLOCKS, 0_usize..2, damaged()), 1..4),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &blocks);
+        for (number, place, value) in damages {
+            put(&store, keys.encode(&block_keys(number)[place]), value);
+        }
+        let before = claims_of(&keys, &store);
+        repair_all(&keys, &store);
+        prop_assert_eq!(claims_of(&keys, &store), before);
+        prop_assert_eq!(audit(&keys, &store.entries()).findings, []);
+    }
+
+    /// The claims that can be read do not tell what the other one holds.
+    #[test]
+    fn no_block_is_rebuilt_while_a_claim_cannot_be_read(
+        claims in numbers(),
+        damages in proptest::collection::vec((0..BLOCKS, damaged()), 1..4),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &[]);
+        put(&store, keys.encode(&claim_key(9_999)), vec![1, 9]);
+        for (number, value) in damages {
+            put(&store, keys.encode(&block_keys(number)[0]), value);
+        }
+        let is_rebuilt = |repair: &Repair| !repair.keeps_everything();
+        prop_assert!(!look(&keys, &store).iter().any(is_rebuilt));
+    }
+
+    /// Whatever blocks say, after the repairs they say what the claims do, which are untouched.
+    #[test]
+    fn repaired_blocks_agree_with_claims(claims in numbers(), blocks in blocks()) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &blocks);
+        let before = claims_of(&keys, &store);
+        repair_all(&keys, &store);
+        prop_assert_eq!(claims_of(&keys, &store), before);
+        prop_assert_eq!(audit(&keys, &store.entries()).findings, []);
+    }
+
+    /// While a claim cannot be read, what is marked stays so, as it may be what that claim holds.
+    #[test]
+    fn no_bit_is_cleared_while_a_claim_cannot_be_read(
+        claims in numbers(),
+        blocks in blocks(),
+    ) {
+        let keys = Keys::new("/x/");
+        let store = stored(&keys, &claims, &blocks);
+        put(&store, keys.encode(&claim_key(9_999)), vec![9]);
+        let before = marked(&keys, &store);
+        repair_all(&keys, &store);
+        let after = marked(&keys, &store);
+        prop_assert!(after.is_superset(&before));
+        prop_assert!(claims.iter().all(|number| after.contains(&address(*number))));
+    }
+}

@@ -1,0 +1,374 @@
+//! The way from what is stored to what a backup has. Pure: it decides what each step writes, and on which
+//! conditions.
+//!
+//! At no time is an address free that was taken before and is not yet known to be free in the end: a restore may
+//! be interrupted anywhere, and goes on when it is run again.
+//!
+//! 1. Blocks mark what is marked now and what the backup marks.
+//! 2. Claims of the backup are put, then the other claims are deleted.
+//! 3. Blocks are made those of the backup, and all else, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts_core::address::{Bitmap, Slot};
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::record;
+use whereabouts_store::{Compare, Entry, Revision, Write};
+
+/// Writes that belong together, and their conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// The conditions.
+    pub compares: Vec<Compare>,
+    /// The writes.
+    pub writes: Vec<Write>,
+}
+
+impl Step {
+    /// Puts `key` where it is as it was seen: at `modified`, or absent.
+    pub fn put(key: Vec<u8>, value: Vec<u8>, modified: Option<Revision>) -> Self {
+        Self {
+            compares: vec![as_seen(&key, modified)],
+            writes: vec![Write::Put {
+                key,
+                value,
+                lease: 0,
+            }],
+        }
+    }
+
+    /// Deletes `key`, if it is as it was seen.
+    pub fn delete(key: Vec<u8>, modified: Revision) -> Self {
+        Self {
+            compares: vec![as_seen(&key, Some(modified))],
+            writes: vec![Write::Delete(key)],
+        }
+    }
+
+    /// Operations that it takes of a transaction.
+    pub fn operations(&self) -> usize {
+        self.compares.len().max(self.writes.len())
+    }
+
+    /// About how many bytes it has in a request.
+    pub fn bytes(&self) -> usize {
+        const AROUND: usize = 32;
+        let compares = self.compares.iter().map(|compare| match compare {
+            Compare::Absent(key) | Compare::Modified(key, _) | Compare::Created(key, _) => {
+                key.len() + AROUND
+            }
+            Compare::Value(key, value) => key.len() + value.len() + AROUND,
+            Compare::NoneIn(from, until) => from.len() + until.len() + AROUND,
+        });
+        let writes = self.writes.iter().map(|write| match write {
+            Write::Put { key, value, .. } => key.len() + value.len() + AROUND,
+            Write::Delete(key) => key.len() + AROUND,
+            other => unreachable!("a restore does not {other:?}"),
+        });
+        compares.chain(writes).sum()
+    }
+}
+
+fn as_seen(key: &[u8], modified: Option<Revision>) -> Compare {
+    match modified {
+        Some(revision) => Compare::Modified(key.to_vec(), revision),
+        None => Compare::Absent(key.to_vec()),
+    }
+}
+
+/// The values of a block under its two keys, `open/` and `full/`, and their revisions.
+type Values = [Option<(Vec<u8>, Revision)>; 2];
+
+/// Everything but claims, as it is stored or in a backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    blocks: BTreeMap<Slot, Values>,
+    /// Whose it is, locks and tickets, and keys that cannot be read.
+    others: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Somebody else has written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("block {0} is not as this restore has left it: somebody writes below the prefix")]
+pub struct Disturbed(Slot);
+
+impl Rest {
+    /// Takes an entry in. In a backup, its revision is of no account.
+    pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
+        let (slot, place) = match keys.decode(&entry.key) {
+            Ok(Key::Open(slot)) => (slot, 0),
+            Ok(Key::Full(slot)) => (slot, 1),
+            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) | Err(_) => {
+                self.others.insert(entry.key.clone(), entry.value.clone());
+                return;
+            }
+        };
+        let values = self.blocks.entry(slot).or_default();
+        values[place] = Some((entry.value.clone(), entry.modified));
+    }
+
+    /// How many keys it has that `other` has not.
+    pub fn count_without(&self, other: &Self) -> usize {
+        let others = self.others.keys();
+        let lost = others
+            .filter(|key| !other.others.contains_key(*key))
+            .count();
+        let blocks = self.blocks.iter().map(|(slot, values)| {
+            let kept = other.blocks.get(slot);
+            let is_lost = |place: &usize| {
+                values[*place].is_some() && kept.is_none_or(|kept| kept[*place].is_none())
+            };
+            (0..2).filter(is_lost).count()
+        });
+        lost + blocks.sum::<usize>()
+    }
+
+    /// The first steps from here to `wanted`: each block marks what either marks. A block of which either cannot be
+    /// read is, or becomes, one of which nobody is given an address.
+    pub fn join(&self, keys: &Keys, wanted: &Self) -> Vec<Step> {
+        let slots = wanted.blocks.keys();
+        let steps = slots.filter_map(|slot| {
+            let (here, there) = (self.values(slot), &wanted.blocks[slot]);
+            let target = match (marks(slot, &here), marks(slot, there)) {
+                (None, _) => return None,
+                (Some(_), None) => there.clone(),
+                (Some(one), Some(other)) => values_of(slot, joined(one, other)),
+            };
+            step(keys, slot, &here, &target)
+        });
+        steps.collect()
+    }
+
+    /// The last steps: from here, which is as [`Rest::join`] of `before` and `wanted` has left it, to `wanted`.
+    pub fn finish(
+        &self,
+        keys: &Keys,
+        before: &Self,
+        wanted: &Self,
+    ) -> Result<Vec<Step>, Disturbed> {
+        let mut steps = Vec::new();
+        let slots: BTreeSet<&Slot> = [self, before, wanted]
+            .iter()
+            .flat_map(|one| one.blocks.keys())
+            .collect();
+        for slot in slots {
+            let (now, was, target) = (self.values(slot), before.values(slot), wanted.values(slot));
+            let expected = match (marks(slot, &was), marks(slot, &target)) {
+                (Some(one), Some(other)) => Some(joined(one, other)),
+                (None, _) | (_, None) => None,
+            };
+            if marks(slot, &now) != expected {
+                return Err(Disturbed(slot.clone()));
+            }
+            steps.extend(step(keys, slot, &now, &target));
+        }
+        let puts = wanted
+            .others
+            .iter()
+            .filter(|(key, value)| self.others.get(*key) != Some(value));
+        steps.extend(puts.map(|(key, value)| Step {
+            compares: Vec::new(),
+            writes: vec![Write::Put {
+                key: key.clone(),
+                value: value.clone(),
+                lease: 0,
+            }],
+        }));
+        let lost = self
+            .others
+            .keys()
+            .filter(|key| !wanted.others.contains_key(*key));
+        steps.extend(lost.map(|key| Step {
+            compares: Vec::new(),
+            writes: vec![Write::Delete(key.clone())],
+        }));
+        Ok(steps)
+    }
+
+    fn values(&self, slot: &Slot) -> Values {
+        self.blocks.get(slot).cloned().unwrap_or_default()
+    }
+}
+
+/// The addresses that a block marks as taken; `None` when one of its values cannot be read.
+fn marks(slot: &Slot, [open, full]: &Values) -> Option<Bitmap> {
+    let mut open = match open {
+        Some((value, _)) => record::decode_block(value).ok()?,
+        None => Bitmap::EMPTY,
+    };
+    // A mark there says nothing.
+    if slot.block.base().ends_in_zero() {
+        open.clear(0);
+    }
+    match full {
+        Some((value, _)) => {
+            record::decode_full(value).ok()?;
+            Some(joined(open, Bitmap::full(slot.block.family())))
+        }
+        None => Some(open),
+    }
+}
+
+fn joined(one: Bitmap, other: Bitmap) -> Bitmap {
+    let mut both = one;
+    for bit in other.bits() {
+        both.set(bit);
+    }
+    both
+}
+
+fn values_of(slot: &Slot, marks: Bitmap) -> Values {
+    if marks.is_full(slot.block.family()) {
+        [None, Some((record::encode_full(), 0))]
+    } else {
+        [Some((record::encode_block(&marks), 0)), None]
+    }
+}
+
+/// The step from `here` to `target`; `None` when both are the same.
+fn step(keys: &Keys, slot: &Slot, here: &Values, target: &Values) -> Option<Step> {
+    let mut step = Step::default();
+    let names = [Key::Open(slot.clone()), Key::Full(slot.clone())];
+    for ((name, here), target) in names.iter().zip(here).zip(target) {
+        let key = keys.encode(name);
+        step.compares
+            .push(as_seen(&key, here.as_ref().map(|(_, revision)| *revision)));
+        match (here, target) {
+            (Some((is, _)), Some((wanted, _))) if is == wanted => {}
+            (_, Some((wanted, _))) => step.writes.push(Write::Put {
+                key,
+                value: wanted.clone(),
+                lease: 0,
+            }),
+            (Some(_), None) => step.writes.push(Write::Delete(key)),
+            (None, None) => {}
+        }
+    }
+    (!step.writes.is_empty()).then_some(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use whereabouts_core::address::{Address, BlockId, Family, Pool};
+
+    fn keys() -> Keys {
+        Keys::new("/x/")
+    }
+
+    fn slot(number: u128) -> Slot {
+        let address = Address::new(Family::V4, number << 8).expect("inside the family");
+        Slot {
+            pool: Pool::default(),
+            block: BlockId::of(address),
+        }
+    }
+
+    /// Values under the keys of three blocks, and under one other key.
+    fn rests() -> impl Strategy<Value = Rest> {
+        let value = prop_oneof![
+            4 => proptest::collection::btree_set(any::<u8>(), 0..4).prop_map(|bits| {
+                let mut bitmap = Bitmap::EMPTY;
+                for bit in bits {
+                    bitmap.set(bit);
+                }
+                [Some((record::encode_block(&bitmap), 7)), None]
+            }),
+            2 => Just([None, Some((record::encode_full(), 7))]),
+            1 => Just([Some((record::encode_block(&Bitmap::from_bytes(&[255; 32])), 7)), None]),
+            1 => Just([Some((vec![9], 7)), None]),
+            1 => Just([None, Some((Vec::new(), 7))]),
+            1 => Just([Some((record::encode_block(&Bitmap::EMPTY), 7)), Some((vec![1], 7))]),
+            2 => Just([None, None]),
+        ];
+        let blocks = proptest::collection::vec(value, 3);
+        (blocks, any::<bool>()).prop_map(|(blocks, has_other)| {
+            let slots = (0..).map(slot).zip(blocks);
+            let blocks = slots.filter(|(_, values)| values.iter().any(Option::is_some));
+            let other = has_other.then(|| (b"/x/other".to_vec(), vec![1]));
+            Rest {
+                blocks: blocks.collect(),
+                others: other.into_iter().collect(),
+            }
+        })
+    }
+
+    fn carry_out(rest: &mut Rest, steps: &[Step]) {
+        let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = rest.others.clone();
+        for (slot, values) in &rest.blocks {
+            let names = [Key::Open(slot.clone()), Key::Full(slot.clone())];
+            for (name, value) in names.iter().zip(values) {
+                if let Some((value, _)) = value {
+                    entries.insert(keys().encode(name), value.clone());
+                }
+            }
+        }
+        for write in steps.iter().flat_map(|step| &step.writes) {
+            match write {
+                Write::Put { key, value, .. } => drop(entries.insert(key.clone(), value.clone())),
+                Write::Delete(key) => drop(entries.remove(key)),
+                other => panic!("{other:?}"),
+            }
+        }
+        *rest = Rest::default();
+        for (key, value) in entries {
+            let entry = Entry {
+                key,
+                value,
+                created: 7,
+                modified: 7,
+                lease: 0,
+            };
+            rest.enter(&keys(), &entry);
+        }
+    }
+
+    /// Whether nobody is given `bit` of a block.
+    fn is_kept(rest: &Rest, slot: &Slot, bit: u8) -> bool {
+        marks(slot, &rest.values(slot)).is_none_or(|marks| marks.is_set(bit))
+    }
+
+    proptest! {
+        /// Wherever the first steps end, each taken address stays taken. After all of them, each address that the backup
+        /// marks is taken, too. The last steps end at the backup.
+        #[test]
+        fn no_address_becomes_free_on_the_way(before in rests(), wanted in rests(), cut: usize) {
+            let joining = before.join(&keys(), &wanted);
+            let mut part = before.clone();
+            carry_out(&mut part, &joining[..cut % (joining.len() + 1)]);
+            let mut now = part.clone();
+            carry_out(&mut now, &part.join(&keys(), &wanted));
+            for number in 0..3 {
+                let slot = slot(number);
+                for bit in 1..=u8::MAX {
+                    if is_kept(&before, &slot, bit) {
+                        prop_assert!(is_kept(&part, &slot, bit) && is_kept(&now, &slot, bit));
+                    }
+                    if is_kept(&wanted, &slot, bit) {
+                        prop_assert!(is_kept(&now, &slot, bit));
+                    }
+                }
+            }
+            let steps = now.finish(&keys(), &before, &wanted).expect("nobody else writes");
+            carry_out(&mut now, &steps);
+            let mut target = wanted.clone();
+            carry_out(&mut target, &[]);
+            prop_assert_eq!(now, target);
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_has_given_meanwhile_is_found() {
+        let (before, wanted) = (Rest::default(), Rest::default());
+        let mut now = Rest::default();
+        let mut bitmap = Bitmap::EMPTY;
+        bitmap.set(1);
+        now.blocks.insert(slot(0), values_of(&slot(0), bitmap));
+        assert_eq!(
+            now.finish(&keys(), &before, &wanted),
+            Err(Disturbed(slot(0)))
+        );
+    }
+}

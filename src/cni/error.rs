@@ -1,0 +1,60 @@
+//! Every error of an execution, and its code in CNI's terms.
+//!
+//! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
+//! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
+
+use whereabouts_protocol::commands;
+
+use crate::request::RequestError;
+
+/// Why an execution failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The invocation is no request.
+    #[error(transparent)]
+    Request(Box<RequestError>),
+    /// The verb failed.
+    #[error(transparent)]
+    Verb(Box<commands::Error>),
+    /// The process cannot wait for input and time.
+    #[error("the process cannot be set up: {0}")]
+    NoRuntime(std::io::ErrorKind),
+    /// An ADD has no standard output to answer on.
+    #[error("standard output is closed: nobody would know of the addresses")]
+    Unheard,
+}
+
+impl From<commands::Error> for Error {
+    fn from(error: commands::Error) -> Self {
+        Self::Verb(Box::new(error))
+    }
+}
+
+impl Error {
+    /// The code of the CNI error.
+    pub fn code(&self) -> u32 {
+        self.kind().0
+    }
+
+    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    pub fn summary(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// It in full: `details` of a CNI error.
+    pub fn details(&self) -> String {
+        match self {
+            Self::Request(error) => error.details(),
+            error => error.to_string(),
+        }
+    }
+
+    fn kind(&self) -> (u32, &'static str) {
+        match self {
+            Self::Request(error) => (error.code(), error.summary()),
+            Self::Verb(error) => (error.code(), error.summary()),
+            Self::NoRuntime(_) => (11, "try again later"),
+            Self::Unheard => (5, "standard output is closed"),
+        }
+    }
+}

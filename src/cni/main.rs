@@ -1,0 +1,21 @@
+//! The plugin: what a container runtime executes.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use whereabouts_cni::invocation::{Invocation, LocalMachine};
+use whereabouts_cni::plugin::{self, Start};
+
+fn main() -> ExitCode {
+    let (begun, at) = (SystemTime::now(), Instant::now());
+    plugin::answer_panics();
+    plugin::outlive_file_limits();
+    let seed = RandomState::new().build_hasher().finish();
+    let start = Start { seed, begun, at };
+    let (answer, unsent) = plugin::execute(&Invocation::capture(), &LocalMachine, start);
+    let code = answer.print();
+    unsent.send();
+    code
+}

@@ -1,0 +1,148 @@
+//! The network configuration: its keys, handed to those who read them.
+
+use std::path::PathBuf;
+
+use super::error::RequestError;
+use super::findings::Findings;
+use super::json::{Node, Object};
+use super::{
+    LogLevel, access, behaviour, flat_file, plan, previous, ranges, static_parts, tracing,
+};
+use crate::invocation::{Invocation, Machine};
+use whereabouts_core::address::Name;
+
+/// Keys of the ancestor that have no meaning here: locks, stores and jobs that this plugin has
+/// not.
+const MEANINGLESS: [&str; 6] = [
+    "kubernetes",
+    "leader_lease_duration",
+    "leader_renew_deadline",
+    "leader_retry_period",
+    "reconciler_cron_expression",
+    "sleep_for_race",
+];
+
+/// Keys of `host-local`, and the key that means the same here.
+const OF_HOST_LOCAL: [(&str, &str); 2] = [("subnet", "range"), ("ranges", "ipRanges")];
+
+/// A network configuration, its keys not yet looked at but for their names.
+pub(super) struct Config {
+    /// `name`
+    pub(super) network: Name,
+    /// `prevResult`
+    pub(super) previous: Option<Node>,
+    /// The attachments in use.
+    pub(super) valid_attachments: previous::Valid,
+    /// Where to look for what lies beside the flat file.
+    pub(super) directories: Vec<PathBuf>,
+    /// `node_name`
+    pub(super) node_name: Option<Node>,
+    /// `cluster_id`
+    pub(super) cluster_id: Option<Node>,
+    pub(super) access: access::Raw,
+    pub(super) behaviour: behaviour::Raw,
+    pub(super) ranges: ranges::Raw,
+    pub(super) requested: plan::Raw,
+    pub(super) static_parts: static_parts::Raw,
+}
+
+impl Config {
+    /// Takes the keys out of `config`, those of the flat file among them. Keys of `ipam` that are
+    /// none are found here; other keys of the config belong to other plugins. What the config says
+    /// of logging and tracing goes to `findings` at once, so that later errors are told of too.
+    pub(super) fn take(
+        mut config: Object,
+        invocation: &Invocation,
+        machine: &dyn Machine,
+        findings: &mut Findings,
+    ) -> Result<Self, RequestError> {
+        let name = config.needed_text("name")?;
+        let network = Name::new(&name.text).map_err(|error| name.wrong(error))?;
+        let ipam = config
+            .take("ipam")
+            .ok_or_else(|| RequestError::MissingKey {
+                key: "ipam".to_owned(),
+                reason: "it says how to give addresses".to_owned(),
+            })?;
+        let mut ipam = ipam.object()?;
+        let merged = flat_file::merge(&mut ipam, machine, findings)?;
+        findings.logging = behaviour::logging(&mut ipam, merged.log_file, findings)?;
+        findings.tracing = tracing::tracing(&mut ipam, merged.otlp_endpoint, invocation, findings)?;
+        for error in merged.refused {
+            findings.tolerate::<()>(Err(error))?;
+        }
+
+        let runtime = object_or_none(config.take("runtimeConfig"));
+        let mut runtime = findings.tolerate(runtime)?;
+        let args = object_or_none(config.take("args"));
+        let args = args.and_then(|mut args| object_or_none(args.take("cni")));
+        let mut args = findings.tolerate(args)?;
+        take_host_locals_keys(&mut ipam, findings)?;
+        let taken = Self {
+            network,
+            previous: config.take("prevResult"),
+            valid_attachments: previous::Valid::take(&mut config),
+            directories: merged.directories,
+            node_name: ipam.take("node_name"),
+            cluster_id: ipam.take("cluster_id"),
+            access: access::Raw::take(&mut ipam),
+            behaviour: behaviour::Raw::take(&mut ipam),
+            ranges: ranges::Raw::take(&mut config, &mut ipam, &mut runtime),
+            requested: plan::Raw::take(&mut args, &mut runtime),
+            static_parts: static_parts::Raw::take(&mut ipam, &mut runtime),
+        };
+        take_ancestors_keys(&mut ipam, findings)?;
+        ipam.finish(findings)?;
+        Ok(taken)
+    }
+}
+
+/// Takes keys out that would say the ranges to `host-local`. Where nothing else says them, they are an
+/// error.
+fn take_host_locals_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
+    let has_range = OF_HOST_LOCAL.iter().any(|(_, known)| ipam.has(known));
+    for (key, known) in OF_HOST_LOCAL {
+        let Some(node) = ipam.take(key) else { continue };
+        let error = RequestError::OfHostLocal {
+            key: node.key().to_owned(),
+            known,
+        };
+        if has_range {
+            findings.remark(LogLevel::Warn, format!("ignored: {error}"));
+        } else {
+            findings.tolerate::<()>(Err(error))?;
+        }
+    }
+    Ok(())
+}
+
+fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
+    Ok(node.map(Node::object).transpose()?.unwrap_or_default())
+}
+
+/// Takes keys out that say nothing: the type, which brought us here, and the ancestor's.
+fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
+    let kind = ipam.text("type").map(|_| ());
+    findings.tolerate(kind)?;
+    let store = ipam.text("datastore").and_then(|store| match store {
+        Some(text) if text.text != "etcd" => Err(text.wrong(
+            "is not supported; etcd is: leave the key out, and say in etcd_host where it is",
+        )),
+        Some(_) | None => Ok(()),
+    });
+    findings.tolerate(store)?;
+    if let Some(node) = ipam.take("node_slice_size") {
+        let text = format!(
+            "{} is ignored: nodes have no slices, each address is taken from the whole range",
+            node.key()
+        );
+        findings.remark(LogLevel::Warn, text);
+    }
+    for key in MEANINGLESS {
+        if let Some(node) = ipam.take(key) {
+            let text = format!("{} has no meaning here, ignored", node.key());
+            findings.remark(LogLevel::Debug, text);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! From an invocation to a request.
+
+use std::mem;
+
+use super::args::Arguments;
+use super::behaviour::Behaviour;
+use super::config::Config;
+use super::env::{self, Command, Verb};
+use super::error::RequestError;
+use super::findings::{Findings, Tolerance};
+use super::plan::Sources;
+use super::ranges::SpokenFor;
+use super::{
+    AddRequest, AnswerParts, CniVersion, DelRequest, Outcome, Parsed, Rejected, Request, identity,
+    json, previous,
+};
+use crate::invocation::{Invocation, Machine};
+use whereabouts_core::claim::{Ask, Choice, Owner};
+use whereabouts_protocol::commands::{CheckRequest, Expectation, GcRequest, StatusRequest};
+
+/// What `invocation` asks for. Files that its config points at are read from `machine`.
+pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, Box<Rejected>> {
+    let mut findings = Findings::new();
+    read(invocation, machine, &mut findings).map_err(|error| {
+        Box::new(Rejected {
+            version: findings.version,
+            logging: findings.logging,
+            tracing: findings.tracing,
+            remarks: findings.remarks,
+            error,
+        })
+    })
+}
+
+fn read(
+    invocation: &Invocation,
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Result<Outcome, RequestError> {
+    // Read before the environment, since an error there is answered in the config's version too.
+    let stdin = invocation
+        .stdin
+        .as_deref()
+        .map_err(|error| RequestError::Stdin(*error));
+    let config = stdin.and_then(|stdin| json::object(stdin, "stdin", ""));
+    let config = config.map(|mut config| (CniVersion::take(&mut config), config));
+    if let Ok((Ok(version), _)) = &config {
+        findings.version = *version;
+    }
+    let verb = match env::command(invocation)? {
+        Command::Nothing => return Ok(Outcome::About),
+        Command::Version => return Ok(Outcome::Version(findings.version)),
+        Command::Verb(verb) => verb,
+    };
+    verb.check_variables(invocation)?;
+    let (version, config) = config?;
+    verb.check_version(version?)?;
+    findings.tolerance = match verb {
+        Verb::Add | Verb::Status => Tolerance::Strict,
+        Verb::Del | Verb::Check | Verb::Gc => Tolerance::Lenient,
+    };
+    let config = Config::take(config, invocation, machine, findings)?;
+    let parsed = parse_config(verb, config, invocation, machine, findings)?;
+    Ok(Outcome::Verb(parsed))
+}
+
+fn parse_config(
+    verb: Verb,
+    config: Config,
+    invocation: &Invocation,
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Result<Parsed, RequestError> {
+    let access = config.access.read(machine, findings)?;
+    let Behaviour {
+        deadline,
+        when_unreachable,
+        when_full,
+    } = config.behaviour.read(verb, findings)?;
+    let arguments = env::variable(invocation, "CNI_ARGS")
+        .and_then(|text| Arguments::parse(text.unwrap_or_default()));
+    let arguments = findings.tolerate(arguments)?;
+    let parts = config.static_parts.read(findings)?;
+    let requested = config.requested.read(arguments.addresses, findings)?;
+    let spoken_for = SpokenFor::new(&parts.addresses, &requested, &arguments.gateways);
+    let ranges = config.ranges.read(spoken_for, findings)?;
+    let sources = Sources {
+        ranges: &ranges.ranges,
+        requested,
+        configured: parts.addresses,
+        gateways: arguments.gateways,
+    };
+    let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
+    let cluster = identity::cluster(config.cluster_id, &config.directories, machine);
+    let cluster = match verb {
+        // It would collect the claims of another cluster's node.
+        Verb::Gc => cluster?,
+        Verb::Add | Verb::Del | Verb::Check | Verb::Status => findings.tolerate(cluster)?,
+    };
+
+    let request = match verb {
+        Verb::Add => {
+            let attachment = env::attachment(invocation, config.network)?;
+            let plan = sources.plan(findings)?;
+            plan.check_version(findings.version)?;
+            let owner = Owner {
+                node,
+                pod_namespace: arguments.pod_namespace,
+                pod_name: arguments.pod_name,
+                pod_uid: arguments.pod_uid,
+                netns: env::netns(invocation)?,
+            };
+            Request::Add(AddRequest {
+                ask: (!plan.wants.is_empty()).then_some(Ask {
+                    attachment,
+                    wants: plan.wants,
+                    owner,
+                }),
+                answer: AnswerParts {
+                    gateways: plan.gateways,
+                    statics: plan.statics,
+                    routes: parts.routes,
+                    dns: parts.dns,
+                },
+            })
+        }
+        Verb::Del => Request::Del(DelRequest {
+            attachment: env::attachment(invocation, config.network)?,
+            queues: ranges.queues,
+            when_unreachable,
+        }),
+        Verb::Check => {
+            let plan = sources.plan(findings);
+            let claim = match &plan {
+                Ok(plan) if plan.wants.is_empty() => Expectation::NotNeeded,
+                Ok(_) | Err(_) => Expectation::Needed,
+            };
+            let plan = findings.tolerate(plan)?;
+            Request::Check(CheckRequest {
+                attachment: env::attachment(invocation, config.network)?,
+                previous: previous::addresses(config.previous)?,
+                statics: plan.statics.iter().map(|one| one.address).collect(),
+                claim,
+            })
+        }
+        Verb::Gc => Request::Gc(GcRequest {
+            network: config.network,
+            node,
+            valid: config.valid_attachments.read()?,
+        }),
+        Verb::Status => {
+            let mut wants = sources.plan(findings)?.wants;
+            // Whether one pod's fixed address is held says nothing of the next pod.
+            wants.retain(|want| matches!(want.choice, Choice::Lowest(_)));
+            Request::Status(StatusRequest { wants, when_full })
+        }
+    };
+    Ok(Parsed {
+        request,
+        version: findings.version,
+        access,
+        cluster,
+        logging: findings.logging.clone(),
+        tracing: findings.tracing.clone(),
+        deadline,
+        remarks: mem::take(&mut findings.remarks),
+    })
+}

@@ -1,0 +1,168 @@
+//! The facts of a decision: claims and blocks, as they were read at one revision.
+//!
+//! Three things are told apart: what is there, what is not there, and what was not asked.
+
+use std::collections::BTreeMap;
+
+use crate::address::{Bitmap, BlockId, Slot};
+use crate::claim::{Attachment, Claim};
+
+/// The number that a datastore gives to each of its writes, in order.
+pub type Revision = i64;
+
+/// A stored value, with the revisions of its writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// The value.
+    pub value: T,
+    /// The revision of the write that made it.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+}
+
+/// A question about blocks. Order and equality let questions be collected without repetition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// Whether a block is full.
+    Full(Slot),
+    /// The first open blocks from `from` to `through`, both included.
+    Open {
+        /// The first block.
+        from: Slot,
+        /// The last block.
+        through: BlockId,
+        /// At most so many.
+        limit: u32,
+    },
+}
+
+impl Question {
+    /// All there is to know of one block.
+    pub fn block(slot: &Slot) -> [Self; 2] {
+        let open = Self::Open {
+            from: slot.clone(),
+            through: slot.block,
+            limit: 1,
+        };
+        [open, Self::Full(slot.clone())]
+    }
+}
+
+/// The state of a block, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockState {
+    /// It does not exist: no address of it was ever given.
+    Absent,
+    /// Some range could be given a bit of it.
+    Open(Bitmap, Revision),
+    /// No bit of it is left.
+    Full(Bitmap, Revision),
+}
+
+/// Something was not asked, so nothing is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRead;
+
+/// A block that is open and full at once, which no write leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAndFull(pub Slot);
+
+/// Claims and blocks, as they were read at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
+    full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
+    open: BTreeMap<Slot, Stored<Bitmap>>,
+    /// Where every open block is known: from a slot through a block of the same pool and family.
+    spans: BTreeMap<Slot, BlockId>,
+}
+
+impl Facts {
+    /// Notes the claim of `attachment`, or that it has none.
+    pub fn note_claim(&mut self, attachment: &Attachment, claim: Option<Stored<Claim>>) {
+        self.claims.insert(attachment.clone(), claim);
+    }
+
+    /// Notes that a block is full, or that it is not.
+    pub fn note_full(&mut self, slot: &Slot, full: Option<Stored<Bitmap>>) {
+        self.full.insert(slot.clone(), full);
+    }
+
+    /// Notes the open blocks from `from` to `through`: all that there are, or the first ones where the
+    /// answer was cut.
+    pub fn note_open(
+        &mut self,
+        from: &Slot,
+        through: BlockId,
+        blocks: Vec<(Slot, Stored<Bitmap>)>,
+        is_cut: bool,
+    ) {
+        let known_through = match blocks.last() {
+            Some((last, _)) if is_cut => last.block,
+            Some(_) | None => through,
+        };
+        self.open.extend(blocks);
+        let span = self.spans.entry(from.clone()).or_insert(known_through);
+        *span = (*span).max(known_through);
+    }
+
+    /// The error of a block that was noted as open and as full.
+    pub fn check(&self) -> Result<(), OpenAndFull> {
+        let is_full = |slot: &&Slot| matches!(self.full.get(*slot), Some(Some(_)));
+        match self.open.keys().find(is_full) {
+            Some(slot) => Err(OpenAndFull(slot.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The claim of `attachment`.
+    pub fn claim(&self, attachment: &Attachment) -> Result<Option<&Stored<Claim>>, NotRead> {
+        let claim = self.claims.get(attachment);
+        claim.map(Option::as_ref).ok_or(NotRead)
+    }
+
+    /// The state of a block.
+    pub fn block(&self, slot: &Slot) -> Result<BlockState, NotRead> {
+        if let Some(open) = self.open.get(slot) {
+            return Ok(BlockState::Open(open.value, open.modified));
+        }
+        match (self.full.get(slot), self.known_open_through(slot)) {
+            (Some(Some(full)), _) => Ok(BlockState::Full(full.value, full.modified)),
+            (Some(None), Some(_)) => Ok(BlockState::Absent),
+            (Some(None) | None, _) => Err(NotRead),
+        }
+    }
+
+    /// The first open block from `from` to `through`, both included.
+    pub fn first_open(&self, from: &Slot, through: BlockId) -> Result<Option<BlockId>, NotRead> {
+        let mut at = from.clone();
+        loop {
+            let known = self.known_open_through(&at).ok_or(NotRead)?.min(through);
+            let end = Slot {
+                pool: at.pool.clone(),
+                block: known,
+            };
+            if let Some((found, _)) = self.open.range(at.clone()..=end).next() {
+                return Ok(Some(found.block));
+            }
+            match known.successor() {
+                Some(next) if next <= through => at.block = next,
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+
+    /// The last block up to which, from `slot` on, every open block is known.
+    fn known_open_through(&self, slot: &Slot) -> Option<BlockId> {
+        let of_family = Slot {
+            pool: slot.pool.clone(),
+            block: slot.block.first_of_family(),
+        };
+        let begun = self.spans.range(of_family..=slot.clone());
+        begun
+            .map(|(_, through)| *through)
+            .filter(|through| *through >= slot.block)
+            .max()
+    }
+}

@@ -1,0 +1,194 @@
+//! How a person says which pool and which claims are meant, and the search for them.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use ipnet::IpNet;
+use whereabouts_core::address::Pool;
+use whereabouts_core::claim::{Attachment, Claim};
+use whereabouts_store::At;
+
+use crate::connection::Connection;
+use crate::output::say;
+use crate::output::shown::Shown;
+
+/// What selects something. Text without a character would select everything, or the pool and node that have no
+/// name: a script whose variable is empty must not do that.
+pub(crate) fn selector(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        Err("it is empty, and would select anything")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A pool, as it is chosen.
+#[derive(Args, Clone)]
+pub(crate) struct PoolOption {
+    /// The pool, a config's `network_name` [default: the one that all configs share].
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    pool: Option<String>,
+    /// The range has a pool of its own: its configs have `enable_overlapping_ranges: false`.
+    #[arg(long)]
+    own_pool: bool,
+}
+
+impl PoolOption {
+    /// The pool of the range with this CIDR.
+    pub(crate) fn of(&self, cidr: IpNet) -> Pool {
+        Pool {
+            name: self.pool.clone(),
+            only: self.own_pool.then_some(cidr.trunc()),
+        }
+    }
+}
+
+/// Which claims are meant: all that fit everything that is said.
+#[derive(Args, Default)]
+pub(crate) struct Filter {
+    /// Claims that hold an address of the range with this CIDR.
+    #[arg(long, value_name = "CIDR")]
+    range: Option<IpNet>,
+    /// Claims that hold an address of this pool.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    pool: Option<String>,
+    /// Claims of this node.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    pub(crate) node: Option<String>,
+    /// Claims of this pod.
+    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = selector)]
+    pod: Option<String>,
+    /// Claims that hold this address.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// Claims of this network.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    pub(crate) network: Option<String>,
+    /// Claims of containers whose id begins so.
+    #[arg(long, value_name = "ID", value_parser = selector)]
+    container: Option<String>,
+    /// Claims of this interface.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    interface: Option<String>,
+}
+
+impl Filter {
+    /// Whether `shown` is meant.
+    pub(crate) fn fits(&self, shown: &Shown) -> bool {
+        let Attachment {
+            network,
+            container,
+            interface,
+        } = &shown.attachment;
+        let Claim { held, owner, .. } = &shown.claim.value;
+        let held_fits = held.iter().any(|held| {
+            fits(
+                self.range.as_ref().map(IpNet::trunc).as_ref(),
+                &held.range.cidr,
+            ) && self
+                .pool
+                .as_ref()
+                .is_none_or(|pool| held.range.pool.name.as_ref() == Some(pool))
+                && fits(self.address.as_ref(), &IpAddr::from(held.address))
+        });
+        held_fits
+            && self
+                .node
+                .as_ref()
+                .is_none_or(|node| owner.node.as_ref() == Some(node))
+            && self.pod.as_ref().is_none_or(|pod| is_pod(shown, pod))
+            && self
+                .network
+                .as_ref()
+                .is_none_or(|name| name == network.as_str())
+            && self
+                .container
+                .as_ref()
+                .is_none_or(|id| container.as_str().starts_with(id.as_str()))
+            && fits(self.interface.as_ref(), interface)
+    }
+}
+
+fn fits<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == found)
+}
+
+fn is_pod(shown: &Shown, text: &str) -> bool {
+    let owner = &shown.claim.value.owner;
+    match text.split_once('/') {
+        Some((namespace, name)) => {
+            owner.pod_namespace.as_deref() == Some(namespace)
+                && owner.pod_name.as_deref() == Some(name)
+        }
+        None => owner.pod_name.as_deref() == Some(text),
+    }
+}
+
+/// What a person says when one thing is meant.
+pub(crate) enum Word {
+    /// An address.
+    Address(IpAddr),
+    /// A pod, or a container by the beginning of its id.
+    Name(String),
+}
+
+impl Word {
+    /// What `text` says.
+    pub(crate) fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(address) => Self::Address(address),
+            Err(_) => Self::Name(text.to_owned()),
+        }
+    }
+
+    /// Whether `shown` is meant.
+    pub(crate) fn fits(&self, shown: &Shown) -> bool {
+        match self {
+            Self::Address(address) => {
+                let mut held = shown.claim.value.held.iter();
+                held.any(|held| IpAddr::from(held.address) == *address)
+            }
+            Self::Name(text) => {
+                is_pod(shown, text) || shown.attachment.container.as_str().starts_with(text)
+            }
+        }
+    }
+}
+
+/// The claims that are meant, and those that cannot be read.
+pub(crate) struct Chosen {
+    /// In the order of their keys.
+    pub(crate) claims: Vec<Shown>,
+    /// Why each cannot be read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// Goes through all claims, of which few are meant.
+pub(crate) fn choose(
+    connection: &Connection,
+    is_meant: impl Fn(&Shown) -> bool,
+) -> Result<Chosen, String> {
+    let mut chosen = Chosen {
+        claims: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    let claims = connection.keys.claims(None);
+    connection.each_page(claims, At::Now, |page| {
+        for entry in page {
+            match Shown::of(&connection.keys, entry) {
+                Ok(shown) if is_meant(&shown) => chosen.claims.push(shown),
+                Ok(_) => {}
+                Err(reason) => chosen.unreadable.push(reason),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(chosen)
+}
+
+/// Says on stderr what could not be read.
+pub(crate) fn warn_of(unreadable: &[String]) {
+    for reason in unreadable {
+        say!("whereaboutsctl: {reason}");
+    }
+}

@@ -1,0 +1,149 @@
+//! `check`: everything that must be true at rest, and its repair.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use whereabouts_audit::invariants::{Audit, Auditor, Finding};
+use whereabouts_audit::repair::{self, Repair};
+use whereabouts_audit::{self as audit, Repaired};
+use whereabouts_core::escaped::line;
+use whereabouts_core::limits;
+use whereabouts_store::At;
+
+use crate::chosen::selector;
+use crate::connection::{Connection, EtcdOptions};
+use crate::output::Ending;
+use crate::output::{Consent, Decision, Output, say, say_lines};
+
+/// Whether what is found is to be repaired.
+#[derive(clap::Args)]
+pub(crate) struct RepairOption {
+    /// Show what can be repaired, ask, and repair it.
+    #[arg(long)]
+    repair: bool,
+    /// With --repair: the value of this key is damaged, and no program of another version can read it. A block is
+    /// rebuilt from its claims; a claim is removed, and what it holds becomes free.
+    #[arg(long, value_name = "KEY", requires = "repair", value_parser = selector)]
+    damaged: Vec<String>,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// Checks what is stored, prints what was found, and says how that ends.
+pub(crate) fn check(
+    etcd: &EtcdOptions,
+    option: &RepairOption,
+    output: Output,
+) -> Result<Ending, String> {
+    let connection = Connection::open(etcd)?;
+    let named: BTreeSet<String> = option.damaged.iter().cloned().collect();
+    let (mut audit, mut repairs) = look(&connection, &named)?;
+    for key in &named {
+        let is_named = |finding: &Finding| matches!(finding, Finding::Unreadable { key: one, .. } if one == key);
+        if !audit.findings.iter().any(is_named) {
+            return Err(format!("{key} is not among the keys that cannot be read"));
+        }
+    }
+    if !option.repair {
+        output.print(&value(&audit, &[]), || text(&audit, &[]));
+        return Ok(ending(&audit));
+    }
+    if !repairs.is_empty() {
+        connection.confirm_choice()?;
+        say_lines(&text(&audit, &repairs));
+        let question = format!("Carry out {} repairs?", repairs.len());
+        match option.consent.ask(&question) {
+            Decision::DryRun | Decision::Refused => {}
+            Decision::Go => (audit, repairs) = carry_out(&connection, repairs)?,
+        }
+    }
+    output.print(&value(&audit, &repairs), || text(&audit, &repairs));
+    Ok(ending(&audit))
+}
+
+/// Repairs, and looks again, until nothing is left that can be repaired.
+fn carry_out(
+    connection: &Connection,
+    mut repairs: Vec<Repair>,
+) -> Result<(Audit, Vec<Repair>), String> {
+    let mut audit = Audit::default();
+    for pass in 0..limits::REPAIR_PASSES {
+        // A repair that loses something was shown before it was agreed to.
+        let agreed = repairs
+            .iter()
+            .filter(|repair| pass == 0 || repair.keeps_everything());
+        for repair in agreed {
+            let repaired = connection.ask(audit::repair(&connection.session(), repair))?;
+            match repaired {
+                Repaired::Done => say!("done: {repair}"),
+                Repaired::Changed => say!("changed meanwhile, looked at again: {repair}"),
+            }
+        }
+        (audit, repairs) = look(connection, &BTreeSet::new())?;
+        if !repairs.iter().any(Repair::keeps_everything) {
+            break;
+        }
+    }
+    Ok((audit, repairs))
+}
+
+fn look(connection: &Connection, named: &BTreeSet<String>) -> Result<(Audit, Vec<Repair>), String> {
+    let mut auditor = Auditor::default();
+    let keys = &connection.keys;
+    connection.each_page(keys.everything(), At::Now, |page| {
+        for entry in page {
+            auditor.enter(keys, entry);
+        }
+        Ok(())
+    })?;
+    let audit = auditor.audit();
+    let repairs = repair::plan(&auditor, &audit.findings, named);
+    Ok((audit, repairs))
+}
+
+fn ending(audit: &Audit) -> Ending {
+    if audit.findings.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    }
+}
+
+fn text(audit: &Audit, repairs: &[Repair]) -> String {
+    let rows = [
+        ("claims", audit.claims),
+        ("addresses", audit.addresses),
+        ("blocks", audit.blocks),
+        ("set bits", audit.set_bits),
+        ("locks", audit.locks),
+        ("tickets", audit.tickets),
+        ("findings", audit.findings.len()),
+    ];
+    let mut text = String::new();
+    for (name, count) in rows {
+        writeln!(text, "{name:<10} {count:>8}").expect("a text takes everything");
+    }
+    for finding in &audit.findings {
+        writeln!(text, "  {}", line(&finding.to_string())).expect("a text takes everything");
+    }
+    for repair in repairs {
+        writeln!(text, "  repair: {}", line(&repair.to_string())).expect("a text takes everything");
+    }
+    text
+}
+
+fn value(audit: &Audit, repairs: &[Repair]) -> Value {
+    let findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
+    let repairs: Vec<String> = repairs.iter().map(ToString::to_string).collect();
+    json!({
+        "claims": audit.claims,
+        "addresses": audit.addresses,
+        "blocks": audit.blocks,
+        "set_bits": audit.set_bits,
+        "locks": audit.locks,
+        "tickets": audit.tickets,
+        "findings": findings,
+        "repairs": repairs,
+    })
+}

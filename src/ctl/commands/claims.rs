@@ -1,0 +1,119 @@
+//! `claims` and `show`: who holds what.
+
+use serde_json::Value;
+use whereabouts_core::address::{Address, Pool, Slot};
+use whereabouts_core::allocator::BlockState;
+use whereabouts_store::At;
+use whereabouts_store::snapshot::Query;
+
+use crate::chosen::{Filter, Word, choose, warn_of};
+use crate::connection::{Connection, EtcdOptions};
+use crate::output::Ending;
+use crate::output::shown::{COLUMNS, Shown};
+use crate::output::{List, Output, age, fields, say};
+
+/// Lists the claims that fit, page by page, each in the order of addresses.
+pub(crate) fn claims(
+    etcd: &EtcdOptions,
+    filter: &Filter,
+    output: Output,
+) -> Result<Ending, String> {
+    let connection = Connection::open(etcd)?;
+    let mut list = List::new(output, COLUMNS);
+    let mut unreadable = Vec::new();
+    connection.each_page(connection.keys.claims(None), At::Now, |page| {
+        let mut fitting = Vec::new();
+        for entry in page {
+            match Shown::of(&connection.keys, entry) {
+                Ok(shown) if filter.fits(&shown) => fitting.push(shown),
+                Ok(_) => {}
+                Err(reason) => unreadable.push(reason),
+            }
+        }
+        fitting.sort_by_key(|shown| shown.claim.value.held[0].address);
+        let items = fitting.iter().map(|shown| (shown.row(), shown.value()));
+        list.add(&items.collect::<Vec<_>>());
+        Ok(())
+    })?;
+    let count = list.end();
+    if output == Output::Table && count == 0 {
+        say!("No claim fits.");
+    }
+    warn_of(&unreadable);
+    Ok(if unreadable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
+}
+
+/// Shows all there is to know of what `text` means.
+pub(crate) fn show(etcd: &EtcdOptions, text: &str, output: Output) -> Result<Ending, String> {
+    let connection = Connection::open(etcd)?;
+    let word = Word::of(text);
+    let chosen = choose(&connection, |shown| word.fits(shown))?;
+    warn_of(&chosen.unreadable);
+    let values: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
+    output.print(&Value::Array(values), || {
+        let texts: Vec<String> = chosen.claims.iter().map(in_full).collect();
+        texts.join("\n")
+    });
+    if !chosen.claims.is_empty() {
+        return Ok(Ending::AsItShould);
+    }
+    match word {
+        Word::Address(address) => say_of_free(&connection, address.into())?,
+        Word::Name(_) => say!("No claim of a pod or a container {text}."),
+    }
+    Ok(Ending::Found)
+}
+
+/// All that is known of a claim, a line each.
+pub(crate) fn in_full(shown: &Shown) -> String {
+    let value = shown.value();
+    let text = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let claim = &shown.claim.value;
+    let addresses = claim.held.iter().map(|held| {
+        let (address, range) = (held.interface_address(), &held.range);
+        ("address", format!("{address} of range {range}"))
+    });
+    let created = match age(claim.created).as_str() {
+        "-" => "-".to_owned(),
+        age @ ("just now" | "in the future") => format!("{} ({age})", text(&value["created"])),
+        age => format!("{} ({age} ago)", text(&value["created"])),
+    };
+    let mut rows: Vec<(&str, String)> = addresses.collect();
+    rows.extend([
+        ("network", text(&value["network"])),
+        ("container", text(&value["container"])),
+        ("interface", text(&value["interface"])),
+        ("pod", shown.pod()),
+        ("pod uid", text(&value["pod"]["uid"])),
+        ("node", text(&value["node"])),
+        ("netns", text(&value["netns"])),
+        ("created", created),
+        ("revision", text(&value["revision"])),
+    ]);
+    fields(&rows)
+}
+
+/// An address that no claim holds may be marked as taken all the same: that would be a finding.
+fn say_of_free(connection: &Connection, address: Address) -> Result<(), String> {
+    let slot = Slot::of(&Pool::default(), address);
+    let snapshot = connection.ask(connection.session().snapshot(&Query::block(&slot)))?;
+    let state = snapshot.block(&slot).expect("the block was read");
+    let is_marked = match state {
+        BlockState::Absent => false,
+        BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _) => bitmap.is_set(address.bit()),
+    };
+    if is_marked {
+        say!("Nobody holds {address}, but it is marked as taken: see `whereaboutsctl check`.");
+    } else {
+        say!("Nobody holds {address}.");
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! `gc`: what a node holds without need, shown first and then released.
+//!
+//! Two ways tell what is needed: a runtime's list of valid attachments, or the network namespaces
+//! that are there. Claims of other nodes are never looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use whereabouts_clock::Clock;
+use whereabouts_cni::invocation::LocalMachine;
+use whereabouts_cni::request::{self};
+use whereabouts_core::escaped;
+use whereabouts_etcd::SystemClock;
+use whereabouts_protocol::commands::ValidAttachment;
+use whereabouts_protocol::commands::{self, Released};
+
+use crate::chosen::{Chosen, choose, selector, warn_of};
+use crate::configs;
+use crate::connection::{Connection, EtcdOptions};
+use crate::netns::{self, Namespaces};
+use crate::output::Ending;
+use crate::output::shown::{COLUMNS, Shown};
+use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
+use crate::stay::stay;
+
+/// Which claims of which node are not needed.
+#[derive(clap::Args)]
+pub(crate) struct Unneeded {
+    /// The node [default: this one, as the plugin calls it].
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    node: Option<String>,
+    /// Only claims of this network; with --valid, the `name` of the file by default.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    network: Option<String>,
+    /// Not needed is what this list does not have: a config with `cni.dev/valid-attachments`, as a
+    /// runtime gives it to GC; `-` is standard input.
+    #[arg(long, value_name = "FILE", required_unless_present = "netns")]
+    valid: Option<PathBuf>,
+    /// Not needed is what was added in a network namespace below /run/netns or /var/run/netns that
+    /// is gone. To be run on the node itself, where these folders are the node's. What cannot be judged
+    /// stays: its folder is not here, cannot be read, or is empty.
+    #[arg(long, conflicts_with = "valid")]
+    netns: bool,
+    /// With --netns, spare claims younger than this.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// With --netns and --yes: stay, do it every so often, and end on SIGTERM.
+    #[arg(long, value_name = "TIME", requires_all = ["netns", "yes"],
+        value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+}
+
+/// Releases the claims that are not needed, once or every so often.
+pub(crate) fn gc(
+    etcd: &EtcdOptions,
+    unneeded: &Unneeded,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let Some(every) = unneeded.every else {
+        return collect(etcd, unneeded, consent, output);
+    };
+    let act = || collect(etcd, unneeded, consent, output).map(drop);
+    if let Err(reason) = act() {
+        say!("whereaboutsctl: {reason}");
+    }
+    stay(every, act)?;
+    Ok(Ending::AsItShould)
+}
+
+fn collect(
+    etcd: &EtcdOptions,
+    options: &Unneeded,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let node = node_or_this(options.node.as_deref())?;
+    let rule = Rule::of(options)?;
+    let connection = Connection::open(etcd)?;
+    let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+    if !chosen.claims.is_empty() {
+        connection.confirm()?;
+    }
+    let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
+    say_lines(&table(COLUMNS, &rows));
+    let count = chosen.claims.len();
+    let question = format!("Release these {count} claims of node {node}?");
+    let decision = match count {
+        0 => Decision::DryRun,
+        _ => consent.ask(&question),
+    };
+    let (released, stayed) = match decision {
+        Decision::Refused => return Ok(Ending::Found),
+        Decision::DryRun => (0, 0),
+        Decision::Go => release_all(&connection, &chosen.claims),
+    };
+    let claims: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
+    let value = json!({
+        "node": node, "unneeded": claims, "released": released, "stayed": stayed,
+        "unjudged": unjudged,
+    });
+    output.print(&value, || {
+        let node = escaped::line(&node);
+        format!("{count} claims of node {node} are not needed, {released} are released, {stayed} stayed\n")
+    });
+    Ok(if stayed + unjudged == 0 && chosen.unreadable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
+}
+
+/// Each is released as it was shown, or stays.
+fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
+    let (mut released, mut stayed) = (0, 0);
+    let mut progress = Progress::new("claims released");
+    for shown in claims {
+        let session = connection.session();
+        match connection.wait(commands::release(&session, &shown.attachment, &shown.claim)) {
+            Ok(Released::Done) => {
+                released += 1;
+                progress.add(1);
+            }
+            Ok(Released::Changed(_)) => {
+                stayed += 1;
+                say!("{} has changed, and stays", shown.attachment);
+            }
+            Err(error) => {
+                stayed += 1;
+                say!("{} stays: {error}", shown.attachment);
+            }
+        }
+    }
+    (released, stayed)
+}
+
+/// What `gc --netns` does, without anybody to ask.
+pub(crate) struct Reaper {
+    /// How to reach etcd. It is looked up for each run: files may come late, and certificates change.
+    pub(crate) etcd: EtcdOptions,
+    /// For which node, if not for this one.
+    pub(crate) node: Option<String>,
+    /// Claims that are younger are spared.
+    pub(crate) grace: Duration,
+}
+
+/// What one run of the reaper has done.
+pub(crate) struct Reaped {
+    /// Claims that it has released.
+    pub(crate) released: u64,
+    /// Claims that are not needed and stay.
+    pub(crate) stayed: u64,
+    /// Claims that stay because nobody can tell whether they are needed.
+    pub(crate) unjudged: u64,
+}
+
+impl Reaper {
+    /// Releases what is not needed now.
+    pub(crate) fn reap(&self) -> Result<Reaped, String> {
+        let node = node_or_this(self.node.as_deref())?;
+        let rule = Rule::netns(None, self.grace)?;
+        let connection = Connection::open(&self.etcd)?;
+        let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+        // After they were read: an identity that comes later finds no claims.
+        connection.confirm()?;
+        for shown in &chosen.claims {
+            say!("not needed: {}", shown.row().join(" "));
+        }
+        let (released, stayed) = release_all(&connection, &chosen.claims);
+        Ok(Reaped {
+            released,
+            stayed,
+            unjudged,
+        })
+    }
+}
+
+fn node_or_this(node: Option<&str>) -> Result<String, String> {
+    node.map(str::to_owned)
+        .or_else(|| request::node_name(&LocalMachine))
+        .ok_or_else(|| "this node's name is not known; say --node".to_owned())
+}
+
+/// The claims that are not needed, and how many there are of which nobody can tell.
+fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Chosen, u64), String> {
+    let chosen = choose(connection, |shown| {
+        shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
+    })?;
+    warn_of(&chosen.unreadable);
+    let mut unjudged = 0;
+    for (reason, count) in rule.unjudged() {
+        say!("whereaboutsctl: {count} claims stay, as they cannot be judged: {reason}");
+        unjudged += count;
+    }
+    Ok((chosen, unjudged))
+}
+
+/// What tells whether a claim is needed.
+enum Rule {
+    /// It is in the list of a network.
+    Valid {
+        network: String,
+        valid: BTreeSet<ValidAttachment>,
+    },
+    /// Its network namespace is there, or cannot be judged, or it is too young.
+    Netns {
+        network: Option<String>,
+        namespaces: Namespaces,
+        grace: Duration,
+    },
+}
+
+impl Rule {
+    fn of(unneeded: &Unneeded) -> Result<Self, String> {
+        let Some(file) = &unneeded.valid else {
+            return Self::netns(unneeded.network.clone(), unneeded.grace);
+        };
+        let text = configs::text(file)?;
+        let wrong = |reason: &str| format!("{}: {reason}", file.display());
+        let config: Value =
+            serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+        let valid = request::valid_attachments(text.as_bytes());
+        let valid = valid.map_err(|error| wrong(&error.details()))?;
+        let valid = valid
+            .ok_or_else(|| wrong("it has no cni.dev/valid-attachments: nothing is collected"))?;
+        let named = config["name"].as_str().map(str::to_owned);
+        let network = unneeded.network.clone().or(named);
+        let network = network.ok_or_else(|| wrong("it has no name; say --network"))?;
+        Ok(Self::Valid { network, valid })
+    }
+
+    fn netns(network: Option<String>, grace: Duration) -> Result<Self, String> {
+        netns::expect_folder()?;
+        Ok(Self::Netns {
+            network,
+            namespaces: Namespaces::default(),
+            grace,
+        })
+    }
+
+    /// Why claims could not be judged, and how many.
+    fn unjudged(self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Valid { .. } => BTreeMap::new(),
+            Self::Netns { namespaces, .. } => namespaces.unknown(),
+        }
+    }
+
+    fn needs(&self, shown: &Shown) -> bool {
+        let attachment = &shown.attachment;
+        match self {
+            Self::Valid { network, valid } => {
+                let valid = valid.iter().collect();
+                attachment.network.as_str() != network || commands::is_valid(attachment, &valid)
+            }
+            Self::Netns {
+                network,
+                namespaces,
+                grace,
+            } => {
+                let of_other = |name: &String| name != attachment.network.as_str();
+                let age = SystemClock
+                    .since_epoch()
+                    .checked_sub(shown.claim.value.created);
+                let is_young = age.is_none_or(|age| age < *grace);
+                let netns = shown.claim.value.owner.netns.as_deref();
+                network.as_ref().is_some_and(of_other)
+                    || is_young
+                    || netns.is_none_or(|netns| !namespaces.is_gone(netns))
+            }
+        }
+    }
+}

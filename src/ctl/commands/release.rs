@@ -1,0 +1,98 @@
+//! `release`: one claim is taken back by hand.
+
+use std::path::Path;
+
+use serde_json::json;
+use whereabouts_cni::invocation::LocalMachine;
+use whereabouts_cni::request;
+use whereabouts_protocol::commands::{self, Released};
+
+use crate::chosen::{Filter, Word, choose, warn_of};
+use crate::connection::{Connection, EtcdOptions};
+use crate::output::Ending;
+use crate::output::shown::{COLUMNS, Shown};
+use crate::output::{Consent, Decision, Output, say, say_lines, table};
+
+/// Releases the one claim that `text` and `filter` mean, if it is still at `revision`.
+pub(crate) fn release(
+    etcd: &EtcdOptions,
+    text: &str,
+    filter: &Filter,
+    revision: Option<i64>,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    let connection = Connection::open(etcd)?;
+    let word = Word::of(text);
+    let chosen = choose(&connection, |shown| word.fits(shown) && filter.fits(shown))?;
+    warn_of(&chosen.unreadable);
+    let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
+    say_lines(&table(COLUMNS, &rows));
+    let shown = match chosen.claims.as_slice() {
+        [one] => one,
+        [] => {
+            say!("No claim of {text}: nothing to release.");
+            return Ok(Ending::Found);
+        }
+        several => {
+            say!(
+                "{} claims are meant; say which with --network, --container or --interface.",
+                several.len()
+            );
+            return Ok(Ending::Found);
+        }
+    };
+    if revision.is_some_and(|revision| revision != shown.claim.modified) {
+        say!(
+            "It is at revision {} now; nothing is changed.",
+            shown.claim.modified
+        );
+        return Ok(Ending::Found);
+    }
+    connection.confirm_choice()?;
+    warn_of_use(shown);
+    let question = format!(
+        "Release what {} holds ({})?",
+        shown.attachment, shown.claim.value
+    );
+    let done = match consent.ask(&question) {
+        Decision::Refused => return Ok(Ending::Found),
+        Decision::DryRun => false,
+        Decision::Go => {
+            match connection.wait(commands::release(
+                &connection.session(),
+                &shown.attachment,
+                &shown.claim,
+            )) {
+                Ok(Released::Done) => true,
+                Ok(Released::Changed(now)) => {
+                    say!(
+                        "It has changed, and is at revision {} now; nothing is released.",
+                        now.modified
+                    );
+                    return Ok(Ending::Found);
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    let value = json!({"released": done, "claim": shown.value()});
+    output.print(&value, || {
+        let held = &shown.claim.value.held;
+        let addresses: Vec<String> = held.iter().map(|held| held.address.to_string()).collect();
+        let what = if done { "released" } else { "would release" };
+        format!("{what} {}\n", addresses.join(", "))
+    });
+    Ok(Ending::AsItShould)
+}
+
+/// A claim of this node whose network namespace is there is in use, as far as anybody can tell.
+fn warn_of_use(shown: &Shown) {
+    let owner = &shown.claim.value.owner;
+    let is_here = owner.node.is_some() && owner.node == request::node_name(&LocalMachine);
+    if let Some(netns) = owner.netns.as_deref().filter(|_| is_here)
+        && Path::new(netns).try_exists().unwrap_or(true)
+    {
+        say!("It is in use: its network namespace {netns} is there.");
+    }
+}

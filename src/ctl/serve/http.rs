@@ -1,0 +1,136 @@
+//! What is told over HTTP: that it is alive, what it has counted, and, of etcd, the page and its API.
+//! Nothing can be changed: there are answers to GET alone.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::{Ready, ready};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use whereabouts_core::limits;
+
+use super::api::{self, Chosen, Place, Searched};
+use super::backlog::Backlog;
+use super::counters::Counters;
+use super::exposition::Exposition;
+use super::guard::{Audience, guard};
+use super::metrics::{self, ReaperCounters};
+use super::watched::Watched;
+use super::{connections, news, page};
+
+/// Everything that is told of.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) counters: Arc<Counters>,
+    pub(super) backlog: Arc<Backlog>,
+    /// With a reaper.
+    pub(super) reaper: Option<Arc<ReaperCounters>>,
+    /// Where etcd is followed.
+    pub(super) watched: Option<Arc<Watched>>,
+}
+
+/// Serves until that fails, and tells why.
+pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
+    let audience = match listener.local_addr() {
+        Ok(address) if address.ip().is_loopback() => Audience::Machine,
+        Ok(_) => Audience::Network,
+        Err(error) => return error,
+    };
+    let mut router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(scrape));
+    if told.watched.is_some() {
+        router = router.merge(of_etcd());
+    }
+    let router = router
+        .layer(from_fn_with_state(audience, guard))
+        .with_state(told);
+    let head = Duration::from_millis(limits::HTTP_HEAD_MS);
+    connections::serve(listener, router, connections::most(), head).await
+}
+
+fn of_etcd() -> Router<Told> {
+    let policy = page::policy();
+    let seats = Arc::new(Semaphore::new(limits::PAGE_FOLLOWERS));
+    let page = async move || {
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+            (CONTENT_SECURITY_POLICY, policy),
+        ];
+        (headers, page::HTML)
+    };
+    let events = async move |State(told): State<Told>| match news::news(told.watched(), &seats) {
+        Some(news) => news.into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many browsers follow\n",
+        )
+            .into_response(),
+    };
+    Router::new()
+        .route("/", get(page))
+        .route("/api/events", get(events))
+        .route("/api/ranges", get(ranges))
+        .route(
+            "/api/queues",
+            get(async |State(told): State<Told>| json(&api::queues(&told.watched()))),
+        )
+        .route("/api/blocks", get(of_range(api::blocks)))
+        .route("/api/block", get(of_range(api::block)))
+        .route("/api/claims", get(of_range(api::claims)))
+        .route("/api/search", get(search))
+}
+
+/// Answers what is asked of one range.
+fn of_range(
+    tell: fn(&Watched, &Chosen) -> Value,
+) -> impl Fn(State<Told>, Query<Chosen>) -> Ready<Response> + Clone {
+    move |State(told), Query(chosen)| ready(json(&tell(&told.watched(), &chosen)))
+}
+
+async fn ranges(State(told): State<Told>, Query(place): Query<Place>) -> Response {
+    found(api::ranges(&told.watched(), &place))
+}
+
+async fn search(State(told): State<Told>, Query(searched): Query<Searched>) -> Response {
+    found(api::search(&told.watched(), &searched).await)
+}
+
+fn found(found: Result<Value, &'static str>) -> Response {
+    match found {
+        Ok(found) => json(&found),
+        Err(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
+    }
+}
+
+async fn scrape(State(told): State<Told>) -> impl IntoResponse {
+    let mut text = Exposition::default();
+    told.counters.tell(told.backlog.bytes(), &mut text);
+    if let Some(reaper) = &told.reaper {
+        reaper.tell(&mut text);
+    }
+    if let Some(watched) = &told.watched {
+        metrics::tell(watched, &mut text);
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text.text())
+}
+
+fn json(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+impl Told {
+    fn watched(&self) -> Arc<Watched> {
+        let watched = self.watched.clone();
+        watched.expect("only where etcd is followed there are routes for it")
+    }
+}

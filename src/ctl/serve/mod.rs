@@ -1,0 +1,245 @@
+//! `serve`: a process that stays. It takes the spans that plugins hand over and sends them on to a
+//! collector; it releases what its node does not need any more; and it shows what is stored. Each of
+//! them only if it is told to, and no plugin waits for any: what it cannot take is lost.
+//!
+//! ```text
+//! plugins --datagrams--> intake --> backlog --> export --OTLP--> collector
+//!                          `--------- counters --> http: /metrics, /healthz
+//! etcd <-- reap ------------------------^           ^
+//! etcd --listing, then changes--> follow --> watched (seen) --> api, news --> page
+//! ```
+
+mod api;
+mod backlog;
+mod connections;
+mod counters;
+mod export;
+mod exposition;
+mod follow;
+mod guard;
+mod http;
+mod intake;
+mod lines;
+mod metrics;
+mod news;
+mod page;
+mod reap;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod watched;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use clap::Args;
+use futures::future::{self, Either};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use whereabouts_clock::Chance;
+use whereabouts_cni::invocation::Invocation;
+use whereabouts_cni::request::{Collector, collector_from};
+use whereabouts_cni::telemetry::otlp::Exporter;
+use whereabouts_core::escaped;
+use whereabouts_core::limits;
+use whereabouts_etcd::Access;
+use whereabouts_etcd::EtcdStore;
+use whereabouts_store::keys::Keys;
+
+use self::backlog::Backlog;
+use self::counters::Counters;
+use self::http::Told;
+use self::intake::Intake;
+use self::metrics::ReaperCounters;
+use self::watched::Watched;
+use crate::chosen::{selector, warn_of};
+use crate::commands::gc::Reaper;
+use crate::commands::ranges::configured;
+use crate::connection::EtcdOptions;
+use crate::output::Ending;
+use crate::output::{print, say};
+
+/// What the agent does.
+#[derive(Args)]
+pub(crate) struct ServeOptions {
+    /// The socket on which plugins hand over spans: `trace_socket` of their configuration.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/whereabouts/trace.sock"
+    )]
+    trace_socket: PathBuf,
+    /// The collector that gets them, by OTLP over gRPC. Without it, the one that the variables
+    /// `OTEL_EXPORTER_OTLP_*` name; without those, no spans are taken.
+    #[arg(long, value_name = "ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// Where `/metrics`, `/healthz` and the page are served. Port 0 takes a free one, which is
+    /// printed. Beyond loopback everybody who reaches it reads who holds which address.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9469")]
+    listen: SocketAddr,
+    /// Release what was added on this node in a network namespace that is gone, as `gc --netns`
+    /// does, every so often.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    reap: Option<Duration>,
+    /// With --reap, the node [default: this one, as the plugin calls it].
+    #[arg(long, value_name = "NAME", requires = "reap", value_parser = selector)]
+    node: Option<String>,
+    /// With --reap, spare claims younger than this.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// For the page: configs, of all kinds that `lint` takes: count their ranges exactly.
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    #[command(flatten)]
+    etcd: EtcdOptions,
+}
+
+/// What is done with etcd.
+struct OfEtcd {
+    /// What is to be followed and shown.
+    followed: Option<(Access, Arc<Watched>)>,
+    /// What the reaper has done, with a reaper; it ends with the sender.
+    reaper: Option<(Arc<ReaperCounters>, Sender<()>)>,
+}
+
+/// Runs until it is told to end.
+pub(crate) fn serve(options: &ServeOptions) -> Result<Ending, String> {
+    let collector = options.collector()?;
+    let of_etcd = options.of_etcd()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let served = runtime.block_on(run(options, collector, of_etcd));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    served.map(|()| Ending::AsItShould)
+}
+
+impl ServeOptions {
+    fn collector(&self) -> Result<Option<Collector>, String> {
+        let endpoint = self.otlp_endpoint.as_deref();
+        let wrong = |error| format!("--otlp-endpoint: it {error}");
+        let found = collector_from(endpoint, &Invocation::capture());
+        let (collector, remarks) = found.map_err(wrong)?;
+        for remark in remarks {
+            say!("whereaboutsctl: {}", remark.text);
+        }
+        Ok(collector)
+    }
+
+    fn of_etcd(&self) -> Result<OfEtcd, String> {
+        let followed = if self.etcd.is_given() {
+            let access = self.etcd.access()?;
+            let configured = configured(&self.config)?;
+            warn_of(&configured.unread);
+            let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
+            Some((access, Arc::new(watched)))
+        } else {
+            None
+        };
+        let start = |every| {
+            let reaper = Reaper {
+                etcd: self.etcd.clone(),
+                node: self.node.clone(),
+                grace: self.grace,
+            };
+            let counters = Arc::new(ReaperCounters::default());
+            let ending = reap::start(reaper, every, counters.clone());
+            ending.map(|ending| (counters, ending))
+        };
+        let reaper = self.reap.map(start).transpose();
+        let reaper = reaper.map_err(|error| format!("the reaper: {error}"))?;
+        Ok(OfEtcd { followed, reaper })
+    }
+}
+
+async fn run(
+    options: &ServeOptions,
+    collector: Option<Collector>,
+    of_etcd: OfEtcd,
+) -> Result<(), String> {
+    let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|error| format!("{}: {error}", options.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let intake = match &collector {
+        Some(collector) => {
+            let intake = Intake::open(&options.trace_socket)?;
+            let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
+            tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
+            let socket = options.trace_socket.display();
+            let line = format!("spans handed over at {socket} go to {}", collector.url);
+            print(&format!("{}\n", escaped::line(&line)));
+            Some(intake)
+        }
+        None => None,
+    };
+    if !address.ip().to_canonical().is_loopback() {
+        say!(
+            "whereaboutsctl: {address} is beyond loopback: everybody who reaches it reads the names of pods and \
+             nodes, and their addresses"
+        );
+    }
+    print(&format!("listening on http://{address}\n"));
+    let told = Told {
+        counters: counters.clone(),
+        backlog: backlog.clone(),
+        reaper: of_etcd
+            .reaper
+            .as_ref()
+            .map(|(counters, _)| counters.clone()),
+        watched: of_etcd
+            .followed
+            .as_ref()
+            .map(|(_, watched)| watched.clone()),
+    };
+    let served = pin!(http::serve(listener, told));
+    let followed = pin!(async {
+        match of_etcd.followed {
+            Some((access, watched)) => {
+                let chance = Chance::new(u64::from(std::process::id()));
+                let store = EtcdStore::new(&access, &chance);
+                follow::run(store, Keys::new(&access.prefix), watched).await
+            }
+            None => future::pending().await,
+        }
+    });
+    let served = pin!(async {
+        match future::select(served, followed).await {
+            Either::Left((error, _)) => error,
+            Either::Right((never, _)) => match never {},
+        }
+    });
+    let taken = pin!(async {
+        match &intake {
+            Some(intake) => intake.run(&backlog, &counters).await,
+            None => future::pending().await,
+        }
+    });
+    let working = pin!(future::select(served, taken));
+    let told = pin!(told_to_end());
+    match future::select(told, working).await {
+        Either::Left((told, _)) => told?,
+        Either::Right((Either::Left((error, _)) | Either::Right((error, _)), _)) => {
+            return Err(error.to_string());
+        }
+    }
+    let farewell = Duration::from_millis(limits::AGENT_FAREWELL_MS);
+    // What is not sent by then is lost: whoever ends the agent waits for it.
+    let _ = tokio::time::timeout(farewell, backlog.emptied()).await;
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_end() -> Result<(), String> {
+    let stop = |kind| signal(kind).map_err(|error| error.to_string());
+    let mut terminated = stop(SignalKind::terminate())?;
+    let mut interrupted = stop(SignalKind::interrupt())?;
+    future::select(pin!(terminated.recv()), pin!(interrupted.recv())).await;
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! What is known of all that is stored, kept current by its changes. Pure: no I/O, and the time is
+//! an argument.
+//!
+//! A claim is kept as it is stored, and read when it is shown: a million of them fit into memory.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use whereabouts_audit::occupancy::Occupancy;
+use whereabouts_core::address::{Address, Bitmap, Interval, Pool};
+use whereabouts_core::claim::Claim;
+use whereabouts_core::limits;
+use whereabouts_etcd::Change;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::record;
+use whereabouts_store::{Entry, Revision};
+
+use super::lines::Lines;
+use crate::output::shown::Shown;
+
+/// Bytes that a claim costs besides its key and its value, its places in the maps: measured with a
+/// million claims of 260 bytes, which took 503 bytes each.
+const CLAIM_BYTES: usize = 245;
+
+/// Everything that is stored.
+pub(super) struct Seen {
+    keys: Keys,
+    /// What is taken of each range.
+    pub(super) occupancy: Occupancy,
+    claims: BTreeMap<Arc<[u8]>, Kept>,
+    holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
+    /// How many claims each node has; those whose node is not known stand under an empty name.
+    pub(super) nodes: BTreeMap<String, u64>,
+    /// Who serves, and who waits.
+    pub(super) lines: Lines,
+    unreadable: BTreeSet<Vec<u8>>,
+    bytes: usize,
+    /// About how many claims there was no room for.
+    pub(super) left_out: u64,
+}
+
+struct Kept {
+    value: Box<[u8]>,
+    created: Revision,
+    modified: Revision,
+}
+
+/// A part of a search.
+pub(super) struct Slice {
+    /// What was found, with its key.
+    pub(super) found: Vec<(Vec<u8>, Shown)>,
+    /// The last key that was looked at, if there are more.
+    pub(super) last: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// Nothing, below the prefix of `keys`.
+    pub(super) fn nothing(keys: &Keys) -> Self {
+        Self {
+            keys: keys.clone(),
+            occupancy: Occupancy::default(),
+            claims: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            lines: Lines::default(),
+            unreadable: BTreeSet::new(),
+            bytes: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Takes the changes of a watch in, which tells them in order; those of one revision come in
+    /// any, and a block that moves is deleted in one place and put in another.
+    pub(super) fn apply(&mut self, mut changes: Vec<Change>, now: Instant) {
+        changes.sort_by_key(|change| (change.revision, change.now.is_some()));
+        for change in changes {
+            match change.now {
+                Some(entry) => self.enter(&entry, now),
+                None => self.remove(&change.key),
+            }
+        }
+    }
+
+    /// Takes an entry in, in place of what was known of its key. A lock that stays its holder's, and a
+    /// ticket that is only rewritten, keep their age.
+    pub(super) fn enter(&mut self, entry: &Entry, now: Instant) {
+        self.unreadable.remove(&entry.key);
+        let is_read = match self.keys.decode(&entry.key) {
+            Ok(Key::Claim(_)) => record::decode_claim(&entry.value)
+                .map(|claim| self.enter_claim(entry, &claim))
+                .is_ok(),
+            Ok(Key::Open(slot)) => record::decode_block(&entry.value)
+                .map(|bitmap| self.occupancy.enter_block(slot, bitmap))
+                .is_ok(),
+            Ok(Key::Full(slot)) => record::decode_full(&entry.value)
+                .map(|()| {
+                    let full = Bitmap::full(slot.block.family());
+                    self.occupancy.enter_block(slot, full);
+                })
+                .is_ok(),
+            Ok(Key::Ticket(seat)) => self.lines.enter_ticket(seat, entry, now),
+            Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
+            Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
+            Err(_) => false,
+        };
+        if !is_read {
+            self.unreadable.insert(entry.key.clone());
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.unreadable.remove(key);
+        match self.keys.decode(key) {
+            Ok(Key::Claim(_)) if self.claims.contains_key(key) => self.remove_claim(key),
+            Ok(Key::Claim(_)) => self.left_out = self.left_out.saturating_sub(1),
+            Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
+            Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
+            Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
+            Ok(Key::Cluster) | Err(_) => {}
+        }
+    }
+
+    /// Takes over since when each lock and each ticket is seen that was there before.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        self.lines.inherit(&before.lines);
+    }
+
+    fn enter_claim(&mut self, entry: &Entry, claim: &Claim) {
+        self.remove_claim(&entry.key);
+        let bytes = CLAIM_BYTES + entry.key.len() + entry.value.len();
+        if self.bytes + bytes > limits::PAGE_BYTES {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.occupancy.enter_claim(claim);
+        *self.nodes.entry(node(claim)).or_default() += 1;
+        let key: Arc<[u8]> = entry.key.as_slice().into();
+        for held in &claim.held {
+            let holders = self.holders.entry(held.range.pool.clone()).or_default();
+            holders.insert(held.address, key.clone());
+        }
+        let kept = Kept {
+            value: entry.value.as_slice().into(),
+            created: entry.created,
+            modified: entry.modified,
+        };
+        self.claims.insert(key, kept);
+    }
+
+    fn remove_claim(&mut self, key: &[u8]) {
+        let Some(kept) = self.claims.remove(key) else {
+            return;
+        };
+        self.bytes -= CLAIM_BYTES + key.len() + kept.value.len();
+        let claim = record::decode_claim(&kept.value).expect("it was read when it came");
+        self.occupancy.leave_claim(&claim);
+        for held in &claim.held {
+            let Some(holders) = self.holders.get_mut(&held.range.pool) else {
+                continue;
+            };
+            if holders
+                .get(&held.address)
+                .is_some_and(|holder| **holder == *key)
+            {
+                holders.remove(&held.address);
+            }
+            if holders.is_empty() {
+                self.holders.remove(&held.range.pool);
+            }
+        }
+        let name = node(&claim);
+        let count = self.nodes.get_mut(&name).expect("its node was counted");
+        *count -= 1;
+        if *count == 0 {
+            self.nodes.remove(&name);
+        }
+    }
+
+    /// How many claims are kept.
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// How many keys cannot be read.
+    pub(super) fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+
+    /// How many bytes the claims are taken to cost.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Who holds this address of a pool.
+    pub(super) fn holder(&self, pool: &Pool, address: Address) -> Option<Shown> {
+        self.shown(self.holders.get(pool)?.get(&address)?)
+    }
+
+    /// Who holds the addresses of `interval` in a pool, lowest first.
+    pub(super) fn holders(
+        &self,
+        pool: &Pool,
+        interval: Interval,
+    ) -> impl Iterator<Item = (Address, Shown)> {
+        let holders = self.holders.get(pool).into_iter();
+        let inside = holders.flat_map(move |all| all.range(interval.first()..=interval.last()));
+        inside.filter_map(|(address, key)| Some((*address, self.shown(key)?)))
+    }
+
+    /// The pools in which something is held.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.holders.keys()
+    }
+
+    /// The claims after the key `after`, of which at most so many are looked at, that have each of
+    /// `parts` in their key or value.
+    pub(super) fn search(&self, after: &[u8], look_at: usize, parts: &[&[u8]]) -> Slice {
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let mut rest = self.claims.range::<[u8], _>(rest);
+        let mut found = Vec::new();
+        let mut last = None;
+        for (key, kept) in rest.by_ref().take(look_at) {
+            last = Some(key);
+            let has = |part: &&[u8]| contains(key, part) || contains(&kept.value, part);
+            if parts.iter().all(has) {
+                found.extend(self.shown(key).map(|shown| (key.to_vec(), shown)));
+            }
+        }
+        let last = rest.next().and(last).map(|key| key.to_vec());
+        Slice { found, last }
+    }
+
+    fn shown(&self, key: &Arc<[u8]>) -> Option<Shown> {
+        let kept = self.claims.get(key)?;
+        let entry = Entry {
+            key: key.to_vec(),
+            value: kept.value.to_vec(),
+            created: kept.created,
+            modified: kept.modified,
+            lease: 0,
+        };
+        Shown::of(&self.keys, &entry).ok()
+    }
+}
+
+fn node(claim: &Claim) -> String {
+    claim.owner.node.clone().unwrap_or_default()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    let Some(first) = part.first() else {
+        return true;
+    };
+    let starts = text.iter().enumerate().filter(|(_, byte)| *byte == first);
+    starts
+        .into_iter()
+        .any(|(start, _)| text[start..].starts_with(part))
+}

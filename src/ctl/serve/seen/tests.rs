@@ -1,0 +1,191 @@
+//! What comes and goes in etcd, told as changes, and what is seen then.
+
+use super::*;
+
+use std::time::Duration;
+
+use whereabouts_core::address::{Name, Slot};
+use whereabouts_core::claim::{Attachment, Held, Owner, QueueId};
+use whereabouts_store::keys::{QueuedVerb, Seat, Spot};
+
+fn address(number: u32) -> Address {
+    std::net::IpAddr::from(number.to_be_bytes()).into()
+}
+
+fn range() -> QueueId {
+    QueueId {
+        pool: Pool::default(),
+        cidr: "10.0.0.0/8".parse().expect("a CIDR"),
+    }
+}
+
+fn change(key: &Key, revision: Revision, value: Option<Vec<u8>>) -> Change {
+    let key = Keys::new("/x/").encode(key);
+    let now = value.map(|value| Entry {
+        key: key.clone(),
+        value,
+        created: 1,
+        modified: revision,
+        lease: 0,
+    });
+    Change {
+        key,
+        revision,
+        before: None,
+        now,
+    }
+}
+
+fn seat() -> Seat {
+    Seat {
+        queue: range(),
+        spot: Spot::Shared(7),
+        verb: QueuedVerb::Add,
+    }
+}
+
+/// The claim of a container with names as long as Kubernetes makes them.
+fn claim(number: u32) -> (Key, Vec<u8>) {
+    let key = Key::Claim(Attachment {
+        network: Name::new("storage").expect("a name"),
+        container: Name::new(&format!("{number:064x}")).expect("a name"),
+        interface: "net1".to_owned(),
+    });
+    let claim = Claim {
+        held: vec![Held {
+            range: range(),
+            address: address((10 << 24) + number),
+        }],
+        owner: Owner {
+            node: Some(format!("node-{}", number % 100)),
+            pod_namespace: Some("production".to_owned()),
+            pod_name: Some(format!("frontend-7d4b9c6f5d-{number:05}")),
+            pod_uid: Some("4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c9d0e".to_owned()),
+            netns: Some("/var/run/netns/cni-4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c".to_owned()),
+        },
+        created: Duration::from_secs(1_700_000_000),
+    };
+    (key, record::encode_claim(&claim))
+}
+
+fn seen(changes: Vec<Change>) -> Seen {
+    let mut seen = Seen::nothing(&Keys::new("/x/"));
+    seen.apply(changes, Instant::now());
+    seen
+}
+
+#[test]
+fn what_comes_and_goes_leaves_nothing_behind() {
+    let (key, value) = claim(1);
+    let ticket = Key::Ticket(seat());
+    let lock = Key::Lock(range());
+    let mut seen = seen(vec![
+        change(&key, 2, Some(value.clone())),
+        change(&key, 3, Some(value)),
+        change(&ticket, 3, Some(vec![99])),
+        change(&lock, 3, Some(vec![99])),
+    ]);
+    assert_eq!((seen.claims(), seen.nodes["node-1"]), (1, 1));
+    assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (1, 1));
+    assert_eq!(seen.unreadable(), 2);
+    assert!(seen.bytes() > 0);
+    let gone = [&key, &ticket, &lock].map(|key| change(key, 4, None));
+    seen.apply(gone.to_vec(), Instant::now());
+    assert_eq!((seen.claims(), seen.nodes.len(), seen.bytes()), (0, 0, 0));
+    assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (0, 0));
+    assert_eq!(seen.unreadable(), 0);
+    assert_eq!((seen.pools().count(), seen.left_out), (0, 0));
+    assert_eq!(seen.occupancy.uses(&[]), []);
+}
+
+#[test]
+fn a_block_that_moves_stays_known_in_whatever_order_that_is_told() {
+    let slot = Slot::of(&Pool::default(), address(10 << 24));
+    let (open, full) = (Key::Open(slot.clone()), Key::Full(slot));
+    let moved = [
+        change(&open, 3, None),
+        change(&full, 3, Some(record::encode_full())),
+    ];
+    let [gone, put] = moved;
+    for moved in [vec![gone.clone(), put.clone()], vec![put, gone]] {
+        let begun = record::encode_block(&Bitmap::EMPTY);
+        let mut seen = seen(vec![change(&open, 2, Some(begun))]);
+        seen.apply(moved, Instant::now());
+        let whole = Interval::new(address(10 << 24), address((10 << 24) + 255));
+        let whole = whole.expect("an interval");
+        let pool = Pool::default();
+        let counts = seen.occupancy.blocks(&pool, whole);
+        let counts: Vec<u32> = counts.map(|(_, bitmap)| bitmap.count()).collect();
+        assert_eq!(counts, [255]);
+    }
+}
+
+#[test]
+fn a_ticket_that_is_rewritten_or_listed_again_keeps_its_age_and_a_new_one_has_none() {
+    let key = Key::Ticket(seat());
+    let begun = Instant::now();
+    let later = begun + Duration::from_secs(5);
+    let put = |revision| vec![change(&key, revision, Some(vec![99]))];
+    let mut first = Seen::nothing(&Keys::new("/x/"));
+    first.apply(put(1), begun);
+    first.apply(put(2), later);
+    let since = |seen: &Seen| seen.lines.queues[&range()][&seat()].seen;
+    assert_eq!(since(&first), begun);
+    let mut second = Seen::nothing(&Keys::new("/x/"));
+    second.apply(put(2), later);
+    second.inherit(&first);
+    assert_eq!(since(&second), begun);
+    first.apply(vec![change(&key, 3, None)], later);
+    first.apply(put(4), later);
+    assert_eq!(since(&first), later);
+}
+
+#[test]
+fn a_lock_keeps_its_age_as_long_as_it_is_one_holders() {
+    let begun = Instant::now();
+    let moment = |second| begun + Duration::from_secs(second);
+    let write = |revision, lease| {
+        let mut change = change(&Key::Lock(range()), revision, Some(vec![99]));
+        if let Some(entry) = &mut change.now {
+            entry.lease = lease;
+        }
+        vec![change]
+    };
+    let mut seen = Seen::nothing(&Keys::new("/x/"));
+    let since = |seen: &Seen| seen.lines.locks[&range()].seen;
+    seen.apply(write(1, 7), moment(0));
+    seen.apply(write(2, 7), moment(1));
+    assert_eq!(since(&seen), moment(0));
+    assert!(!seen.lines.locks[&range()].is_offered());
+    seen.apply(write(3, 0), moment(2));
+    assert_eq!(since(&seen), moment(2));
+    assert!(seen.lines.locks[&range()].is_offered());
+    let mut again = Seen::nothing(&Keys::new("/x/"));
+    again.apply(write(3, 0), moment(3));
+    again.inherit(&seen);
+    assert_eq!(since(&again), moment(2));
+    seen.apply(write(4, 8), moment(4));
+    again = Seen::nothing(&Keys::new("/x/"));
+    again.apply(write(5, 9), moment(5));
+    again.inherit(&seen);
+    assert_eq!(since(&again), moment(5), "it is another's");
+}
+
+#[test]
+fn a_search_goes_through_everything_slice_by_slice() {
+    let changes = (0..100).map(|number| {
+        let (key, value) = claim(number);
+        change(&key, 2, Some(value))
+    });
+    let seen = seen(changes.collect());
+    let (mut after, mut slices, mut found) = (Vec::new(), 0, 0);
+    loop {
+        let slice = seen.search(&after, 7, &[b"frontend", b"-00042"]);
+        (slices, found) = (slices + 1, found + slice.found.len());
+        match slice.last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    assert_eq!((slices, found), (15, 1));
+}

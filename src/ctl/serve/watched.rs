@@ -1,0 +1,102 @@
+//! What this process knows of etcd, shared by all that tell of it: the content, how current it is,
+//! and word to whoever waits for news.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use whereabouts_core::address::Range;
+use whereabouts_store::Revision;
+use whereabouts_store::keys::Keys;
+
+use super::seen::Seen;
+use crate::output::moment;
+
+/// How it stands with etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Nothing is known yet.
+    Listing,
+    /// What is known is current.
+    Live,
+    /// What is known may be old.
+    Away {
+        /// Since when, since the Unix epoch.
+        since: Duration,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is known, and how well.
+pub(super) struct State {
+    /// What is stored.
+    pub(super) seen: Seen,
+    /// How current that is.
+    pub(super) link: Link,
+    /// The last revision of which something is known.
+    pub(super) revision: Revision,
+    /// How often everything was read.
+    pub(super) listings: u64,
+}
+
+/// The same for several readers, and one writer.
+pub(super) struct Watched {
+    /// Ranges that are known from configs.
+    pub(super) configured: Vec<Range>,
+    state: Mutex<State>,
+    news: watch::Sender<u64>,
+}
+
+impl Watched {
+    /// Nothing is known yet.
+    pub(super) fn new(keys: &Keys, configured: Vec<Range>) -> Self {
+        Self {
+            configured,
+            state: Mutex::new(State {
+                seen: Seen::nothing(keys),
+                link: Link::Listing,
+                revision: 0,
+                listings: 0,
+            }),
+            news: watch::Sender::new(0),
+        }
+    }
+
+    /// What is known. Not to be kept across an await.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known and tells everybody that waits for news.
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Gets word of each change.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+}
+
+impl State {
+    /// How current it is, for people and programs.
+    pub(super) fn link(&self) -> Value {
+        let (state, since, reason) = match &self.link {
+            Link::Listing => ("listing", Value::Null, None),
+            Link::Live => ("live", Value::Null, None),
+            Link::Away { since, reason } => ("away", moment(*since), Some(reason)),
+        };
+        json!({
+            "state": state,
+            "since": since,
+            "reason": reason,
+            "revision": self.revision,
+            "claims": self.seen.claims(),
+            "left_out": self.seen.left_out,
+            "unreadable": self.seen.unreadable(),
+        })
+    }
+}

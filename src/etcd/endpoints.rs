@@ -1,0 +1,276 @@
+//! Which endpoint is asked: the fastest to answer the first read, until it fails.
+//!
+//! `etcd_client` does not fail over, so each endpoint has a client of its own. No call fails
+//! because one of several endpoints is dead or hangs: reads go to further endpoints when an answer
+//! is late, other calls go to the endpoint that answered last, and one that failed them, or whose
+//! call was dropped before its answer came, is no longer chosen. It knows nothing of what is asked.
+
+use std::cell::Cell;
+use std::fmt;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::OnceCell;
+use tracing::{Span, instrument};
+
+use super::failure::{self, Failure};
+use crate::SystemClock;
+use crate::access::Access;
+use whereabouts_clock::{Chance, Clock, within};
+use whereabouts_core::limits::STAGGER_MS;
+use whereabouts_store::Unavailable;
+
+/// As [`STAGGER_MS`], when a password must be checked first, which takes etcd about 60 ms (bcrypt).
+const LOGIN_STAGGER_MS: u64 = 100;
+
+/// As [`STAGGER_MS`], when the endpoint asked has answered before: it may only be busy.
+const PATIENCE_MS: u64 = 300;
+
+/// How long to wait for a connection.
+const CONNECT_MS: u64 = 2_000;
+
+/// After how long without a sign of life a connection in use is tried with an HTTP/2 ping. etcd
+/// closes connections that ping more often than every 5 s (`--grpc-keepalive-min-time`).
+const PING_AFTER_MS: u64 = 6_000;
+
+/// How long to wait for the answer to a ping before the connection, and its watches, end.
+const PING_TIMEOUT_MS: u64 = 3_000;
+
+const _: () = assert!(STAGGER_MS < LOGIN_STAGGER_MS && LOGIN_STAGGER_MS < PATIENCE_MS);
+
+/// When a request is sent again, to another endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// When it surely was not carried out.
+    IfUnsent,
+    /// Also when it may have been: it does no harm twice.
+    Always,
+}
+
+/// The endpoints of a cluster, and which of them serves.
+pub(super) struct Endpoints {
+    access: Access,
+    /// For each endpoint, its client, once it was connected and logged in.
+    clients: Vec<OnceCell<Client>>,
+    /// The endpoint that answered last.
+    chosen: Cell<Option<usize>>,
+    /// The endpoint to ask first when none is chosen.
+    first: Cell<usize>,
+}
+
+impl Endpoints {
+    pub(super) fn new(access: &Access, chance: &Chance) -> Self {
+        let count = access.endpoints.len();
+        let first = chance.below(u64::try_from(count).expect("usize has 64 bits or less"));
+        Self {
+            access: access.clone(),
+            clients: access.endpoints.iter().map(|_| OnceCell::new()).collect(),
+            chosen: Cell::new(None),
+            first: Cell::new(usize::try_from(first).expect("it is below a usize")),
+        }
+    }
+
+    /// Asks one endpoint after the other, the next one when the last has not answered in time or
+    /// has failed, and chooses the first that answers.
+    pub(super) async fn first_to_answer<T>(
+        &self,
+        request: impl AsyncFn(Client) -> Result<T, Failure>,
+    ) -> Result<T, Unavailable> {
+        let (start, pause_ms) = match (self.chosen.get(), &self.access.login) {
+            (Some(chosen), _) => (chosen, PATIENCE_MS),
+            (None, Some(_)) => (self.first.get(), LOGIN_STAGGER_MS),
+            (None, None) => (self.first.get(), STAGGER_MS),
+        };
+        let pause = Duration::from_millis(pause_ms);
+        let count = self.clients.len();
+        let mut waiting = (0..count).map(|step| (start + step) % count);
+        let ask = async |index| (index, self.ask(index, &request).await);
+        let mut asked = FuturesUnordered::new();
+        let mut failed = Unavailable::Later("no endpoint is configured".to_owned());
+        loop {
+            asked.extend(waiting.next().map(&ask));
+            let answer = if waiting.len() == 0 {
+                match asked.next().await {
+                    Some(answer) => answer,
+                    None => return Err(failed),
+                }
+            } else {
+                let until = SystemClock.now() + pause;
+                match within(&SystemClock, until, asked.next()).await {
+                    Some(Some(answer)) => answer,
+                    Some(None) | None => continue,
+                }
+            };
+            match answer {
+                (index, Ok(value)) => {
+                    self.chosen.set(Some(index));
+                    return Ok(value);
+                }
+                (index, Err(failure @ (Failure::Refused(_) | Failure::LongAnswer(_)))) => {
+                    self.chosen.set(Some(index));
+                    return Err(failure.of_request());
+                }
+                (index, Err(failure @ (Failure::Unsent(_) | Failure::Lost(_)))) => {
+                    self.dismiss(index);
+                    // A refusal that does not pass by itself is what a person must hear of. One endpoint that answers
+                    // tells that etcd is there.
+                    failed = match (failed, failure.of_request()) {
+                        (before @ Unavailable::Denied(_), _)
+                        | (before @ Unavailable::NotNow(_), Unavailable::Later(_)) => before,
+                        (_, now) => now,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends a request to the chosen endpoint, and to others when that fails as `repeat` says.
+    pub(super) async fn serve<T>(
+        &self,
+        repeat: Repeat,
+        request: impl AsyncFn(Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut tries = self.clients.len();
+        loop {
+            let index = self.choose().await.map_err(Failure::Unsent)?;
+            let suspicion = Suspicion {
+                endpoints: self,
+                index,
+            };
+            let result = self.ask(index, &request).await;
+            tries -= 1;
+            match (&result, repeat) {
+                (Ok(_) | Err(Failure::Refused(_) | Failure::LongAnswer(_)), _) => {
+                    suspicion.clear();
+                    return result;
+                }
+                (Err(Failure::Lost(_)), Repeat::IfUnsent) => return result,
+                (Err(Failure::Unsent(_)), _) | (Err(Failure::Lost(_)), Repeat::Always) => {
+                    if tries == 0 {
+                        return result;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The chosen endpoint; when there is none, the first to answer an empty transaction.
+    async fn choose(&self) -> Result<usize, Unavailable> {
+        if let Some(chosen) = self.chosen.get() {
+            return Ok(chosen);
+        }
+        let probe = async |client: Client| {
+            client.kv_client().txn(etcd_client::Txn::new()).await?;
+            Ok(())
+        };
+        self.first_to_answer(probe).await?;
+        Ok(self.chosen.get().expect("an endpoint has just answered"))
+    }
+
+    #[instrument(name = "etcd", level = "debug", skip_all, fields(
+        otel.kind = "client", otel.status_code, db.system.name = "etcd",
+        url.full = self.access.endpoints[index]
+    ), err(level = "debug", Debug))]
+    async fn ask<T>(
+        &self,
+        index: usize,
+        request: &impl AsyncFn(Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let url = &self.access.endpoints[index];
+        // Both futures are large, and no caller is to carry them.
+        let connect = || Box::pin(connect(&self.access, url));
+        let result = match self.clients[index].get_or_try_init(connect).await {
+            Ok(client) => Box::pin(request(client.clone())).await,
+            Err(error) => Err(error.into()),
+        };
+        if result.is_err() {
+            Span::current().record("otel.status_code", "ERROR");
+        }
+        result.map_err(|failure| match failure {
+            // A server that misses a client certificate closes the connection, and whether it
+            // is heard to say why is a matter of luck (TLS 1.3).
+            Failure::Lost(reason) if self.may_lack_a_certificate(index) => Failure::Lost(format!(
+                "{url}: {reason} (does it ask for a client certificate?)"
+            )),
+            failure => failure.at(url),
+        })
+    }
+
+    fn may_lack_a_certificate(&self, index: usize) -> bool {
+        let tls = self.access.tls.as_ref();
+        tls.is_some_and(|tls| tls.identity.is_none()) && self.chosen.get() != Some(index)
+    }
+
+    fn dismiss(&self, index: usize) {
+        if self.chosen.get() == Some(index) {
+            self.chosen.set(None);
+        }
+        self.first.set((index + 1) % self.clients.len());
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints")
+            .field("urls", &self.access.endpoints)
+            .field("chosen", &self.chosen.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call under way: unless it is cleared, its endpoint is dismissed when the call ends, even by
+/// being dropped.
+struct Suspicion<'a> {
+    endpoints: &'a Endpoints,
+    index: usize,
+}
+
+impl Suspicion<'_> {
+    fn clear(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        self.endpoints.dismiss(self.index);
+    }
+}
+
+/// A client of one endpoint, logged in if there is a login. Without one it only connects when it
+/// is used.
+#[instrument(level = "debug", skip_all, fields(url.full = url))]
+async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
+    let milliseconds = Duration::from_millis;
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(milliseconds(CONNECT_MS))
+        .with_keep_alive(milliseconds(PING_AFTER_MS), milliseconds(PING_TIMEOUT_MS))
+        .with_keep_alive_while_idle(false)
+        .with_require_leader(true);
+    if let Some(tls) = &access.tls {
+        let mut trust = match &tls.ca {
+            Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(ca)),
+            None => TlsOptions::new().with_native_roots(),
+        };
+        if let Some((certificate, key)) = &tls.identity {
+            trust = trust.identity(Identity::from_pem(certificate, key.reveal()));
+        }
+        options = options.with_tls(trust);
+    }
+    let Some((user, password)) = &access.login else {
+        return Client::connect([url], Some(options)).await;
+    };
+    let with_login = options
+        .clone()
+        .with_user(user, password.reveal())
+        .with_auto_token_refresh(true);
+    match Client::connect([url], Some(with_login)).await {
+        // As etcd's own clients do: a login that nobody asks for is none.
+        Err(error) if failure::is_login_not_asked_for(&error) => {
+            Client::connect([url], Some(options)).await
+        }
+        connected => connected,
+    }
+}

@@ -1,0 +1,141 @@
+//! Following a range of keys from a revision on, and the age of leases: what only a person who looks
+//! on wants to know.
+
+use std::time::Duration;
+
+use etcd_client::{Client, WatchOptions, WatchStream};
+
+use super::failure::{self, Failure};
+use super::{EtcdStore, Repeat, watch, wire};
+use whereabouts_store::{Entry, LeaseId, Revision, Unavailable, WatchEnded};
+
+/// A key that was written or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Vec<u8>,
+    /// When.
+    pub revision: Revision,
+    /// The entry before, if it was asked for, there was one, and etcd still knows it.
+    pub before: Option<Entry>,
+    /// What is there now, if anything is.
+    pub now: Option<Entry>,
+}
+
+/// What becomes of a range of keys, in order and without a gap.
+#[derive(Debug)]
+pub struct Changes(WatchStream);
+
+/// The content of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The entry as it is now.
+    Now,
+    /// The entry before, too. It costs etcd a read for each change.
+    NowAndBefore,
+}
+
+/// One message of a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// At least one change. The changes of one revision may come in several messages.
+    Changes(Vec<Change>),
+    /// The answer to [`Changes::ask_for_progress`]: every change until this revision was told.
+    Progress(Revision),
+}
+
+/// How long a lease still lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLife {
+    /// How long it lives from the last sign of life of its owner on.
+    pub granted: Duration,
+    /// How long it still lives without another one.
+    pub left: Duration,
+}
+
+impl EtcdStore {
+    /// All changes of the keys from `from` (included) until `until` (excluded) since `revision`
+    /// (included). One who goes on after an interruption begins at the last revision that was told, not
+    /// after it: the interruption may have parted its changes.
+    pub async fn follow(
+        &self,
+        (from, until): &(Vec<u8>, Vec<u8>),
+        revision: Revision,
+        told: Told,
+    ) -> Result<Changes, Unavailable> {
+        let open = async |client: Client| {
+            // Without fragments etcd sends the changes of 1,000 revisions in one message, however long.
+            let options = WatchOptions::new()
+                .with_range(until.clone())
+                .with_start_revision(revision)
+                .with_fragment();
+            let options = match told {
+                Told::Now => options,
+                Told::NowAndBefore => options.with_prev_key(),
+            };
+            let mut watcher = super::watcher(&client);
+            Ok(Changes(watcher.watch(from.clone(), Some(options)).await?))
+        };
+        let opened = self.endpoints.serve(Repeat::Always, open).await;
+        opened.map_err(Failure::of_request)
+    }
+
+    /// How long a lease still lives; `None` when it has ended.
+    pub async fn life_of(&self, lease: LeaseId) -> Result<Option<LeaseLife>, Unavailable> {
+        let ask = async |client: Client| {
+            let answer = client.lease_client().time_to_live(lease, None).await?;
+            let seconds = |seconds| u64::try_from(seconds).map(Duration::from_secs).ok();
+            // Of a lease that has ended, -1 s are left.
+            Ok(seconds(answer.ttl()).map(|left| LeaseLife {
+                granted: seconds(answer.granted_ttl()).unwrap_or(left),
+                left,
+            }))
+        };
+        let answer = self.endpoints.serve(Repeat::Always, ask).await;
+        answer.map_err(Failure::of_request)
+    }
+}
+
+impl Changes {
+    /// Asks etcd to tell how far it has told. It does not answer while it still has changes to tell,
+    /// or, before version 3.5.8, answers at once.
+    pub async fn ask_for_progress(&mut self) -> Result<(), WatchEnded> {
+        let asked = self.0.request_progress().await;
+        asked.map_err(|error| WatchEnded(failure::reason(&error)))
+    }
+
+    /// The next message. Nothing is lost if it is dropped before it ends.
+    pub async fn next(&mut self) -> Result<News, WatchEnded> {
+        loop {
+            let message = match self.0.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(WatchEnded("the watch stream ended".to_owned())),
+                Err(error) => return Err(WatchEnded(failure::reason(&error))),
+            };
+            if message.canceled() {
+                return Err(WatchEnded(watch::cancellation(&message)));
+            }
+            let changes: Vec<Change> = message
+                .events()
+                .iter()
+                .filter_map(|event| {
+                    let entry = wire::entry(event.kv()?);
+                    let before = event.prev_kv().map(wire::entry);
+                    let is_there = matches!(event.event_type(), etcd_client::EventType::Put);
+                    Some(Change {
+                        key: entry.key.clone(),
+                        revision: entry.modified,
+                        before,
+                        now: is_there.then_some(entry),
+                    })
+                })
+                .collect();
+            if !changes.is_empty() {
+                return Ok(News::Changes(changes));
+            }
+            if let Some(header) = message.header().filter(|_| !message.created()) {
+                return Ok(News::Progress(header.revision()));
+            }
+        }
+    }
+}

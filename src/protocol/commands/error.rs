@@ -1,0 +1,171 @@
+//! Every error of a verb, and its code in CNI's terms.
+//!
+//! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
+//! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
+
+use super::Collected;
+use crate::session::Failure;
+use whereabouts_core::address::Address;
+use whereabouts_core::claim::{Attachment, Claim, Held, QueueId};
+use whereabouts_store::Unavailable;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot serve, or cannot be used.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// No address of a range is free.
+    #[error("range {range} is full: all of its {size} addresses are taken")]
+    Exhausted {
+        /// The range.
+        range: QueueId,
+        /// How many addresses the config may give of it.
+        size: u128,
+    },
+    /// A requested address is held by another attachment.
+    #[error("address {} of range {} is taken by {}", held.address, held.range, owner_text(owner.as_deref()))]
+    Taken {
+        /// The address.
+        held: Held,
+        /// Who holds it; `None` when the owner left meanwhile.
+        owner: Option<Box<(Attachment, Claim)>>,
+    },
+    /// An old container of the same pod holds the addresses, on another node or on an unknown one.
+    #[error(
+        "{holder}, an old container of this pod, holds {claim}; this is node {}: its claim goes with its DEL",
+        node.as_deref().unwrap_or("(unknown)")
+    )]
+    HeldElsewhere {
+        /// The attachment of the old container.
+        holder: Attachment,
+        /// Its claim.
+        claim: Box<Claim>,
+        /// The node of the new container.
+        node: Option<String>,
+    },
+    /// The attachment was added before, with another config.
+    #[error("{attachment} was added before with other ranges and holds {claim}; DEL it first")]
+    HoldsOther {
+        /// The attachment.
+        attachment: Attachment,
+        /// What it holds.
+        claim: Box<Claim>,
+    },
+    /// The claim was made anew while DEL was at it.
+    #[error("{attachment} was added again while it was being deleted")]
+    AddedAgain {
+        /// The attachment.
+        attachment: Attachment,
+    },
+    /// CHECK found no claim.
+    #[error("{attachment} holds no address")]
+    NoClaim {
+        /// The attachment.
+        attachment: Attachment,
+    },
+    /// CHECK found an address that the previous result does not have.
+    #[error("{attachment} holds {address}, which prevResult does not have")]
+    NotInPrevious {
+        /// The attachment.
+        attachment: Attachment,
+        /// The address.
+        address: Address,
+    },
+    /// CHECK found a static address that the previous result does not have.
+    #[error("the configured address {0} is not in prevResult")]
+    StaticNotInPrevious(ipnet::IpNet),
+    /// CHECK found a claimed address that is not marked as taken.
+    #[error("{address} of {attachment} is not marked as taken in etcd")]
+    NotMarked {
+        /// The attachment.
+        attachment: Attachment,
+        /// The address.
+        address: Address,
+    },
+    /// GC could not collect everything.
+    #[error("{} claims could not be collected, the first because {first}", collected.failed)]
+    NotAllCollected {
+        /// What was collected, and what was not.
+        collected: Collected,
+        /// Why the first stayed.
+        first: Box<Error>,
+    },
+    /// STATUS found a range full.
+    #[error("no address can be given: range {0} is full")]
+    Full(QueueId),
+    /// STATUS could not read what is in etcd.
+    #[error("no address can be given: {0}")]
+    NotReady(Failure),
+}
+
+fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
+    match owner {
+        Some((attachment, claim)) => format!("{attachment}, {}", claim.owner),
+        None => "an attachment that is gone by now; try again".to_owned(),
+    }
+}
+
+impl Error {
+    /// The code of the CNI error.
+    pub fn code(&self) -> u32 {
+        self.kind().0
+    }
+
+    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    pub fn summary(&self) -> &'static str {
+        self.kind().1
+    }
+
+    fn kind(&self) -> (u32, &'static str) {
+        match self {
+            Self::Failure(Failure::Unavailable(reason)) => unavailable_kind(reason),
+            Self::Failure(Failure::Unreachable { .. }) => (11, UNREACHABLE),
+            Self::Failure(
+                Failure::OutOfTime { .. } | Failure::QueueTooLong(_) | Failure::LockTooLong(_),
+            ) => (11, "the deadline has passed; try again later"),
+            Self::Failure(
+                Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
+            ) => (11, "try again later"),
+            Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
+                (7, "the keys in etcd are not known to be this cluster's")
+            }
+            Self::HeldElsewhere { .. } => (
+                11,
+                "the pod's old container holds the addresses; try again later",
+            ),
+            Self::Failure(Failure::Cancelled(_)) | Self::AddedAgain { .. } => {
+                (11, "the attachment changes; try again later")
+            }
+            Self::Full(_) => (50, "a range is full"),
+            Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
+            Self::NotReady(_) => (50, "etcd cannot be used"),
+            Self::Exhausted { .. } => (101, "the range is full"),
+            Self::Taken { .. } => (102, "the requested address is taken"),
+            Self::HoldsOther { .. } => (103, "the attachment holds other addresses"),
+            Self::Failure(Failure::Corrupt(_)) => (104, "a value in etcd cannot be used"),
+            Self::NoClaim { .. }
+            | Self::NotInPrevious { .. }
+            | Self::StaticNotInPrevious(_)
+            | Self::NotMarked { .. } => (106, "the attachment is not as it was added"),
+            Self::NotAllCollected { .. } => (107, "not everything could be collected"),
+        }
+    }
+}
+
+const UNREACHABLE: &str = "etcd is not available; try again later";
+
+fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
+    match reason {
+        Unavailable::Later(_) => (11, UNREACHABLE),
+        Unavailable::NotNow(_)
+        | Unavailable::LeaseNotFound
+        | Unavailable::KeyNotFound
+        | Unavailable::Compacted => (11, "try again later"),
+        Unavailable::NoSpace => (11, "etcd is out of space; try again later"),
+        Unavailable::Denied(_) => (105, "etcd refuses access"),
+        Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => {
+            (108, "etcd refuses the request")
+        }
+    }
+}

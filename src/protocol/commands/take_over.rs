@@ -1,0 +1,141 @@
+//! Take-over: the new container of a pod is given the claim of the old one.
+//!
+//! A pod whose sandbox is made anew has the same UID and another container. The claim of the old container stays until
+//! its DEL, which may be late or lost. Where nothing else is to be had, one transaction deletes that claim and writes
+//! the same addresses into a claim of the new container. It writes no block, as the addresses stay taken: so it takes
+//! nothing from those who wait for a free address, and needs no lock.
+//!
+//! An ADD of the old container may still be under way. It must not take the claim of the new container, which is in
+//! use. So an ADD takes over only a claim that is older than its own first read.
+
+use tracing::{info, instrument};
+
+use crate::commands::Error;
+use crate::session::{Commit, Failure, Session};
+use whereabouts_clock::Clock;
+use whereabouts_core::allocator::Stored;
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held};
+use whereabouts_store::Store;
+use whereabouts_store::keys::Key;
+use whereabouts_store::record;
+use whereabouts_store::snapshot::Query;
+
+/// The outcome of a take-over.
+pub(super) enum TakenOver {
+    /// The attachment holds these.
+    Done(Vec<Held>),
+    /// There is no such claim.
+    Nothing,
+    /// What it was decided on has changed, or may have: the ADD is to be decided anew.
+    Changed,
+}
+
+/// Takes over what an old container of the same pod holds, if that is all of what `ask` wants.
+#[instrument(name = "take over", level = "debug", skip_all)]
+pub(super) async fn take_over<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    ask: &Ask,
+) -> Result<TakenOver, Error> {
+    let Some(uid) = &ask.owner.pod_uid else {
+        return Ok(TakenOver::Nothing);
+    };
+    let Some((holder, claim)) = held_before(session, ask, uid).await? else {
+        // Another process of this attachment may just have taken it over.
+        let own = [Query::Claim(ask.attachment.clone())];
+        let snapshot = session.snapshot(&own).await?;
+        let claim = snapshot.claim(&ask.attachment).expect("it was read");
+        return Ok(match claim {
+            Some(_) => TakenOver::Changed,
+            None => TakenOver::Nothing,
+        });
+    };
+    if !is_here(ask, &claim.value) {
+        return Err(Error::HeldElsewhere {
+            holder,
+            claim: Box::new(claim.value),
+            node: ask.owner.node.clone(),
+        });
+    }
+    Ok(commit(session, ask, &holder, claim).await?)
+}
+
+/// The claim of an old container: one of this node, if there is one. Claims that cannot be read are passed over.
+async fn held_before<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    ask: &Ask,
+    uid: &str,
+) -> Result<Option<(Attachment, Stored<Claim>)>, Failure> {
+    let own = &ask.attachment;
+    let begun = session.begun().expect("the ADD has been decided on a read");
+    let mut elsewhere = None;
+    let mut after = None;
+    loop {
+        let query = Query::Claims {
+            network: Some(own.network.clone()),
+            after,
+        };
+        let page = session.snapshot(&[query, Query::Cluster]).await?;
+        let Some(last) = page.listed().last() else {
+            return Ok(elsewhere);
+        };
+        for (holder, claim) in page.listed().iter().flat_map(|listed| &listed.claim) {
+            let is_old = claim.value.owner.pod_uid.as_deref() == Some(uid)
+                && holder.interface == own.interface
+                && holder.container != own.container
+                && claim.created <= begun;
+            if !(is_old && ask.may_be_given(&claim.value)) {
+                continue;
+            }
+            let found = (holder.clone(), claim.clone());
+            if is_here(ask, &claim.value) {
+                return Ok(Some(found));
+            }
+            elsewhere.get_or_insert(found);
+        }
+        after = Some(last.key.clone());
+    }
+}
+
+/// Whether a claim is of the node on which `ask` is made. Of an unknown node nothing is known.
+fn is_here(ask: &Ask, claim: &Claim) -> bool {
+    ask.owner.node.is_some() && ask.owner.node == claim.owner.node
+}
+
+async fn commit<S: Store, C: Clock>(
+    session: &Session<'_, S, C>,
+    ask: &Ask,
+    holder: &Attachment,
+    claim: Stored<Claim>,
+) -> Result<TakenOver, Failure> {
+    let (old, new) = (
+        Key::Claim(holder.clone()),
+        Key::Claim(ask.attachment.clone()),
+    );
+    let taken = Claim {
+        held: claim.value.held,
+        owner: ask.owner.clone(),
+        created: session.clock().since_epoch(),
+    };
+    let mut draft = session.draft();
+    draft
+        .modified(&old, claim.modified)
+        .absent(&new)
+        .in_own_cluster()
+        .delete(&old)
+        .put(&new, record::encode_claim(&taken))
+        .read_otherwise([Query::Cluster]);
+    match session.commit(draft).await? {
+        Commit::Done(_) => {
+            info!(from = %holder, claim = %taken, "taken over");
+            Ok(TakenOver::Done(taken.held))
+        }
+        Commit::DoneUnread(corrupt) => unreachable!("nothing was read after: {corrupt}"),
+        Commit::Conflict(_) => Ok(TakenOver::Changed),
+        Commit::Unknown(_) => {
+            let mut fence = session.draft();
+            fence.modified(&old, claim.modified).touch(&old);
+            session.settle(&fence).await?;
+            Ok(TakenOver::Changed)
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The way of a request through a store with transactions.
+//!
+//! ```text
+//! commands     the verbs: each reads, decides, commits
+//!    v
+//! operation    one demand: read, decide, commit; where others are at it too, through the queue
+//!    v
+//! queue        the lock of a range, the tickets, and the batches
+//!    v
+//! session      one operation's access to the store: deadlines, retries, and the settling of what is unknown
+//! ```
+
+pub mod commands;
+pub mod operation;
+pub mod queue;
+pub mod session;
+pub mod traces;
+
+#[cfg(test)]
+mod allocation_tests;

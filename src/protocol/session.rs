@@ -1,0 +1,533 @@
+//! One operation's access to the store: a bound around every call, retries of what may be retried,
+//! and the settling of what is unknown.
+//!
+//! A session knows when its operation must end. It repeats reads and leases until then; a commit is
+//! repeated only when it was surely not written. It knows nothing of addresses.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use backoff::backoff::Backoff;
+use backoff::exponential::ExponentialBackoff;
+use tracing::{Span, debug, instrument};
+
+use crate::traces::{Traces, Untraced};
+use whereabouts_clock::{Chance, Clock, within};
+use whereabouts_core::claim::QueueId;
+use whereabouts_core::identity::Identity;
+use whereabouts_core::limits;
+use whereabouts_store::draft::Draft;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::snapshot::{Corrupt, Query, Snapshot};
+use whereabouts_store::{
+    At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Unavailable, View,
+};
+
+/// Why an operation cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The store answers that it does not do what it was asked.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// From the operation's start to its deadline the store gave no answer at all.
+    #[error("etcd is not available: gave up after {tries} tries: {reason}")]
+    Unreachable {
+        /// The tries of the last request.
+        tries: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The deadline has passed, although the store has answered before. That is no sign of an outage.
+    #[error("the deadline has passed: gave up after {tries} tries: {reason}")]
+    OutOfTime {
+        /// The tries of the last request.
+        tries: u32,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The deadline has passed in a queue.
+    #[error("the queue of {0} is too long for the deadline")]
+    QueueTooLong(QueueId),
+    /// The deadline has passed while this process held the lock of that queue.
+    #[error("the deadline has passed while this process held the lock of {0}")]
+    LockTooLong(QueueId),
+    /// The ticket in that queue was deleted, and the demand was not carried out: by a DEL or a GC.
+    #[error("the ticket in the queue of {0} was taken away before it was served")]
+    Cancelled(QueueId),
+    /// More must be read for a decision than is allowed.
+    #[error("nothing could be decided after {0} reads")]
+    Undecided(usize),
+    /// A stored value cannot be used.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The cluster that answers is not the one that answered before.
+    #[error(
+        "etcd was replaced or restored meanwhile: cluster {now:x} answers, before it was {before:x}"
+    )]
+    OtherCluster {
+        /// The id of the cluster at first.
+        before: u64,
+        /// Its id now.
+        now: u64,
+    },
+    /// The store is another cluster's, or some cluster's when this one's identity is not known.
+    #[error("{}", strangers_text(key, stored, own.as_ref()))]
+    Stranger {
+        /// The key that says so.
+        key: String,
+        /// Whose the store is.
+        stored: Identity,
+        /// The identity of this node's cluster.
+        own: Option<Identity>,
+    },
+    /// The store has no identity, and this cluster has one.
+    #[error(
+        "{key} is absent, and there are claims or tickets: nobody knows whether they are those of this cluster, {own}. \
+         If they are, `whereaboutsctl cluster --set` says so; if not, give this cluster an etcd_prefix of its own"
+    )]
+    NobodysStore {
+        /// The key that would say whose it is.
+        key: String,
+        /// The identity of this node's cluster.
+        own: Identity,
+    },
+    /// Whether a commit was written could not be found out in time.
+    #[error("whether the last commit was written is unknown: {0}")]
+    Unsettled(String),
+}
+
+fn strangers_text(key: &str, stored: &Identity, own: Option<&Identity>) -> String {
+    let share =
+        "To share them, give all nodes of both the same cluster_id, and each a name of its own";
+    match own {
+        Some(own) => format!(
+            "{key} says that these keys are those of cluster {stored}, and this one is {own}. \
+             Give each cluster an etcd_prefix of its own. {share}. \
+             If cluster {stored} is called {own} by now (its CA has changed, perhaps), \
+             `whereaboutsctl cluster --set` says so"
+        ),
+        None => format!(
+            "{key} says that these keys are those of cluster {stored}, and the identity of this one is not known. \
+             If it is that cluster, set cluster_id. If not, give each an etcd_prefix of its own. {share}"
+        ),
+    }
+}
+
+/// How a commit ended; that it was surely not written is a [`Failure`].
+#[derive(Debug)]
+pub enum Commit {
+    /// Written, and what was read after the writes.
+    Done(Snapshot),
+    /// Written, but what was read after the writes cannot be used.
+    DoneUnread(Corrupt),
+    /// Not written, because of what this snapshot shows.
+    Conflict(Snapshot),
+    /// Perhaps written, now or later.
+    Unknown(String),
+}
+
+/// Notes on the running span how a commit ended, after so many attempts.
+fn note_outcome(outcome: &Result<Outcome, CommitError>, attempts: u32) {
+    let span = Span::current();
+    let (outcome, revision) = match outcome {
+        Ok(Outcome::Done(view)) => ("done", Some(view.revision)),
+        Ok(Outcome::Conflict(view)) => ("conflict", Some(view.revision)),
+        Err(CommitError::Unknown(_)) => ("unknown", None),
+        Err(CommitError::Unavailable(_)) => ("unavailable", None),
+    };
+    if revision.is_none() {
+        span.record("otel.status_code", "ERROR");
+    }
+    span.record("whereabouts.outcome", outcome);
+    span.record("whereabouts.revision", revision);
+    span.record("whereabouts.attempts", i64::from(attempts));
+}
+
+/// One operation's access to the store.
+pub struct Session<'a, S, C> {
+    store: &'a S,
+    clock: &'a C,
+    chance: &'a Chance,
+    keys: &'a Keys,
+    identity: Option<&'a Identity>,
+    traces: &'a dyn Traces,
+    until: Instant,
+    end: Instant,
+    cluster: Cell<Option<u64>>,
+    /// The revision of the first read.
+    begun: Cell<Option<Revision>>,
+    /// Whether the store has answered anything.
+    is_reached: Cell<bool>,
+    attempt: Cell<Duration>,
+}
+
+impl<'a, S: Store, C: Clock> Session<'a, S, C> {
+    /// A session of an operation that may take `deadline` from now. Part of that is kept for
+    /// settling: see [`Session::settling`].
+    pub fn new(
+        store: &'a S,
+        clock: &'a C,
+        chance: &'a Chance,
+        keys: &'a Keys,
+        deadline: Duration,
+    ) -> Self {
+        let now = clock.now();
+        let kept = Duration::from_millis(limits::SETTLE_MS).min(deadline / 4);
+        Self {
+            store,
+            clock,
+            chance,
+            keys,
+            identity: None,
+            traces: &Untraced,
+            until: now + deadline.saturating_sub(kept),
+            end: now + deadline,
+            cluster: Cell::new(None),
+            begun: Cell::new(None),
+            is_reached: Cell::new(false),
+            attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
+        }
+    }
+
+    /// The same session, of the cluster `identity`. Until then the identity is not known.
+    #[must_use]
+    pub fn of(self, identity: Option<&'a Identity>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// The same session, which takes part in `traces`.
+    #[must_use]
+    pub fn traced(self, traces: &'a dyn Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// The same session with the time that was kept for leaving in good order.
+    #[must_use]
+    pub fn settling(&self) -> Self {
+        Self {
+            store: self.store,
+            clock: self.clock,
+            chance: self.chance,
+            keys: self.keys,
+            identity: self.identity,
+            traces: self.traces,
+            until: self.end,
+            end: self.end,
+            cluster: self.cluster.clone(),
+            begun: self.begun.clone(),
+            is_reached: self.is_reached.clone(),
+            attempt: self.attempt.clone(),
+        }
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &'a C {
+        self.clock
+    }
+
+    /// The source of chance.
+    pub fn chance(&self) -> &'a Chance {
+        self.chance
+    }
+
+    /// The traces.
+    pub fn traces(&self) -> &'a dyn Traces {
+        self.traces
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &'a Keys {
+        self.keys
+    }
+
+    /// The identity of this cluster, if it is known.
+    pub fn identity(&self) -> Option<&'a Identity> {
+        self.identity
+    }
+
+    /// The revision of the first read, once there was one: whatever came into being after it is no older than this
+    /// operation.
+    pub fn begun(&self) -> Option<Revision> {
+        self.begun.get()
+    }
+
+    /// When the operation must begin to leave.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// An empty transaction.
+    pub fn draft(&self) -> Draft<'a> {
+        Draft::new(self.keys, self.identity)
+    }
+
+    /// Reads at one moment between now and the answer.
+    pub async fn snapshot(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
+        let view = self.view(queries, At::Now).await?;
+        self.own(Snapshot::new(self.keys, queries, view)?)
+    }
+
+    /// Reads at any moment, as the member that answers knows it.
+    pub async fn stale_snapshot(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
+        let view = self.view(queries, At::Whenever).await?;
+        Ok(Snapshot::new(self.keys, queries, view)?)
+    }
+
+    /// Reads more at the revision of `snapshot`: a later one would not fit together with it.
+    pub async fn extend(&self, snapshot: &mut Snapshot, queries: &[Query]) -> Result<(), Failure> {
+        let view = self
+            .view(queries, At::Revision(snapshot.revision()))
+            .await?;
+        Ok(snapshot.extend(self.keys, queries, view)?)
+    }
+
+    /// The snapshot, if it does not show that the store is another cluster's.
+    fn own(&self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
+        let Ok(stored) = snapshot.cluster() else {
+            return Ok(snapshot);
+        };
+        let key = String::from_utf8_lossy(&self.keys.encode(&Key::Cluster)).into_owned();
+        match (stored.cloned(), self.identity.cloned()) {
+            (Some(stored), own) if own.as_ref() != Some(&stored) => {
+                Err(Failure::Stranger { key, stored, own })
+            }
+            (None, Some(own)) => Err(Failure::NobodysStore { key, own }),
+            (Some(_), _) | (None, None) => Ok(snapshot),
+        }
+    }
+
+    #[instrument(name = "read", level = "debug", skip_all, fields(
+        whereabouts.attempts, whereabouts.revision
+    ))]
+    async fn view(&self, queries: &[Query], at: At) -> Result<View, Failure> {
+        let reads: Vec<_> = queries.iter().map(|query| query.read(self.keys)).collect();
+        let view = self.repeat(|| self.store.read(&reads, at)).await?;
+        Span::current().record("whereabouts.revision", view.revision);
+        self.check_cluster(view.cluster)?;
+        if self.begun.get().is_none() {
+            self.begun.set(Some(view.revision));
+        }
+        Ok(view)
+    }
+
+    /// Commits a transaction.
+    #[instrument(level = "debug", skip_all, fields(
+        whereabouts.attempts, whereabouts.outcome, whereabouts.revision, otel.status_code
+    ))]
+    pub async fn commit(&self, draft: Draft<'_>) -> Result<Commit, Failure> {
+        let (txn, then, otherwise) = draft.finish();
+        let mut pauses = self.pauses();
+        loop {
+            let outcome = within(self.clock, self.attempt_end(), self.store.commit(&txn)).await;
+            let outcome = outcome.unwrap_or_else(|| {
+                self.lengthen_attempts();
+                Err(CommitError::Unknown("no reply in time".to_owned()))
+            });
+            note_outcome(&outcome, pauses.tries + 1);
+            match &outcome {
+                Err(CommitError::Unknown(_) | CommitError::Unavailable(Unavailable::Later(_))) => {}
+                Ok(_) | Err(CommitError::Unavailable(_)) => self.is_reached.set(true),
+            }
+            return match outcome {
+                Ok(Outcome::Done(view)) => {
+                    self.check_cluster(view.cluster)?;
+                    Ok(match Snapshot::new(self.keys, &then, view) {
+                        Ok(snapshot) => Commit::Done(snapshot),
+                        Err(corrupt) => Commit::DoneUnread(corrupt),
+                    })
+                }
+                Ok(Outcome::Conflict(view)) => {
+                    self.check_cluster(view.cluster)?;
+                    let snapshot = Snapshot::new(self.keys, &otherwise, view)?;
+                    self.own(snapshot).map(Commit::Conflict)
+                }
+                Err(CommitError::Unknown(reason)) => Ok(Commit::Unknown(reason)),
+                Err(CommitError::Unavailable(
+                    Unavailable::Later(reason) | Unavailable::NotNow(reason),
+                )) => {
+                    self.pause(&mut pauses, &reason).await?;
+                    continue;
+                }
+                Err(CommitError::Unavailable(reason)) => Err(reason.into()),
+            };
+        }
+    }
+
+    /// Commits a fence: a transaction that makes one with an unknown outcome impossible, or fails
+    /// because that one, or another, came first. Either way nothing is unknown afterwards, and the
+    /// snapshot of `fence`'s reads tells what is.
+    #[instrument(level = "debug", skip_all)]
+    pub async fn settle(&self, fence: &Draft<'_>) -> Result<Snapshot, Failure> {
+        let session = self.settling();
+        let mut pauses = session.pauses();
+        loop {
+            match session.commit(fence.clone()).await {
+                Ok(Commit::Done(snapshot) | Commit::Conflict(snapshot)) => {
+                    return self.own(snapshot);
+                }
+                Ok(Commit::DoneUnread(corrupt)) => return Err(corrupt.into()),
+                Err(Failure::Unreachable { reason, .. } | Failure::OutOfTime { reason, .. }) => {
+                    return Err(Failure::Unsettled(reason));
+                }
+                Err(failure) => return Err(failure),
+                Ok(Commit::Unknown(reason)) => {
+                    let out_of_time = |_| Failure::Unsettled(reason.clone());
+                    session
+                        .pause(&mut pauses, &reason)
+                        .await
+                        .map_err(out_of_time)?;
+                }
+            }
+        }
+    }
+
+    /// Grants a lease for a lock.
+    #[instrument(name = "grant lease", level = "debug", skip_all, fields(whereabouts.attempts))]
+    pub async fn grant(&self) -> Result<Lease, Failure> {
+        self.repeat(|| self.store.grant(limits::LOCK_TTL_S)).await
+    }
+
+    /// Lets a lease live on, in one try: its owner tries again in time.
+    #[instrument(name = "keep lease alive", level = "debug", skip_all)]
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
+        let late = || Err(Unavailable::Later("no reply in time".to_owned()));
+        let alive = self.store.keep_alive(lease);
+        within(self.clock, self.attempt_end(), alive)
+            .await
+            .unwrap_or_else(late)
+    }
+
+    /// Ends a lease, in one try: if that fails, it ends by itself.
+    #[instrument(name = "revoke lease", level = "debug", skip_all)]
+    pub async fn revoke(&self, lease: LeaseId) {
+        let revoked = within(self.clock, self.attempt_end(), self.store.revoke(lease)).await;
+        match revoked {
+            Some(Ok(()) | Err(Unavailable::LeaseNotFound)) => {}
+            Some(Err(error)) => debug!(lease, %error, "a lease is left to its end"),
+            None => debug!(lease, "a lease is left to its end"),
+        }
+    }
+
+    /// Ends a lease for certain, so that nothing can be bound to it any more: what was sent with it
+    /// and is still on its way will be refused.
+    #[instrument(name = "end lease", level = "debug", skip_all, fields(whereabouts.attempts))]
+    pub async fn end_lease(&self, lease: LeaseId) -> Result<(), Failure> {
+        match self.repeat(|| self.store.revoke(lease)).await {
+            Err(Failure::Unavailable(Unavailable::LeaseNotFound)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Watches `keys` from now on.
+    #[instrument(level = "debug", skip_all, fields(whereabouts.attempts))]
+    pub async fn watch(&self, keys: &[Vec<u8>]) -> Result<S::Watch, Failure> {
+        self.repeat(|| self.store.watch(keys)).await
+    }
+
+    /// Pauses between two tries of something that failed with `reason`, or ends the operation when
+    /// its time is over.
+    pub async fn pause(&self, pauses: &mut Pauses, reason: &str) -> Result<(), Failure> {
+        let pause = self.chance.jitter(pauses.next());
+        let resume = self.clock.now() + pause;
+        if resume >= self.until {
+            let (tries, reason) = (pauses.tries, reason.to_owned());
+            return Err(if self.is_reached.get() {
+                Failure::OutOfTime { tries, reason }
+            } else {
+                Failure::Unreachable { tries, reason }
+            });
+        }
+        debug!(tries = pauses.tries, reason, "to be tried again");
+        self.clock.sleep_until(resume).await;
+        Ok(())
+    }
+
+    /// Growing pauses, from the start.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::new(self.clock)
+    }
+
+    async fn repeat<T, F>(&self, call: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Unavailable>>,
+    {
+        let mut pauses = self.pauses();
+        loop {
+            Span::current().record("whereabouts.attempts", i64::from(pauses.tries + 1));
+            let answer = within(self.clock, self.attempt_end(), call()).await;
+            if !matches!(answer, None | Some(Err(Unavailable::Later(_)))) {
+                self.is_reached.set(true);
+            }
+            let reason = match answer {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(Unavailable::Later(reason) | Unavailable::NotNow(reason))) => reason,
+                Some(Err(reason)) => return Err(reason.into()),
+                None => {
+                    self.lengthen_attempts();
+                    "no reply in time".to_owned()
+                }
+            };
+            self.pause(&mut pauses, &reason).await?;
+        }
+    }
+
+    fn attempt_end(&self) -> Instant {
+        (self.clock.now() + self.attempt.get()).min(self.until)
+    }
+
+    /// After a reply that did not come: a busy server must not be asked ever faster.
+    fn lengthen_attempts(&self) {
+        let longest = Duration::from_millis(limits::LONGEST_ATTEMPT_MS);
+        self.attempt.set((self.attempt.get() * 2).min(longest));
+    }
+
+    fn check_cluster(&self, now: u64) -> Result<(), Failure> {
+        match self.cluster.replace(Some(now)) {
+            Some(before) if before != now => Err(Failure::OtherCluster { before, now }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The growing pauses of one sequence of tries: `backoff`'s policy on the given clock, without a
+/// randomisation of its own.
+#[derive(Debug)]
+pub struct Pauses {
+    policy: ExponentialBackoff<Standstill>,
+    tries: u32,
+}
+
+/// The clock `backoff` wants: it stands still, as the end of all tries is the session's to tell.
+#[derive(Debug)]
+struct Standstill(Instant);
+
+impl backoff::Clock for Standstill {
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+impl Pauses {
+    fn new<C: Clock>(clock: &C) -> Self {
+        let first = Duration::from_millis(limits::RETRY_MS);
+        let start_time = clock.now();
+        let policy = ExponentialBackoff {
+            current_interval: first,
+            initial_interval: first,
+            randomization_factor: 0.0,
+            multiplier: 2.0,
+            max_interval: Duration::from_millis(limits::LONGEST_RETRY_MS),
+            start_time,
+            max_elapsed_time: None,
+            clock: Standstill(start_time),
+        };
+        Self { policy, tries: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        self.tries += 1;
+        self.policy
+            .next_backoff()
+            .expect("a policy without an end always has a next pause")
+    }
+}

@@ -1,0 +1,88 @@
+//! The writes of a plan, and the fence that makes them impossible.
+
+use std::time::Duration;
+
+use whereabouts_core::address::Bitmap;
+use whereabouts_core::allocator::{BlockState, Grant, Plan};
+use whereabouts_core::claim::Claim;
+
+use super::Draft;
+use crate::keys::Key;
+use crate::record;
+
+impl Draft<'_> {
+    /// Adds the plan's conditions and writes to a transaction. `created` is the time for its claims.
+    pub fn plan(&mut self, plan: &Plan, created: Duration) {
+        for (slot, change) in &plan.blocks {
+            let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
+            let now_full = change.now.is_full(slot.block.family());
+            let (key, other) = if now_full {
+                (&full, &open)
+            } else {
+                (&open, &full)
+            };
+            match change.was {
+                BlockState::Absent => self.absent(&open).absent(&full),
+                BlockState::Open(_, revision) => self.modified(&open, revision),
+                BlockState::Full(_, revision) => self.modified(&full, revision),
+            };
+            let moves = match change.was {
+                BlockState::Absent => false,
+                BlockState::Open(..) => now_full,
+                BlockState::Full(..) => !now_full,
+            };
+            if moves {
+                self.delete(other);
+            }
+            let value = if now_full {
+                record::encode_full()
+            } else {
+                record::encode_block(&change.now)
+            };
+            self.put(key, value);
+        }
+        for slot in &plan.ensured {
+            let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
+            self.ensure(&open, &full, record::encode_block(&Bitmap::EMPTY));
+        }
+        if !plan.given.is_empty() {
+            self.in_own_cluster();
+        }
+        for Grant { ask, held } in &plan.given {
+            let key = Key::Claim(ask.attachment.clone());
+            let claim = Claim {
+                held: held.clone(),
+                owner: ask.owner.clone(),
+                created,
+            };
+            self.absent(&key).put(&key, record::encode_claim(&claim));
+        }
+        for (attachment, modified) in &plan.released {
+            let key = Key::Claim(attachment.clone());
+            self.modified(&key, *modified).delete(&key);
+        }
+    }
+
+    /// Adds what makes this plan, which writes something, impossible to commit ever after: a claim
+    /// or a block that it relies on is written with the value it had, and so has a new revision.
+    pub fn fence(&mut self, plan: &Plan) {
+        if let Some((attachment, modified)) = plan.released.first() {
+            let key = Key::Claim(attachment.clone());
+            self.modified(&key, *modified).touch(&key);
+            return;
+        }
+        let (slot, change) = plan
+            .blocks
+            .first_key_value()
+            .expect("a plan that writes releases a claim or takes bits of a block");
+        let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
+        match change.was {
+            BlockState::Absent => self
+                .absent(&open)
+                .absent(&full)
+                .put(&open, record::encode_block(&Bitmap::EMPTY)),
+            BlockState::Open(_, revision) => self.modified(&open, revision).touch(&open),
+            BlockState::Full(_, revision) => self.modified(&full, revision).touch(&full),
+        };
+    }
+}

@@ -1,0 +1,483 @@
+//! What was read of the store at one revision, decoded, with what is known to be absent.
+//!
+//! A [`Query`] says what to read; a [`Snapshot`] holds the answers and tells three things apart:
+//! what is there, what is not, and what was not asked. It decodes and checks, and decides nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::keys::{Key, Keys, Seat, Spot, TicketId};
+use crate::record::{self, Lock, RecordError, Ticket};
+use crate::{Entry, LeaseId, Order, Read, Revision, View};
+use whereabouts_core::address::{Bitmap, Name, Slot};
+use whereabouts_core::allocator::{
+    BlockState, Demand, Facts, NotRead, OpenAndFull, Question, Stored,
+};
+use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::identity::Identity;
+use whereabouts_core::limits;
+
+/// One question, by meaning. Order and equality let questions be collected without repetition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Query {
+    /// The claim of an attachment.
+    Claim(Attachment),
+    /// A page of the claims of one network or of all, in key order, beginning after `after`.
+    Claims {
+        /// The network; `None` is every network.
+        network: Option<Name>,
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
+    /// Whose the store is.
+    Cluster,
+    /// The lock of a range.
+    Lock(QueueId),
+    /// The ticket at a seat, whose ever it is.
+    Seat(Seat),
+    /// A page of the tickets of all queues, in key order, beginning after `after`.
+    Waiting {
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
+    /// The oldest tickets of a queue.
+    Tickets {
+        /// The queue.
+        queue: QueueId,
+        /// At most so many.
+        limit: u32,
+    },
+    /// About blocks.
+    Blocks(Question),
+}
+
+impl Query {
+    /// What tells whose the store is, for a demand that a commit carries out only in the own cluster's: to take. What
+    /// was taken is released whatever the cluster is called by now.
+    pub fn whose_store(demand: &Demand) -> Option<Self> {
+        match demand {
+            Demand::Take(_) => Some(Self::Cluster),
+            Demand::Release { .. } => None,
+        }
+    }
+
+    /// Both keys of one block.
+    pub fn block(slot: &Slot) -> [Self; 2] {
+        Question::block(slot).map(Self::Blocks)
+    }
+
+    /// The question in the store's terms.
+    pub fn read(&self, keys: &Keys) -> Read {
+        match self {
+            Self::Claim(attachment) => Read::Key(keys.encode(&Key::Claim(attachment.clone()))),
+            Self::Claims { network, after } => {
+                page(keys.claims(network.as_ref()), after.as_deref())
+            }
+            Self::Cluster => Read::Key(keys.encode(&Key::Cluster)),
+            Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
+            Self::Waiting { after } => page(keys.queues(), after.as_deref()),
+            Self::Seat(seat) => Read::Key(keys.encode(&Key::Ticket(seat.clone()))),
+            Self::Tickets { queue, limit } => {
+                let (from, until) = keys.tickets(queue);
+                Read::Range {
+                    from,
+                    until,
+                    order: Order::Created,
+                    limit: *limit,
+                }
+            }
+            Self::Blocks(Question::Full(slot)) => Read::Key(keys.encode(&Key::Full(slot.clone()))),
+            Self::Blocks(Question::Open {
+                from,
+                through,
+                limit,
+            }) => keys.open_blocks(from, *through, *limit),
+        }
+    }
+}
+
+/// A page of the keys from `first` (included) until `until` (excluded), beginning after `after`.
+fn page((first, until): (Vec<u8>, Vec<u8>), after: Option<&[u8]>) -> Read {
+    Read::Range {
+        from: after.map_or(first, |key| [key, &[0]].concat()),
+        until,
+        order: Order::Key,
+        limit: limits::CLAIMS_PER_PAGE,
+    }
+}
+
+/// A lock that somebody holds, or that is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldLock {
+    /// The revision since which it was never free.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+    /// The holder's lease; 0 when it is offered.
+    pub lease: LeaseId,
+}
+
+impl HeldLock {
+    /// Whether it is offered to somebody who waits, and nobody has it yet.
+    pub fn is_offered(&self) -> bool {
+        self.lease == 0
+    }
+}
+
+/// Who sits at a seat. A ticket that a newer version wrote may be unreadable; whose it is can be read all the
+/// same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seated {
+    /// Whose ticket it is; `None` if that cannot be read.
+    pub whose: Option<Attachment>,
+    /// What it says.
+    pub ticket: Result<Ticket, Corrupt>,
+}
+
+/// A ticket as it stands in a queue. One that a newer version wrote may be unreadable; its place in
+/// the queue counts all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// The key, which can be touched even when it cannot be read.
+    pub key: Vec<u8>,
+    /// The revision that gives the place in the queue.
+    pub created: Revision,
+    /// The revision of the last write to it.
+    pub modified: Revision,
+    /// What it says.
+    pub request: Result<(TicketId, Ticket), Corrupt>,
+}
+
+/// A key or a value in the store that this version cannot read. It is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value of {key} cannot be used: {reason}")]
+pub struct Corrupt {
+    /// The key.
+    pub key: String,
+    /// What is wrong with it or with its value.
+    pub reason: String,
+}
+
+impl Corrupt {
+    fn new(key: &[u8], reason: &dyn fmt::Display) -> Self {
+        Self {
+            key: String::from_utf8_lossy(key).into_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A claim as a listing finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Whose it is and what it says.
+    pub claim: Result<(Attachment, Stored<Claim>), Corrupt>,
+}
+
+/// Whose the store is, as far as it was read.
+#[derive(Clone, Debug, Default)]
+enum Cluster {
+    #[default]
+    NotRead,
+    Read(Option<Identity>),
+}
+
+/// The answers to some queries at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    revision: Revision,
+    facts: Facts,
+    cluster: Cluster,
+    listed: Vec<Listed>,
+    locks: BTreeMap<QueueId, Option<HeldLock>>,
+    /// What they say, as far as that can be read: it is of no account to others.
+    holders: BTreeMap<QueueId, Lock>,
+    waiting: Vec<Queued>,
+    seats: BTreeMap<Seat, Option<Stored<Seated>>>,
+    queues: BTreeMap<QueueId, Vec<Queued>>,
+}
+
+impl Snapshot {
+    /// Decodes the answers to `queries`, which `view` holds in their order.
+    pub fn new(keys: &Keys, queries: &[Query], view: View) -> Result<Self, Corrupt> {
+        let mut snapshot = Self {
+            revision: view.revision,
+            ..Self::default()
+        };
+        snapshot.extend(keys, queries, view)?;
+        Ok(snapshot)
+    }
+
+    /// Adds the answers to further `queries`, read at this snapshot's own revision.
+    pub fn extend(&mut self, keys: &Keys, queries: &[Query], view: View) -> Result<(), Corrupt> {
+        assert_eq!(
+            queries.len(),
+            view.answers.len(),
+            "a store answers every question"
+        );
+        for (query, entries) in queries.iter().zip(view.answers) {
+            self.absorb(keys, query, entries)?;
+        }
+        self.facts.check().map_err(|OpenAndFull(slot)| {
+            let key = keys.encode(&Key::Full(slot));
+            Corrupt::new(&key, &"the block is open too")
+        })
+    }
+
+    /// The revision at which all of it was true.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The claims and blocks that were read.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The claim of `attachment`.
+    pub fn claim(&self, attachment: &Attachment) -> Result<Option<&Stored<Claim>>, NotRead> {
+        self.facts.claim(attachment)
+    }
+
+    /// Of which cluster the store is; `None` when it is no cluster's yet.
+    pub fn cluster(&self) -> Result<Option<&Identity>, NotRead> {
+        match &self.cluster {
+            Cluster::Read(identity) => Ok(identity.as_ref()),
+            Cluster::NotRead => Err(NotRead),
+        }
+    }
+
+    /// The claims of the pages that were read.
+    pub fn listed(&self) -> &[Listed] {
+        &self.listed
+    }
+
+    /// The lock of `queue`, if it is not free.
+    pub fn lock(&self, queue: &QueueId) -> Result<Option<HeldLock>, NotRead> {
+        self.locks.get(queue).copied().ok_or(NotRead)
+    }
+
+    /// Who has the lock of `queue`, or is offered it.
+    pub fn holder(&self, queue: &QueueId) -> Option<&Lock> {
+        self.holders.get(queue)
+    }
+
+    /// The lock, if it is offered to the one whose ticket is at `seat`: that was touched with it; or it was touched
+    /// before, and the lock, which another has touched since, names its owner.
+    pub fn offered_to(&self, seat: &Seat) -> Option<HeldLock> {
+        let lock = self.lock(&seat.queue).ok()??;
+        let ticket = self.seat(seat).ok()??;
+        let is_named = self.holder(&seat.queue).is_some_and(|to| {
+            to.verb == seat.verb && Some(&to.attachment) == ticket.value.whose.as_ref()
+        });
+        let was_touched = ticket.modified > ticket.created;
+        let is_its = lock.modified == ticket.modified || is_named && was_touched;
+        (lock.is_offered() && is_its).then_some(lock)
+    }
+
+    /// The tickets of the pages that were read.
+    pub fn waiting(&self) -> &[Queued] {
+        &self.waiting
+    }
+
+    /// Who sits at a seat.
+    pub fn seat(&self, seat: &Seat) -> Result<Option<&Stored<Seated>>, NotRead> {
+        self.seats.get(seat).map(Option::as_ref).ok_or(NotRead)
+    }
+
+    /// The oldest tickets of `queue`, oldest first.
+    pub fn queue(&self, queue: &QueueId) -> Result<&[Queued], NotRead> {
+        self.queues.get(queue).map(Vec::as_slice).ok_or(NotRead)
+    }
+
+    /// The state of a block.
+    pub fn block(&self, slot: &Slot) -> Result<BlockState, NotRead> {
+        self.facts.block(slot)
+    }
+
+    fn absorb(&mut self, keys: &Keys, query: &Query, entries: Vec<Entry>) -> Result<(), Corrupt> {
+        match query {
+            Query::Claim(attachment) => {
+                let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
+                self.facts.note_claim(attachment, claim.transpose()?);
+            }
+            Query::Claims { .. } => {
+                self.listed
+                    .extend(entries.into_iter().map(|entry| listed(keys, entry)));
+            }
+            Query::Cluster => {
+                let identity =
+                    only(entries).map(|entry| read_value(&entry, record::decode_cluster));
+                self.cluster = Cluster::Read(identity.transpose()?);
+            }
+            Query::Lock(queue) => {
+                let entry = only(entries);
+                let holder = entry
+                    .as_ref()
+                    .map(|entry| record::decode_lock(&entry.value));
+                if let Some(Ok(holder)) = holder {
+                    self.holders.insert(queue.clone(), holder);
+                }
+                let lock = entry.map(|entry| HeldLock {
+                    created: entry.created,
+                    modified: entry.modified,
+                    lease: entry.lease,
+                });
+                self.locks.insert(queue.clone(), lock);
+            }
+            Query::Waiting { .. } => {
+                let queued = entries.into_iter().map(|entry| queued(keys, entry));
+                self.waiting.extend(queued);
+            }
+            Query::Seat(seat) => {
+                let seated = only(entries).map(|entry| Stored {
+                    value: seated(&entry, seat),
+                    created: entry.created,
+                    modified: entry.modified,
+                });
+                self.seats.insert(seat.clone(), seated);
+            }
+            Query::Tickets { queue, .. } => {
+                let queued = entries
+                    .into_iter()
+                    .map(|entry| queued(keys, entry))
+                    .collect();
+                self.queues.insert(queue.clone(), queued);
+            }
+            Query::Blocks(question) => self.absorb_blocks(keys, question, entries)?,
+        }
+        Ok(())
+    }
+
+    fn absorb_blocks(
+        &mut self,
+        keys: &Keys,
+        question: &Question,
+        entries: Vec<Entry>,
+    ) -> Result<(), Corrupt> {
+        match question {
+            Question::Full(slot) => {
+                let full = only(entries).map(|entry| read_full(&entry, slot));
+                self.facts.note_full(slot, full.transpose()?);
+            }
+            Question::Open {
+                from,
+                through,
+                limit,
+            } => {
+                let is_cut = entries.len() >= usize::try_from(*limit).unwrap_or(usize::MAX);
+                let blocks = entries.iter().map(|entry| {
+                    let slot = open_slot(keys, entry)?;
+                    let block = read_open(entry, &slot)?;
+                    Ok((slot, block))
+                });
+                let blocks = blocks.collect::<Result<_, _>>()?;
+                self.facts.note_open(from, *through, blocks, is_cut);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_slot(keys: &Keys, entry: &Entry) -> Result<Slot, Corrupt> {
+    match keys.decode(&entry.key) {
+        Ok(Key::Open(slot)) => Ok(slot),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not an open block")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
+    }
+}
+
+fn only(entries: Vec<Entry>) -> Option<Entry> {
+    assert!(entries.len() <= 1, "one key has one entry");
+    entries.into_iter().next()
+}
+
+fn read_value<T>(
+    entry: &Entry,
+    decode: impl Fn(&[u8]) -> Result<T, RecordError>,
+) -> Result<T, Corrupt> {
+    decode(&entry.value).map_err(|error| Corrupt::new(&entry.key, &error))
+}
+
+fn stored<T>(
+    entry: &Entry,
+    decode: impl Fn(&[u8]) -> Result<T, RecordError>,
+) -> Result<Stored<T>, Corrupt> {
+    let value = read_value(entry, decode)?;
+    let Entry {
+        created, modified, ..
+    } = *entry;
+    Ok(Stored {
+        value,
+        created,
+        modified,
+    })
+}
+
+/// A mark at an address that ends in `.0` says nothing, as nobody can have that: it must not keep the others of
+/// the block from everybody. The next write of the block is without it, and `check` names it.
+fn read_open(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
+    let mut block = stored(entry, record::decode_block)?;
+    if slot.block.base().ends_in_zero() {
+        block.value.clear(0);
+    }
+    if block.value.is_full(slot.block.family()) {
+        return Err(Corrupt::new(&entry.key, &"it is open and has no free bit"));
+    }
+    Ok(block)
+}
+
+fn read_full(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
+    let family = slot.block.family();
+    stored(entry, |value| {
+        record::decode_full(value).map(|()| Bitmap::full(family))
+    })
+}
+
+fn listed(keys: &Keys, entry: Entry) -> Listed {
+    let claim = match keys.decode(&entry.key) {
+        Ok(Key::Claim(attachment)) => {
+            stored(&entry, record::decode_claim).map(|claim| (attachment, claim))
+        }
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a claim")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
+    };
+    Listed {
+        key: entry.key,
+        claim,
+    }
+}
+
+fn seated(entry: &Entry, seat: &Seat) -> Seated {
+    let read = read_value(entry, |value| record::decode_ticket(seat, value));
+    let whose = match &seat.spot {
+        Spot::Own(attachment) => Some(attachment.clone()),
+        Spot::Shared(_) => record::decode_whose_ticket(&entry.value).ok(),
+    };
+    Seated {
+        whose,
+        ticket: read.map(|(_, ticket)| ticket),
+    }
+}
+
+fn queued(keys: &Keys, entry: Entry) -> Queued {
+    let request = match keys.decode(&entry.key) {
+        Ok(Key::Ticket(seat)) => read_value(&entry, |value| record::decode_ticket(&seat, value)),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a ticket")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
+    };
+    let Entry {
+        key,
+        created,
+        modified,
+        ..
+    } = entry;
+    Queued {
+        key,
+        created,
+        modified,
+        request,
+    }
+}
