@@ -1,5 +1,6 @@
 //! The plugin with a bug of the simulator's catalogue, planted between it and etcd: for the chaos
-//! suite, which must find it. The bug's name is in the variable `SABOTAGE`.
+//! suite and the cluster lane, which must find it. The bug's name is in the variable `SABOTAGE`.
+//! One bug more is planted between the runtime and the plugin: `NullListAbsent`.
 
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -18,17 +19,27 @@ use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
 
+/// A list of valid attachments that is `null` is taken for an absent one, so GC collects nothing.
+const NULL_LIST_ABSENT: &str = "NullListAbsent";
+
 fn main() -> ExitCode {
     plugin::answer_panics();
     let name = std::env::var("SABOTAGE").unwrap_or_default();
-    let Some(bug) = planted::Bug::ALL.iter().find(|bug| bug.to_string() == name) else {
-        eprintln!("SABOTAGE: {name:?} is not one of {:?}", Bug::ALL);
+    let bug = planted::Bug::ALL.iter().find(|bug| bug.to_string() == name);
+    if bug.is_none() && name != NULL_LIST_ABSENT {
+        eprintln!(
+            "SABOTAGE: {name:?} is not one of {NULL_LIST_ABSENT}, {:?}",
+            Bug::ALL
+        );
         return ExitCode::from(2);
-    };
-    let invocation = Invocation::capture();
+    }
+    let mut invocation = Invocation::capture();
     let stdin = invocation.stdin.as_deref().unwrap_or_default();
     // Bugs are planted in right invocations alone.
     let config: Value = serde_json::from_slice(stdin).unwrap_or_default();
+    if bug.is_none() {
+        invocation.stdin = invocation.stdin.map(|_| without_null_lists(&config));
+    }
     let start = Start {
         seed: u64::from(std::process::id()),
         begun: SystemTime::now(),
@@ -37,14 +48,25 @@ fn main() -> ExitCode {
     let (answer, _) = plugin::execute_in(&invocation, &LocalMachine, start, |access, chance| {
         Sabotaged {
             store: EtcdStore::new(access, chance),
-            bug: *bug,
+            bug: bug.copied(),
             keys: Keys::new(&access.prefix),
             collects_on: collects_on(&invocation, &config),
-            deletes: text(&invocation, "CNI_COMMAND") == Some("DEL"),
+            verb: text(&invocation, "CNI_COMMAND")
+                .unwrap_or_default()
+                .to_owned(),
             attachment: attachment(&invocation, &config),
         }
     });
     answer.print()
+}
+
+/// The configuration without the keys that are `null`.
+fn without_null_lists(config: &Value) -> Vec<u8> {
+    let mut config = config.clone();
+    if let Some(members) = config.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    config.to_string().into_bytes()
 }
 
 /// The node whose claims the process collects, if it is a GC.
@@ -70,10 +92,10 @@ fn text<'i>(invocation: &'i Invocation, variable: &str) -> Option<&'i str> {
 /// etcd, with a bug on the way to it.
 struct Sabotaged {
     store: EtcdStore,
-    bug: Bug,
+    bug: Option<Bug>,
     keys: Keys,
     collects_on: Option<NodeId>,
-    deletes: bool,
+    verb: String,
     attachment: Option<Attachment>,
 }
 
@@ -81,24 +103,25 @@ impl Store for Sabotaged {
     type Watch = EtcdWatch;
 
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
-        let at = planted::read_at(Some(self.bug), at);
+        let at = planted::read_at(self.bug, at);
         let mut view = self.store.read(reads, at).await?;
-        let reader = match (self.collects_on, &self.attachment) {
-            (Some(node), _) => Reader::Collects(node),
-            (None, Some(attachment)) if self.deletes => Reader::Deletes(attachment),
+        let reader = match (self.collects_on, self.verb.as_str(), &self.attachment) {
+            (Some(node), ..) => Reader::Collects(node),
+            (None, "DEL", Some(attachment)) => Reader::Deletes(attachment),
+            (None, "ADD", Some(attachment)) => Reader::Adds(attachment),
             _ => Reader::Other,
         };
-        planted::twist_view(Some(self.bug), &self.keys, reader, &mut view);
+        planted::twist_view(self.bug, &self.keys, reader, &mut view);
         Ok(view)
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
         let step = Step::of_commit(txn);
         for Piece { txn: piece, last } in
-            planted::twist_txn(Some(self.bug), &self.keys, self.attachment.as_ref(), txn)
+            planted::twist_txn(self.bug, &self.keys, self.attachment.as_ref(), txn)
         {
             let result = self.store.commit(&piece).await;
-            let result = planted::twist_outcome(Some(self.bug), step, txn, result);
+            let result = planted::twist_outcome(self.bug, step, txn, result);
             if last || !matches!(result, Ok(Outcome::Done(_))) {
                 return result;
             }
@@ -111,7 +134,7 @@ impl Store for Sabotaged {
     }
 
     async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
-        if self.bug == Bug::LeaseNotKeptAlive {
+        if self.bug == Some(Bug::LeaseNotKeptAlive) {
             return Ok(());
         }
         self.store.keep_alive(lease).await

@@ -119,6 +119,10 @@ bugs! {
     GcLeavesTicket,
     /// DEL answers success when etcd is not available.
     DelSwallowsFailure,
+    /// A release is told to be done, and is never sent.
+    ReleaseNotSent,
+    /// ADD takes all addresses of an open block for free.
+    BitsUnseen,
     /// A range ends one address too late.
     EndsTooLate,
     /// A range begins one address too early.

@@ -73,6 +73,11 @@ pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut 
                     entry.created = 1;
                 }
             }
+            (Some(Bug::BitsUnseen), Reader::Adds(_)) => {
+                for entry in answer.iter_mut().filter(|entry| is_open(keys, &entry.key)) {
+                    entry.value = record::encode_block(&Bitmap::EMPTY);
+                }
+            }
             (Some(Bug::DelOfAnothersTicket), Reader::Deletes(attachment)) => {
                 for entry in answer.iter_mut() {
                     make_own(keys, attachment, entry);
@@ -163,9 +168,9 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
                 of_block(compare) || matches!(compare, Compare::Modified(key, _) if is_claim(key))
             });
         }
+        (Some(Bug::ReleaseNotSent), _) if releases_alone(keys, txn) => change_nothing(&mut twisted),
         (Some(Bug::FenceForgotten), Step::Fence) => {
-            twisted.writes.clear();
-            twisted.compares.clear();
+            change_nothing(&mut twisted);
             twisted.then.clone_from(&txn.otherwise);
         }
         (Some(Bug::NextNotTouched), Step::Leave | Step::GiveUp) => {
@@ -213,6 +218,12 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         txn: twisted,
         last: true,
     }]
+}
+
+/// A transaction is done whatever is there, and only reads.
+fn change_nothing(txn: &mut Txn) {
+    txn.writes.clear();
+    txn.compares.clear();
 }
 
 /// What is written only under a condition is written in any case.
@@ -305,6 +316,35 @@ fn deletes_claims(txn: &Txn) -> bool {
     txn.writes
         .iter()
         .any(|write| matches!(write, Write::Delete(key) if is_claim(key)))
+}
+
+/// Whether a transaction frees what a claim holds, and is about no other claim and no queue. Its keys may be below any
+/// prefix, as those of a real cluster are.
+fn releases_alone(keys: &Keys, txn: &Txn) -> bool {
+    let mut releases = false;
+    for write in &txn.writes {
+        match (write, keys.decode(written(write))) {
+            (Write::Delete(_), Ok(Key::Claim(_))) => releases = true,
+            (_, Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_))) => return false,
+            _ => {}
+        }
+    }
+    releases
+}
+
+fn written(write: &Write) -> &[u8] {
+    match write {
+        Write::Put { key, .. }
+        | Write::Rewrite { key, .. }
+        | Write::Touch(key)
+        | Write::Delete(key)
+        | Write::Ensure { key, .. }
+        | Write::DeleteUnlessNewer { key, .. } => key,
+    }
+}
+
+fn is_open(keys: &Keys, key: &[u8]) -> bool {
+    matches!(keys.decode(key), Ok(Key::Open(_)))
 }
 
 /// A block that would move from `from` to `to` stays where it is, with this value.
