@@ -2,7 +2,9 @@
 # Tests the store on each supported version of etcd: the conformance suite and the comparison with the model, requests and
 # bytes, TLS and logins, every error that is told by its text, the role, and a short chaos run.
 #
-#   tests/etcd-versions.sh [VERSION ...]      as root; 3.4 (Debian's), 3.5, 3.6 and 3.7 by default
+#   tests/etcd-versions.sh [VERSION ...]      as root; 3.4 (Debian's), 3.5, 3.6, 3.7 and upgrade by default
+#
+# `upgrade` is chaos on a cluster of three that goes from 3.5 to 3.6 to 3.7, one member after the other, under load.
 #
 #   CHAOS_MINUTES=N    how long chaos runs on each version; 1 by default, 0 for none
 set -euo pipefail
@@ -10,19 +12,36 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 main() {
     local versions=("${@:-}") version programs
-    [[ -n ${versions[0]} ]] || versions=(3.4 3.5 3.6 3.7)
+    [[ -n ${versions[0]} ]] || versions=(3.4 3.5 3.6 3.7 upgrade)
     deploy/install-packages.sh
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
     for version in "${versions[@]}"; do
+        if [[ $version == upgrade ]]; then
+            upgrade
+            continue
+        fi
         programs=$(programs_of "$version")
         echo "== etcd: $(PATH=$programs:$PATH etcd --version | head -n 1)"
         PATH=$programs:$PATH cargo test --locked --test it -- store:: counts:: outage:: corrupt:: ways:: orphans:: ctl::role
         if ((${CHAOS_MINUTES:-1} > 0)); then
-            cargo run --release --locked --package whereabouts-chaos -- --minutes "${CHAOS_MINUTES:-1}" \
-                --etcd "$(PATH=$programs:$PATH command -v etcd)"
+            chaos --etcd "$(PATH=$programs:$PATH command -v etcd)"
         fi
     done
+}
+
+upgrade() {
+    local version etcds=()
+    for version in 3.5 3.6 3.7; do
+        etcds+=("$(programs_of "$version")/etcd")
+    done
+    echo "== etcd: one member after the other from 3.5 to 3.6 to 3.7"
+    chaos --etcd "${etcds[0]}" --upgrade-to "${etcds[1]}" --upgrade-to "${etcds[2]}"
+}
+
+chaos() { # ARGUMENT ...
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo run --release --locked --package whereabouts-chaos -- --minutes "${CHAOS_MINUTES:-1}" "$@"
 }
 
 # A folder with the commands etcd and etcdctl of a version.

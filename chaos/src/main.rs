@@ -38,6 +38,9 @@ struct Arguments {
     /// The program etcd.
     #[arg(long, value_name = "PATH", default_value = "etcd")]
     etcd: PathBuf,
+    /// A newer etcd to which the members are upgraded one after the other, under load; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    upgrade_to: Vec<PathBuf>,
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -88,12 +91,15 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
         etcd: found(&arguments.etcd)?,
     })
     .map_err(|error| format!("etcd: {error}"))?;
+    let upgrades = arguments.upgrade_to.iter().map(|etcd| found(etcd));
+    let upgrades = upgrades.collect::<Result<_, _>>()?;
     let options = Options {
         seed,
         lasts: Duration::from_mins(arguments.minutes),
         nodes: arguments.nodes,
         pods: arguments.pods,
         plugin,
+        upgrades,
         sabotage: arguments.sabotage.map(|bug| bug.to_string()),
     };
     let suite = Suite::new(options, cluster);

@@ -2,6 +2,7 @@
 //! alarms, replaces members. Each member is asked past its proxy, with a bound on every call.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
@@ -170,6 +171,23 @@ impl<'c> Control<'c> {
         self.become_so("a member is added", add).await?;
         self.0.start_anew(member);
         Ok(())
+    }
+
+    /// Puts another version of etcd in a member's place, on its data. Gives the versions before and after.
+    pub async fn upgrade(self, member: usize, program: &Path) -> Result<[String; 2], String> {
+        let before = self.version(member).await?;
+        self.0.upgrade(member, program);
+        self.all_well().await?;
+        let after = self.version(member).await?;
+        if before == after {
+            return Err(format!("{} is of version {before}, too", program.display()));
+        }
+        Ok([before, after])
+    }
+
+    async fn version(self, member: usize) -> Result<String, String> {
+        let ask = async || Some(self.status(member).await.ok()?.version().to_owned());
+        self.become_so("a member tells its version", ask).await
     }
 
     async fn id(self, member: usize) -> Result<u64, String> {

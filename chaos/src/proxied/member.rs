@@ -38,6 +38,8 @@ pub struct Member {
 #[derive(Debug, Default)]
 struct Process {
     child: Option<Child>,
+    /// The program since an upgrade.
+    upgraded: Option<PathBuf>,
     /// How often it began anew, without data.
     lives: u32,
 }
@@ -102,7 +104,8 @@ impl Member {
         let mut process = self.process();
         let scheme = setup.security.scheme();
         let client_url = format!("{scheme}://{}", self.client);
-        let mut command = Command::new(&setup.etcd);
+        let program = process.upgraded.as_ref().unwrap_or(&setup.etcd);
+        let mut command = Command::new(program);
         command
             .env_clear()
             .stdin(Stdio::null())
@@ -153,6 +156,11 @@ impl Member {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Makes it start with another program from now on.
+    pub(super) fn upgrade(&self, program: &Path) {
+        self.process().upgraded = Some(program.to_path_buf());
     }
 
     /// Forgets its data: it is to begin anew.

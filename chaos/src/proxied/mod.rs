@@ -158,6 +158,13 @@ impl ProxiedCluster {
         self.launch(member, Founding::Existing);
     }
 
+    /// Kills a member, and starts another program on its data.
+    pub fn upgrade(&self, member: usize, program: &Path) {
+        self.kill(member);
+        self.members[member].upgrade(program);
+        self.restart(member);
+    }
+
     /// Makes a member hang.
     pub fn stop(&self, member: usize) {
         self.members[member].stop();

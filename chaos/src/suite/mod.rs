@@ -65,6 +65,8 @@ pub struct Options {
     pub pods: u64,
     /// The plugin.
     pub plugin: PathBuf,
+    /// The versions of etcd that the members are upgraded to, one version after the other.
+    pub upgrades: Vec<PathBuf>,
     /// The bug that it has, if it is the sabotaged one.
     pub sabotage: Option<String>,
 }
@@ -259,6 +261,10 @@ impl Suite {
 
     fn plugin(&self) -> &Path {
         &self.options.plugin
+    }
+
+    fn upgrades(&self) -> &[PathBuf] {
+        &self.options.upgrades
     }
 
     fn sabotage(&self) -> Option<&str> {

@@ -1,6 +1,9 @@
 //! What strikes: every kind of fault once, in an order drawn from the seed, then more of them,
-//! also two at once, until time is up. After each, ADD must succeed again.
+//! also two at once, until time is up. After each, ADD must succeed again. Between, the members are
+//! upgraded, if there is a version to upgrade them to.
 
+use std::fmt::Display;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::future::join;
@@ -30,6 +33,9 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     sleep(HEALTHY_AT_FIRST).await;
     for fault in first_round(&chance) {
         strike_alone(suite, fault, &chance).await;
+    }
+    for program in suite.upgrades() {
+        upgrade(suite, program, &chance).await;
     }
     while Instant::now() < end {
         no_tickets(suite).await;
@@ -79,14 +85,31 @@ pub(super) fn below(chance: &Chance, bound: usize) -> usize {
 async fn strike_alone(suite: &Suite, fault: Fault, chance: &Chance) {
     suite.tally().becomes(Condition::Under(fault));
     strike(suite, fault, chance).await;
-    recover(suite, fault).await;
+    recover(suite, &fault).await;
 }
 
 async fn strike_both(suite: &Suite, faults: [Fault; 2], chance: &Chance) {
     suite.tally().becomes(Condition::Unclear);
     let [one, other] = faults;
     join(strike(suite, one, chance), strike(suite, other, chance)).await;
-    recover(suite, one).await;
+    recover(suite, &one).await;
+}
+
+/// One member after the other goes on with another version. After each, a fault strikes what may be a
+/// cluster of two versions.
+async fn upgrade(suite: &Suite, program: &Path, chance: &Chance) {
+    for member in 0..suite.cluster().size() {
+        suite.tally().becomes(Condition::Unclear);
+        match Control::of(suite.cluster()).upgrade(member, program).await {
+            Ok([before, after]) => {
+                println!("member {member} went from etcd {before} to {after}");
+                suite.log(format_args!("! member {member} is of {after}"));
+            }
+            Err(reason) => suite.verdict().accuse(10, reason),
+        }
+        recover(suite, &format_args!("the upgrade of member {member}")).await;
+        strike_alone(suite, pick(chance, Strikes::Cluster), chance).await;
+    }
 }
 
 /// Waits until nobody stands in a queue, dead or alive.
@@ -102,11 +125,11 @@ async fn no_tickets(suite: &Suite) {
 }
 
 /// After a fault: the cluster is well again, ADD succeeds, and for a while nothing is wrong.
-async fn recover(suite: &Suite, fault: Fault) {
+async fn recover(suite: &Suite, what: &dyn Display) {
     suite.tally().becomes(Condition::Unclear);
     let healed = Instant::now();
     if let Err(reason) = Control::of(suite.cluster()).all_well().await {
-        suite.trouble(format_args!("after {fault}: {reason}"));
+        suite.trouble(format_args!("after {what}: {reason}"));
     }
     let again = async {
         while suite.tally().successes_since(healed) == 0 {
@@ -114,7 +137,7 @@ async fn recover(suite: &Suite, fault: Fault) {
         }
     };
     if timeout(RECOVERY, again).await.is_err() {
-        let text = format!("no ADD has succeeded within {RECOVERY:?} after {fault}");
+        let text = format!("no ADD has succeeded within {RECOVERY:?} after {what}");
         suite.verdict().accuse(10, text);
     }
     suite.tally().becomes(Condition::Healthy);
