@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the long judges for a given time: fresh seeds of the simulation, the small worlds, and chaos on each etcd.
+# Runs the long judges for a given time: fresh seeds of the simulation, the small worlds, chaos on each etcd, and the real
+# parts: all scenarios in a cluster, each version of etcd with an upgrade under load, and causes of old faults put back.
 #
 #   tests/long.sh MINUTES [RECORD.jsonl]      as root
 #
@@ -15,6 +16,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seeds_per_turn=20000
 chaos_minutes_per_turn=5
 
+# Each round has one of them.
+real_parts=(
+    "cluster.sh --all"
+    "etcd-versions.sh upgrade"
+    "etcd-versions.sh 3.4 3.5 3.6 3.7"
+    "cluster.sh --sabotage PrimaryRoutedTwice"
+    "cluster.sh --sabotage NullListAbsent"
+    "cluster.sh --sabotage ReleaseNotSent"
+    "cluster.sh --sabotage BitsUnseen"
+    "cluster.sh --sabotage ErrorAsAbsence"
+)
+
 main() {
     local minutes=${1:-}
     [[ $minutes =~ ^[1-9][0-9]*$ ]] || fail "usage: tests/long.sh MINUTES [RECORD.jsonl]"
@@ -22,7 +35,7 @@ main() {
     record=${2:-target/long.jsonl}
     read -ra etcds <<< "${ETCDS:-etcd}"
 
-    deploy/install-packages.sh
+    tests/cluster.sh --check
     cargo build --release --locked --package whereabouts-sim --package whereabouts-chaos
     mkdir -p "$(dirname "$record")"
     logs=$(mktemp -d)
@@ -36,6 +49,7 @@ main() {
         simulate
         etcd=${etcds[round % ${#etcds[@]}]}
         ((SECONDS >= ends)) || torment "$etcd"
+        ((SECONDS >= ends)) || try "${real_parts[round % ${#real_parts[@]}]}"
     done
     echo "$round rounds, $found turns with a finding; the record is $record"
     ((found == 0))
@@ -52,6 +66,12 @@ torment() { # ETCD
     local minutes=$(((ends - SECONDS + 59) / 60)) seed=$(((RANDOM << 15) + RANDOM))
     ((minutes <= chaos_minutes_per_turn)) || minutes=$chaos_minutes_per_turn
     turn "chaos on $("$1" --version | head -n 1)" "$seed" target/release/whereabouts-chaos --minutes "$minutes" --seed "$seed" --etcd "$1"
+}
+
+try() { # SCRIPT WITH ARGUMENTS
+    local command
+    read -ra command <<< "$1"
+    turn "$1" "" "tests/${command[0]}" "${command[@]:1}"
 }
 
 # Runs one judge and appends what came of it to the record.

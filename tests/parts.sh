@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the real programs that whereabouts is tested with, each from the Go module that tests/parts pins.
 #
-#   tests/parts.sh PART ...     builds what the cache lacks, and prints a line PROGRAM=PATH for each program
+#   tests/parts.sh PART ...           builds what the cache lacks, and prints a line PROGRAM=PATH for each program
+#   tests/parts.sh --check PART ...   only reports what is missing to build them
 #
 #   part          programs
 #   etcd-3.5      etcd-3.5                 etcd-3.6   etcd-3.6
@@ -29,13 +30,18 @@ modules=$PWD/tests/parts
 cache=$(mkdir -p "${PARTS_CACHE:-target/parts}" && cd "${PARTS_CACHE:-target/parts}" && pwd)
 
 main() {
-    local parts=("$modules"/*/) part
+    local parts=("$modules"/*/) part only_check=no
+    if [[ ${1:-} == --check ]]; then
+        only_check=yes
+        shift
+    fi
     parts=("${parts[@]#"$modules/"}")
     (($#)) || fail "usage: tests/parts.sh PART ...; the parts are ${parts[*]%/}"
     for part in "$@"; do
         [[ -f $modules/$part/go.mod ]] || fail "no part is called $part; the parts are ${parts[*]%/}"
     done
     require_tools "$@"
+    [[ $only_check == no ]] || return 0
     for part in "$@"; do
         each_program "$part"
     done
@@ -106,9 +112,10 @@ program() { # PART NAME PACKAGE [FLAG ...]
     path=$cache/$part-$pins/$name
     if [[ ! -x $path ]]; then
         echo "parts.sh: building $name" >&2
+        # Under a name of this process: another may build it at the same time.
         (cd "$modules/$part" && GOFLAGS="-buildvcs=false -trimpath -mod=readonly" CGO_ENABLED=${CGO_ENABLED:-0} \
-            go build "$@" -o "$path.new" "$package")
-        mv "$path.new" "$path"
+            go build "$@" -o "$path.$$" "$package")
+        mv "$path.$$" "$path"
     fi
     echo "$name=$path"
 }

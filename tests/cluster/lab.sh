@@ -10,6 +10,7 @@
 #   lab.sh mend  FOLDER NODE and is plugged in again
 #
 # The nodes are node-a and node-b. FOLDER/kubectl is kubectl as an administrator. FOLDER/NODE/enter runs a command on a node.
+# What FOLDER/environment exports is in the environment of every process of a node.
 # The labs of several FOLDERs do not meet: every name outside of FOLDER has the folder's random part in it.
 set -euo pipefail
 
@@ -162,6 +163,7 @@ END
     # killed, the kernel kills all others, also a plugin in the middle of a verb.
     cat >"$home/first-process.sh" <<END
 set -eu
+[ ! -e $lab/environment ] || . $lab/environment
 hostname $node
 mount --make-rshared /
 mount --types tmpfs none /run
@@ -192,6 +194,7 @@ done
 END
     cat >"$home/enter" <<END
 #!/bin/sh
+[ ! -e $lab/environment ] || . $lab/environment
 exec nsenter --target "\$(cat $home/pid)" --mount --net --uts --pid "\$@"
 END
     chmod +x "$home/enter"

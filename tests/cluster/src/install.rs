@@ -8,16 +8,28 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, NODES, wait_until};
 use crate::objects;
+use crate::sabotage::Sabotage;
 
 const PRIMARY: &str = include_str!("../../../deploy/samples/primary.conflist");
+
+/// The overlay of the manifests, below the lab's folder, and its certificates.
+const OVERLAY: &str = "deploy/kubernetes/overlays/lab";
+pub(crate) const CERTIFICATES: &str = "deploy/kubernetes/overlays/lab/certificates";
+
+/// The DaemonSet of the manifests.
+pub(crate) const DAEMON_SET: &str = "daemonset/whereabouts-node";
 
 /// How long the cluster may take for one step of the installation.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Installs everything, and waits until each node can give addresses.
-pub(crate) fn install(lab: &Lab) -> Result<(), String> {
+pub(crate) fn install(lab: &Lab, sabotage: Option<&Sabotage>) -> Result<(), String> {
+    let mut primary: Value = serde_json::from_str(PRIMARY).map_err(|error| error.to_string())?;
+    if sabotage.is_some_and(Sabotage::routes_twice) {
+        primary["plugins"][0]["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+    }
     for node in NODES {
-        install_multus(lab, node)?;
+        install_multus(lab, node, &primary)?;
     }
     let data = lab.node_folder(NODES[0]).join("etcd-data");
     let written = fs::create_dir(&data).and_then(|()| {
@@ -30,15 +42,29 @@ pub(crate) fn install(lab: &Lab) -> Result<(), String> {
         objects::network_attachment_definitions(),
         objects::volume(NODES[0], data),
     ])?;
-    let overlay = lab.folder().join("deploy/kubernetes/overlays/lab");
-    let overlay = overlay.to_str().expect("the lab's path is text");
-    lab.kubectl(&["apply", "--kustomize", overlay])?;
+    apply_overlay(lab)?;
     wait_for_pods(lab, "kube-system", LIMIT)?;
     make_role(lab)?;
     wait_until(LIMIT, || {
         let asked = lab.tool(&["claims"]);
         Ok(asked.err())
     })
+}
+
+/// Applies the manifests as they are now.
+pub(crate) fn apply_overlay(lab: &Lab) -> Result<(), String> {
+    lab.kubectl(&["apply", "--kustomize", &lab.path(OVERLAY)])
+        .map(drop)
+}
+
+/// Runs kubectl in the namespace of the installation.
+pub(crate) fn kubectl(lab: &Lab, arguments: &[&str]) -> Result<String, String> {
+    lab.kubectl(&[&["--namespace=kube-system"], arguments].concat())
+}
+
+/// Waits until the DaemonSet has its present form on every node.
+pub(crate) fn wait_for_rollout(lab: &Lab) -> Result<(), String> {
+    kubectl(lab, &["rollout", "status", DAEMON_SET, "--timeout=180s"]).map(drop)
 }
 
 /// Waits until every pod of a namespace is ready.
@@ -68,9 +94,8 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
 }
 
 /// Thin Multus, with whereabouts' sample of a primary network as the cluster's network.
-fn install_multus(lab: &Lab, node: &str) -> Result<(), String> {
+fn install_multus(lab: &Lab, node: &str, primary: &Value) -> Result<(), String> {
     let folder = lab.node_folder(node).join("cni-conf");
-    let primary: Value = serde_json::from_str(PRIMARY).map_err(|error| error.to_string())?;
     let config = json!({
         "cniVersion": "1.0.0",
         "name": "multus",
@@ -90,20 +115,15 @@ fn install_multus(lab: &Lab, node: &str) -> Result<(), String> {
 
 /// Runs deploy/etcd-role.sh on a node, where the address of etcd's service is known.
 fn make_role(lab: &Lab) -> Result<(), String> {
-    let path = |name: &str| lab.folder().join(name).display().to_string();
-    let certificate = |name: &str| {
-        path(&format!(
-            "deploy/kubernetes/overlays/lab/certificates/{name}"
-        ))
-    };
+    let certificate = |name: &str| lab.path(&format!("{CERTIFICATES}/{name}"));
     let variables = [
-        format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", path("bin")),
+        format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", lab.path("bin")),
         "ETCDCTL_ENDPOINTS=https://10.96.0.79:2379".to_owned(),
         format!("ETCDCTL_CACERT={}", certificate("ca.crt")),
         format!("ETCDCTL_CERT={}", certificate("root.crt")),
         format!("ETCDCTL_KEY={}", certificate("root.key")),
     ];
-    let script = path("deploy/etcd-role.sh");
+    let script = lab.path("deploy/etcd-role.sh");
     let mut command = vec!["env"];
     command.extend(variables.iter().map(String::as_str));
     command.push(&script);

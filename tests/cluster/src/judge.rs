@@ -41,7 +41,39 @@ pub(crate) fn agree(lab: &Lab, limit: Duration) -> Result<usize, String> {
     Ok(count)
 }
 
+/// Fails if what is claimed in one network, and the addresses with `prefix` in the network namespaces, are not the same
+/// `count` places. For networks whose users are no pods.
+pub(crate) fn network_has(
+    lab: &Lab,
+    network: &str,
+    prefix: &str,
+    count: usize,
+) -> Result<(), String> {
+    let claims = claims(lab)?;
+    unique(&claims)?;
+    let of_network = claims.iter().filter(|claim| claim.network == network);
+    let claimed: BTreeSet<Place> = of_network.map(|claim| claim.place.clone()).collect();
+    let mut places = places(lab)?;
+    places.retain(|place| place.address.starts_with(prefix));
+    if claimed == places && places.len() == count {
+        return Ok(());
+    }
+    Err(format!(
+        "{network} is to have {count} addresses; claimed: {claimed:?}; there: {places:?}"
+    ))
+}
+
+/// How many claims a network has.
+pub(crate) fn count_of(lab: &Lab, network: &str) -> Result<usize, String> {
+    let claims = claims(lab)?;
+    Ok(claims
+        .iter()
+        .filter(|claim| claim.network == network)
+        .count())
+}
+
 struct Claim {
+    network: String,
     pool: String,
     uid: String,
     place: Place,
@@ -56,6 +88,7 @@ fn claims(lab: &Lab) -> Result<Vec<Claim>, String> {
     {
         for held in claim["addresses"].as_array().into_iter().flatten() {
             claims.push(Claim {
+                network: text(&claim["network"]),
                 pool: pool_of(held),
                 uid: text(&claim["pod"]["uid"]),
                 place: Place {

@@ -31,6 +31,11 @@ impl Lab {
         &self.folder
     }
 
+    /// The path of a file below the folder, as text.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
     /// The folder of a node, which holds its `cni-conf`, `cni-bin` and `log`.
     pub(crate) fn node_folder(&self, node: &str) -> PathBuf {
         self.folder.join(node)
@@ -59,12 +64,25 @@ impl Lab {
         output(self.node_folder(node).join("enter"), arguments, "")
     }
 
+    /// Runs lines of bash on a node, with the lab's programs.
+    pub(crate) fn script(&self, node: &str, lines: &str) -> Result<String, String> {
+        let lines = format!(
+            "set -euo pipefail\nPATH={}:$PATH\n{lines}",
+            self.path("bin")
+        );
+        self.on_node(node, &["bash", "-c", &lines])
+    }
+
     /// Runs the operator's tool on a node, where it finds etcd by the flat file, and returns its JSON.
     pub(crate) fn tool(&self, arguments: &[&str]) -> Result<Value, String> {
-        let program = self.folder.join("bin/whereaboutsctl");
-        let program = program.to_str().expect("the lab's path is text");
-        let all = [&[program], arguments, &["--output=json"]].concat();
+        let program = self.path("bin/whereaboutsctl");
+        let all = [&[program.as_str()], arguments, &["--output=json"]].concat();
         parse(&self.on_node(NODES[0], &all)?)
+    }
+
+    /// Runs a script of the manifests' folder on this machine.
+    pub(crate) fn deploy(&self, script: &str, arguments: &[&str]) -> Result<String, String> {
+        output(self.folder.join("deploy").join(script), arguments, "")
     }
 
     /// Takes or gives a node's power or network: `crash`, `boot`, `cut` or `mend`.

@@ -4,6 +4,7 @@ mod install;
 mod judge;
 mod lab;
 mod objects;
+mod sabotage;
 mod scenarios;
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use std::time::Instant;
 use clap::Parser;
 
 use lab::Lab;
-use scenarios::SCENARIOS;
+use sabotage::Sabotage;
+use scenarios::{SCENARIOS, Scenario};
 
 /// Installs whereabouts in a cluster, and runs scenarios in it.
 #[derive(Parser)]
@@ -24,52 +26,81 @@ struct Arguments {
     /// Whether whereabouts is installed already.
     #[arg(long)]
     installed: bool,
-    /// Which scenarios; all of them if none is given.
-    scenarios: Vec<String>,
+    /// All scenarios, instead of those that every change must pass.
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
+    /// The cause of an old fault, which is put back: its scenario must fail.
+    #[arg(long, value_name = "NAME", value_parser = Sabotage::named, conflicts_with_all = ["all", "scenarios"])]
+    sabotage: Option<&'static Sabotage>,
+    /// Which scenarios; those that every change must pass if none is given.
+    #[arg(value_parser = named)]
+    scenarios: Vec<&'static Scenario>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let lab = Lab::new(arguments.lab);
-    let named = |name: &&str| arguments.scenarios.iter().any(|asked| asked == name);
-    let chosen: Vec<_> = SCENARIOS
-        .iter()
-        .filter(|(name, _)| arguments.scenarios.is_empty() || named(name))
-        .collect();
-    if chosen.len() < arguments.scenarios.len() {
-        let all: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-        eprintln!("cluster: the scenarios are {}", all.join(" "));
-        return ExitCode::from(2);
-    }
+    let lab = Lab::new(arguments.lab.clone());
     if !arguments.installed {
-        let started = Instant::now();
-        if let Err(reason) = install::install(&lab) {
-            println!("install FAILED\n{reason}");
+        let installed = timed("install", || install::install(&lab, arguments.sabotage));
+        // With the cause of a fault, the scenario is to tell.
+        if installed.is_err() && arguments.sabotage.is_none() {
             return ExitCode::FAILURE;
         }
-        println!("install ok ({} s)", started.elapsed().as_secs());
     }
-    let (mut passed, mut failed) = (0, 0);
-    for (name, scenario) in chosen {
-        let started = Instant::now();
-        match scenario(&lab) {
-            Ok(()) => {
-                passed += 1;
-                println!("{name} ok ({} s)", started.elapsed().as_secs());
-            }
-            Err(reason) => {
-                failed += 1;
-                println!(
-                    "{name} FAILED ({} s)\n{reason}",
-                    started.elapsed().as_secs()
-                );
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 {
+    let all_well = match arguments.sabotage {
+        Some(sabotage) => is_found(&lab, sabotage),
+        None => all_pass(&lab, &chosen(&arguments)),
+    };
+    if all_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+fn named(name: &str) -> Result<&'static Scenario, String> {
+    let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    found.ok_or_else(|| {
+        let all: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        format!("the scenarios are {}", all.join(" "))
+    })
+}
+
+fn chosen(arguments: &Arguments) -> Vec<&'static Scenario> {
+    if !arguments.scenarios.is_empty() {
+        return arguments.scenarios.clone();
+    }
+    let is_chosen = |scenario: &&Scenario| arguments.all || scenario.for_each_change;
+    SCENARIOS.iter().filter(is_chosen).collect()
+}
+
+fn all_pass(lab: &Lab, scenarios: &[&Scenario]) -> bool {
+    let passed = scenarios
+        .iter()
+        .filter(|scenario| timed(scenario.name, || (scenario.run)(lab)).is_ok())
+        .count();
+    let failed = scenarios.len() - passed;
+    println!("{passed} passed, {failed} failed");
+    failed == 0
+}
+
+fn is_found(lab: &Lab, sabotage: &Sabotage) -> bool {
+    let scenario = named(sabotage.scenario).expect("it is one of them");
+    let ended = timed(scenario.name, || (scenario.run)(lab));
+    let is_found = sabotage.is_shown_by(&ended);
+    let told = if is_found { "found" } else { "NOT found" };
+    println!("the cause is {told}");
+    is_found
+}
+
+/// Runs it, and tells how it ended.
+fn timed(name: &str, run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let started = Instant::now();
+    let ended = run();
+    let seconds = started.elapsed().as_secs();
+    match &ended {
+        Ok(()) => println!("{name} ok ({seconds} s)"),
+        Err(reason) => println!("{name} FAILED ({seconds} s)\n{reason}"),
+    }
+    ended
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{LIMIT, Site, addresses, expect};
+use super::{LIMIT, Site, addresses, expect, while_pods_come_and_go};
 use crate::judge;
 use crate::lab::{Lab, NODES, wait_until};
 use crate::objects::{replicas, stateful_set};
@@ -144,6 +144,21 @@ pub(super) fn cut_off(lab: &Lab) -> Result<(), String> {
     lab.strike("mend", NODES[1])?;
     site.settles_at(14)?;
     expect("claims after it", judge::agree(lab, LIMIT)?, before)?;
+    site.close()
+}
+
+/// The only etcd is killed twice while pods come and go, and starts again on its data.
+pub(super) fn etcd_killed(lab: &Lab) -> Result<(), String> {
+    let site = Site::open(lab, "etcd-killed")?;
+    site.network("net", json!({"range": "10.54.0.0/28"}))?;
+    while_pods_come_and_go(&site, || {
+        for _ in 0..2 {
+            lab.script(NODES[0], "kill -KILL $(pgrep --exact etcd)")?;
+            wait_until(LIMIT, || Ok(lab.tool(&["claims"]).err()))?;
+            thread::sleep(AWAY / 2);
+        }
+        Ok(())
+    })?;
     site.close()
 }
 

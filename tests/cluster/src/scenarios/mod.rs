@@ -1,9 +1,14 @@
-//! The scenarios. Each has a namespace of its own, and ends with a cluster as it was: no pod, no claim.
+//! The scenarios. Each has a namespace of its own, and ends with a cluster as it was: installed, no pod, no claim.
 
+mod changes;
 mod faults;
 mod networks;
+mod reaper;
 mod sets;
+mod tools;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,27 +18,60 @@ use crate::judge;
 use crate::lab::{Lab, wait_until};
 use crate::objects;
 
-/// A scenario, by its name.
-pub(crate) type Scenario = (&'static str, fn(&Lab) -> Result<(), String>);
+/// A scenario.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Whether every change must pass it; the others are for the long judges.
+    pub(crate) for_each_change: bool,
+    /// It.
+    pub(crate) run: fn(&Lab) -> Result<(), String>,
+}
+
+const fn short(name: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
+    Scenario {
+        name,
+        for_each_change: true,
+        run,
+    }
+}
+
+const fn long(name: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
+    Scenario {
+        for_each_change: false,
+        ..short(name, run)
+    }
+}
 
 /// All of them, in the order in which they run.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    ("one-pod", networks::one_pod),
-    ("several-networks", networks::several_networks),
-    ("named-networks", networks::named_networks),
-    ("exact-fill", sets::exact_fill),
-    ("exhausted", sets::exhausted),
-    ("stateful-set", sets::stateful_set_scales),
-    ("rolling-restart", sets::rolling_restart),
-    ("forced-deletions", faults::forced_deletions),
-    ("restarts", faults::restarts),
-    ("new-sandboxes", faults::new_sandboxes),
-    ("power-failure", faults::power_failure),
-    ("cut-off", faults::cut_off),
+    short("one-pod", networks::one_pod),
+    short("several-networks", networks::several_networks),
+    short("named-networks", networks::named_networks),
+    short("samples", networks::samples),
+    short("cni-tools", tools::cni_tools),
+    short("exact-fill", sets::exact_fill),
+    short("exhausted", sets::exhausted),
+    short("stateful-set", sets::stateful_set_scales),
+    long("rolling-restart", sets::rolling_restart),
+    short("forced-deletions", faults::forced_deletions),
+    long("restarts", faults::restarts),
+    long("new-sandboxes", faults::new_sandboxes),
+    short("power-failure", faults::power_failure),
+    long("cut-off", faults::cut_off),
+    long("etcd-killed", faults::etcd_killed),
+    short("reaper", reaper::reaper),
+    short("upgrade", changes::upgrade),
+    long("certificates", changes::certificates),
+    long("uninstall", changes::uninstall),
 ];
 
 /// How long pods may take to come, to go, and to agree with the claims.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long a set has one size while pods come and go: about as long as its pods need.
+const BETWEEN_SIZES: Duration = Duration::from_secs(4);
 
 /// A scenario's namespace.
 struct Site<'l> {
@@ -127,6 +165,36 @@ impl<'l> Site<'l> {
             .kubectl(&["delete", "namespace", self.namespace, "--timeout=120s"])?;
         judge::agree(self.lab, LIMIT).map(drop)
     }
+}
+
+/// Does something while a Deployment grows and shrinks on a network called `net`, and waits until all is well again.
+fn while_pods_come_and_go(
+    site: &Site<'_>,
+    act: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let scale = |count| {
+        let set = objects::replicas("Deployment", site.namespace, "set", count, &["net"]);
+        site.lab.apply(&[set])
+    };
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let churn = scope.spawn(|| {
+            let sizes = [10, 3].into_iter().cycle();
+            sizes
+                .take_while(|_| !over.load(Ordering::Relaxed))
+                .try_for_each(|count| {
+                    scale(count)?;
+                    thread::sleep(BETWEEN_SIZES);
+                    Ok(())
+                })
+        });
+        let acted = act();
+        over.store(true, Ordering::Relaxed);
+        let churned = churn.join().expect("no thread panics");
+        acted.and(churned)
+    })?;
+    scale(12)?;
+    site.settles_at(12)
 }
 
 /// Fails with both if they differ.

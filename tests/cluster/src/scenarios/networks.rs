@@ -1,9 +1,12 @@
 //! Which address a pod gets, of one network and of several.
 
+use std::ffi::OsStr;
+use std::fs;
+
 use serde_json::json;
 
 use super::{Site, addresses, expect};
-use crate::lab::Lab;
+use crate::lab::{Lab, NODES};
 use crate::objects::pod;
 
 /// The primary network alone.
@@ -59,6 +62,84 @@ pub(super) fn named_networks(lab: &Lab) -> Result<(), String> {
     expect("red", site.addresses("net1")?, texts(&["10.44.0.1"]))?;
     expect("blue", site.addresses("net2")?, texts(&["10.44.0.1"]))?;
     site.close()
+}
+
+/// Every file of deploy/samples, with two pods that use each of its networks. The primary network's is the cluster's own,
+/// so every pod uses it.
+pub(super) fn samples(lab: &Lab) -> Result<(), String> {
+    let files = sample_files(lab)?;
+    // What vlans.yaml expects of a node. Not every kernel has VLANs, and a name is all that the sample needs.
+    each_node(
+        lab,
+        "for id in 100 200; do ip link add eth1.$id up type veth peer name vlan-$id; done",
+    )?;
+    let site = Site::open(lab, "samples")?;
+    for file in &files {
+        lab.kubectl(&["apply", "--filename", file])?;
+    }
+    let networks = [
+        "default/dual",
+        "default/storage",
+        "default/vlan-100",
+        "default/vlan-200",
+    ];
+    lab.apply(&[
+        pod(site.namespace, "first", &networks),
+        pod(site.namespace, "second", &networks),
+    ])?;
+    site.settles_at(2)?;
+    expect("primary", site.addresses("eth0")?.len(), 2)?;
+    let dual = ["10.20.0.2", "10.20.0.3", "fd00:20::2", "fd00:20::3"];
+    expect("dual", site.addresses("net1")?, texts(&dual))?;
+    let storage = addresses("192.168.20.", 2, 3);
+    expect("storage", site.addresses("net2")?, storage)?;
+    for vlan in ["net3", "net4"] {
+        expect(vlan, site.addresses(vlan)?, addresses("10.30.0.", 1, 2))?;
+    }
+    expect_every_network_used(lab, &networks)?;
+    site.close()?;
+    for file in &files {
+        lab.kubectl(&["delete", "--filename", file])?;
+    }
+    each_node(lab, "ip link del eth1.100; ip link del eth1.200")
+}
+
+/// The samples with objects of Kubernetes. The one without is installed with Multus.
+fn sample_files(lab: &Lab) -> Result<Vec<String>, String> {
+    let folder = lab.path("deploy/samples");
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        match path.extension().and_then(OsStr::to_str) {
+            Some("yaml") => files.push(path.display().to_string()),
+            _ if path.ends_with("primary.conflist") => {}
+            _ => return Err(format!("no scenario has the sample {}", path.display())),
+        }
+    }
+    Ok(files)
+}
+
+/// A new sample is not forgotten.
+fn expect_every_network_used(lab: &Lab, used: &[&str]) -> Result<(), String> {
+    let listed = lab.get(&["net-attach-def", "--namespace=default"])?;
+    let items = listed["items"].as_array().into_iter().flatten();
+    let mut names: Vec<String> = items
+        .map(|item| {
+            format!(
+                "default/{}",
+                item["metadata"]["name"].as_str().unwrap_or_default()
+            )
+        })
+        .collect();
+    names.sort();
+    expect("networks of the samples", names, texts(used))
+}
+
+fn each_node(lab: &Lab, lines: &str) -> Result<(), String> {
+    NODES
+        .iter()
+        .try_for_each(|node| lab.script(node, lines).map(drop))
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {
