@@ -9,8 +9,10 @@ use etcd_client::{
     AlarmAction, AlarmType, Certificate, Client, ConnectOptions, Error, Identity, StatusResponse,
     TlsOptions,
 };
+use futures::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
+use super::member::SNAPSHOT_EVERY;
 use super::{LOOK, ProxiedCluster, Security};
 
 /// Longest time that a member may take to answer.
@@ -18,6 +20,10 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// Longest time that anything of the cluster's may take to become as it should.
 const BOUND: Duration = Duration::from_mins(1);
+
+/// How many entries are written at once, and how long each lease lives.
+const AT_ONCE: usize = 50;
+const ENTRY_S: i64 = 60;
 
 /// The operator of a cluster.
 #[derive(Clone, Copy, Debug)]
@@ -177,12 +183,30 @@ impl<'c> Control<'c> {
     pub async fn upgrade(self, member: usize, program: &Path) -> Result<[String; 2], String> {
         let before = self.version(member).await?;
         self.0.upgrade(member, program);
-        self.all_well().await?;
+        let words = |reason| format!("{reason}; {}", self.0.members[member].last_words());
+        self.all_well().await.map_err(words)?;
         let after = self.version(member).await?;
         if before == after {
             return Err(format!("{} is of version {before}, too", program.display()));
         }
         Ok([before, after])
+    }
+
+    /// Makes every member write a snapshot. etcd 3.7 reads the log from the last snapshot on, and panics at what a member of
+    /// 3.5 has written there.
+    pub async fn make_snapshots(self) -> Result<(), String> {
+        for _ in 0..=SNAPSHOT_EVERY / AT_ONCE {
+            self.ask_any(async |client: Client| {
+                // A lease without a key is an entry of the log, and no revision.
+                let grant = |_| {
+                    let mut client = client.clone();
+                    async move { client.lease_grant(ENTRY_S, None).await }
+                };
+                try_join_all((0..AT_ONCE).map(grant)).await.map(drop)
+            })
+            .await?;
+        }
+        self.all_well().await
     }
 
     async fn version(self, member: usize) -> Result<String, String> {

@@ -17,9 +17,11 @@ use crate::proxy::Proxy;
 /// that the ports of a member that is down stay free.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// Arguments that every member has: snapshots often enough to matter in minutes, and elections as
-/// later releases hold them by default.
-const ARGUMENTS: [&str; 3] = ["--snapshot-count", "3000", "--pre-vote"];
+/// After how many entries of its log a member makes a snapshot: often enough to matter in minutes.
+pub(super) const SNAPSHOT_EVERY: usize = 3_000;
+
+/// Lines of a member's log that tell why it is not well.
+const LAST_WORDS: usize = 20;
 
 /// One member of a cluster.
 #[derive(Debug)]
@@ -111,7 +113,9 @@ impl Member {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(self.log())
-            .args(ARGUMENTS)
+            .args(["--snapshot-count", &SNAPSHOT_EVERY.to_string()])
+            // Elections as later releases hold them by default.
+            .arg("--pre-vote")
             .args(["--name", &self.name])
             .arg("--data-dir")
             .arg(self.data(process.lives))
@@ -200,9 +204,22 @@ impl Member {
         self.folder.join(format!("{}-{lives}", self.name))
     }
 
+    /// The last lines that it has written, as far as they can be read.
+    pub(super) fn last_words(&self) -> String {
+        let words = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = words.lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
     fn log(&self) -> File {
-        let path = self.folder.join(format!("{}.log", self.name));
-        let log = OpenOptions::new().create(true).append(true).open(path);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path());
         log.expect("the cluster's folder can be written")
     }
 

@@ -98,6 +98,9 @@ async fn strike_both(suite: &Suite, faults: [Fault; 2], chance: &Chance) {
 /// One member after the other goes on with another version. After each, a fault strikes what may be a
 /// cluster of two versions.
 async fn upgrade(suite: &Suite, program: &Path, chance: &Chance) {
+    if let Err(reason) = Control::of(suite.cluster()).make_snapshots().await {
+        suite.verdict().accuse(10, reason);
+    }
     for member in 0..suite.cluster().size() {
         suite.tally().becomes(Condition::Unclear);
         match Control::of(suite.cluster()).upgrade(member, program).await {
