@@ -10,11 +10,12 @@ use std::time::Duration;
 use whereabouts_clock::Chance;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
-use whereabouts_protocol::commands;
-use whereabouts_protocol::commands::Error;
-use whereabouts_protocol::commands::{CheckRequest, GcRequest, StatusRequest};
-use whereabouts_protocol::session::{Failure, Session};
+use whereabouts_core::verbs;
+use whereabouts_core::verbs::Error;
+use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
+use whereabouts_protocol::session::Session;
 
 use crate::cluster::{Client, Cluster};
 use crate::judge::{Seen, Used};
@@ -278,16 +279,14 @@ async fn execute(client: &Client, job: Job) -> Answer {
     let session = session.of(identity.as_ref());
     let started = world.elapsed();
     let result = match &job {
-        Job::Add(ask) => commands::add(&session, ask).await,
+        Job::Add(ask) => verbs::add(&session, ask).await,
         Job::Del(attachment, queues) => {
-            let result = commands::del(&session, attachment, queues).await;
+            let result = verbs::del(&session, attachment, queues).await;
             result.map(|()| Vec::new())
         }
-        Job::Check(check) => commands::check(&session, check).await.map(|()| Vec::new()),
-        Job::Gc(gc) => commands::gc(&session, gc).await.map(|_| Vec::new()),
-        Job::Status(status) => commands::status(&session, status)
-            .await
-            .map(|()| Vec::new()),
+        Job::Check(check) => verbs::check(&session, check).await.map(|()| Vec::new()),
+        Job::Gc(gc) => verbs::gc(&session, gc).await.map(|_| Vec::new()),
+        Job::Status(status) => verbs::status(&session, status).await.map(|()| Vec::new()),
     };
     let took = world.elapsed().saturating_sub(started);
     let identity = client.identity();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::join;
 use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
-use whereabouts_protocol::commands::{
+use whereabouts_core::verbs::{
     CheckRequest, Expectation, GcRequest, StatusRequest, ValidAttachment, WhenFull,
 };
 

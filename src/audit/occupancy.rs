@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{Bitmap, BlockId, Interval, Pool, Range, RangeSpec, Slot, size};
 use whereabouts_core::claim::{Claim, QueueId};
+use whereabouts_core::failure::Corrupt;
 use whereabouts_store::Entry;
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
-use whereabouts_store::snapshot::Corrupt;
 
 /// What is taken of everything.
 #[derive(Clone, Debug, Default)]

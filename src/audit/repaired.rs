@@ -4,7 +4,8 @@ use tracing::info;
 
 use crate::repair::Repair;
 use whereabouts_clock::Clock;
-use whereabouts_protocol::session::{Commit, Failure, Session};
+use whereabouts_core::failure::Failure;
+use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::Store;
 
 /// What became of a repair.

@@ -3,7 +3,7 @@
 //! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
 //! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
 
-use whereabouts_protocol::commands;
+use whereabouts_core::verbs;
 
 use crate::request::RequestError;
 
@@ -15,7 +15,7 @@ pub enum Error {
     Request(Box<RequestError>),
     /// The verb failed.
     #[error(transparent)]
-    Verb(Box<commands::Error>),
+    Verb(Box<verbs::Error>),
     /// The process cannot wait for input and time.
     #[error("the process cannot be set up: {0}")]
     NoRuntime(std::io::ErrorKind),
@@ -24,8 +24,8 @@ pub enum Error {
     Unheard,
 }
 
-impl From<commands::Error> for Error {
-    fn from(error: commands::Error) -> Self {
+impl From<verbs::Error> for Error {
+    fn from(error: verbs::Error) -> Self {
         Self::Verb(Box::new(error))
     }
 }

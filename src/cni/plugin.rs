@@ -19,11 +19,12 @@ use crate::request::{
 use crate::telemetry::{self, Subject, Telemetry, Unsent};
 use whereabouts_clock::Chance;
 use whereabouts_core::escaped;
+use whereabouts_core::failure::Failure;
+use whereabouts_core::verbs;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_protocol::commands;
-use whereabouts_protocol::session::{Failure, Session};
+use whereabouts_protocol::session::Session;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Keys;
 
@@ -281,7 +282,7 @@ async fn serve<S: Store>(
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
             let held = match ask {
-                Some(ask) => commands::add(&session, ask).await?,
+                Some(ask) => verbs::add(&session, ask).await?,
                 None => Vec::new(),
             };
             telemetry::granted(&held);
@@ -291,20 +292,20 @@ async fn serve<S: Store>(
             attachment,
             queues,
             when_unreachable,
-        }) => match commands::del(&session, attachment, queues).await {
-            Err(commands::Error::Failure(unreachable @ Failure::Unreachable { .. }))
+        }) => match verbs::del(&session, attachment, queues).await {
+            Err(verbs::Error::Failure(unreachable @ Failure::Unreachable { .. }))
                 if *when_unreachable == WhenUnreachable::Succeed =>
             {
                 error!(%attachment, reason = %unreachable, "not deleted in etcd, answered as if it were");
             }
             result => result?,
         },
-        Request::Check(check) => commands::check(&session, check).await?,
+        Request::Check(check) => verbs::check(&session, check).await?,
         Request::Gc(gc) => {
-            let collected = commands::gc(&session, gc).await?;
+            let collected = verbs::gc(&session, gc).await?;
             info!(released = collected.released, "collected");
         }
-        Request::Status(status) => commands::status(&session, status).await?,
+        Request::Status(status) => verbs::status(&session, status).await?,
     }
     Ok(String::new())
 }

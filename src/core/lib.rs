@@ -1,17 +1,22 @@
-//! The deciding core: addresses, claims, and the allocation. It knows no time, no chance, no input and no
+//! The deciding core: addresses, claims, the allocation and the verbs. It knows no time, no chance, no input and no
 //! datastore.
 //!
 //! ```text
-//! what was read     Facts  --+
-//!                            +--> allocator::decide --> Plan     what to write, and what must still hold
-//! what is asked     Demand --+
+//! a verb ----------> registry::Registry      the seam: what a verb asks of any datastore
+//!                        ^
+//!                        | implemented by each datastore, with
+//!                        v
+//! Facts + Demand --> allocator::decide --> Plan     what to write, and what must still hold
 //! ```
 //!
-//! Read first: [`address`], [`claim`], [`allocator`].
+//! Read first: [`claim`], [`allocator`], [`registry`].
 
 pub mod address;
 pub mod allocator;
 pub mod claim;
 pub mod escaped;
+pub mod failure;
 pub mod identity;
 pub mod limits;
+pub mod registry;
+pub mod verbs;

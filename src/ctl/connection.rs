@@ -16,7 +16,7 @@ use whereabouts_core::limits;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_protocol::commands;
+use whereabouts_protocol::cluster;
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::listing::Pages;
@@ -154,13 +154,13 @@ impl Connection {
 
     /// Sees that the store is this cluster's, before something in it goes for what nodes are called.
     pub(crate) fn confirm(&self) -> Result<(), String> {
-        self.wait(commands::confirm(&self.session()))
+        self.wait(cluster::confirm(&self.session()))
             .map_err(|error| error.to_string())
     }
 
     /// Sees that the store is not known to be another cluster's, before what a person has chosen is changed.
     pub(crate) fn confirm_choice(&self) -> Result<(), String> {
-        self.wait(commands::confirm_choice(&self.session()))
+        self.wait(cluster::confirm_choice(&self.session()))
             .map_err(|error| error.to_string())
     }
 }

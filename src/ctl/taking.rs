@@ -4,7 +4,7 @@ use whereabouts_core::allocator::Shortage;
 use whereabouts_core::allocator::{Budget, Demand, Reach, Verdict, decide};
 use whereabouts_core::claim::{Ask, Choice, UNKNOWN_INTERFACE};
 use whereabouts_core::limits;
-use whereabouts_protocol::commands;
+use whereabouts_core::registry::{Registry, Taken};
 use whereabouts_store::snapshot::Query;
 
 use crate::connection::Connection;
@@ -27,24 +27,21 @@ impl Outcome {
         self.what != REFUSED
     }
 
-    fn of(verdict: &Verdict, decision: Decision) -> Self {
+    fn of(taken: &Taken, decision: Decision) -> Self {
         let said = |what, why: String| Self { what, why };
-        match verdict {
-            Verdict::Granted(_) if decision == Decision::DryRun => {
+        match taken {
+            Taken::Granted(_) if decision == Decision::DryRun => {
                 said("would be claimed", String::new())
             }
-            Verdict::Granted(_) => said("claimed", String::new()),
-            Verdict::Held(_) => said("held already", String::new()),
-            Verdict::HoldsOther(claim) => said(REFUSED, format!("it holds {claim}")),
-            Verdict::Short(Shortage::Taken(held)) => said(
+            Taken::Granted(_) => said("claimed", String::new()),
+            Taken::Held(_) => said("held already", String::new()),
+            Taken::HoldsOther(claim) => said(REFUSED, format!("it holds {claim}")),
+            Taken::Short(Shortage::Taken(held)) => said(
                 REFUSED,
                 format!("{} is held by another attachment", held.address),
             ),
-            verdict @ (Verdict::Short(Shortage::Exhausted(_))
-            | Verdict::Released
-            | Verdict::NothingHeld
-            | Verdict::ClaimChanged(_)) => {
-                unreachable!("a request for stated addresses ended with {verdict:?}")
+            Taken::Short(Shortage::Exhausted(range)) => {
+                unreachable!("a request for stated addresses found {range} full")
             }
         }
     }
@@ -56,14 +53,14 @@ pub(crate) fn take(
     ask: &Ask,
     decision: Decision,
 ) -> Result<Outcome, String> {
-    let verdict = match decision {
-        Decision::Refused | Decision::DryRun => foresee(connection, ask)?,
+    let taken = match decision {
+        Decision::Refused | Decision::DryRun => Taken::of(foresee(connection, ask)?),
         Decision::Go => {
-            let taken = connection.wait(commands::take(&connection.session(), ask));
+            let taken = connection.wait(connection.session().take(ask));
             taken.map_err(|error| format!("{}: {error}", ask.attachment))?
         }
     };
-    Ok(Outcome::of(&verdict, decision))
+    Ok(Outcome::of(&taken, decision))
 }
 
 /// The decision as it would be now.

@@ -156,7 +156,7 @@ impl Bench {
 
     fn delete(&mut self, attachment: &Attachment) {
         let session = self.session();
-        block_on(crate::commands::del(&session, attachment, &[])).expect("nothing fails in memory");
+        block_on(whereabouts_core::verbs::del(&session, attachment, &[])).expect("nothing fails in memory");
         self.lets_go(attachment);
     }
 

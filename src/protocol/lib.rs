@@ -1,7 +1,7 @@
 //! The way of a request through a store with transactions.
 //!
 //! ```text
-//! commands     the verbs: each reads, decides, commits
+//! registry     what a verb asks: take, release, find, list
 //!    v
 //! operation    one demand: read, decide, commit; where others are at it too, through the queue
 //!    v
@@ -10,10 +10,12 @@
 //! session      one operation's access to the store: deadlines, retries, and the settling of what is unknown
 //! ```
 
-pub mod commands;
+pub mod cluster;
 pub mod operation;
 pub mod queue;
+mod registry;
 pub mod session;
+mod take_over;
 pub mod traces;
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use tracing::{debug, instrument};
 
 use crate::queue::{self, Lock};
-use crate::session::{Commit, Failure, Session};
+use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
 use whereabouts_core::claim::QueueId;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;

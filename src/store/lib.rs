@@ -192,44 +192,7 @@ pub enum CommitError {
     Unavailable(#[from] Unavailable),
 }
 
-/// Why the store did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    /// No answer: unreachable, without a leader, out of time. A later try may succeed.
-    #[error("etcd is not available: {0}")]
-    Later(String),
-    /// It answers, and does not serve the request now: overloaded, or the login is outdated. A later try may succeed.
-    #[error("etcd does not serve the request now: {0}")]
-    NotNow(String),
-    /// The lease has ended, or never was.
-    #[error("the lease has ended")]
-    LeaseNotFound,
-    /// A key to touch or to rewrite does not exist.
-    #[error("a key to be rewritten does not exist")]
-    KeyNotFound,
-    /// More compares or operations than the server allows.
-    #[error("the transaction has more operations than etcd allows (--max-txn-ops)")]
-    TooManyOperations,
-    /// The request has more bytes than the server allows, or the answer to a read more than can be kept.
-    #[error(
-        "the request is larger than etcd allows (--max-request-bytes), or its answer too large"
-    )]
-    TooLarge,
-    /// The revision asked for has been compacted.
-    #[error("the revision has been compacted")]
-    Compacted,
-    /// The server is out of space and takes no writes until its alarm is cleared. Only a grant is
-    /// told so: a commit that hears of it is [unknown](CommitError::Unknown), since etcd says the
-    /// same of the one that it has just applied.
-    #[error("etcd is out of space (NOSPACE alarm)")]
-    NoSpace,
-    /// Credentials or certificates were refused; trying again does not help.
-    #[error("etcd refuses access: {0}")]
-    Denied(String),
-    /// The request is one that no etcd takes: a key written twice, a revision in the future.
-    #[error("etcd refuses the request: {0}")]
-    Refused(String),
-}
+pub use whereabouts_core::failure::Unavailable;
 
 /// A lease as the server granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! what is there, what is not, and what was not asked. It decodes and checks, and decides nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::keys::{Key, Keys, Seat, Spot, TicketId};
 use crate::record::{self, Lock, RecordError, Ticket};
@@ -14,6 +13,7 @@ use whereabouts_core::allocator::{
     BlockState, Demand, Facts, NotRead, OpenAndFull, Question, Stored,
 };
 use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::failure::Corrupt;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 
@@ -146,25 +146,6 @@ pub struct Queued {
     pub modified: Revision,
     /// What it says.
     pub request: Result<(TicketId, Ticket), Corrupt>,
-}
-
-/// A key or a value in the store that this version cannot read. It is left as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value of {key} cannot be used: {reason}")]
-pub struct Corrupt {
-    /// The key.
-    pub key: String,
-    /// What is wrong with it or with its value.
-    pub reason: String,
-}
-
-impl Corrupt {
-    fn new(key: &[u8], reason: &dyn fmt::Display) -> Self {
-        Self {
-            key: String::from_utf8_lossy(key).into_owned(),
-            reason: reason.to_string(),
-        }
-    }
 }
 
 /// A claim as a listing finds it.

@@ -32,13 +32,13 @@ use whereabouts_core::address::{Address, Bitmap, BlockId, Family, Interval, Slot
 use whereabouts_core::allocator::{Demand, Verdict};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
 use whereabouts_core::escaped;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
-use whereabouts_protocol::commands::Error;
-use whereabouts_protocol::commands::{
-    CheckRequest, Expectation, GcRequest, StatusRequest, WhenFull,
-};
-use whereabouts_protocol::session::{Failure, Session};
-use whereabouts_protocol::{commands, operation};
+use whereabouts_core::verbs;
+use whereabouts_core::verbs::Error;
+use whereabouts_core::verbs::{CheckRequest, Expectation, GcRequest, StatusRequest, WhenFull};
+use whereabouts_protocol::operation;
+use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot, TicketId};
 use whereabouts_store::memory::MemoryStore;
 use whereabouts_store::record::{self, Ticket};
@@ -162,8 +162,8 @@ pub fn block(data: &[u8]) {
         (Key::Full(slot.clone()), &full),
     ] {
         let network = Network::with(&key, data);
-        let status = block_on(commands::status(&network.session(), &status(&ask)));
-        let added = block_on(commands::add(&network.session(), &ask));
+        let status = block_on(verbs::status(&network.session(), &status(&ask)));
+        let added = block_on(verbs::add(&network.session(), &ask));
         let in_place = |bitmap: &Bitmap| {
             let is_full_key = matches!(key, Key::Full(_));
             bitmap.is_full(Family::V4) == is_full_key
@@ -206,24 +206,24 @@ pub fn claim(data: &[u8]) {
     let key = Key::Claim(ask.attachment.clone());
     let decoded = record::decode_claim(data);
     let network = Network::with(&key, data);
-    let added = block_on(commands::add(&network.session(), &ask));
+    let added = block_on(verbs::add(&network.session(), &ask));
     let check = CheckRequest {
         attachment: ask.attachment.clone(),
         previous: Vec::new(),
         statics: Vec::new(),
         claim: Expectation::Needed,
     };
-    let checked = block_on(commands::check(&network.session(), &check));
+    let checked = block_on(verbs::check(&network.session(), &check));
     assert!(checked.is_err(), "no address is in an empty prevResult");
     let gc = GcRequest {
         network: ask.attachment.network.clone(),
         node: Some("node-1".to_owned()),
         valid: Some(BTreeSet::new()),
     };
-    let collected = block_on(commands::gc(&network.session(), &gc));
+    let collected = block_on(verbs::gc(&network.session(), &gc));
     let Ok(claim) = decoded else {
         assert_corrupt(&added);
-        let deleted = block_on(commands::del(&network.session(), &ask.attachment, &[]));
+        let deleted = block_on(verbs::del(&network.session(), &ask.attachment, &[]));
         assert_corrupt(&deleted);
         assert!(collected.is_err(), "GC tells of what it cannot read");
         assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
@@ -256,7 +256,7 @@ pub fn lock(data: &[u8]) {
     offered.put(&key, data, 0);
     for network in [held, offered] {
         assert_eq!(network.audit().locks, 1);
-        let held = block_on(commands::add(&network.session(), &ask));
+        let held = block_on(verbs::add(&network.session(), &ask));
         let held = held.expect("who waits takes the lock in the end");
         assert_eq!(held[0].address, address("10.0.0.1"));
         network.assert_consistent(1);
@@ -299,7 +299,7 @@ pub fn ticket(data: &[u8]) {
     };
     // Nobody has the lock, so nobody looks at the queue.
     let network = Network::with(&key, data);
-    let held = block_on(commands::add(&network.session(), &ask));
+    let held = block_on(verbs::add(&network.session(), &ask));
     assert_eq!(
         held.expect("the lock is free")[0].address,
         address("10.0.0.1")
@@ -310,7 +310,7 @@ pub fn ticket(data: &[u8]) {
     // It is served with the queue, or passed over.
     network.put(&key, data, 0);
     network.put(&Key::Lock(queue.clone()), b"", 0);
-    let added = block_on(commands::add(&network.session(), &ask));
+    let added = block_on(verbs::add(&network.session(), &ask));
     added.expect("who waits takes the lock in the end");
     if record::decode_ticket(&seat, data).is_err() {
         assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
@@ -578,12 +578,12 @@ fn carry_out(parsed: &Parsed) {
         Request::Del(del) => {
             assert_attachment(&del.attachment);
             del.queues.iter().for_each(assert_queue);
-            let deleted = block_on(commands::del(&session, &del.attachment, &del.queues));
+            let deleted = block_on(verbs::del(&session, &del.attachment, &del.queues));
             deleted.expect("DEL of the unknown succeeds");
         }
         Request::Check(check) => {
             assert_attachment(&check.attachment);
-            let checked = block_on(commands::check(&session, check));
+            let checked = block_on(verbs::check(&session, check));
             let known = |address| check.previous.contains(address);
             match (check.claim, checked) {
                 (Expectation::Needed, Err(Error::NoClaim { .. })) => {}
@@ -595,12 +595,12 @@ fn carry_out(parsed: &Parsed) {
             }
         }
         Request::Gc(gc) => {
-            let collected = block_on(commands::gc(&session, gc));
+            let collected = block_on(verbs::gc(&session, gc));
             assert_eq!(collected.expect("there is nothing").released, 0);
         }
         Request::Status(status) => {
             status.wants.iter().for_each(assert_want);
-            block_on(commands::status(&session, status)).expect("an empty range is not full");
+            block_on(verbs::status(&session, status)).expect("an empty range is not full");
         }
     }
     network.assert_consistent(0);
@@ -612,7 +612,7 @@ fn carry_out_add(network: &Network, version: CniVersion, add: &AddRequest) {
         None => Vec::new(),
         Some(ask) => {
             assert_ask(ask);
-            let added = || block_on(commands::add(&session, ask)).expect("an empty range has it");
+            let added = || block_on(verbs::add(&session, ask)).expect("an empty range has it");
             let held = added();
             assert_eq!(added(), held, "the same answer when asked again");
             assert_held(&held);
@@ -647,7 +647,7 @@ fn carry_out_add(network: &Network, version: CniVersion, add: &AddRequest) {
         statics: Vec::new(),
         claim: Expectation::Needed,
     };
-    block_on(commands::check(&session, &check)).expect("it is as it was added");
+    block_on(verbs::check(&session, &check)).expect("it is as it was added");
     network.delete(&ask.attachment);
 }
 
@@ -939,14 +939,14 @@ impl Network {
     }
 
     fn delete(&self, attachment: &Attachment) {
-        let deleted = block_on(commands::del(&self.session(), attachment, &[]));
+        let deleted = block_on(verbs::del(&self.session(), attachment, &[]));
         deleted.expect("a store in memory serves");
     }
 
     /// Deletes the attachment, with a config that has the range of this queue.
     fn delete_queued(&self, attachment: &Attachment, queue: &QueueId) {
         let queues = slice::from_ref(queue);
-        let deleted = block_on(commands::del(&self.session(), attachment, queues));
+        let deleted = block_on(verbs::del(&self.session(), attachment, queues));
         deleted.expect("a store in memory serves");
     }
 

@@ -12,9 +12,9 @@ use whereabouts_clock::Chance;
 use whereabouts_core::address::Name;
 use whereabouts_core::allocator::Demand;
 use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_core::verbs;
 use whereabouts_etcd::SystemClock;
 use whereabouts_etcd::{EtcdStore, EtcdWatch};
-use whereabouts_protocol::commands;
 use whereabouts_protocol::queue::{self, Lock};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::{
@@ -217,7 +217,7 @@ fn a_lock_that_is_taken_between_the_read_and_the_commit_of_an_add_refuses_the_co
         let (keys, chance) = (site.keys(), Chance::new(1));
         let deadline = Duration::from_secs(TIMEOUT_S);
         let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
-        let late = commands::add(&session, &ask("hasty")).await;
+        let late = verbs::add(&session, &ask("hasty")).await;
         let late = late.expect_err("it waits");
         assert_eq!(late.code(), 11, "{late}");
         assert!(store.interruption.borrow().is_none(), "it came between");

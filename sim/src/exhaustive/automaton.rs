@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use whereabouts_clock::Chance;
 use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
-use whereabouts_protocol::commands;
-use whereabouts_protocol::commands::Error;
-use whereabouts_protocol::session::{Failure, Session};
+use whereabouts_core::verbs;
+use whereabouts_core::verbs::Error;
+use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 
 use super::digest::Digest;
@@ -256,7 +257,7 @@ impl Automata {
             let chance = Chance::new(seed);
             let session = Session::new(&on, &on, &chance, &keys, deadline).of(identity.as_ref());
             match verb {
-                Verb::Add(ask) => match commands::add(&session, &ask).await {
+                Verb::Add(ask) => match verbs::add(&session, &ask).await {
                     Ok(held) => End::Added(held),
                     Err(Error::Exhausted { .. }) => End::Exhausted,
                     Err(Error::HoldsOther { .. }) => End::HoldsOther,
@@ -266,7 +267,7 @@ impl Automata {
                     Err(error) => End::Failed(error.to_string()),
                 },
                 Verb::Del(attachment, queues) => {
-                    match commands::del(&session, &attachment, &queues).await {
+                    match verbs::del(&session, &attachment, &queues).await {
                         Ok(()) => End::Deleted,
                         Err(error) => End::Failed(error.to_string()),
                     }

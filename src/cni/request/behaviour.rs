@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::json::{Node, Object, Text};
 use super::{LogLevel, Logging, NamedBy, WhenUnreachable, file};
 use whereabouts_core::limits;
-use whereabouts_protocol::commands::WhenFull;
+use whereabouts_core::verbs::WhenFull;
 
 /// The ancestor's `verbose`, `debug`, `error` and `panic`, and the usual names.
 const LOG_LEVELS: [(&str, LogLevel); 8] = [

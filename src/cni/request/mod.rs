@@ -52,8 +52,8 @@ use ipnet::IpNet;
 use whereabouts_core::address::{Address, Name};
 use whereabouts_core::claim::{Ask, Attachment, QueueId};
 use whereabouts_core::identity::Identity;
+use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts_etcd::{Access, Secret};
-use whereabouts_protocol::commands::{CheckRequest, GcRequest, StatusRequest};
 
 pub use env::check_interface;
 pub use error::{RequestError, Shown};

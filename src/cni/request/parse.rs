@@ -16,7 +16,7 @@ use super::{
 };
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::claim::{Ask, Choice, Owner};
-use whereabouts_protocol::commands::{CheckRequest, Expectation, GcRequest, StatusRequest};
+use whereabouts_core::verbs::{CheckRequest, Expectation, GcRequest, StatusRequest};
 
 /// What `invocation` asks for. Files that its config points at are read from `machine`.
 pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, Box<Rejected>> {

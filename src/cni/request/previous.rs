@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::error::RequestError;
 use super::json::{Node, Object};
 use super::notation;
-use whereabouts_protocol::commands::ValidAttachment;
+use whereabouts_core::verbs::ValidAttachment;
 
 /// The addresses of a `prevResult` of any version.
 pub(super) fn addresses(result: Option<Node>) -> Result<Vec<IpNet>, RequestError> {

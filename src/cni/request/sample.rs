@@ -11,7 +11,7 @@ use super::{
 use crate::invocation::fake::FakeMachine;
 use crate::invocation::{Invocation, StdinError};
 use whereabouts_core::claim::{Choice, Want};
-use whereabouts_protocol::commands::{CheckRequest, GcRequest, StatusRequest};
+use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
 /// An invocation and its machine.
 pub(super) struct Sample {

@@ -18,8 +18,8 @@ use super::{
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::identity::Identity;
+use whereabouts_core::verbs::ValidAttachment;
 use whereabouts_etcd::Access;
-use whereabouts_protocol::commands::ValidAttachment;
 
 /// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached, and of which cluster this is.
 /// Where it leaves a key out, the flat file says it, as for the plugin.

@@ -21,7 +21,7 @@ use crate::request::{AddRequest, DelRequest, Request};
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Attachment, Held, Owner, QueueId, Want};
 use whereabouts_core::limits;
-use whereabouts_protocol::commands::{CheckRequest, GcRequest, StatusRequest};
+use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
 /// Who tells: the program, on its node. Its name is its own, whatever a runtime calls itself in
 /// `OTEL_SERVICE_NAME`, which its plugins inherit.
@@ -32,7 +32,7 @@ pub(super) fn resource(subject: Subject<'_>) -> Resource {
         .map(|node| KeyValue::new("k8s.node.name", node.to_owned()));
     Resource::builder_empty()
         .with_detector(Box::new(EnvResourceDetector::new()))
-        .with_service_name(env!("CARGO_PKG_NAME"))
+        .with_service_name("whereabouts")
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_attributes(node)
         .build()

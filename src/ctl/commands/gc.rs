@@ -12,9 +12,10 @@ use whereabouts_clock::Clock;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request::{self};
 use whereabouts_core::escaped;
+use whereabouts_core::registry::{Registry, Released};
+use whereabouts_core::verbs;
+use whereabouts_core::verbs::ValidAttachment;
 use whereabouts_etcd::SystemClock;
-use whereabouts_protocol::commands::ValidAttachment;
-use whereabouts_protocol::commands::{self, Released};
 
 use crate::chosen::{Chosen, choose, selector, warn_of};
 use crate::configs;
@@ -118,7 +119,7 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
     let mut progress = Progress::new("claims released");
     for shown in claims {
         let session = connection.session();
-        match connection.wait(commands::release(&session, &shown.attachment, &shown.claim)) {
+        match connection.wait(session.release(&shown.attachment, &shown.claim)) {
             Ok(Released::Done) => {
                 released += 1;
                 progress.add(1);
@@ -253,7 +254,7 @@ impl Rule {
         match self {
             Self::Valid { network, valid } => {
                 let valid = valid.iter().collect();
-                attachment.network.as_str() != network || commands::is_valid(attachment, &valid)
+                attachment.network.as_str() != network || verbs::is_valid(attachment, &valid)
             }
             Self::Netns {
                 network,

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request;
-use whereabouts_protocol::commands::{self, Released};
+use whereabouts_core::registry::{Registry, Released};
 
 use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
@@ -59,11 +59,11 @@ pub(crate) fn release(
         Decision::Refused => return Ok(Ending::Found),
         Decision::DryRun => false,
         Decision::Go => {
-            match connection.wait(commands::release(
-                &connection.session(),
-                &shown.attachment,
-                &shown.claim,
-            )) {
+            match connection.wait(
+                connection
+                    .session()
+                    .release(&shown.attachment, &shown.claim),
+            ) {
                 Ok(Released::Done) => true,
                 Ok(Released::Changed(now)) => {
                     say!(

@@ -3,8 +3,9 @@
 use tracing::{debug, instrument};
 
 use super::line::{LeaseEnded, Line, Standing};
-use crate::session::{Commit, Failure};
+use crate::session::Commit;
 use whereabouts_clock::Clock;
+use whereabouts_core::failure::Failure;
 use whereabouts_store::record;
 use whereabouts_store::snapshot::{HeldLock, Query, Snapshot};
 use whereabouts_store::{Lease, Revision, Store, Unavailable};

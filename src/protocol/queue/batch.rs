@@ -7,10 +7,11 @@ use tracing::{debug, instrument};
 
 use super::hold::Hold;
 use super::line::Line;
-use crate::session::{Commit, Failure};
+use crate::session::Commit;
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::{Budget, Demand, Plan, Question, Verdict, decide};
 use whereabouts_core::claim::{Ask, Attachment};
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::{QueuedVerb, TicketId};

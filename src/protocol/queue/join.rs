@@ -3,9 +3,10 @@
 use tracing::instrument;
 
 use super::line::{Line, Standing};
-use crate::session::{Commit, Failure};
+use crate::session::Commit;
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Demand;
+use whereabouts_core::failure::Failure;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record::{self, Ticket};
 use whereabouts_store::snapshot::Query;

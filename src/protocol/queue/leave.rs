@@ -9,10 +9,11 @@ use super::removal::{
     REMOVAL_PAGE, asking, larger_page, larger_page_of_removal, queries_of_removal, write_removal,
     write_wakes,
 };
-use crate::session::{Commit, Failure, Session};
+use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Verdict;
 use whereabouts_core::claim::QueueId;
+use whereabouts_core::failure::Failure;
 use whereabouts_store::keys::{Key, Seat};
 use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use crate::session::{Failure, Session};
+use crate::session::Session;
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::allocator::{Demand, Verdict};
 use whereabouts_core::claim::QueueId;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::{self, Sender, Ticket};

@@ -30,13 +30,14 @@ mod line;
 mod removal;
 mod wait;
 
-use crate::session::{Failure, Session};
+use crate::session::Session;
 use line::{Line, Others, Standing};
 pub(crate) use removal::take_out;
 use tracing::instrument;
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::{Demand, Verdict};
 use whereabouts_core::claim::QueueId;
+use whereabouts_core::failure::Failure;
 use whereabouts_store::snapshot::HeldLock;
 use whereabouts_store::{Revision, Store, record};
 

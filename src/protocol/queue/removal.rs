@@ -1,8 +1,9 @@
 //! Taking a ticket that nobody is to serve out of its queue.
 
-use crate::session::{Commit, Failure, Session};
+use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::{Key, Keys, Seat, TicketId};

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use tracing::instrument;
 
 use super::line::{Line, Others, Standing};
-use crate::session::Failure;
 use whereabouts_clock::{Clock, within};
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::allocator::Verdict;
+use whereabouts_core::failure::Corrupt;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::record::{self, Ticket};
-use whereabouts_store::snapshot::Corrupt;
 use whereabouts_store::{Event, Revision, Store, Watch};
 
 /// What an event tells.

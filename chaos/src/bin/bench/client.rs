@@ -6,11 +6,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use whereabouts_clock::Chance;
 use whereabouts_core::limits;
+use whereabouts_core::verbs;
+use whereabouts_core::verbs::Error;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_protocol::commands;
-use whereabouts_protocol::commands::Error;
 use whereabouts_protocol::session::Session;
 use whereabouts_store as store;
 use whereabouts_store::keys::Keys;
@@ -77,7 +77,7 @@ impl Whereabouts {
         let session = self
             .0
             .session(Duration::from_millis(limits::ADD_DEADLINE_MS));
-        let held = commands::add(&session, &self.0.workload.ask(number)).await?;
+        let held = verbs::add(&session, &self.0.workload.ask(number)).await?;
         Ok(held[0].interface_address())
     }
 
@@ -94,7 +94,7 @@ impl Whereabouts {
             .0
             .session(Duration::from_millis(limits::DEL_DEADLINE_MS));
         let attachment = self.0.workload.ask(number).attachment;
-        let deleted = commands::del(&session, &attachment, &[self.0.workload.queue()]).await;
+        let deleted = verbs::del(&session, &attachment, &[self.0.workload.queue()]).await;
         deleted.map_err(|error| error.to_string())
     }
 }

@@ -1,7 +1,7 @@
 //! `pods1000`: 1,000 pods on ten nodes, and a range of exactly 1,000 addresses. None may fail, and
 //! the next one must. Beside them the global lock, and the bare requests of as many ADDs.
 
-use whereabouts_protocol::commands::Error;
+use whereabouts_core::verbs::Error;
 
 use super::arena::{Arena, Contender, Pattern};
 use super::report::{Found, Ratio, Row, Target};

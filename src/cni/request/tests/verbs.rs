@@ -8,7 +8,7 @@ use super::super::sample::{Sample, assert_found, show};
 use super::plain;
 use crate::request::{CniVersion, Outcome};
 use whereabouts_core::claim::Owner;
-use whereabouts_protocol::commands::ValidAttachment;
+use whereabouts_core::verbs::ValidAttachment;
 
 #[test]
 fn no_command_at_all_is_no_error_whatever_is_on_stdin() {

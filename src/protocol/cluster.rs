@@ -2,8 +2,9 @@
 
 use tracing::info;
 
-use crate::session::{Commit, Failure, Session};
+use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
+use whereabouts_core::failure::Failure;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;

@@ -10,32 +10,23 @@
 
 use tracing::{info, instrument};
 
-use crate::commands::Error;
-use crate::session::{Commit, Failure, Session};
+use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
-use whereabouts_core::claim::{Ask, Attachment, Claim, Held};
+use whereabouts_core::claim::{Ask, Attachment, Claim};
+use whereabouts_core::failure::Failure;
+use whereabouts_core::registry::TakenOver;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;
-
-/// The outcome of a take-over.
-pub(super) enum TakenOver {
-    /// The attachment holds these.
-    Done(Vec<Held>),
-    /// There is no such claim.
-    Nothing,
-    /// What it was decided on has changed, or may have: the ADD is to be decided anew.
-    Changed,
-}
 
 /// Takes over what an old container of the same pod holds, if that is all of what `ask` wants.
 #[instrument(name = "take over", level = "debug", skip_all)]
 pub(super) async fn take_over<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     ask: &Ask,
-) -> Result<TakenOver, Error> {
+) -> Result<TakenOver, Failure> {
     let Some(uid) = &ask.owner.pod_uid else {
         return Ok(TakenOver::Nothing);
     };
@@ -50,13 +41,9 @@ pub(super) async fn take_over<S: Store, C: Clock>(
         });
     };
     if !is_here(ask, &claim.value) {
-        return Err(Error::HeldElsewhere {
-            holder,
-            claim: Box::new(claim.value),
-            node: ask.owner.node.clone(),
-        });
+        return Ok(TakenOver::Elsewhere(Box::new((holder, claim.value))));
     }
-    Ok(commit(session, ask, &holder, claim).await?)
+    commit(session, ask, &holder, claim).await
 }
 
 /// The claim of an old container: one of this node, if there is one. Claims that cannot be read are passed over.

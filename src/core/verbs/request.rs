@@ -1,10 +1,10 @@
-//! What the verbs are asked, beside ADD's [`Ask`](whereabouts_core::claim::Ask).
+//! What the verbs are asked, beside ADD's [`Ask`](crate::claim::Ask).
 
 use std::collections::BTreeSet;
 
+use crate::address::Name;
+use crate::claim::{Attachment, Want};
 use ipnet::IpNet;
-use whereabouts_core::address::Name;
-use whereabouts_core::claim::{Attachment, Want};
 
 /// See that addresses are still held.
 #[derive(Clone, Debug)]

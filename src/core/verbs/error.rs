@@ -4,10 +4,9 @@
 //! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
 
 use super::Collected;
-use crate::session::Failure;
-use whereabouts_core::address::Address;
-use whereabouts_core::claim::{Attachment, Claim, Held, QueueId};
-use whereabouts_store::Unavailable;
+use crate::address::Address;
+use crate::claim::{Attachment, Claim, Held, QueueId};
+use crate::failure::{Corrupt, Failure, Unavailable};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +106,11 @@ fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
 }
 
 impl Error {
+    /// The error of a value that cannot be read.
+    pub(super) fn corrupt(corrupt: Corrupt) -> Self {
+        Failure::from(corrupt).into()
+    }
+
     /// The code of the CNI error.
     pub fn code(&self) -> u32 {
         self.kind().0

@@ -1,0 +1,105 @@
+//! ADD: addresses for an attachment, the same again when asked again.
+
+use tracing::info;
+
+use super::Error;
+use crate::address;
+use crate::allocator::Shortage;
+use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
+use crate::failure::Failure;
+use crate::limits;
+use crate::registry::{Registry, Taken, TakenOver};
+
+/// Gives the attachment what it asks for, all or nothing. Where that is not to be had, it takes over what an old
+/// container of the same pod holds.
+pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Error> {
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let shortage = match registry.take(ask).await? {
+            Taken::Granted(held) | Taken::Held(Claim { held, .. }) => {
+                info!(addresses = %addresses(&held), "added");
+                return Ok(held);
+            }
+            Taken::HoldsOther(claim) => {
+                return Err(Error::HoldsOther {
+                    attachment: ask.attachment.clone(),
+                    claim: Box::new(claim),
+                });
+            }
+            Taken::Short(shortage) => shortage,
+        };
+        match registry.take_over(ask).await? {
+            TakenOver::Done(held) => return Ok(held),
+            TakenOver::Elsewhere(elsewhere) => {
+                let (holder, claim) = *elsewhere;
+                return Err(Error::HeldElsewhere {
+                    holder,
+                    claim: Box::new(claim),
+                    node: ask.owner.node.clone(),
+                });
+            }
+            TakenOver::Changed if rounds < limits::ADD_ROUNDS => {}
+            TakenOver::Changed | TakenOver::Nothing => {
+                return Err(short(registry, ask, shortage).await?);
+            }
+        }
+    }
+}
+
+/// The error of an ADD that is `short` of addresses.
+async fn short<R: Registry>(registry: &R, ask: &Ask, shortage: Shortage) -> Result<Error, Failure> {
+    let held = match shortage {
+        Shortage::Exhausted(range) => {
+            let size = size_of(ask, &range);
+            return Ok(Error::Exhausted { range, size });
+        }
+        Shortage::Taken(held) => held,
+    };
+    let owner = owner_of(registry, &held).await?;
+    let is_own = |(owner, _): &(Attachment, Claim)| *owner == ask.attachment;
+    Ok(if owner.as_ref().is_some_and(is_own) {
+        // Taken by this very attachment between the decision and the look for the owner.
+        let attachment = ask.attachment.clone();
+        Error::AddedAgain { attachment }
+    } else {
+        let owner = owner.map(Box::new);
+        Error::Taken { held, owner }
+    })
+}
+
+fn addresses(held: &[Held]) -> String {
+    let texts: Vec<String> = held
+        .iter()
+        .map(|held| held.interface_address().to_string())
+        .collect();
+    texts.join(", ")
+}
+
+fn size_of(ask: &Ask, range: &QueueId) -> u128 {
+    let wants = ask.wants.iter().filter(|want| want.range == *range);
+    let sizes = wants.map(|want| match &want.choice {
+        Choice::Lowest(intervals) => address::size(intervals),
+        Choice::Exactly(_) => 1,
+    });
+    sizes.max().unwrap_or(0)
+}
+
+/// The holder of an address. Only an error asks for it, so the claims are gone through.
+async fn owner_of<R: Registry>(
+    registry: &R,
+    held: &Held,
+) -> Result<Option<(Attachment, Claim)>, Failure> {
+    let same = |other: &Held| other.address == held.address && other.range.pool == held.range.pool;
+    let mut after = None;
+    loop {
+        let page = registry.page(None, after.as_ref()).await?;
+        let mut claims = page.claims.into_iter().flatten();
+        let owner = claims.find(|(_, claim)| claim.value.held.iter().any(same));
+        match (owner, page.next) {
+            (Some((attachment, claim)), _) => return Ok(Some((attachment, claim.value))),
+            (None, Some(next)) => after = Some(next),
+            (None, None) => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! GC: what this node holds in this network without being in use.
+
+use std::collections::BTreeSet;
+
+use tracing::{info, warn};
+
+use super::Error;
+use super::request::{GcRequest, ValidAttachment};
+use crate::allocator::Stored;
+use crate::claim::{Attachment, Claim, UNKNOWN_INTERFACE};
+use crate::failure::Corrupt;
+use crate::limits;
+use crate::registry::{Registry, Released, Waiting};
+
+/// What GC did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Claims that were released.
+    pub released: usize,
+    /// Claims that should perhaps have been, and were not.
+    pub failed: usize,
+}
+
+/// Takes the requests of this node in this network whose attachment is not in the list of valid ones
+/// out of the queues, and releases such claims. The list is one node's, so what is another node's
+/// is never touched; without a list, or without a known node, nothing is. In the record of another cluster its
+/// names say nothing. Goes on after an error, and reports the first at the end.
+pub async fn gc<R: Registry>(registry: &R, request: &GcRequest) -> Result<Collected, Error> {
+    let Some(valid) = &request.valid else {
+        info!("GC without a list of valid attachments: nothing is collected");
+        return Ok(Collected::default());
+    };
+    let Some(node) = &request.node else {
+        warn!("GC without a known node name: nothing is collected; set node_name");
+        return Ok(Collected::default());
+    };
+    registry.confirm().await?;
+    let valid: BTreeSet<&ValidAttachment> = valid.iter().collect();
+    let mut collection = Collection {
+        registry,
+        request,
+        node,
+        valid: &valid,
+        collected: Collected::default(),
+        first: None,
+    };
+    // Before the claims: whoever holds the lock serves an abandoned ADD, this GC too, and its claim
+    // may then be one that was passed already.
+    collection.cancel(Waiting::Adds).await;
+    collection.release_all().await?;
+    // After them: a DEL is needless once its claim is gone.
+    collection.cancel(Waiting::Dels).await;
+    collection.end()
+}
+
+/// A GC under way.
+struct Collection<'a, R> {
+    registry: &'a R,
+    request: &'a GcRequest,
+    node: &'a str,
+    valid: &'a BTreeSet<&'a ValidAttachment>,
+    collected: Collected,
+    /// The first error.
+    first: Option<Error>,
+}
+
+impl<R: Registry> Collection<'_, R> {
+    async fn cancel(&mut self, waiting: Waiting) {
+        let is_abandoned = |attachment: &Attachment, node: Option<&str>| {
+            node == Some(self.node) && !is_valid(attachment, self.valid)
+        };
+        let network = &self.request.network;
+        let cancelled = self
+            .registry
+            .cancel_abandoned(network, waiting, is_abandoned);
+        if let Err(error) = cancelled.await {
+            warn!(%error, ?waiting, "what waits is not collected");
+            self.first.get_or_insert(error.into());
+        }
+    }
+
+    async fn release_all(&mut self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let network = Some(&self.request.network);
+            let page = self.registry.page(network, after.as_ref()).await?;
+            for listed in page.claims {
+                match self.collect(listed).await {
+                    Ok(Outcome::Stays) => {}
+                    Ok(Outcome::Released) => self.collected.released += 1,
+                    Err(error) => {
+                        self.collected.failed += 1;
+                        warn!(%error, "not collected");
+                        self.first.get_or_insert(error);
+                    }
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn collect(
+        &self,
+        listed: Result<(Attachment, Stored<Claim>), Corrupt>,
+    ) -> Result<Outcome, Error> {
+        // One that cannot be read stays: whose it is cannot be told.
+        let (attachment, mut claim) = listed.map_err(Error::corrupt)?;
+        let in_use = is_valid(&attachment, self.valid);
+        for _ in 0..limits::DEL_ROUNDS {
+            if claim.value.owner.node.as_deref() != Some(self.node) || in_use {
+                return Ok(Outcome::Stays);
+            }
+            match self.registry.release(&attachment, &claim).await? {
+                Released::Done => {
+                    info!(%attachment, claim = %claim.value, "collected");
+                    return Ok(Outcome::Released);
+                }
+                Released::Changed(changed) => claim = changed,
+            }
+        }
+        Err(Error::AddedAgain { attachment })
+    }
+
+    fn end(self) -> Result<Collected, Error> {
+        let collected = self.collected;
+        match self.first {
+            None => Ok(collected),
+            Some(first) => Err(Error::NotAllCollected {
+                collected,
+                first: Box::new(first),
+            }),
+        }
+    }
+}
+
+/// What became of a listed claim.
+enum Outcome {
+    Stays,
+    Released,
+}
+
+/// Whether the attachment is in use. One whose interface is not known is, while its container has any.
+pub fn is_valid(attachment: &Attachment, valid: &BTreeSet<&ValidAttachment>) -> bool {
+    let container = attachment.container.as_str();
+    if attachment.interface == UNKNOWN_INTERFACE {
+        return valid.iter().any(|one| one.container == container);
+    }
+    valid.contains(&ValidAttachment {
+        container: container.to_owned(),
+        interface: attachment.interface.clone(),
+    })
+}

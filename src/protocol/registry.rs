@@ -1,0 +1,266 @@
+//! The registry in a store with transactions: what the verbs ask, in the terms of claims, blocks, locks and tickets.
+
+use std::collections::BTreeSet;
+
+use tracing::{info, warn};
+use whereabouts_clock::Clock;
+use whereabouts_core::address::{Address, Name};
+use whereabouts_core::allocator::{self, BlockState, Demand, Reach, Shortage, Stored};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
+use whereabouts_core::failure::Failure;
+use whereabouts_core::limits;
+use whereabouts_core::registry::{
+    Found, Inspected, Page, Registry, Released, Taken, TakenOver, Waiting,
+};
+use whereabouts_store::keys::{QueuedVerb, Seat, TicketId};
+use whereabouts_store::record::Ticket;
+use whereabouts_store::snapshot::{Query, Queued, Seated, Snapshot};
+use whereabouts_store::{Revision, Store};
+
+use crate::operation::perform;
+use crate::queue::take_out;
+use crate::session::Session;
+use crate::{cluster, take_over};
+
+impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
+    /// The seat of a ticket.
+    type Waiting = Seat;
+
+    /// The last key of a page.
+    type Cursor = Vec<u8>;
+
+    /// Takes what is asked for, if the store is this cluster's, or is no cluster's yet.
+    async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
+        let demand = Demand::Take(ask.clone());
+        let verdict = match perform(self, &demand).await {
+            // Once in the life of a store.
+            Err(Failure::NobodysStore { .. }) => {
+                cluster::found(self).await?;
+                perform(self, &demand).await?
+            }
+            other => other?,
+        };
+        Ok(Taken::of(verdict))
+    }
+
+    async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure> {
+        take_over::take_over(self, ask).await
+    }
+
+    async fn release(
+        &self,
+        attachment: &Attachment,
+        claim: &Stored<Claim>,
+    ) -> Result<Released, Failure> {
+        let demand = Demand::Release {
+            attachment: attachment.clone(),
+            held: claim.value.held.clone(),
+            modified: claim.modified,
+        };
+        perform(self, &demand).await.map(Released::of)
+    }
+
+    async fn find(
+        &self,
+        attachment: &Attachment,
+        ranges: &[QueueId],
+    ) -> Result<Found<Seat>, Failure> {
+        let (adds, dels) = (
+            seats(attachment, ranges, QueuedVerb::Add),
+            seats(attachment, ranges, QueuedVerb::Del),
+        );
+        let nameless = attachment.without_interface();
+        let claims = [attachment, &nameless].map(|attachment| Query::Claim(attachment.clone()));
+        let tickets = adds.iter().chain(&dels).cloned().map(Query::Seat);
+        let queries: Vec<Query> = claims.into_iter().chain(tickets).collect();
+        let snapshot = self.snapshot(&queries).await?;
+        let claim_of = |attachment| snapshot.claim(attachment).expect("the claim was read");
+        Ok(Found {
+            claim: claim_of(attachment).cloned(),
+            nameless: claim_of(&nameless).cloned(),
+            adds: those_of(attachment, &snapshot, adds),
+            dels: those_of(attachment, &snapshot, dels),
+        })
+    }
+
+    async fn cancel(&self, attachment: &Attachment, waiting: &[Seat]) -> Result<(), Failure> {
+        for seat in waiting {
+            take_out(self, seat, |seated| is_of(attachment, seated)).await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel_abandoned(
+        &self,
+        network: &Name,
+        waiting: Waiting,
+        is_abandoned: impl Fn(&Attachment, Option<&str>) -> bool,
+    ) -> Result<(), Failure> {
+        let verb = match waiting {
+            Waiting::Adds => QueuedVerb::Add,
+            Waiting::Dels => QueuedVerb::Del,
+        };
+        let mut after = None;
+        loop {
+            let page = [Query::Waiting { after }, Query::Cluster];
+            let page = self.snapshot(&page).await?;
+            let Some(last) = page.waiting().last() else {
+                return Ok(());
+            };
+            for queued in page.waiting() {
+                let Ok((id, ticket)) = &queued.request else {
+                    continue;
+                };
+                let is_needless = id.verb == verb
+                    && id.attachment.network == *network
+                    && self.is_needless(id, ticket, &is_abandoned).await?;
+                if is_needless {
+                    self.collect(id, queued).await?;
+                }
+            }
+            after = Some(last.key.clone());
+        }
+    }
+
+    async fn inspect(&self, attachment: &Attachment) -> Result<Option<Inspected>, Failure> {
+        let own = [Query::Claim(attachment.clone())];
+        let mut snapshot = self.snapshot(&own).await?;
+        let claim = snapshot.claim(attachment).expect("the claim was read");
+        let Some(claim) = claim.map(|claim| claim.value.clone()) else {
+            return Ok(None);
+        };
+        let slots = claim.held.iter().map(Held::slot);
+        let blocks: BTreeSet<Query> = slots.flat_map(|slot| Query::block(&slot)).collect();
+        let blocks: Vec<Query> = blocks.into_iter().collect();
+        self.extend(&mut snapshot, &blocks).await?;
+        let mut held = claim.held.iter();
+        let unmarked = held.find(|held| !is_marked(&snapshot, held));
+        let unmarked: Option<Address> = unmarked.map(|held| held.address);
+        Ok(Some(Inspected { claim, unmarked }))
+    }
+
+    /// Asks any member once, which may answer with what it knew a moment ago: no lock, no quorum.
+    async fn shortage(&self, wants: &[Want]) -> Result<Option<Shortage>, Failure> {
+        let questions = allocator::block_questions(wants, Reach::OneDemand);
+        let queries: Vec<Query> = questions.into_iter().map(Query::Blocks).collect();
+        let snapshot = self.stale_snapshot(&queries).await?;
+        Ok(allocator::shortage(snapshot.facts(), wants))
+    }
+
+    async fn page(
+        &self,
+        network: Option<&Name>,
+        after: Option<&Vec<u8>>,
+    ) -> Result<Page<Vec<u8>>, Failure> {
+        let claims = Query::Claims {
+            network: network.cloned(),
+            after: after.cloned(),
+        };
+        let snapshot = self.snapshot(&[claims, Query::Cluster]).await?;
+        let listed = snapshot.listed();
+        let is_full = listed.len() >= limits::CLAIMS_PER_PAGE as usize;
+        let last = listed.last().filter(|_| is_full);
+        Ok(Page {
+            next: last.map(|last| last.key.clone()),
+            claims: listed.iter().map(|listed| listed.claim.clone()).collect(),
+        })
+    }
+
+    /// Claims of other containers may be on the page that is read, and do not matter.
+    async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure> {
+        let (network, container) = (&attachment.network, &attachment.container);
+        let (first, until) = self.keys().claims_of(network, container);
+        let page = Query::Claims {
+            network: Some(network.clone()),
+            after: Some(first),
+        };
+        let page = self.snapshot(&[page]).await?;
+        let of_container = page.listed().iter().filter(|listed| listed.key < until);
+        Ok(of_container.count())
+    }
+
+    async fn confirm(&self) -> Result<(), Failure> {
+        cluster::confirm(self).await
+    }
+}
+
+impl<S: Store, C: Clock> Session<'_, S, C> {
+    /// Whether nobody waits with a ticket. A DEL is needless once the claim that it is to release is gone.
+    async fn is_needless(
+        &self,
+        id: &TicketId,
+        ticket: &Ticket,
+        is_abandoned: &impl Fn(&Attachment, Option<&str>) -> bool,
+    ) -> Result<bool, Failure> {
+        let node = match ticket {
+            Ticket::Take { owner, .. } => &owner.node,
+            Ticket::Refused { node, .. } => node,
+            Ticket::Release { modified, .. } => {
+                return self.is_released(&id.attachment, *modified).await;
+            }
+        };
+        Ok(is_abandoned(&id.attachment, node.as_deref()))
+    }
+
+    /// Whether the claim of `attachment` that was last written at `modified` is gone. One that cannot be read is not.
+    async fn is_released(
+        &self,
+        attachment: &Attachment,
+        modified: Revision,
+    ) -> Result<bool, Failure> {
+        let query = Query::Claim(attachment.clone());
+        let snapshot = match self.snapshot(&[query]).await {
+            Err(Failure::Corrupt(corrupt)) => {
+                warn!(%corrupt, "a ticket stays");
+                return Ok(false);
+            }
+            snapshot => snapshot?,
+        };
+        let claim = snapshot.claim(attachment).expect("the claim was read");
+        Ok(claim.is_none_or(|claim| claim.modified != modified))
+    }
+
+    async fn collect(&self, id: &TicketId, queued: &Queued) -> Result<(), Failure> {
+        info!(attachment = %id.attachment, queue = %id.queue, "a ticket is collected");
+        let is_it = |one: &Stored<Seated>| one.created == queued.created;
+        for seat in id.seats() {
+            take_out(self, &seat, is_it).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Where tickets of `attachment` can be.
+fn seats(attachment: &Attachment, ranges: &[QueueId], verb: QueuedVerb) -> Vec<Seat> {
+    let of = |queue: &QueueId| {
+        let id = TicketId {
+            queue: queue.clone(),
+            attachment: attachment.clone(),
+            verb,
+        };
+        id.seats()
+    };
+    ranges.iter().flat_map(of).collect()
+}
+
+/// The seats at which there are tickets of `attachment`.
+fn those_of(attachment: &Attachment, snapshot: &Snapshot, seats: Vec<Seat>) -> Vec<Seat> {
+    let has_one = |seat: &Seat| {
+        let seated = snapshot.seat(seat).expect("the seat was read");
+        seated.is_some_and(|seated| is_of(attachment, seated))
+    };
+    seats.into_iter().filter(has_one).collect()
+}
+
+fn is_of(attachment: &Attachment, seated: &Stored<Seated>) -> bool {
+    seated.value.whose.as_ref() == Some(attachment)
+}
+
+fn is_marked(snapshot: &Snapshot, held: &Held) -> bool {
+    match snapshot.block(&held.slot()).expect("the block was read") {
+        BlockState::Absent => false,
+        BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _) => {
+            bitmap.is_set(held.address.bit())
+        }
+    }
+}
