@@ -147,7 +147,9 @@ impl Drop for Etcd {
 
 fn script(name: &str) -> Command {
     let folder = whereabouts_fixtures::binaries::top().join("deploy");
-    let mut command = Command::new("bash");
+    // A shell cannot trap a signal that it is told to ignore, as background commands are told of SIGINT.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", "bash"]);
     command.arg(folder.join(name));
     command
 }
