@@ -42,6 +42,16 @@ pub async fn within<C: Clock, F: Future>(
 #[derive(Clone, Copy, Debug)]
 pub struct Still(pub Instant);
 
+impl Default for Still {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an instant comes from nowhere else"
+    )]
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
 impl Clock for Still {
     fn now(&self) -> Instant {
         self.0

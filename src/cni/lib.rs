@@ -10,6 +10,12 @@
 //!      answer        CNI's JSON
 //! ```
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it meets the machine"
+)]
+
 pub mod answer;
 pub mod error;
 pub mod invocation;

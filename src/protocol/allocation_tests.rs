@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use futures::executor::block_on;
 use proptest::prelude::*;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::operation::perform;
 use crate::session::{Commit, Session};
@@ -78,7 +78,7 @@ impl Bench {
             store: Counted::default(),
             keys: Keys::new("/w/"),
             chance: Chance::new(1),
-            clock: Still(Instant::now()),
+            clock: Still::default(),
             held: BTreeMap::new(),
             taken: BTreeSet::new(),
         }
@@ -156,7 +156,8 @@ impl Bench {
 
     fn delete(&mut self, attachment: &Attachment) {
         let session = self.session();
-        block_on(whereabouts_core::verbs::del(&session, attachment, &[])).expect("nothing fails in memory");
+        block_on(whereabouts_core::verbs::del(&session, attachment, &[]))
+            .expect("nothing fails in memory");
         self.lets_go(attachment);
     }
 

@@ -1,6 +1,6 @@
 //! Repairs on the model in memory, of whatever blocks say.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::executor::block_on;
 use proptest::prelude::*;
@@ -110,7 +110,7 @@ fn look(keys: &Keys, store: &MemoryStore) -> Vec<Repair> {
 fn repair_all(keys: &Keys, store: &MemoryStore) {
     let chance = Chance::new(1);
     let deadline = Duration::from_mins(1);
-    let clock = Still(Instant::now());
+    let clock = Still::default();
     let session = Session::new(store, &clock, &chance, keys, deadline);
     for _ in 0..limits::REPAIR_PASSES {
         for repair in look(keys, store) {
@@ -170,7 +170,7 @@ fn check_refused(
     act(&keys, &store);
     let before = store.entries();
     let chance = Chance::new(1);
-    let clock = Still(Instant::now());
+    let clock = Still::default();
     let session = Session::new(&store, &clock, &chance, &keys, Duration::from_mins(1));
     let repaired = block_on(crate::repair(&session, repair)).expect("memory");
     assert_eq!(repaired, Repaired::Changed);
@@ -234,7 +234,7 @@ fn a_block_is_not_rebuilt_when_it_was_written_meanwhile() {
     damage(&store);
     let before = store.entries();
     let chance = Chance::new(1);
-    let clock = Still(Instant::now());
+    let clock = Still::default();
     let session = Session::new(&store, &clock, &chance, &keys, Duration::from_mins(1));
     let repaired = block_on(crate::repair(&session, repair)).expect("memory");
     assert_eq!((repaired, store.entries()), (Repaired::Changed, before));
