@@ -92,6 +92,11 @@ impl Chance {
         u64::try_from(product >> 64).expect("the high half of a 64 by 64 bit product has 64 bits")
     }
 
+    /// An index into a list of so many; 0 when `length` is 0.
+    pub fn index(&self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("it is below a usize")
+    }
+
     /// `duration` shortened by up to a half, so that processes that started together part.
     pub fn jitter(&self, duration: Duration) -> Duration {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

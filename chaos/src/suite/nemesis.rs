@@ -68,18 +68,14 @@ fn of(strikes: Strikes) -> Vec<Fault> {
 
 fn shuffled(mut faults: Vec<Fault>, chance: &Chance) -> Vec<Fault> {
     for last in (1..faults.len()).rev() {
-        faults.swap(last, below(chance, last + 1));
+        faults.swap(last, chance.index(last + 1));
     }
     faults
 }
 
 fn pick(chance: &Chance, strikes: Strikes) -> Fault {
     let faults = of(strikes);
-    faults[below(chance, faults.len())]
-}
-
-pub(super) fn below(chance: &Chance, bound: usize) -> usize {
-    usize::try_from(chance.below(bound as u64)).expect("below a usize")
+    faults[chance.index(faults.len())]
 }
 
 async fn strike_alone(suite: &Suite, fault: Fault, chance: &Chance) {

@@ -7,7 +7,6 @@ use whereabouts_clock::Chance;
 
 use super::Suite;
 use super::fault::Fault;
-use super::nemesis::below;
 use crate::proxied::{Control, ProxiedCluster};
 use crate::proxy::{Link, Links, Party, Passage};
 
@@ -28,7 +27,7 @@ pub(super) async fn strike_cluster(
     let control = Control::of(cluster);
     let size = cluster.size();
     let leader = control.leader().await?;
-    let follower = (leader + 1 + below(chance, size - 1)) % size;
+    let follower = (leader + 1 + chance.index(size - 1)) % size;
     let all: Vec<usize> = (0..size).collect();
     let from_leader: Vec<usize> = (0..size).map(|step| (leader + step) % size).collect();
     match fault {
@@ -59,7 +58,7 @@ pub(super) async fn strike_cluster(
         Fault::LeaderDeaf => cut_for(cluster, &into(size, leader), lasts).await,
         Fault::ClientsCut => {
             let cut = &from_leader[..size - cluster.majority()];
-            let passage = [Passage::Held, Passage::Reset][below(chance, 2)];
+            let passage = [Passage::Held, Passage::Reset][chance.index(2)];
             for member in cut {
                 let member = Party::Member(*member);
                 cluster
@@ -84,9 +83,7 @@ pub(super) async fn strike_cluster(
             cluster.links().heal();
         }
         Fault::MemberReplaced => {
-            control
-                .replace([leader, follower][below(chance, 2)])
-                .await?;
+            control.replace([leader, follower][chance.index(2)]).await?;
             control.all_well().await?;
             sleep(lasts / 2).await;
         }

@@ -3,7 +3,7 @@
 use super::error::RequestError;
 use super::json::Text;
 use super::notation;
-use super::plan::Stated;
+use super::stated::Stated;
 use whereabouts_core::address::Address;
 use whereabouts_core::identity::check_plain;
 use whereabouts_core::limits;

@@ -9,11 +9,14 @@ use std::path::{Component, Path};
 
 use super::error::RequestError;
 use super::json::{Node, Object, Text};
-use super::{LOG_FOLDERS, NamedBy, flat_file};
+use super::{LOG_FOLDERS, NamedBy};
 use crate::invocation::Machine;
 
 /// The key of the node's flat file that lists what network configurations may set.
 pub(super) const ALLOW_KEY: &str = "network_config_may_set";
+
+/// The key under which the configuration may name its flat file.
+pub(super) const FLAT_FILE_KEY: &str = "configuration_path";
 
 /// The keys about etcd.
 const ETCD_KEYS: [&str; 8] = [
@@ -31,7 +34,7 @@ const ETCD_KEYS: [&str; 8] = [
 const NODE_KEYS: [&str; 4] = ["node_name", "cluster_id", "otlp_endpoint", "trace_socket"];
 
 /// The keys whose values are restricted, whatever the flat file says of etcd.
-const NAMING_KEYS: [&str; 2] = ["log_file", flat_file::KEY];
+const NAMING_KEYS: [&str; 2] = ["log_file", FLAT_FILE_KEY];
 
 /// The begin of a name by which a file or a folder shows that it is this plugin's.
 const OWN: &str = "whereabouts";

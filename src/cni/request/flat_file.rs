@@ -21,9 +21,6 @@ pub(super) const DIRECTORIES: [&str; 2] = [
 
 const FILE_NAME: &str = "whereabouts.conf";
 
-/// The key under which the config may say where its flat file is.
-pub(super) const KEY: &str = "configuration_path";
-
 /// What comes of a network configuration and a flat file.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
@@ -51,7 +48,7 @@ pub(super) fn merge(
             reason: "it is for the node's flat file".to_owned(),
         });
     }
-    let file = match ipam.text(KEY)? {
+    let file = match ipam.text(authority::FLAT_FILE_KEY)? {
         None => usual(machine, findings)?,
         Some(text) => named(&text, machine, findings, &mut refused)?,
     };
@@ -87,7 +84,7 @@ pub(super) fn merge_for_operator(
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Vec<PathBuf>, RequestError> {
-    let file = match keys.text(KEY)? {
+    let file = match keys.text(authority::FLAT_FILE_KEY)? {
         None => usual(machine, findings)?,
         Some(text) => {
             let file = file::read(&text, machine)?;
@@ -172,7 +169,7 @@ fn named(
     };
     let named_by = match &instead {
         _ if is_nodes => NamedBy::Node,
-        Some(usual) if usual.allowed.has(KEY) => NamedBy::Node,
+        Some(usual) if usual.allowed.has(authority::FLAT_FILE_KEY) => NamedBy::Node,
         None if authority::is_temporary(&path, machine) => NamedBy::Network,
         Some(_) | None => {
             refused.push(authority::foreign_flat_file(text));
@@ -213,7 +210,7 @@ fn named(
         && !authority::names_etcd(&named.keys)
         && let Some(usual) = usual(machine, findings)?
         && authority::names_etcd(&usual.keys)
-        && !usual.allowed.has(KEY)
+        && !usual.allowed.has(authority::FLAT_FILE_KEY)
     {
         // By a file that leaves etcd open, its author would take etcd out of the node's hands.
         refused.push(RequestError::NotForNetworks {
@@ -239,7 +236,7 @@ fn usual(machine: &dyn Machine, findings: &mut Findings) -> Result<Option<FlatFi
             Err(error) if is_absent(&error) => {}
             Err(source) => {
                 return Err(RequestError::File {
-                    key: format!("ipam.{KEY}"),
+                    key: format!("ipam.{}", authority::FLAT_FILE_KEY),
                     path: Shown::new(&path.to_string_lossy()),
                     source,
                 });

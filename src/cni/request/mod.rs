@@ -36,6 +36,7 @@ mod previous;
 mod ranges;
 #[cfg(test)]
 mod sample;
+mod stated;
 mod static_parts;
 #[cfg(test)]
 mod tests;

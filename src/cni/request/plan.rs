@@ -8,37 +8,13 @@ use ipnet::IpNet;
 use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
-use super::notation::{self, Host};
+use super::notation;
 use super::ranges::ConfiguredRange;
+use super::stated::Stated;
 use super::{CniVersion, LogLevel, StaticAddress};
 use whereabouts_core::address::{Address, Family};
 use whereabouts_core::claim::{Choice, Want};
 use whereabouts_core::limits;
-
-/// An address that a config or a request states.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stated {
-    /// The key, and how the address is written there.
-    pub(super) text: Text,
-    /// The address.
-    pub(super) address: Address,
-    /// Its prefix length, if one was given.
-    pub(super) length: Option<u8>,
-    /// Its own gateway, if one was given.
-    pub(super) gateway: Option<Address>,
-}
-
-impl Stated {
-    /// An address without a gateway of its own.
-    pub(super) fn new(text: Text, host: Host) -> Self {
-        Self {
-            text,
-            address: host.address,
-            length: host.length,
-            gateway: None,
-        }
-    }
-}
 
 /// The keys that ask for addresses for this one attachment, not yet looked at.
 pub(super) struct Raw {

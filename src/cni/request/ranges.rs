@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
-use super::plan::Stated;
+use super::stated::Stated;
 use super::{LogLevel, identity, notation};
 use whereabouts_core::address::{Address, Interval, Pool, Range, RangeError, RangeSpec};
 use whereabouts_core::claim::QueueId;

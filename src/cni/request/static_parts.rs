@@ -4,7 +4,7 @@ use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object, Text};
 use super::notation;
-use super::plan::Stated;
+use super::stated::Stated;
 use super::{Dns, Route};
 use whereabouts_core::address::Address;
 

@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::migration::Stale;
 use super::network::Network;
 use super::pod::{Evidence, Pod};
 use super::reservation::{Reservations, Reserved};
 use super::{Found, want};
 use whereabouts_core::address::{Address, Name, Pool, Range, Refusal};
 use whereabouts_core::claim::{Ask, Attachment, Owner, UNKNOWN_INTERFACE, Want};
+
+/// The choice for an allocation whose pod is not there, or denies it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stale {
+    /// It is claimed, so that nobody else gets its address before a person releases it.
+    Take,
+    /// It stays behind.
+    Leave,
+}
 
 /// An allocation of an IPPool.
 pub(super) struct Allocation {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::attachment::{Allocation, Judge, Stays, grouped};
+use super::attachment::{Allocation, Judge, Stale, Stays, grouped};
 use super::ip_pool::IpPool;
 use super::network::{Network, network};
 use super::objects::{Objects, full_name, name_of};
@@ -24,15 +24,6 @@ use whereabouts_core::claim::{Ask, Attachment, Choice};
 
 /// How many holders of one address are named.
 const SHOWN_HOLDERS: usize = 3;
-
-/// The choice for an allocation whose pod is not there, or denies it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stale {
-    /// It is claimed, so that nobody else gets its address before a person releases it.
-    Take,
-    /// It stays behind.
-    Leave,
-}
 
 /// The requests to be made, and the objects of which none can be made.
 #[derive(Debug, Default)]

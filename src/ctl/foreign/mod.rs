@@ -23,10 +23,11 @@ use whereabouts_core::claim::{Ask, Attachment, Owner, UNKNOWN_INTERFACE, Want};
 use whereabouts_core::limits;
 
 pub(crate) use ascii::ascii;
+pub(crate) use attachment::Stale;
 pub(crate) use export::export;
 pub(crate) use host_local::host_local;
 pub(crate) use ip_pool::ip_pool;
-pub(crate) use migration::{Plan, Stale, plan};
+pub(crate) use migration::{Plan, plan};
 
 /// An address that another allocator has given.
 #[derive(Clone, Debug, PartialEq, Eq)]

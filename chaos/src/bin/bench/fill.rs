@@ -1,10 +1,7 @@
 //! `fill`: what ADD and DEL cost in a range of more and more claims.
 
-use std::fmt;
-
-use clap::Args;
 use serde_json::{Value, json};
-use whereabouts_chaos::cluster::{Cluster, StoreSize};
+use whereabouts_chaos::cluster::Cluster;
 use whereabouts_core::address::Family;
 
 use super::Setting;
@@ -12,60 +9,11 @@ use super::judge::{BYTES_GROWTH, judge, judge_audit};
 use super::measure::{Cost, milliseconds};
 use super::range::RangeUnderLoad;
 use super::report::{Found, Ratio, Target};
+use super::row::{Options, Row, Way};
 use super::table::Table;
 
 /// By how much an ADD's latency may grow from the emptiest to the fullest range.
 const LATENCY_GROWTH: f64 = 1.2;
-
-/// How `fill` is to be run.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// At how many claims to measure, in growing order.
-    #[arg(
-        long,
-        value_name = "N,N,…",
-        value_delimiter = ',',
-        default_values_t = [0, 1_000, 10_000, 100_000, 1_000_000]
-    )]
-    pub(crate) claims: Vec<u64>,
-    /// Operations of each kind at each fill in a client that stays connected.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) operations: u64,
-    /// Operations of each kind at each fill by executing the plugin.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(crate) processes: u64,
-}
-
-/// How an operation is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// In one process with one connection, by the library.
-    Client,
-    /// As a process each, by the plugin.
-    Process,
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::Process => "process",
-        })
-    }
-}
-
-/// What was measured at one fill, one way.
-pub(crate) struct Row {
-    pub(crate) family: Family,
-    pub(crate) range: String,
-    pub(crate) claims: u64,
-    pub(crate) way: Way,
-    pub(crate) add: Cost,
-    pub(crate) del: Cost,
-    /// The same DELs again: of attachments that are not known any more.
-    pub(crate) del_again: Cost,
-    pub(crate) store: StoreSize,
-}
 
 /// Runs it for both families.
 pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String> {

@@ -16,6 +16,7 @@ mod pods;
 mod range;
 mod report;
 mod rivals;
+mod row;
 mod slow;
 mod storm;
 mod table;
@@ -71,7 +72,7 @@ struct Arguments {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
     clients: Vec<usize>,
     #[command(flatten)]
-    fill: fill::Options,
+    fill: row::Options,
 }
 
 #[derive(Subcommand)]

@@ -21,8 +21,8 @@ use whereabouts_store::snapshot::{Query, Snapshot};
 
 use super::Setting;
 use super::client::{Connection, Whereabouts, text};
-use super::fill::{Options, Row, Way};
 use super::measure::Cost;
+use super::row::{Options, Row, Way};
 use super::workload::Workload;
 
 /// The number of the first pod that is measured: those below fill the range.

@@ -1,0 +1,31 @@
+//! Addresses that a configuration or a request states.
+
+use whereabouts_core::address::Address;
+
+use super::json::Text;
+use super::notation::Host;
+
+/// An address that a config or a request states.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stated {
+    /// The key, and how the address is written there.
+    pub(super) text: Text,
+    /// The address.
+    pub(super) address: Address,
+    /// Its prefix length, if one was given.
+    pub(super) length: Option<u8>,
+    /// Its own gateway, if one was given.
+    pub(super) gateway: Option<Address>,
+}
+
+impl Stated {
+    /// An address without a gateway of its own.
+    pub(super) fn new(text: Text, host: Host) -> Self {
+        Self {
+            text,
+            address: host.address,
+            length: host.length,
+            gateway: None,
+        }
+    }
+}
