@@ -13,17 +13,19 @@ use crate::answer;
 use crate::error::Error;
 use crate::invocation::{self, Invocation, Machine};
 use crate::request::{
-    self, AddRequest, CniVersion, DelRequest, Logging, Outcome, Parsed, Remark, Request, Tracing,
-    WhenUnreachable,
+    self, AddRequest, CniVersion, Datastore, DelRequest, Logging, Outcome, Parsed, Remark, Request,
+    Tracing, WhenUnreachable,
 };
 use crate::telemetry::{self, Subject, Telemetry, Unsent};
-use whereabouts_clock::Chance;
+use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
+use whereabouts_core::registry::Registry;
 use whereabouts_core::verbs;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
+use whereabouts_local::{LocalRegistry, LocalStore};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Keys;
@@ -271,18 +273,35 @@ async fn serve<S: Store>(
     start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
-    let chance = Chance::new(start.seed);
-    let store = open(&parsed.access, &chance);
-    let keys = Keys::new(&parsed.access.prefix);
     // Standard input and files have taken a part of it.
     let deadline = parsed.deadline.saturating_sub(start.at.elapsed());
-    let session = Session::new(&store, &SystemClock, &chance, &keys, deadline)
-        .of(parsed.cluster.as_ref())
-        .traced(&telemetry::Traced);
+    let cluster = parsed.cluster.as_ref();
+    match &parsed.datastore {
+        Datastore::Etcd(access) => {
+            let chance = Chance::new(start.seed);
+            let store = open(access, &chance);
+            let keys = Keys::new(&access.prefix);
+            let session = Session::new(&store, &SystemClock, &chance, &keys, deadline)
+                .of(cluster)
+                .traced(&telemetry::Traced);
+            answer_from(&session, parsed).await
+        }
+        Datastore::Local(path) => {
+            let store = LocalStore::new(path, deadline);
+            let keys = Keys::new(whereabouts_local::PREFIX);
+            let now = SystemClock.since_epoch();
+            let registry = LocalRegistry::new(&store, &keys, cluster, now);
+            answer_from(&registry, parsed).await
+        }
+    }
+}
+
+/// Carries out the verb on `registry`, and gives the answer.
+async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<String, Error> {
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
             let held = match ask {
-                Some(ask) => verbs::add(&session, ask).await?,
+                Some(ask) => verbs::add(registry, ask).await?,
                 None => Vec::new(),
             };
             telemetry::granted(&held);
@@ -292,7 +311,7 @@ async fn serve<S: Store>(
             attachment,
             queues,
             when_unreachable,
-        }) => match verbs::del(&session, attachment, queues).await {
+        }) => match verbs::del(registry, attachment, queues).await {
             Err(verbs::Error::Failure(unreachable @ Failure::Unreachable { .. }))
                 if *when_unreachable == WhenUnreachable::Succeed =>
             {
@@ -300,12 +319,12 @@ async fn serve<S: Store>(
             }
             result => result?,
         },
-        Request::Check(check) => verbs::check(&session, check).await?,
+        Request::Check(check) => verbs::check(registry, check).await?,
         Request::Gc(gc) => {
-            let collected = verbs::gc(&session, gc).await?;
+            let collected = verbs::gc(registry, gc).await?;
             info!(released = collected.released, "collected");
         }
-        Request::Status(status) => verbs::status(&session, status).await?,
+        Request::Status(status) => verbs::status(registry, status).await?,
     }
     Ok(String::new())
 }

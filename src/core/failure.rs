@@ -73,9 +73,34 @@ pub enum Failure {
         /// The identity of this node's cluster.
         own: Identity,
     },
+    /// The file of the datastore `local` cannot be used.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What kind of problem it is.
+        problem: FileProblem,
+        /// It in full.
+        reason: String,
+    },
     /// Whether a commit was written could not be found out in time.
     #[error("whether the last commit was written is unknown: {0}")]
     Unsettled(String),
+}
+
+/// What keeps a file from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileProblem {
+    /// Other processes have used it for as long as this one may wait.
+    Busy,
+    /// The disk is full.
+    NoSpace,
+    /// It may not be read or written.
+    Denied,
+    /// The disk does not take what is written.
+    Unwritable,
+    /// It is damaged, of another program, or of a newer version.
+    Damaged,
 }
 
 fn strangers_text(key: &str, stored: &Identity, own: Option<&Identity>) -> String {

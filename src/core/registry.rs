@@ -4,7 +4,7 @@
 //! one file, or by a protocol of several writes. A verb knows none of that.
 
 use crate::address::{Address, Name};
-use crate::allocator::{Shortage, Stored, Verdict};
+use crate::allocator::{Revision, Shortage, Stored, Verdict};
 use crate::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
 use crate::failure::{Corrupt, Failure};
 
@@ -47,6 +47,41 @@ pub enum TakenOver {
     Changed,
     /// The claim is one of another node, or of an unknown one.
     Elsewhere(Box<(Attachment, Claim)>),
+}
+
+/// A claim that an ADD can take over: it is of an old container of the same pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// On the same node.
+    Here,
+    /// On another node, or on an unknown one.
+    Elsewhere,
+}
+
+impl Candidate {
+    /// Whether `ask` can take over the claim of `holder`: all of it is what `ask` wants, and it is no younger than
+    /// the first read of the ADD, which was at `begun`. An ADD of the old container may still be under way, and must not
+    /// take the claim of the new one.
+    pub fn of(
+        ask: &Ask,
+        holder: &Attachment,
+        claim: &Stored<Claim>,
+        begun: Revision,
+    ) -> Option<Self> {
+        let (own, owner) = (&ask.attachment, &claim.value.owner);
+        let is_old = ask.owner.pod_uid.is_some()
+            && owner.pod_uid == ask.owner.pod_uid
+            && holder.network == own.network
+            && holder.interface == own.interface
+            && holder.container != own.container
+            && claim.created <= begun;
+        let is_here = ask.owner.node.is_some() && ask.owner.node == owner.node;
+        (is_old && ask.may_be_given(&claim.value)).then_some(if is_here {
+            Self::Here
+        } else {
+            Self::Elsewhere
+        })
+    }
 }
 
 /// The outcome of a release.

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 use whereabouts_clock::Clock;
-use whereabouts_core::address::{Address, Name};
-use whereabouts_core::allocator::{self, BlockState, Demand, Reach, Shortage, Stored};
+use whereabouts_core::address::Name;
+use whereabouts_core::allocator::{self, Demand, Reach, Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
 use whereabouts_core::failure::Failure;
-use whereabouts_core::limits;
 use whereabouts_core::registry::{
     Found, Inspected, Page, Registry, Released, Taken, TakenOver, Waiting,
 };
@@ -133,9 +132,8 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
         let blocks: BTreeSet<Query> = slots.flat_map(|slot| Query::block(&slot)).collect();
         let blocks: Vec<Query> = blocks.into_iter().collect();
         self.extend(&mut snapshot, &blocks).await?;
-        let mut held = claim.held.iter();
-        let unmarked = held.find(|held| !is_marked(&snapshot, held));
-        let unmarked: Option<Address> = unmarked.map(|held| held.address);
+        let unmarked = snapshot.facts().first_unmarked(&claim.held);
+        let unmarked = unmarked.map(|held| held.address);
         Ok(Some(Inspected { claim, unmarked }))
     }
 
@@ -157,13 +155,7 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
             after: after.cloned(),
         };
         let snapshot = self.snapshot(&[claims, Query::Cluster]).await?;
-        let listed = snapshot.listed();
-        let is_full = listed.len() >= limits::CLAIMS_PER_PAGE as usize;
-        let last = listed.last().filter(|_| is_full);
-        Ok(Page {
-            next: last.map(|last| last.key.clone()),
-            claims: listed.iter().map(|listed| listed.claim.clone()).collect(),
-        })
+        Ok(snapshot.page())
     }
 
     /// Claims of other containers may be on the page that is read, and do not matter.
@@ -254,13 +246,4 @@ fn those_of(attachment: &Attachment, snapshot: &Snapshot, seats: Vec<Seat>) -> V
 
 fn is_of(attachment: &Attachment, seated: &Stored<Seated>) -> bool {
     seated.value.whose.as_ref() == Some(attachment)
-}
-
-fn is_marked(snapshot: &Snapshot, held: &Held) -> bool {
-    match snapshot.block(&held.slot()).expect("the block was read") {
-        BlockState::Absent => false,
-        BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _) => {
-            bitmap.is_set(held.address.bit())
-        }
-    }
 }

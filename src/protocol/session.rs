@@ -18,7 +18,7 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_store::draft::Draft;
-use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::keys::Keys;
 use whereabouts_store::snapshot::{Query, Snapshot};
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Unavailable, View,
@@ -194,17 +194,10 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
 
     /// The snapshot, if it does not show that the store is another cluster's.
     fn own(&self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
-        let Ok(stored) = snapshot.cluster() else {
-            return Ok(snapshot);
-        };
-        let key = String::from_utf8_lossy(&self.keys.encode(&Key::Cluster)).into_owned();
-        match (stored.cloned(), self.identity.cloned()) {
-            (Some(stored), own) if own.as_ref() != Some(&stored) => {
-                Err(Failure::Stranger { key, stored, own })
-            }
-            (None, Some(own)) => Err(Failure::NobodysStore { key, own }),
-            (Some(_), _) | (None, None) => Ok(snapshot),
+        if snapshot.cluster().is_ok() {
+            snapshot.check_owner(self.keys, self.identity)?;
         }
+        Ok(snapshot)
     }
 
     #[instrument(name = "read", level = "debug", skip_all, fields(

@@ -15,7 +15,7 @@ use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Ask, Attachment, Claim};
 use whereabouts_core::failure::Failure;
-use whereabouts_core::registry::TakenOver;
+use whereabouts_core::registry::{Candidate, Registry, TakenOver};
 use whereabouts_store::Store;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;
@@ -27,10 +27,10 @@ pub(super) async fn take_over<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     ask: &Ask,
 ) -> Result<TakenOver, Failure> {
-    let Some(uid) = &ask.owner.pod_uid else {
+    if ask.owner.pod_uid.is_none() {
         return Ok(TakenOver::Nothing);
-    };
-    let Some((holder, claim)) = held_before(session, ask, uid).await? else {
+    }
+    let Some((holder, claim, candidate)) = held_before(session, ask).await? else {
         // Another process of this attachment may just have taken it over.
         let own = [Query::Claim(ask.attachment.clone())];
         let snapshot = session.snapshot(&own).await?;
@@ -40,52 +40,37 @@ pub(super) async fn take_over<S: Store, C: Clock>(
             None => TakenOver::Nothing,
         });
     };
-    if !is_here(ask, &claim.value) {
-        return Ok(TakenOver::Elsewhere(Box::new((holder, claim.value))));
+    match candidate {
+        Candidate::Here => commit(session, ask, &holder, claim).await,
+        Candidate::Elsewhere => Ok(TakenOver::Elsewhere(Box::new((holder, claim.value)))),
     }
-    commit(session, ask, &holder, claim).await
 }
 
 /// The claim of an old container: one of this node, if there is one. Claims that cannot be read are passed over.
 async fn held_before<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     ask: &Ask,
-    uid: &str,
-) -> Result<Option<(Attachment, Stored<Claim>)>, Failure> {
-    let own = &ask.attachment;
+) -> Result<Option<(Attachment, Stored<Claim>, Candidate)>, Failure> {
     let begun = session.begun().expect("the ADD has been decided on a read");
-    let mut elsewhere = None;
-    let mut after = None;
+    let (mut elsewhere, mut after) = (None, None);
     loop {
-        let query = Query::Claims {
-            network: Some(own.network.clone()),
-            after,
-        };
-        let page = session.snapshot(&[query, Query::Cluster]).await?;
-        let Some(last) = page.listed().last() else {
-            return Ok(elsewhere);
-        };
-        for (holder, claim) in page.listed().iter().flat_map(|listed| &listed.claim) {
-            let is_old = claim.value.owner.pod_uid.as_deref() == Some(uid)
-                && holder.interface == own.interface
-                && holder.container != own.container
-                && claim.created <= begun;
-            if !(is_old && ask.may_be_given(&claim.value)) {
-                continue;
+        let page = session
+            .page(Some(&ask.attachment.network), after.as_ref())
+            .await?;
+        for (holder, claim) in page.claims.into_iter().flatten() {
+            match Candidate::of(ask, &holder, &claim, begun) {
+                Some(Candidate::Here) => return Ok(Some((holder, claim, Candidate::Here))),
+                Some(Candidate::Elsewhere) => {
+                    elsewhere.get_or_insert((holder, claim, Candidate::Elsewhere));
+                }
+                None => {}
             }
-            let found = (holder.clone(), claim.clone());
-            if is_here(ask, &claim.value) {
-                return Ok(Some(found));
-            }
-            elsewhere.get_or_insert(found);
         }
-        after = Some(last.key.clone());
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(elsewhere),
+        }
     }
-}
-
-/// Whether a claim is of the node on which `ask` is made. Of an unknown node nothing is known.
-fn is_here(ask: &Ask, claim: &Claim) -> bool {
-    ask.owner.node.is_some() && ask.owner.node == claim.owner.node
 }
 
 async fn commit<S: Store, C: Clock>(

@@ -13,9 +13,10 @@ use whereabouts_core::allocator::{
     BlockState, Demand, Facts, NotRead, OpenAndFull, Question, Stored,
 };
 use whereabouts_core::claim::{Attachment, Claim, QueueId};
-use whereabouts_core::failure::Corrupt;
+use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
+use whereabouts_core::registry::Page;
 
 /// One question, by meaning. Order and equality let questions be collected without repetition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,6 +228,31 @@ impl Snapshot {
         match &self.cluster {
             Cluster::Read(identity) => Ok(identity.as_ref()),
             Cluster::NotRead => Err(NotRead),
+        }
+    }
+
+    /// Sees that the store, whose owner was read, is that of the cluster `own`; or no cluster's, where that is not known.
+    pub fn check_owner(&self, keys: &Keys, own: Option<&Identity>) -> Result<(), Failure> {
+        let stored = self.cluster().expect("whose the store is was read");
+        let key = || String::from_utf8_lossy(&keys.encode(&Key::Cluster)).into_owned();
+        match (stored.cloned(), own.cloned()) {
+            (Some(stored), own) if own.as_ref() != Some(&stored) => Err(Failure::Stranger {
+                key: key(),
+                stored,
+                own,
+            }),
+            (None, Some(own)) => Err(Failure::NobodysStore { key: key(), own }),
+            (Some(_), _) | (None, None) => Ok(()),
+        }
+    }
+
+    /// The page of claims that was read. A page that is not full is the last.
+    pub fn page(&self) -> Page<Vec<u8>> {
+        let is_full = self.listed.len() >= limits::CLAIMS_PER_PAGE as usize;
+        let last = self.listed.last().filter(|_| is_full);
+        Page {
+            next: last.map(|last| last.key.clone()),
+            claims: self.listed.iter().map(|one| one.claim.clone()).collect(),
         }
     }
 

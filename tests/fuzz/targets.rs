@@ -549,7 +549,9 @@ fn assert_line(text: &str) {
 }
 
 fn assert_access(parsed: &Parsed) {
-    let access = &parsed.access;
+    let Some(access) = parsed.datastore.etcd() else {
+        return;
+    };
     assert!((1..=limits::ENDPOINTS).contains(&access.endpoints.len()));
     let is_tls = |url: &String| url.starts_with("https://");
     let is_plain = |url: &String| url.starts_with("http://");
@@ -571,7 +573,12 @@ fn assert_access(parsed: &Parsed) {
 
 /// Carries a request out on an empty store, and takes back what it did.
 fn carry_out(parsed: &Parsed) {
-    let network = Network::below(&parsed.access.prefix);
+    let network = Network::below(
+        parsed
+            .datastore
+            .etcd()
+            .map_or(whereabouts_local::PREFIX, |access| &access.prefix),
+    );
     let session = network.session();
     match &parsed.request {
         Request::Add(add) => carry_out_add(&network, parsed.version, add),

@@ -31,10 +31,16 @@ const ETCD_KEYS: [&str; 8] = [
 ];
 
 /// The other keys that say where the node sends something, or as whom.
-const NODE_KEYS: [&str; 4] = ["node_name", "cluster_id", "otlp_endpoint", "trace_socket"];
+const NODE_KEYS: [&str; 5] = [
+    "node_name",
+    "cluster_id",
+    "datastore",
+    "otlp_endpoint",
+    "trace_socket",
+];
 
 /// The keys whose values are restricted, whatever the flat file says of etcd.
-const NAMING_KEYS: [&str; 2] = ["log_file", FLAT_FILE_KEY];
+const NAMING_KEYS: [&str; 3] = ["log_file", "local_path", FLAT_FILE_KEY];
 
 /// The begin of a name by which a file or a folder shows that it is this plugin's.
 const OWN: &str = "whereabouts";
@@ -48,6 +54,8 @@ struct Place {
     folders: &'static [&'static str],
     /// How many names below a folder may be the one that begins with [`OWN`].
     depth: usize,
+    /// Whether a name in the folder needs to begin with [`OWN`].
+    is_shared: bool,
     /// Whether [`TEMPORARY`] folders will do.
     tried_out: bool,
     /// The place in an error.
@@ -63,6 +71,7 @@ const FILES: Place = Place {
         "/var/snap/microk8s/current/args",
     ],
     depth: usize::MAX,
+    is_shared: true,
     tried_out: true,
     shown: "/etc/**/whereabouts*",
 };
@@ -70,6 +79,7 @@ const FILES: Place = Place {
 const SOCKETS: Place = Place {
     folders: &["/run", "/var/run"],
     depth: 1,
+    is_shared: true,
     tried_out: true,
     shown: "/run/whereabouts*",
 };
@@ -77,17 +87,28 @@ const SOCKETS: Place = Place {
 const LOGS: Place = Place {
     folders: &LOG_FOLDERS,
     depth: 1,
+    is_shared: true,
     tried_out: false,
     shown: "/var/log/whereabouts* or /tmp/whereabouts*",
 };
 
-const PLACES: [(&str, Place); 6] = [
+/// Files of the datastore `local`. A name of its own in another folder would be a new, empty datastore.
+const LOCAL: Place = Place {
+    folders: &["/var/lib/whereabouts"],
+    depth: usize::MAX,
+    is_shared: false,
+    tried_out: false,
+    shown: "/var/lib/whereabouts/*",
+};
+
+const PLACES: [(&str, Place); 7] = [
     ("etcd_password_file", FILES),
     ("etcd_ca_cert_file", FILES),
     ("etcd_cert_file", FILES),
     ("etcd_key_file", FILES),
     ("trace_socket", SOCKETS),
     ("log_file", LOGS),
+    ("local_path", LOCAL),
 ];
 
 /// The keys that a flat file lets network configurations set.
@@ -134,7 +155,10 @@ pub(super) fn take_nodes_keys(
     };
     let keys = ETCD_KEYS.iter().chain(others);
     for key in keys.filter(|key| !allowed.has(key)) {
-        if let Some(node) = ipam.take(key) {
+        // Any other value is etcd, or has an error of its own.
+        let is_harmless =
+            *key == "datastore" && ipam.peek_text(key).is_none_or(|text| text.text != "local");
+        if !is_harmless && let Some(node) = ipam.take(key) {
             let path = path.display();
             refused.push(RequestError::NotForNetworks {
                 key: node.key().to_owned(),
@@ -181,7 +205,7 @@ impl Place {
     fn has_own(&self, path: &Path) -> bool {
         names_below(path, self.folders).is_some_and(|names| {
             let mut names = names.iter().take(self.depth);
-            names.any(|name| name.starts_with(OWN))
+            !self.is_shared || names.any(|name| name.starts_with(OWN))
         })
     }
 

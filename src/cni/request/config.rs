@@ -6,7 +6,7 @@ use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object};
 use super::{
-    LogLevel, access, behaviour, flat_file, plan, previous, ranges, static_parts, tracing,
+    LogLevel, behaviour, datastore, flat_file, plan, previous, ranges, static_parts, tracing,
 };
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::Name;
@@ -39,7 +39,7 @@ pub(super) struct Config {
     pub(super) node_name: Option<Node>,
     /// `cluster_id`
     pub(super) cluster_id: Option<Node>,
-    pub(super) access: access::Raw,
+    pub(super) datastore: datastore::Raw,
     pub(super) behaviour: behaviour::Raw,
     pub(super) ranges: ranges::Raw,
     pub(super) requested: plan::Raw,
@@ -85,7 +85,7 @@ impl Config {
             directories: merged.directories,
             node_name: ipam.take("node_name"),
             cluster_id: ipam.take("cluster_id"),
-            access: access::Raw::take(&mut ipam),
+            datastore: datastore::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),
             ranges: ranges::Raw::take(&mut config, &mut ipam, &mut runtime),
             requested: plan::Raw::take(&mut args, &mut runtime),
@@ -124,13 +124,6 @@ fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
 fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
     let kind = ipam.text("type").map(|_| ());
     findings.tolerate(kind)?;
-    let store = ipam.text("datastore").and_then(|store| match store {
-        Some(text) if text.text != "etcd" => Err(text.wrong(
-            "is not supported; etcd is: leave the key out, and say in etcd_host where it is",
-        )),
-        Some(_) | None => Ok(()),
-    });
-    findings.tolerate(store)?;
     if let Some(node) = ipam.take("node_slice_size") {
         let text = format!(
             "{} is ignored: nodes have no slices, each address is taken from the whole range",

@@ -20,6 +20,7 @@ mod args;
 mod authority;
 mod behaviour;
 mod config;
+mod datastore;
 mod endpoint;
 mod env;
 mod error;
@@ -61,7 +62,7 @@ pub use error::{RequestError, Shown};
 pub use identity::CLUSTER_FILE_NAME;
 pub use parse::parse;
 pub use tool::{
-    Linted, access_from, check_node_name, collector_from, lint, node_name, valid_attachments,
+    Linted, check_node_name, collector_from, datastore_from, lint, node_name, valid_attachments,
 };
 pub use version::CniVersion;
 
@@ -99,8 +100,8 @@ pub struct Parsed {
     pub request: Request,
     /// The version in which to answer.
     pub version: CniVersion,
-    /// How to reach etcd.
-    pub access: Access,
+    /// Where claims are remembered.
+    pub datastore: Datastore,
     /// Of which cluster this node is, if that is known.
     pub cluster: Option<Identity>,
     /// Where and how much to log.
@@ -111,6 +112,25 @@ pub struct Parsed {
     pub deadline: Duration,
     /// What was accepted, but a person should know of.
     pub remarks: Vec<Remark>,
+}
+
+/// Where claims are remembered.
+#[derive(Clone, Debug)]
+pub enum Datastore {
+    /// In etcd, reached so.
+    Etcd(Access),
+    /// In the file at this path.
+    Local(PathBuf),
+}
+
+impl Datastore {
+    /// How etcd is reached, if it is that.
+    pub fn etcd(&self) -> Option<&Access> {
+        match self {
+            Self::Etcd(access) => Some(access),
+            Self::Local(_) => None,
+        }
+    }
 }
 
 /// A verb with all it needs.

@@ -71,7 +71,7 @@ fn parse_config(
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Parsed, RequestError> {
-    let access = config.access.read(machine, findings)?;
+    let datastore = config.datastore.read(machine, findings)?;
     let Behaviour {
         deadline,
         when_unreachable,
@@ -158,7 +158,7 @@ fn parse_config(
     Ok(Parsed {
         request,
         version: findings.version,
-        access,
+        datastore,
         cluster,
         logging: findings.logging.clone(),
         tracing: findings.tracing.clone(),

@@ -12,28 +12,27 @@ use super::findings::{Findings, Tolerance};
 use super::plan::{Plan, Sources};
 use super::ranges::SpokenFor;
 use super::{
-    CniVersion, Collector, LogLevel, Remark, Route, access, flat_file, identity, json, previous,
-    tracing,
+    CniVersion, Collector, Datastore, LogLevel, Remark, Route, datastore, flat_file, identity,
+    json, previous, tracing,
 };
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::ValidAttachment;
-use whereabouts_etcd::Access;
 
-/// How `keys`, the JSON of an object as `ipam` is one, says that etcd is reached, and of which cluster this is.
+/// The datastore that `keys` name, the JSON of an object as `ipam` is one, and the cluster of this node.
 /// Where it leaves a key out, the flat file says it, as for the plugin.
-pub fn access_from(
+pub fn datastore_from(
     keys: &[u8],
     machine: &dyn Machine,
-) -> Result<(Access, Option<Identity>, Vec<Remark>), RequestError> {
+) -> Result<(Datastore, Option<Identity>, Vec<Remark>), RequestError> {
     let mut findings = Findings::new();
     let mut keys = json::object(keys, "the options", "")?;
     let directories = flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
-    let access = access::Raw::take(&mut keys).read(machine, &mut findings)?;
+    let datastore = datastore::Raw::take(&mut keys).read(machine, &mut findings)?;
     let cluster = keys.take("cluster_id");
     let cluster = identity::cluster(cluster, &directories, machine)?;
-    Ok((access, cluster, findings.remarks))
+    Ok((datastore, cluster, findings.remarks))
 }
 
 /// The collector at `endpoint`, written as in `otlp_endpoint`; without one, the collector that
@@ -89,9 +88,9 @@ pub struct Linted {
     pub answered: Vec<(IpNet, Option<Address>)>,
     /// The routes that ADD answers.
     pub routes: Vec<Route>,
-    /// How etcd would be reached from here. It is for the nodes to know: a key may stand in their
+    /// The datastore as seen from here. It is for the nodes to know: a key may stand in their
     /// flat file, a certificate may be there alone.
-    pub access: Result<Access, RequestError>,
+    pub datastore: Result<Datastore, RequestError>,
     /// Everything else that was found; what fails an ADD is of level error.
     pub remarks: Vec<Remark>,
 }
@@ -111,7 +110,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     };
     let config = Config::take(config, &invocation, machine, &mut findings)?;
     let network = config.network;
-    let access = config.access.read(machine, &mut findings);
+    let datastore = config.datastore.read(machine, &mut findings);
     config.behaviour.read(Verb::Add, &mut findings)?;
     let parts = config.static_parts.read(&mut findings)?;
     let requested = config.requested.read(Vec::new(), &mut findings)?;
@@ -142,7 +141,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
         answered: answered(&plan),
         routes: parts.routes,
         ranges: ranges.into_iter().map(|one| one.range).collect(),
-        access,
+        datastore,
         remarks: findings.remarks,
     })
 }
@@ -196,7 +195,7 @@ mod tests {
         let config = br#"{"name": "net", "ipam": {"range": "10.0.0.0/30"}}"#;
         let linted = lint(config, &FakeMachine::default()).expect("it can be read");
         assert_eq!(linted.ranges[0].size(), 2);
-        let error = linted.access.expect_err("nothing says where etcd is");
+        let error = linted.datastore.expect_err("nothing says where etcd is");
         assert!(error.details().contains("etcd_host"), "{error}");
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::address::{Bitmap, BlockId, Slot};
-use crate::claim::{Attachment, Claim};
+use crate::claim::{Attachment, Claim, Held};
 
 /// The number that a datastore gives to each of its writes, in order.
 pub type Revision = i64;
@@ -151,6 +151,17 @@ impl Facts {
                 Some(_) | None => return Ok(None),
             }
         }
+    }
+
+    /// The first of `held` whose bit is not set. Their blocks were read.
+    pub fn first_unmarked<'h>(&self, held: &'h [Held]) -> Option<&'h Held> {
+        let is_marked = |held: &&Held| match self.block(&held.slot()) {
+            Ok(BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _)) => {
+                bitmap.is_set(held.address.bit())
+            }
+            Ok(BlockState::Absent) | Err(NotRead) => false,
+        };
+        held.iter().find(|held| !is_marked(held))
     }
 
     /// The last block up to which, from `slot` on, every open block is known.

@@ -6,7 +6,7 @@
 use super::Collected;
 use crate::address::Address;
 use crate::claim::{Attachment, Claim, Held, QueueId};
-use crate::failure::{Corrupt, Failure, Unavailable};
+use crate::failure::{Corrupt, Failure, FileProblem, Unavailable};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +134,7 @@ impl Error {
             Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
                 (7, "the keys in etcd are not known to be this cluster's")
             }
+            Self::Failure(Failure::File { problem, .. }) => file_kind(*problem),
             Self::HeldElsewhere { .. } => (
                 11,
                 "the pod's old container holds the addresses; try again later",
@@ -154,6 +155,16 @@ impl Error {
             | Self::NotMarked { .. } => (106, "the attachment is not as it was added"),
             Self::NotAllCollected { .. } => (107, "not everything could be collected"),
         }
+    }
+}
+
+fn file_kind(problem: FileProblem) -> (u32, &'static str) {
+    match problem {
+        FileProblem::Busy => (11, "the file of addresses is busy; try again later"),
+        FileProblem::NoSpace => (11, "the disk is full; try again later"),
+        FileProblem::Unwritable => (11, "the disk cannot be used; try again later"),
+        FileProblem::Denied => (105, "the file of addresses may not be used"),
+        FileProblem::Damaged => (104, "the file of addresses cannot be used"),
     }
 }
 

@@ -24,7 +24,7 @@ fn sample(ipam: Value) -> Sample {
 /// `expected` is the endpoints, `ca` and `identity` if there is TLS with them, and the user.
 fn check(ipam: Value, expected: Result<&str, (u32, &str)>) {
     let found = sample(ipam).parsed().map(|parsed| {
-        let access = parsed.access;
+        let access = parsed.datastore.etcd().expect("it is etcd").clone();
         let mut said = access.endpoints;
         if let Some(tls) = access.tls {
             said.push("tls".to_owned());
@@ -228,7 +228,10 @@ fn a_password_without_tls_and_a_secret_that_others_can_read_are_warnings() {
 
 fn check_prefix(value: &Value, expected: Result<&str, (u32, &str)>) {
     let parsed = sample(json!({"etcd_prefix": value})).parsed();
-    assert_found(parsed.map(|parsed| parsed.access.prefix), expected);
+    assert_found(
+        parsed.map(|parsed| parsed.datastore.etcd().expect("it is etcd").prefix.clone()),
+        expected,
+    );
 }
 
 #[test]

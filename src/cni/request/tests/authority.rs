@@ -27,7 +27,7 @@ fn flat_file() -> Value {
 
 /// Where etcd is, as whom, and below which prefix.
 fn access(parsed: &Parsed) -> String {
-    let access = &parsed.access;
+    let access = parsed.datastore.etcd().expect("it is etcd");
     let login = access.login.as_ref().map_or("-", |(name, _)| name.as_str());
     format!("{} {login} {}", access.endpoints.join(","), access.prefix)
 }

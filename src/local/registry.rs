@@ -1,0 +1,371 @@
+//! The registry in a file: each verb in one transaction.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::slice;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tracing::info;
+use whereabouts_core::address::Name;
+use whereabouts_core::allocator::{
+    self, Budget, Demand, Plan, Reach, Revision, Shortage, Stored, decide,
+};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
+use whereabouts_core::failure::Failure;
+use whereabouts_core::identity::Identity;
+use whereabouts_core::limits;
+use whereabouts_core::registry::{
+    Candidate, Found, Inspected, Page, Registry, Released, Taken, TakenOver, Waiting,
+};
+use whereabouts_store::View;
+use whereabouts_store::draft::Draft;
+use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::record;
+use whereabouts_store::snapshot::{Query, Snapshot};
+
+use crate::entries::{self, Committed};
+use crate::store::LocalStore;
+
+/// A transaction of one process needs no room for others.
+const UNLIMITED: Budget = Budget {
+    compares: usize::MAX,
+    operations: usize::MAX,
+};
+
+/// The registry in a file, for one operation.
+#[derive(Debug)]
+pub struct LocalRegistry<'a> {
+    store: &'a LocalStore,
+    keys: &'a Keys,
+    identity: Option<&'a Identity>,
+    /// The time for new claims, since the Unix epoch.
+    now: Duration,
+    /// The revision of the first decision.
+    begun: Cell<Option<Revision>>,
+}
+
+impl<'a> LocalRegistry<'a> {
+    /// The registry in `store`, of the cluster `identity`, at `now` (from the Unix epoch).
+    pub fn new(
+        store: &'a LocalStore,
+        keys: &'a Keys,
+        identity: Option<&'a Identity>,
+        now: Duration,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            identity,
+            now,
+            begun: Cell::new(None),
+        }
+    }
+
+    /// Reads `queries`, in the transaction of `connection`, if it is in one.
+    fn snapshot(
+        &self,
+        connection: Option<&Connection>,
+        queries: &[Query],
+    ) -> Result<Snapshot, Failure> {
+        let view = self.view(connection, queries)?;
+        if self.begun.get().is_none() {
+            self.begun.set(Some(view.revision));
+        }
+        Ok(Snapshot::new(self.keys, queries, view)?)
+    }
+
+    fn view(&self, connection: Option<&Connection>, queries: &[Query]) -> Result<View, Failure> {
+        let reads: Vec<_> = queries.iter().map(|query| query.read(self.keys)).collect();
+        self.store.view(connection, &reads)
+    }
+
+    /// Reads `queries` at one moment.
+    fn look(&self, queries: &[Query]) -> Result<Snapshot, Failure> {
+        self.store
+            .reading(|connection| self.snapshot(connection, queries))
+    }
+
+    /// Decides `demand` and writes what that takes, in one transaction.
+    fn perform(&self, demand: &Demand) -> Result<Plan, Failure> {
+        self.store.writing(|connection| {
+            if matches!(demand, Demand::Take(_)) {
+                self.own(connection)?;
+            }
+            let plan = self.decide(connection, demand)?;
+            if !plan.writes_nothing() {
+                let mut draft = Draft::new(self.keys, self.identity);
+                draft.plan(&plan, self.now);
+                self.write(connection, draft)?;
+            }
+            Ok(plan)
+        })
+    }
+
+    /// Decides `demand`, reading as much as that takes.
+    fn decide(&self, connection: &Connection, demand: &Demand) -> Result<Plan, Failure> {
+        let claim = Query::Claim(demand.attachment().clone());
+        let blocks = demand.block_questions(Reach::OneDemand);
+        let blocks = blocks.into_iter().map(Query::Blocks);
+        let queries: Vec<Query> = [claim].into_iter().chain(blocks).collect();
+        let mut snapshot = self.snapshot(Some(connection), &queries)?;
+        for _ in 0..limits::READS_PER_DECISION {
+            let plan = decide(snapshot.facts(), slice::from_ref(demand), UNLIMITED);
+            if !plan.verdicts.is_empty() {
+                return Ok(plan);
+            }
+            let missing: Vec<Query> = plan.missing.into_iter().map(Query::Blocks).collect();
+            let view = self.view(Some(connection), &missing)?;
+            snapshot.extend(self.keys, &missing, view)?;
+        }
+        Err(Failure::Undecided(limits::READS_PER_DECISION))
+    }
+
+    /// Makes the writes of `draft`, whose conditions hold: all was read in the same transaction.
+    fn write(&self, connection: &Connection, draft: Draft<'_>) -> Result<(), Failure> {
+        let (txn, _, _) = draft.finish();
+        let committed = entries::commit(connection, &txn);
+        match committed.map_err(|error| self.store.failure(&error))? {
+            Committed::Done => Ok(()),
+            Committed::Conflict => unreachable!("what was read a moment ago has changed: {txn:?}"),
+            Committed::Refused(refused) => Err(refused.into()),
+        }
+    }
+
+    /// Sees that the file is this cluster's. One without claims becomes so.
+    fn own(&self, connection: &Connection) -> Result<(), Failure> {
+        let claims = Query::Claims {
+            network: None,
+            after: None,
+        };
+        let snapshot = self.snapshot(Some(connection), &[Query::Cluster])?;
+        match snapshot.check_owner(self.keys, self.identity) {
+            Err(nobodys @ Failure::NobodysStore { .. }) => {
+                let listed = self.snapshot(Some(connection), &[claims])?;
+                if !listed.listed().is_empty() {
+                    return Err(nobodys);
+                }
+                let identity = self.identity.expect("the store lacks what this one has");
+                let mut draft = Draft::new(self.keys, None);
+                draft.put(&Key::Cluster, record::encode_cluster(identity));
+                self.write(connection, draft)
+            }
+            checked => checked,
+        }
+    }
+
+    /// The claim that `ask` can take over, and whether it is one of this node.
+    fn candidate(
+        &self,
+        connection: &Connection,
+        ask: &Ask,
+    ) -> Result<Option<(Attachment, Stored<Claim>, Candidate)>, Failure> {
+        let begun = self
+            .begun
+            .get()
+            .expect("the ADD has been decided on a read");
+        let network = Some(ask.attachment.network.clone());
+        let (mut elsewhere, mut after) = (None, None);
+        loop {
+            let claims = Query::Claims {
+                network: network.clone(),
+                after,
+            };
+            let page = self.snapshot(Some(connection), &[claims])?.page();
+            for (holder, claim) in page.claims.into_iter().flatten() {
+                match Candidate::of(ask, &holder, &claim, begun) {
+                    Some(Candidate::Here) => return Ok(Some((holder, claim, Candidate::Here))),
+                    Some(Candidate::Elsewhere) => {
+                        elsewhere.get_or_insert((holder, claim, Candidate::Elsewhere));
+                    }
+                    None => {}
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(elsewhere),
+            }
+        }
+    }
+
+    /// Writes the addresses of `claim` into a claim of `ask`.
+    fn hand_over(
+        &self,
+        connection: &Connection,
+        ask: &Ask,
+        holder: &Attachment,
+        claim: Stored<Claim>,
+    ) -> Result<Vec<Held>, Failure> {
+        let taken = Claim {
+            held: claim.value.held,
+            owner: ask.owner.clone(),
+            created: self.now,
+        };
+        let mut draft = Draft::new(self.keys, self.identity);
+        draft.delete(&Key::Claim(holder.clone())).put(
+            &Key::Claim(ask.attachment.clone()),
+            record::encode_claim(&taken),
+        );
+        self.write(connection, draft)?;
+        info!(from = %holder, claim = %taken, "taken over");
+        Ok(taken.held)
+    }
+}
+
+fn verdict(plan: Plan) -> allocator::Verdict {
+    let mut verdicts = plan.verdicts.into_iter();
+    verdicts.next().expect("a full decision has a verdict")
+}
+
+impl Registry for LocalRegistry<'_> {
+    /// Nothing waits: SQLite lets processes write one after the other.
+    type Waiting = Infallible;
+
+    /// The last key of a page.
+    type Cursor = Vec<u8>;
+
+    async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
+        let plan = self.perform(&Demand::Take(ask.clone()))?;
+        Ok(Taken::of(verdict(plan)))
+    }
+
+    async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure> {
+        if ask.owner.pod_uid.is_none() {
+            return Ok(TakenOver::Nothing);
+        }
+        self.store.writing(|connection| {
+            let own = [Query::Claim(ask.attachment.clone()), Query::Cluster];
+            let snapshot = self.snapshot(Some(connection), &own)?;
+            snapshot.check_owner(self.keys, self.identity)?;
+            if snapshot
+                .claim(&ask.attachment)
+                .expect("it was read")
+                .is_some()
+            {
+                return Ok(TakenOver::Changed);
+            }
+            Ok(match self.candidate(connection, ask)? {
+                None => TakenOver::Nothing,
+                Some((holder, claim, Candidate::Elsewhere)) => {
+                    TakenOver::Elsewhere(Box::new((holder, claim.value)))
+                }
+                Some((holder, claim, Candidate::Here)) => {
+                    TakenOver::Done(self.hand_over(connection, ask, &holder, claim)?)
+                }
+            })
+        })
+    }
+
+    async fn release(
+        &self,
+        attachment: &Attachment,
+        claim: &Stored<Claim>,
+    ) -> Result<Released, Failure> {
+        let plan = self.perform(&Demand::Release {
+            attachment: attachment.clone(),
+            held: claim.value.held.clone(),
+            modified: claim.modified,
+        })?;
+        Ok(Released::of(verdict(plan)))
+    }
+
+    async fn find(
+        &self,
+        attachment: &Attachment,
+        _: &[QueueId],
+    ) -> Result<Found<Infallible>, Failure> {
+        let nameless = attachment.without_interface();
+        let queries = [attachment, &nameless].map(|whose| Query::Claim(whose.clone()));
+        let snapshot = self.look(&queries)?;
+        let claim_of = |whose| snapshot.claim(whose).expect("the claim was read").cloned();
+        Ok(Found {
+            claim: claim_of(attachment),
+            nameless: claim_of(&nameless),
+            adds: Vec::new(),
+            dels: Vec::new(),
+        })
+    }
+
+    async fn cancel(&self, _: &Attachment, waiting: &[Infallible]) -> Result<(), Failure> {
+        match waiting.first() {
+            None => Ok(()),
+            Some(never) => match *never {},
+        }
+    }
+
+    async fn cancel_abandoned(
+        &self,
+        _: &Name,
+        _: Waiting,
+        _: impl Fn(&Attachment, Option<&str>) -> bool,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn inspect(&self, attachment: &Attachment) -> Result<Option<Inspected>, Failure> {
+        self.store.reading(|connection| {
+            let own = [Query::Claim(attachment.clone())];
+            let mut snapshot = self.snapshot(connection, &own)?;
+            let claim = snapshot.claim(attachment).expect("the claim was read");
+            let Some(claim) = claim.map(|claim| claim.value.clone()) else {
+                return Ok(None);
+            };
+            let slots = claim.held.iter().map(Held::slot);
+            let blocks: BTreeSet<Query> = slots.flat_map(|slot| Query::block(&slot)).collect();
+            let blocks: Vec<Query> = blocks.into_iter().collect();
+            let view = self.view(connection, &blocks)?;
+            snapshot.extend(self.keys, &blocks, view)?;
+            let unmarked = snapshot.facts().first_unmarked(&claim.held);
+            Ok(Some(Inspected {
+                unmarked: unmarked.map(|held| held.address),
+                claim,
+            }))
+        })
+    }
+
+    async fn shortage(&self, wants: &[Want]) -> Result<Option<Shortage>, Failure> {
+        let questions = allocator::block_questions(wants, Reach::OneDemand);
+        let queries: Vec<Query> = questions.into_iter().map(Query::Blocks).collect();
+        let snapshot = self.look(&queries)?;
+        Ok(allocator::shortage(snapshot.facts(), wants))
+    }
+
+    async fn page(
+        &self,
+        network: Option<&Name>,
+        after: Option<&Vec<u8>>,
+    ) -> Result<Page<Vec<u8>>, Failure> {
+        let claims = Query::Claims {
+            network: network.cloned(),
+            after: after.cloned(),
+        };
+        let snapshot = self.look(&[claims, Query::Cluster])?;
+        snapshot.check_owner(self.keys, self.identity)?;
+        Ok(snapshot.page())
+    }
+
+    async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure> {
+        let (network, container) = (&attachment.network, &attachment.container);
+        let (first, until) = self.keys.claims_of(network, container);
+        let page = Query::Claims {
+            network: Some(network.clone()),
+            after: Some(first),
+        };
+        let page = self.look(&[page])?;
+        let of_container = page.listed().iter().filter(|listed| listed.key < until);
+        Ok(of_container.count())
+    }
+
+    async fn confirm(&self) -> Result<(), Failure> {
+        match self
+            .look(&[Query::Cluster])?
+            .check_owner(self.keys, self.identity)
+        {
+            Err(Failure::NobodysStore { .. }) => {
+                self.store.writing(|connection| self.own(connection))
+            }
+            checked => checked,
+        }
+    }
+}
