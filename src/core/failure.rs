@@ -74,18 +74,23 @@ pub enum Failure {
         own: Identity,
     },
     /// The file of the datastore `local` cannot be used.
-    #[error("{path}: {reason}")]
-    File {
-        /// The file.
-        path: String,
-        /// What kind of problem it is.
-        problem: FileProblem,
-        /// It in full.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileFailure),
     /// Whether a commit was written could not be found out in time.
     #[error("whether the last commit was written is unknown: {0}")]
     Unsettled(String),
+}
+
+/// Why the file of the datastore `local` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct FileFailure {
+    /// The file.
+    pub path: String,
+    /// What kind of problem it is.
+    pub problem: FileProblem,
+    /// It in full.
+    pub reason: String,
 }
 
 /// What keeps a file from being used.
@@ -157,6 +162,12 @@ pub enum Unavailable {
     /// The request is one that no etcd takes: a key written twice, a revision in the future.
     #[error("etcd refuses the request: {0}")]
     Refused(String),
+    /// The store is a file, and cannot be used.
+    #[error(transparent)]
+    File(FileFailure),
+    /// The store is a file, which has none of these.
+    #[error("a file has no {0}")]
+    NotInFiles(&'static str),
 }
 
 /// A key or a value in the store that this version cannot read. It is left as it is.

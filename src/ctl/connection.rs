@@ -1,4 +1,4 @@
-//! How the tool reaches etcd: options named after the keys of a config, and the plugin's own store.
+//! How the tool reaches the datastore: options named after the keys of a config, and the plugin's own stores.
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,31 +8,45 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
-use whereabouts_clock::Chance;
+use whereabouts_clock::{Chance, Clock};
 use whereabouts_cni::invocation::{LocalMachine, read_file};
-use whereabouts_cni::request::{self};
+use whereabouts_cni::request::{self, Datastore};
+use whereabouts_core::allocator::Stored;
+use whereabouts_core::claim::{Ask, Attachment, Claim};
+use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_etcd::Access;
+use whereabouts_core::registry::{Registry, Released, Taken};
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
+use whereabouts_local::{LocalRegistry, LocalStore};
 use whereabouts_protocol::cluster;
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, CommitError, Entry, Outcome, Revision, Store, Txn};
 
+use crate::datastore::AnyStore;
 use crate::output::{Progress, say};
 
-/// How long etcd may take to answer one question.
+/// How long the datastore may take to answer one question.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Under what the options stand in a help text.
-const HEADING: &str = "How to reach etcd (default: as the flat file says)";
+/// How long one operation may take: as long as a DEL.
+const DEADLINE: Duration = Duration::from_millis(limits::DEL_DEADLINE_MS);
 
-/// How to reach etcd. What is not given is taken from the flat file, as by the plugin.
+/// Under what the options stand in a help text.
+const HEADING: &str = "How to reach the datastore (default: as the flat file says)";
+
+/// How to reach the datastore. What is not given is taken from the flat file, as by the plugin.
 #[derive(Args, Clone)]
 pub(crate) struct EtcdOptions {
+    /// Where claims are: in etcd, or in a file of this host (local) [default: what the other options are about].
+    #[arg(long, help_heading = HEADING, value_name = "NAME", value_parser = ["etcd", "local"])]
+    datastore: Option<String>,
+    /// The file of the datastore local.
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "etcd_host")]
+    local_path: Option<PathBuf>,
     /// Where etcd is: host and port, or a list of them separated by commas.
     #[arg(long, help_heading = HEADING, value_name = "LIST")]
     etcd_host: Option<String>,
@@ -65,36 +79,52 @@ pub(crate) struct EtcdOptions {
     configuration_path: Option<PathBuf>,
 }
 
-/// An etcd that is asked, one thing after the other.
+/// A datastore that is asked, one thing after the other.
 pub(crate) struct Connection {
     runtime: tokio::runtime::Runtime,
     chance: Chance,
     /// Of which cluster this tool is, if that is known.
     pub(crate) cluster: Option<Identity>,
     /// The store.
-    pub(crate) store: EtcdStore,
+    pub(crate) store: AnyStore,
     /// Its keys.
     pub(crate) keys: Keys,
     /// Below what they are.
     pub(crate) prefix: String,
+    /// Where they are, to a person.
+    pub(crate) place: String,
 }
 
 impl Connection {
     /// Connects lazily, as `options` say.
     pub(crate) fn open(options: &EtcdOptions) -> Result<Self, String> {
-        let (access, cluster) = options.reach()?;
+        let (datastore, cluster) = options.reach()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
         // Two tools, on two nodes perhaps, must not take each other's tickets for their own.
         let chance = Chance::new(RandomState::new().build_hasher().finish());
+        let (store, prefix, place) = match datastore {
+            Datastore::Etcd(access) => {
+                let store = EtcdStore::new(&access, &chance);
+                let place = format!("below {}", access.prefix);
+                (AnyStore::Etcd(store), access.prefix, place)
+            }
+            Datastore::Local(path) => {
+                let store = LocalStore::new(&path, DEADLINE);
+                let place = format!("in {}", path.display());
+                let prefix = whereabouts_local::PREFIX.to_owned();
+                (AnyStore::Local(store), prefix, place)
+            }
+        };
         Ok(Self {
             runtime,
             cluster,
-            store: EtcdStore::new(&access, &chance),
-            keys: Keys::new(&access.prefix),
-            prefix: access.prefix,
+            store,
+            keys: Keys::new(&prefix),
+            prefix,
+            place,
             chance,
         })
     }
@@ -106,6 +136,7 @@ impl Connection {
         at: At,
         mut take: impl FnMut(&[Entry]) -> Result<(), String>,
     ) -> Result<Revision, String> {
+        let _held = self.store.hold()?;
         let mut pages = Pages::new(keys, at);
         let mut progress = Progress::new("entries read");
         while let Some(page) = self.ask(pages.next(&self.store))? {
@@ -115,20 +146,20 @@ impl Connection {
         Ok(pages.revision())
     }
 
-    /// What etcd answers.
+    /// What the datastore answers.
     pub(crate) fn ask<T, E: ToString>(
         &self,
         asked: impl Future<Output = Result<T, E>>,
     ) -> Result<T, String> {
         self.runtime
             .block_on(async { timeout(PATIENCE, asked).await })
-            .map_err(|_| format!("etcd has not answered in {PATIENCE:?}"))?
+            .map_err(|_| format!("the datastore has not answered in {PATIENCE:?}"))?
             .map_err(|error| error.to_string())
     }
 
-    /// Commits `txn`, whose outcome is unknown if etcd does not answer in time.
+    /// Commits `txn`, whose outcome is unknown if the datastore does not answer in time.
     pub(crate) fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
-        let late = |_| CommitError::Unknown(format!("etcd has not answered in {PATIENCE:?}"));
+        let late = |_| CommitError::Unknown(format!("no answer in {PATIENCE:?}"));
         self.runtime
             .block_on(async { timeout(PATIENCE, self.store.commit(txn)).await })
             .map_err(late)?
@@ -140,22 +171,43 @@ impl Connection {
     }
 
     /// A session for one operation, which may take as long as a DEL.
-    pub(crate) fn session(&self) -> Session<'_, EtcdStore, SystemClock> {
-        let deadline = Duration::from_millis(limits::DEL_DEADLINE_MS);
-        Session::new(
-            &self.store,
-            &SystemClock,
-            &self.chance,
-            &self.keys,
-            deadline,
-        )
-        .of(self.cluster.as_ref())
+    pub(crate) fn session(&self) -> Session<'_, AnyStore, SystemClock> {
+        let (keys, chance) = (&self.keys, &self.chance);
+        Session::new(&self.store, &SystemClock, chance, keys, DEADLINE).of(self.cluster.as_ref())
+    }
+
+    /// Claims what `ask` states, as an ADD does.
+    pub(crate) fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
+        match &self.store {
+            AnyStore::Etcd(_) => self.wait(self.session().take(ask)),
+            AnyStore::Local(store) => self.wait(self.local(store).take(ask)),
+        }
+    }
+
+    /// Releases `claim` of `attachment`, as a DEL does.
+    pub(crate) fn release(
+        &self,
+        attachment: &Attachment,
+        claim: &Stored<Claim>,
+    ) -> Result<Released, Failure> {
+        match &self.store {
+            AnyStore::Etcd(_) => self.wait(self.session().release(attachment, claim)),
+            AnyStore::Local(store) => self.wait(self.local(store).release(attachment, claim)),
+        }
+    }
+
+    fn local<'c>(&'c self, store: &'c LocalStore) -> LocalRegistry<'c> {
+        let now = SystemClock.since_epoch();
+        LocalRegistry::new(store, &self.keys, self.cluster.as_ref(), now)
     }
 
     /// Sees that the store is this cluster's, before something in it goes for what nodes are called.
     pub(crate) fn confirm(&self) -> Result<(), String> {
-        self.wait(cluster::confirm(&self.session()))
-            .map_err(|error| error.to_string())
+        let confirmed = match &self.store {
+            AnyStore::Etcd(_) => self.wait(cluster::confirm(&self.session())),
+            AnyStore::Local(store) => self.wait(self.local(store).confirm()),
+        };
+        confirmed.map_err(|error| error.to_string())
     }
 
     /// Sees that the store is not known to be another cluster's, before what a person has chosen is changed.
@@ -168,12 +220,25 @@ impl Connection {
 impl EtcdOptions {
     /// Whether they say anything.
     pub(crate) fn is_given(&self) -> bool {
-        self.etcd_host.is_some() || self.configuration_path.is_some()
+        let says_more = self.configuration_path.is_some() || self.datastore.is_some();
+        self.etcd_host.is_some() || self.local_path.is_some() || says_more
     }
 
-    /// How etcd is reached.
-    pub(crate) fn access(&self) -> Result<Access, String> {
-        self.reach().map(|(access, _)| access)
+    /// The datastore.
+    pub(crate) fn datastore(&self) -> Result<Datastore, String> {
+        self.reach().map(|(datastore, _)| datastore)
+    }
+
+    /// The datastore that is named, or of which something is said.
+    fn named_datastore(&self) -> Option<String> {
+        let is_about = match (&self.local_path, &self.etcd_host) {
+            (Some(_), _) => Some("local"),
+            (None, Some(_)) => Some("etcd"),
+            (None, None) => None,
+        };
+        self.datastore
+            .clone()
+            .or_else(|| is_about.map(str::to_owned))
     }
 
     fn cluster_id(&self) -> Result<Option<String>, String> {
@@ -186,9 +251,11 @@ impl EtcdOptions {
     }
 
     /// The options as the keys of a config that they are named after.
-    fn reach(&self) -> Result<(Access, Option<Identity>), String> {
+    fn reach(&self) -> Result<(Datastore, Option<Identity>), String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
+            ("datastore", self.named_datastore()),
+            ("local_path", path(&self.local_path)),
             ("etcd_host", self.etcd_host.clone()),
             ("etcd_prefix", self.etcd_prefix.clone()),
             ("cluster_id", self.cluster_id()?),
@@ -203,11 +270,11 @@ impl EtcdOptions {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?))));
         let keys = Value::Object(given.collect::<Map<_, _>>()).to_string();
-        let access = request::access_from(keys.as_bytes(), &LocalMachine);
-        let (access, cluster, remarks) = access.map_err(|error| error.details())?;
+        let datastore = request::datastore_from(keys.as_bytes(), &LocalMachine);
+        let (datastore, cluster, remarks) = datastore.map_err(|error| error.details())?;
         for remark in remarks {
             say!("whereaboutsctl: {}", remark.text);
         }
-        Ok((access, cluster))
+        Ok((datastore, cluster))
     }
 }

@@ -12,6 +12,7 @@ mod chosen;
 mod commands;
 mod configs;
 mod connection;
+mod datastore;
 mod foreign;
 mod install;
 mod lint;

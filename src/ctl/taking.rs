@@ -4,7 +4,7 @@ use whereabouts_core::allocator::Shortage;
 use whereabouts_core::allocator::{Budget, Demand, Reach, Verdict, decide};
 use whereabouts_core::claim::{Ask, Choice, UNKNOWN_INTERFACE};
 use whereabouts_core::limits;
-use whereabouts_core::registry::{Registry, Taken};
+use whereabouts_core::registry::Taken;
 use whereabouts_store::snapshot::Query;
 
 use crate::connection::Connection;
@@ -56,7 +56,7 @@ pub(crate) fn take(
     let taken = match decision {
         Decision::Refused | Decision::DryRun => Taken::of(foresee(connection, ask)?),
         Decision::Go => {
-            let taken = connection.wait(connection.session().take(ask));
+            let taken = connection.take(ask);
             taken.map_err(|error| format!("{}: {error}", ask.attachment))?
         }
     };

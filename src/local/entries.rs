@@ -70,16 +70,25 @@ pub(crate) fn commit(connection: &Connection, txn: &Txn) -> rusqlite::Result<Com
             return Ok(Committed::Conflict);
         }
     }
-    let mut changes = Vec::with_capacity(txn.writes.len());
-    for write in &txn.writes {
+    Ok(match write(connection, &txn.writes)? {
+        Ok(_) => Committed::Done,
+        Err(refused) => Committed::Refused(refused),
+    })
+}
+
+/// Makes `writes`, or none of them, and answers with the revision of the last write.
+pub(crate) fn write(
+    connection: &Connection,
+    writes: &[Write],
+) -> rusqlite::Result<Result<Revision, Unavailable>> {
+    let mut changes = Vec::with_capacity(writes.len());
+    for write in writes {
         match resolve(connection, write)? {
-            Ok(Some(change)) => changes.push(change),
-            Ok(None) => {}
-            Err(refused) => return Ok(Committed::Refused(refused)),
+            Ok(change) => changes.extend(change),
+            Err(refused) => return Ok(Err(refused)),
         }
     }
-    write_all(connection, &changes)?;
-    Ok(Committed::Done)
+    write_all(connection, &changes).map(Ok)
 }
 
 fn holds(connection: &Connection, compare: &Compare) -> rusqlite::Result<bool> {
@@ -152,12 +161,13 @@ fn resolve(
     }))
 }
 
-/// Makes `changes`, all at the next revision.
-fn write_all(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+/// Makes `changes`, all at the next revision, which it answers.
+fn write_all(connection: &Connection, changes: &[Change]) -> rusqlite::Result<Revision> {
+    let last = revision(connection)?;
     if changes.is_empty() {
-        return Ok(());
+        return Ok(last);
     }
-    let next = revision(connection)? + 1;
+    let next = last + 1;
     for (key, value) in changes {
         match value {
             Some(value) => connection
@@ -172,5 +182,5 @@ fn write_all(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()
         };
     }
     connection.execute("UPDATE revision SET number = ?", [next])?;
-    Ok(())
+    Ok(next)
 }

@@ -1,5 +1,6 @@
 //! The file: how it is made, opened and checked, and its failures.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use whereabouts_core::failure::{Failure, FileProblem};
+use whereabouts_core::failure::{Failure, FileFailure, FileProblem};
 
 /// `application_id` of a file of this program: "whab".
 const APPLICATION: i32 = 0x7768_6162;
@@ -35,7 +36,13 @@ INSERT INTO revision VALUES (1, 1);
 pub(crate) fn open(path: &Path, wait: Duration) -> Result<Option<Connection>, Failure> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(failure(path, FileProblem::Damaged, "is not a regular file")),
+        Ok(_) => {
+            return Err(failure(
+                path,
+                FileProblem::Damaged,
+                &"is not a regular file",
+            ));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(of_system(path, &error)),
     }
@@ -55,12 +62,12 @@ pub(crate) fn open_or_make(path: &Path, wait: Duration) -> Result<Connection, Fa
 }
 
 /// A failure of the file at `path`.
-pub(crate) fn failure(path: &Path, problem: FileProblem, reason: impl ToString) -> Failure {
-    Failure::File {
+pub(crate) fn failure(path: &Path, problem: FileProblem, reason: &dyn fmt::Display) -> Failure {
+    Failure::File(FileFailure {
         path: path.display().to_string(),
         problem,
         reason: reason.to_string(),
-    }
+    })
 }
 
 /// The failure that an error of SQLite stands for.
@@ -75,7 +82,7 @@ pub(crate) fn of_sqlite(path: &Path, error: &rusqlite::Error) -> Failure {
         // Tables of another shape, and values of another type, are damage too.
         Some(_) | None => FileProblem::Damaged,
     };
-    failure(path, problem, error)
+    failure(path, problem, &error)
 }
 
 fn of_system(path: &Path, error: &io::Error) -> Failure {
@@ -84,7 +91,7 @@ fn of_system(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileProblem::NoSpace,
         _ => FileProblem::Unwritable,
     };
-    failure(path, problem, error)
+    failure(path, problem, &error)
 }
 
 fn connect(path: &Path, wait: Duration) -> Result<Connection, Failure> {
@@ -106,7 +113,7 @@ fn is_of_this_format(path: &Path, connection: &Connection) -> Result<bool, Failu
         let read = connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         read.map_err(|error| of_sqlite(path, &error))
     };
-    let damaged = |reason: String| Err(failure(path, FileProblem::Damaged, reason));
+    let damaged = |reason: String| Err(failure(path, FileProblem::Damaged, &reason));
     match (number("application_id")?, number("user_version")?) {
         (0, 0) if number("schema_version")? == 0 => Ok(false),
         (APPLICATION, FORMAT) => Ok(true),
@@ -143,13 +150,8 @@ fn make_tables(path: &Path, connection: &Connection, wait: Duration) -> Result<(
     let mut waited = Duration::ZERO;
     while let Err(error) = connection.pragma_update(None, "journal_mode", "WAL") {
         let failure = of_sqlite(path, &error);
-        let is_busy = matches!(
-            &failure,
-            Failure::File {
-                problem: FileProblem::Busy,
-                ..
-            }
-        );
+        let is_busy =
+            matches!(&failure, Failure::File(failure) if failure.problem == FileProblem::Busy);
         if !is_busy || waited >= wait {
             return Err(failure);
         }
@@ -167,8 +169,9 @@ fn make_tables(path: &Path, connection: &Connection, wait: Duration) -> Result<(
         transaction.commit()
     };
     made().map_err(|error| of_sqlite(path, &error))?;
-    match is_of_this_format(path, connection)? {
-        true => Ok(()),
-        false => Err(failure(path, FileProblem::Damaged, "has no tables")),
+    if is_of_this_format(path, connection)? {
+        Ok(())
+    } else {
+        Err(failure(path, FileProblem::Damaged, &"has no tables"))
     }
 }

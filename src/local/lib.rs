@@ -19,7 +19,7 @@ mod registry;
 mod store;
 
 pub use registry::LocalRegistry;
-pub use store::LocalStore;
+pub use store::{Held, LocalStore, NoWatch};
 
 /// The prefix of all keys. A file belongs to one host, and needs no other.
 pub const PREFIX: &str = "/whereabouts/v1/";

@@ -13,7 +13,7 @@ use whereabouts_core::allocator::{
     self, Budget, Demand, Plan, Reach, Revision, Shortage, Stored, decide,
 };
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
-use whereabouts_core::failure::Failure;
+use whereabouts_core::failure::{Failure, FileProblem};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
@@ -26,6 +26,7 @@ use whereabouts_store::record;
 use whereabouts_store::snapshot::{Query, Snapshot};
 
 use crate::entries::{self, Committed};
+use crate::file;
 use crate::store::LocalStore;
 
 /// A transaction of one process needs no room for others.
@@ -128,7 +129,14 @@ impl<'a> LocalRegistry<'a> {
         let committed = entries::commit(connection, &txn);
         match committed.map_err(|error| self.store.failure(&error))? {
             Committed::Done => Ok(()),
-            Committed::Conflict => unreachable!("what was read a moment ago has changed: {txn:?}"),
+            Committed::Conflict => {
+                let contradiction = "answers a question in two ways in one transaction";
+                Err(file::failure(
+                    self.store.path(),
+                    FileProblem::Damaged,
+                    &contradiction,
+                ))
+            }
             Committed::Refused(refused) => Err(refused.into()),
         }
     }
@@ -357,7 +365,11 @@ impl Registry for LocalRegistry<'_> {
         Ok(of_container.count())
     }
 
+    /// Where there is no file, there is nothing to conclude anything of.
     async fn confirm(&self) -> Result<(), Failure> {
+        if !self.store.exists()? {
+            return Ok(());
+        }
         match self
             .look(&[Query::Cluster])?
             .check_owner(self.keys, self.identity)

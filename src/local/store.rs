@@ -1,11 +1,11 @@
 //! The file as a store of entries, for tools: they list, back up, restore and repair with it.
 
-use std::cell::{Ref, RefCell};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use whereabouts_core::failure::{Failure, FileProblem};
+use whereabouts_core::failure::Failure;
 use whereabouts_store::{
     At, CommitError, Event, Lease, LeaseId, Outcome, Read, Revision, Store, Txn, Unavailable, View,
     Watch, WatchEnded, well_formed,
@@ -19,7 +19,19 @@ use crate::file;
 pub struct LocalStore {
     path: PathBuf,
     wait: Duration,
-    connection: RefCell<Option<Connection>>,
+    connection: OnceCell<Connection>,
+}
+
+/// The file as it was at one moment, for as long as this lives.
+#[derive(Debug)]
+#[must_use]
+pub struct Held<'s>(Option<Transaction<'s>>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // It has written nothing: what is open ends with the connection.
+        let _ = self.0.take().map(Transaction::finish);
+    }
 }
 
 impl LocalStore {
@@ -28,7 +40,7 @@ impl LocalStore {
         Self {
             path: path.to_owned(),
             wait,
-            connection: RefCell::new(None),
+            connection: OnceCell::new(),
         }
     }
 
@@ -37,20 +49,25 @@ impl LocalStore {
         &self.path
     }
 
+    /// Holds the file as it is at the next read: until the end of the answer, all reads see that. Others go on
+    /// writing. Nothing can be committed meanwhile.
+    pub fn hold(&self) -> Result<Held<'_>, Failure> {
+        match self.opened()? {
+            Some(connection) if connection.is_autocommit() => {
+                let begun = self.begin(connection, TransactionBehavior::Deferred)?;
+                Ok(Held(Some(begun)))
+            }
+            Some(_) | None => Ok(Held(None)),
+        }
+    }
+
     /// Runs `act` on one state of the file; on `None`, where there is no file.
     pub(crate) fn reading<T>(
         &self,
         act: impl FnOnce(Option<&Connection>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if self.connection.borrow().is_none() {
-            *self.connection.borrow_mut() = file::open(&self.path, self.wait)?;
-        }
-        let connection = self.connection.borrow();
-        let Some(connection) = connection.as_ref() else {
-            return act(None);
-        };
-        let transaction = self.begin(connection, TransactionBehavior::Deferred)?;
-        act(Some(&transaction))
+        let _held = self.hold()?;
+        act(self.opened()?)
     }
 
     /// Runs `act` in a transaction that no other writes beside. Its writes are on the disk when this returns; an
@@ -60,7 +77,7 @@ impl LocalStore {
         act: impl FnOnce(&Connection) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let connection = self.made()?;
-        let transaction = self.begin(&connection, TransactionBehavior::Immediate)?;
+        let transaction = self.begin(connection, TransactionBehavior::Immediate)?;
         let result = act(&transaction)?;
         let committed = transaction.commit();
         committed.map_err(|error| self.failure(&error))?;
@@ -72,13 +89,26 @@ impl LocalStore {
         file::of_sqlite(&self.path, error)
     }
 
-    fn made(&self) -> Result<Ref<'_, Connection>, Failure> {
-        if self.connection.borrow().is_none() {
-            let made = file::open_or_make(&self.path, self.wait)?;
-            *self.connection.borrow_mut() = Some(made);
+    /// Whether there is a file, as far as anybody has seen.
+    pub(crate) fn exists(&self) -> Result<bool, Failure> {
+        self.opened().map(|opened| opened.is_some())
+    }
+
+    fn opened(&self) -> Result<Option<&Connection>, Failure> {
+        if self.connection.get().is_none()
+            && let Some(opened) = file::open(&self.path, self.wait)?
+        {
+            return Ok(Some(self.connection.get_or_init(|| opened)));
         }
-        let made = Ref::filter_map(self.connection.borrow(), Option::as_ref);
-        Ok(made.unwrap_or_else(|_| unreachable!("it was opened above")))
+        Ok(self.connection.get())
+    }
+
+    fn made(&self) -> Result<&Connection, Failure> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection);
+        }
+        let made = file::open_or_make(&self.path, self.wait)?;
+        Ok(self.connection.get_or_init(|| made))
     }
 
     fn begin<'c>(
@@ -118,38 +148,43 @@ impl LocalStore {
             let committed = entries::commit(connection, txn);
             match committed.map_err(|error| self.failure(&error))? {
                 Committed::Done => Ok(Ok(Outcome::Done(self.view(Some(connection), &txn.then)?))),
-                Committed::Conflict => {
-                    let view = self.view(Some(connection), &txn.otherwise)?;
-                    Ok(Ok(Outcome::Conflict(view)))
-                }
+                Committed::Conflict => Ok(self.instead(connection, txn)?.map(Outcome::Conflict)),
                 Committed::Refused(refused) => Ok(Err(refused)),
             }
         });
         let committed = committed.map_err(unavailable)?;
         Ok(committed?)
     }
+
+    /// Reads as before, writes the rest, and answers with the revision after that.
+    fn instead(
+        &self,
+        connection: &Connection,
+        txn: &Txn,
+    ) -> Result<Result<View, Unavailable>, Failure> {
+        let mut view = self.view(Some(connection), &txn.otherwise)?;
+        let instead = entries::write(connection, &txn.instead);
+        let revision = instead.map_err(|error| self.failure(&error))?;
+        Ok(revision.map(|revision| {
+            view.revision = revision;
+            view
+        }))
+    }
 }
 
 /// A failure of the file, in the terms of a store.
 fn unavailable(failure: Failure) -> Unavailable {
-    let text = failure.to_string();
     match failure {
-        Failure::File {
-            problem: FileProblem::Busy,
-            ..
-        } => Unavailable::NotNow(text),
-        Failure::File {
-            problem: FileProblem::Denied,
-            ..
-        } => Unavailable::Denied(text),
-        _ => Unavailable::Refused(text),
+        Failure::File(failure) => Unavailable::File(failure),
+        Failure::Unavailable(unavailable) => unavailable,
+        other => unreachable!("a file failed with {other:?}"),
     }
 }
 
 impl Store for LocalStore {
     type Watch = NoWatch;
 
-    /// The file has no past: a revision that is not the last one is gone.
+    /// The file has no past: a revision that is neither the last one nor [held](LocalStore::hold) is gone.
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         well_formed::assert_read(reads, at);
         let view = self.reading(|connection| self.view(connection, reads));
@@ -167,24 +202,20 @@ impl Store for LocalStore {
     }
 
     async fn grant(&self, _: i64) -> Result<Lease, Unavailable> {
-        Err(without("leases"))
+        Err(Unavailable::NotInFiles("leases"))
     }
 
     async fn keep_alive(&self, _: LeaseId) -> Result<(), Unavailable> {
-        Err(without("leases"))
+        Err(Unavailable::NotInFiles("leases"))
     }
 
     async fn revoke(&self, _: LeaseId) -> Result<(), Unavailable> {
-        Err(without("leases"))
+        Err(Unavailable::NotInFiles("leases"))
     }
 
     async fn watch(&self, _: &[Vec<u8>]) -> Result<NoWatch, Unavailable> {
-        Err(without("watches"))
+        Err(Unavailable::NotInFiles("watches"))
     }
-}
-
-fn without(what: &str) -> Unavailable {
-    Unavailable::Refused(format!("the datastore local has no {what}"))
 }
 
 /// A watch that there is none of.

@@ -75,7 +75,7 @@ pub enum Error {
     #[error("the configured address {0} is not in prevResult")]
     StaticNotInPrevious(ipnet::IpNet),
     /// CHECK found a claimed address that is not marked as taken.
-    #[error("{address} of {attachment} is not marked as taken in etcd")]
+    #[error("{address} of {attachment} is not marked as taken")]
     NotMarked {
         /// The attachment.
         attachment: Attachment,
@@ -93,7 +93,7 @@ pub enum Error {
     /// STATUS found a range full.
     #[error("no address can be given: range {0} is full")]
     Full(QueueId),
-    /// STATUS could not read what is in etcd.
+    /// STATUS could not read what is stored.
     #[error("no address can be given: {0}")]
     NotReady(Failure),
 }
@@ -132,9 +132,9 @@ impl Error {
                 Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
             ) => (11, "try again later"),
             Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
-                (7, "the keys in etcd are not known to be this cluster's")
+                (7, "the stored claims are not known to be this cluster's")
             }
-            Self::Failure(Failure::File { problem, .. }) => file_kind(*problem),
+            Self::Failure(Failure::File(failure)) => file_kind(failure.problem),
             Self::HeldElsewhere { .. } => (
                 11,
                 "the pod's old container holds the addresses; try again later",
@@ -144,11 +144,12 @@ impl Error {
             }
             Self::Full(_) => (50, "a range is full"),
             Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
+            Self::NotReady(Failure::File(_)) => (50, "the file of addresses cannot be used"),
             Self::NotReady(_) => (50, "etcd cannot be used"),
             Self::Exhausted { .. } => (101, "the range is full"),
             Self::Taken { .. } => (102, "the requested address is taken"),
             Self::HoldsOther { .. } => (103, "the attachment holds other addresses"),
-            Self::Failure(Failure::Corrupt(_)) => (104, "a value in etcd cannot be used"),
+            Self::Failure(Failure::Corrupt(_)) => (104, "a stored value cannot be used"),
             Self::NoClaim { .. }
             | Self::NotInPrevious { .. }
             | Self::StaticNotInPrevious(_)
@@ -182,5 +183,7 @@ fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
         Unavailable::TooManyOperations | Unavailable::TooLarge | Unavailable::Refused(_) => {
             (108, "etcd refuses the request")
         }
+        Unavailable::File(failure) => file_kind(failure.problem),
+        Unavailable::NotInFiles(_) => (108, "a file does not do what is asked"),
     }
 }

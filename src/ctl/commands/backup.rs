@@ -61,6 +61,7 @@ struct Written {
 fn write(connection: &Connection, file: &File) -> Result<Written, String> {
     let keys = &connection.keys;
     let told = |error: std::io::Error| error.to_string();
+    let _held = connection.store.hold()?;
     let mut pages = Pages::new(keys.everything(), At::Now);
     let mut progress = Progress::new("entries written");
     let mut page = connection.ask(pages.next(&connection.store))?;

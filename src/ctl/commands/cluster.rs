@@ -41,8 +41,8 @@ pub(crate) fn cluster(
         claims += page.len();
         Ok(())
     })?;
-    let prefix = &connection.prefix;
-    say!("{claims} claims below {prefix} are those of {shown}.");
+    let place = &connection.place;
+    say!("{claims} claims {place} are those of {shown}.");
     let question = format!(
         "Say that they are those of cluster {set}? Nodes of any other get no addresses there from now on, and \
          {set} may release what its nodes do not need."
@@ -74,7 +74,7 @@ pub(crate) fn cluster(
                 return Ok(Ending::Found);
             }
             output.print(&json!({"cluster": set.as_str()}), || {
-                format!("the keys below {prefix} are those of cluster {set}\n")
+                format!("the keys {place} are those of cluster {set}\n")
             });
         }
     }
@@ -89,8 +89,8 @@ fn show(connection: &Connection, shown: &str, stored: Option<&Identity>, output:
     });
     output.print(&value, || {
         let own = own.map_or_else(|| "not known".to_owned(), Identity::to_string);
-        let prefix = &connection.prefix;
-        format!("the keys below {prefix} are those of {shown}; this cluster is {own}\n")
+        let place = &connection.place;
+        format!("the keys {place} are those of {shown}; this cluster is {own}\n")
     });
     if stored == own {
         Ending::AsItShould

@@ -12,7 +12,7 @@ use whereabouts_clock::Clock;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request::{self};
 use whereabouts_core::escaped;
-use whereabouts_core::registry::{Registry, Released};
+use whereabouts_core::registry::Released;
 use whereabouts_core::verbs;
 use whereabouts_core::verbs::ValidAttachment;
 use whereabouts_etcd::SystemClock;
@@ -118,8 +118,7 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
     let (mut released, mut stayed) = (0, 0);
     let mut progress = Progress::new("claims released");
     for shown in claims {
-        let session = connection.session();
-        match connection.wait(session.release(&shown.attachment, &shown.claim)) {
+        match connection.release(&shown.attachment, &shown.claim) {
             Ok(Released::Done) => {
                 released += 1;
                 progress.add(1);
@@ -139,7 +138,7 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
 
 /// What `gc --netns` does, without anybody to ask.
 pub(crate) struct Reaper {
-    /// How to reach etcd. It is looked up for each run: files may come late, and certificates change.
+    /// How to reach the datastore. It is looked up for each run: files may come late, and certificates change.
     pub(crate) etcd: EtcdOptions,
     /// For which node, if not for this one.
     pub(crate) node: Option<String>,

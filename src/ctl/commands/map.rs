@@ -82,6 +82,7 @@ fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, 
         }
         Ok(())
     };
+    let _held = connection.store.hold()?;
     let revision = connection.each_page(open, At::Now, &mut enter)?;
     connection.each_page(full, At::Revision(revision), &mut enter)?;
     Ok(blocks)

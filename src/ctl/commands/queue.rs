@@ -66,6 +66,7 @@ pub(crate) fn queue(
     output: Output,
 ) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
+    connection.store.etcd("queue")?;
     let mut unreadable = Vec::new();
     let (mut queues, revision) = read(&connection, range, &mut unreadable)?;
     if !queues.is_empty() {
@@ -151,7 +152,10 @@ fn locked(
     let lock = readable(entry, record::decode_lock, unreadable);
     let by = match entry.lease {
         0 => By::Nobody,
-        lease => By::Holder(lock, connection.ask(connection.store.life_of(lease))?),
+        lease => By::Holder(
+            lock,
+            connection.ask(connection.store.etcd("queue")?.life_of(lease))?,
+        ),
     };
     Ok(Locked {
         revision: entry.modified,

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request;
-use whereabouts_core::registry::{Registry, Released};
+use whereabouts_core::registry::Released;
 
 use crate::chosen::{Filter, Word, choose, warn_of};
 use crate::connection::{Connection, EtcdOptions};
@@ -58,23 +58,17 @@ pub(crate) fn release(
     let done = match consent.ask(&question) {
         Decision::Refused => return Ok(Ending::Found),
         Decision::DryRun => false,
-        Decision::Go => {
-            match connection.wait(
-                connection
-                    .session()
-                    .release(&shown.attachment, &shown.claim),
-            ) {
-                Ok(Released::Done) => true,
-                Ok(Released::Changed(now)) => {
-                    say!(
-                        "It has changed, and is at revision {} now; nothing is released.",
-                        now.modified
-                    );
-                    return Ok(Ending::Found);
-                }
-                Err(error) => return Err(error.to_string()),
+        Decision::Go => match connection.release(&shown.attachment, &shown.claim) {
+            Ok(Released::Done) => true,
+            Ok(Released::Changed(now)) => {
+                say!(
+                    "It has changed, and is at revision {} now; nothing is released.",
+                    now.modified
+                );
+                return Ok(Ending::Found);
             }
-        }
+            Err(error) => return Err(error.to_string()),
+        },
     };
     let value = json!({"released": done, "claim": shown.value()});
     output.print(&value, || {

@@ -64,7 +64,8 @@ pub(crate) fn restore(
         wanted.enter(keys, &entry);
         Ok(())
     })?;
-    if let Some((entry, _)) = largest {
+    // A file takes any; and nothing is to be made before it is agreed to.
+    if let Some((entry, _)) = largest.filter(|_| connection.store.etcd("").is_ok()) {
         check_fits(&connection, entry)?;
     }
     let there = stored(&connection)?;
@@ -84,11 +85,11 @@ pub(crate) fn restore(
     let lost = there.claims_without(&wanted).count() + there.rest.count_without(&wanted.rest);
     let kept = there.claims.len() + there.rest.count_without(&Rest::default());
     say!(
-        "{}: {count} entries of {} at revision {}; below {} are {kept} keys now.",
+        "{}: {count} entries of {} at revision {}; {} are {kept} keys now.",
         file.display(),
         header.prefix,
         header.revision,
-        connection.prefix,
+        connection.place,
     );
     if unreadable > 0 {
         say!(
@@ -300,10 +301,7 @@ impl<'c> Batch<'c> {
         if self.carry_out(&steps)? {
             Ok(())
         } else {
-            Err(
-                "somebody writes below the prefix: stop them, and restore again with --replace"
-                    .to_owned(),
-            )
+            Err("somebody writes meanwhile: stop them, and restore again with --replace".to_owned())
         }
     }
 

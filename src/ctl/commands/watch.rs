@@ -25,17 +25,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// cannot be reached is told as soon as it can, unless it has been compacted by then.
 pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
+    let store = connection.store.etcd("watch")?;
     let keys = &connection.keys;
     let mut next = present(&connection)? + 1;
     // What was said of this revision: an interruption may part its changes.
     let mut said: BTreeSet<Vec<u8>> = BTreeSet::new();
     say!("Watching from revision {next} on; end with Ctrl-C.");
     loop {
-        let ended = match connection.ask(connection.store.follow(
-            &keys.claims(None),
-            next,
-            Told::NowAndBefore,
-        )) {
+        let ended = match connection.ask(store.follow(&keys.claims(None), next, Told::NowAndBefore))
+        {
             Err(reason) => reason,
             Ok(mut changes) => loop {
                 match connection.wait(changes.next()) {

@@ -274,7 +274,7 @@ impl Report {
         self.lines
             .extend(rules::findings(&found.config, &found.chain, &linted));
         self.lines.extend(linted.remarks.iter().map(of_remark));
-        if let Err(error) = &linted.access {
+        if let Err(error) = &linted.datastore {
             self.lines.push(of_access(error));
         }
         for range in &linted.ranges {

@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts_clock::Chance;
 use whereabouts_cni::invocation::Invocation;
-use whereabouts_cni::request::{Collector, collector_from};
+use whereabouts_cni::request::{Collector, Datastore, collector_from};
 use whereabouts_cni::telemetry::otlp::Exporter;
 use whereabouts_core::escaped;
 use whereabouts_core::limits;
@@ -132,13 +132,32 @@ impl ServeOptions {
         Ok(collector)
     }
 
+    /// What is to be followed. A file cannot be, which is said; the reaper does not need it.
+    fn followed(&self) -> Result<Option<(Access, Arc<Watched>)>, String> {
+        match self.etcd.datastore()? {
+            Datastore::Etcd(access) => {
+                let configured = configured(&self.config)?;
+                warn_of(&configured.unread);
+                let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
+                Ok(Some((access, Arc::new(watched))))
+            }
+            Datastore::Local(path) => {
+                let text = format!(
+                    "the page and the metrics of ranges need etcd: the datastore is local, the file {}",
+                    path.display()
+                );
+                if self.reap.is_none() {
+                    return Err(text);
+                }
+                say!("whereaboutsctl: {text}");
+                Ok(None)
+            }
+        }
+    }
+
     fn of_etcd(&self) -> Result<OfEtcd, String> {
         let followed = if self.etcd.is_given() {
-            let access = self.etcd.access()?;
-            let configured = configured(&self.config)?;
-            warn_of(&configured.unread);
-            let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
-            Some((access, Arc::new(watched)))
+            self.followed()?
         } else {
             None
         };
