@@ -18,7 +18,6 @@ main() {
     check_machine
     [[ ${1:-} != --check ]] || return 0
     lab=$(mktemp -d "${TMPDIR:-/tmp}/whereabouts-lab-XXXXXXXX")
-    scenarios=
     trap clean_up EXIT
     mkdir -p "$lab"/{bin,images}
     collect_programs
@@ -32,8 +31,7 @@ main() {
     tests/cluster/lab.sh up "$lab"
     # In the background, so that a signal is heard at once.
     cargo run --quiet --locked --package whereabouts-cluster -- --lab "$lab" "$@" &
-    scenarios=$!
-    wait "$scenarios"
+    wait $!
 }
 
 # Everything that is missing is told before minutes of building.
@@ -154,7 +152,11 @@ quickly_built() { # COMMAND ARGUMENT ...
 
 clean_up() {
     local status=$?
-    [[ -z $scenarios ]] || kill "$scenarios" 2>/dev/null || true
+    # A signal may find it in the middle of a build.
+    local child
+    for child in $(descendants $$); do
+        kill "$child" 2>/dev/null || true
+    done
     if [[ ${KEEP_LAB:-} == yes ]]; then
         echo "The cluster is in $lab; end it with: tests/cluster/lab.sh down $lab"
         return
@@ -165,6 +167,14 @@ clean_up() {
     fi
     tests/cluster/lab.sh down "$lab"
     rm -rf "$lab"
+}
+
+descendants() { # PID: the last ones first
+    local child
+    for child in $(pgrep --parent "$1"); do
+        descendants "$child"
+        echo "$child"
+    done
 }
 
 fail() {
