@@ -12,19 +12,20 @@ use futures::future::{Either, select};
 
 /// The passing of time, as one process sees it.
 pub trait Clock {
-    /// A monotonic instant. Only differences of instants mean anything.
+    /// A monotonic instant. Only the difference of two instants has a meaning.
     fn now(&self) -> Instant;
 
-    /// Time since the Unix epoch, as this node believes it: for people to read, never to decide on.
+    /// The time since the Unix epoch on this node. It is for people to read; no decision depends on
+    /// it.
     fn since_epoch(&self) -> Duration;
 
-    /// Ends at `instant`, or at once when that has passed.
+    /// Ends at `instant`, or at once if `instant` has passed.
     fn sleep_until(&self, instant: Instant) -> impl Future<Output = ()>;
 }
 
-/// Runs `future` until `instant`; `None` when time ran out first.
+/// Runs `future` until `instant`; `None` if the time runs out first.
 ///
-/// The future is polled before the clock, so one that is ready never times out.
+/// The future is polled before the clock, so a future that is ready never times out.
 pub async fn within<C: Clock, F: Future>(
     clock: &C,
     instant: Instant,
@@ -38,7 +39,7 @@ pub async fn within<C: Clock, F: Future>(
     }
 }
 
-/// A clock that stands still: a test waits for nothing.
+/// A clock that stands still. With it, a test never waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Still(pub Instant);
 
@@ -66,8 +67,8 @@ impl Clock for Still {
     }
 }
 
-/// A seeded source of chance, for jitter and for the choice of an endpoint: SplitMix64
-/// (Steele, Lea and Flood, 2014). Not for secrets.
+/// A seeded source of chance, for jitter and for the choice of an endpoint. It is SplitMix64
+/// (Steele, Lea and Flood, 2014), and not fit for secrets.
 #[derive(Debug)]
 pub struct Chance(Cell<u64>);
 
@@ -92,12 +93,12 @@ impl Chance {
         u64::try_from(product >> 64).expect("the high half of a 64 by 64 bit product has 64 bits")
     }
 
-    /// An index into a list of so many; 0 when `length` is 0.
+    /// An index into a list of `length` items; 0 if `length` is 0.
     pub fn index(&self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("it is below a usize")
     }
 
-    /// `duration` shortened by up to a half, so that processes that started together part.
+    /// `duration`, shortened by up to a half. So processes that start together do not stay in step.
     pub fn jitter(&self, duration: Duration) -> Duration {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(micros - self.below(micros / 2 + 1))

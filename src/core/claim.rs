@@ -1,4 +1,4 @@
-//! Who holds what: attachment, owner, claim, and what a request asks for.
+//! Attachments, their owners, their claims, and their requests for addresses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,19 +8,19 @@ use ipnet::IpNet;
 
 use crate::address::{Address, Interval, Name, Pool, Range, Refusal, Slot, refusal};
 
-/// CNI's key of what is added and deleted: a network, a container, and an interface of it.
+/// CNI's identity of an attachment: a network, a container, and an interface of the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attachment {
     /// `name` of the network configuration.
     pub network: Name,
     /// `CNI_CONTAINERID`.
     pub container: Name,
-    /// `CNI_IFNAME`; what it may be is checked where it is read.
+    /// `CNI_IFNAME`. The reader of the variable has checked it.
     pub interface: String,
 }
 
-/// In the place of an interface's name, in the claim of a container that came from a store without
-/// such names. No runtime can use it: a name with a colon is refused.
+/// The interface of a claim that came from a store without interface names. No runtime can use this
+/// name: CNI refuses a colon in it.
 pub const UNKNOWN_INTERFACE: &str = ":";
 
 impl Attachment {
@@ -53,10 +53,11 @@ impl fmt::Display for Attachment {
     }
 }
 
-/// For whom an attachment was added: what a person needs to find it. No address depends on it.
+/// The pod and the node of an attachment. A person finds the attachment by them. No address depends
+/// on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// The node's name; `None` when it is not known, and then GC never collects the claim.
+    /// The node's name. While it is `None` (not known), GC never collects the claim.
     pub node: Option<String>,
     /// `K8S_POD_NAMESPACE`.
     pub pod_namespace: Option<String>,
@@ -79,8 +80,8 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The queue of a range: its pool and its canonical CIDR, and nothing else, so that configs which
-/// differ in first, last, exclusions or gateway share it.
+/// The queue of a range: its pool and its canonical CIDR. Configs that differ only in first, last,
+/// exclusions or gateway share one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId {
     /// The pool.
@@ -108,19 +109,19 @@ impl fmt::Display for QueueId {
 /// One address that an attachment holds, and the range it was taken from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
-    /// The range's queue: its pool and CIDR.
+    /// The pool and the CIDR of the range.
     pub range: QueueId,
     /// The address.
     pub address: Address,
 }
 
 impl Held {
-    /// The block the address is a bit of.
+    /// The block that has the address.
     pub fn slot(&self) -> Slot {
         Slot::of(&self.range.pool, self.address)
     }
 
-    /// Why nobody can have it: then no ADD has given it.
+    /// The reason why no attachment can have the address. No ADD has given such an address.
     pub fn refusal(&self) -> Option<Refusal> {
         refusal(self.range.cidr, self.address)
     }
@@ -135,11 +136,11 @@ impl Held {
 /// The record that an attachment holds addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// What is held, in the order of the request's wants; never empty.
+    /// The held addresses, in the order of the request's wants; never empty.
     pub held: Vec<Held>,
-    /// For whom.
+    /// The pod and the node of the attachment.
     pub owner: Owner,
-    /// When, since the Unix epoch, by the clock of the node. Information only.
+    /// The time of the ADD since the Unix epoch, by the clock of the node. It is for people only.
     pub created: Duration,
 }
 
@@ -152,21 +153,21 @@ impl fmt::Display for Claim {
     }
 }
 
-/// One address asked for.
+/// One requested address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Want {
-    /// The range's queue: its pool and CIDR.
+    /// The pool and the CIDR of the range.
     pub range: QueueId,
-    /// Which address of it.
+    /// The choice of the address in the range.
     pub choice: Choice,
 }
 
-/// Which address of a range is asked for.
+/// The choice of an address in a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Choice {
-    /// The lowest free one of these intervals, searched in order.
+    /// The lowest free address of these intervals. The search goes through them in order.
     Lowest(Vec<Interval>),
-    /// This one.
+    /// Exactly this address.
     Exactly(Address),
 }
 
@@ -180,7 +181,7 @@ impl Want {
         }
     }
 
-    /// `address` of `range`, if anybody may have it.
+    /// `address` of `range`, if an attachment may have it.
     pub fn exactly(range: &Range, address: Address) -> Result<Self, Refusal> {
         range.check_request(address)?;
         let choice = Choice::Exactly(address);
@@ -190,7 +191,8 @@ impl Want {
         })
     }
 
-    /// Whether `held` may be given for this want: what is met, and is not excluded meanwhile.
+    /// Whether `held` may be given for this want: it satisfies the want, and no config excludes it
+    /// now.
     pub fn may_be_given(&self, held: &Held) -> bool {
         let inside = match &self.choice {
             Choice::Lowest(intervals) => {
@@ -202,7 +204,7 @@ impl Want {
         inside && self.is_met_by(held)
     }
 
-    /// Whether `held` is an answer to this want. An address that nobody can have is none.
+    /// Whether `held` satisfies this want. An address that no attachment can have satisfies none.
     pub fn is_met_by(&self, held: &Held) -> bool {
         let chosen = match &self.choice {
             Choice::Lowest(_) => true,
@@ -212,30 +214,30 @@ impl Want {
     }
 }
 
-/// What ADD asks of the allocator: all of `wants`, or none.
+/// The request of an ADD: all of `wants`, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Who asks.
+    /// The attachment of the requester.
     pub attachment: Attachment,
-    /// One address for each; never empty.
+    /// The wants, one for each address; never empty.
     pub wants: Vec<Want>,
-    /// For whom.
+    /// The pod and the node of the attachment.
     pub owner: Owner,
 }
 
 impl Ask {
-    /// Whether `claim` is what this request asks for, so that a repeated ADD answers it again.
+    /// Whether `claim` satisfies this request. Then a repeated ADD answers the same again.
     pub fn is_met_by(&self, claim: &Claim) -> bool {
         self.is_all_of(claim, Want::is_met_by)
     }
 
-    /// Whether what `claim` holds may be given to this request.
+    /// Whether all addresses of `claim` may be given to this request.
     pub fn may_be_given(&self, claim: &Claim) -> bool {
         self.is_all_of(claim, Want::may_be_given)
     }
 
-    fn is_all_of(&self, claim: &Claim, is_it: impl Fn(&Want, &Held) -> bool) -> bool {
+    fn is_all_of(&self, claim: &Claim, matches: impl Fn(&Want, &Held) -> bool) -> bool {
         let mut pairs = self.wants.iter().zip(&claim.held);
-        self.wants.len() == claim.held.len() && pairs.all(|(want, held)| is_it(want, held))
+        self.wants.len() == claim.held.len() && pairs.all(|(want, held)| matches(want, held))
     }
 }

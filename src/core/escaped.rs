@@ -1,15 +1,16 @@
-//! Text from outside, as people see it: characters that act on a terminal or a log are written as escapes.
+//! Text from outside, for people: characters that act on a terminal or a log become escapes.
 //!
-//! Keys, values, names and configs are anybody's text. Every sink for people passes through here: the
-//! tool's output, the log, and the details of an error. A backslash stays as it is, so that escaping twice
-//! changes nothing more.
+//! Anybody can choose the text of keys, values, names and configs. Every output for people passes
+//! through here: the tool's output, the log, and the details of an error. A backslash stays
+//! unchanged, so a second escape changes nothing more.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Whether a terminal or an editor acts on `c` instead of showing it: control characters (C0, DEL, C1),
-/// separators of lines and paragraphs, and what changes the direction of text (Unicode, UAX #9).
+/// Whether a terminal or an editor acts on `c` instead of showing it. These are control characters
+/// (C0, DEL, C1), separators of lines and paragraphs, and characters that change the direction of
+/// text (Unicode, UAX #9).
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -18,18 +19,19 @@ pub fn is_hidden(c: char) -> bool {
         )
 }
 
-/// `text` on one line.
+/// `text`, with line ends escaped too.
 pub fn line(text: &str) -> Cow<'_, str> {
     with(text, is_hidden, |c, out| out.extend(c.escape_default()))
 }
 
-/// `text` on the lines that it has.
+/// `text`, with its line ends kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let is_hidden = |c| c != '\n' && is_hidden(c);
     with(text, is_hidden, |c, out| out.extend(c.escape_default()))
 }
 
-/// The JSON document `text` with the same values, less what JSON itself leaves unescaped.
+/// The JSON document `text` with the same values. Hidden characters that JSON itself does not
+/// escape are escaped.
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_hidden = |c| c != '\n' && is_hidden(c);
     with(text, is_hidden, |c, out| {
@@ -56,7 +58,7 @@ fn with(
     Cow::Owned(out)
 }
 
-/// A log: each write is one event, and becomes one line.
+/// A log in which each event is one write and one line.
 #[derive(Debug)]
 pub struct Log<W>(pub W);
 

@@ -5,70 +5,71 @@ use std::fmt;
 use crate::claim::QueueId;
 use crate::identity::Identity;
 
-/// Why an operation cannot go on.
+/// The reason why an operation ends without a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The store answers that it does not do what it was asked.
+    /// The store refuses a request.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// From the operation's start to its deadline the store gave no answer at all.
+    /// The store gave no answer at all from the operation's start to its deadline.
     #[error("etcd is not available: gave up after {tries} tries: {reason}")]
     Unreachable {
-        /// The tries of the last request.
+        /// The number of tries of the last request.
         tries: u32,
-        /// Why the last one failed.
+        /// The reason of the last failure.
         reason: String,
     },
-    /// The deadline has passed, although the store has answered before. That is no sign of an outage.
+    /// The deadline has passed, but the store has answered before. So the store is not down.
     #[error("the deadline has passed: gave up after {tries} tries: {reason}")]
     OutOfTime {
-        /// The tries of the last request.
+        /// The number of tries of the last request.
         tries: u32,
-        /// Why the last one failed.
+        /// The reason of the last failure.
         reason: String,
     },
-    /// The deadline has passed in a queue.
+    /// The deadline has passed while the request waited in this queue.
     #[error("the queue of {0} is too long for the deadline")]
     QueueTooLong(QueueId),
-    /// The deadline has passed while this process held the lock of that queue.
+    /// The deadline has passed while this process held the lock of this queue.
     #[error("the deadline has passed while this process held the lock of {0}")]
     LockTooLong(QueueId),
-    /// The ticket in that queue was deleted, and the demand was not carried out: by a DEL or a GC.
-    #[error("the ticket in the queue of {0} was taken away before it was served")]
+    /// A DEL or a GC has deleted the ticket in this queue. The demand was not carried out.
+    #[error("the ticket in the queue of {0} was deleted before a holder served it")]
     Cancelled(QueueId),
-    /// More must be read for a decision than is allowed.
-    #[error("nothing could be decided after {0} reads")]
+    /// A decision needs more reads than one operation may make.
+    #[error("the operation is still undecided after {0} reads")]
     Undecided(usize),
     /// A stored value cannot be used.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    /// The cluster that answers is not the one that answered before.
+    /// Another cluster answers than before.
     #[error(
-        "etcd was replaced or restored meanwhile: cluster {now:x} answers, before it was {before:x}"
+        "etcd was replaced or restored meanwhile: cluster {now:x} answers now, cluster {before:x} answered before"
     )]
     OtherCluster {
-        /// The id of the cluster at first.
+        /// The id of the first cluster.
         before: u64,
-        /// Its id now.
+        /// The id of the present cluster.
         now: u64,
     },
-    /// The store is another cluster's, or some cluster's when this one's identity is not known.
+    /// The store belongs to another cluster. Or it belongs to some cluster, and the identity of
+    /// this cluster is not known.
     #[error("{}", strangers_text(key, stored, own.as_ref()))]
     Stranger {
-        /// The key that says so.
+        /// The key that holds the identity.
         key: String,
-        /// Whose the store is.
+        /// The identity in the store.
         stored: Identity,
         /// The identity of this node's cluster.
         own: Option<Identity>,
     },
-    /// The store has no identity, and this cluster has one.
+    /// The store has no identity, but this cluster has one.
     #[error(
-        "{key} is absent, and there are claims or tickets: nobody knows whether they are those of this cluster, {own}. \
-         If they are, `whereaboutsctl cluster --set` says so; if not, give this cluster an etcd_prefix of its own"
+        "{key} is absent, but claims or tickets exist: they may belong to another cluster than this one, {own}. \
+         If they belong to this cluster, run `whereaboutsctl cluster --set`; if not, give this cluster an etcd_prefix of its own"
     )]
     NobodysStore {
-        /// The key that would say whose it is.
+        /// The key that should hold the identity.
         key: String,
         /// The identity of this node's cluster.
         own: Identity,
@@ -76,112 +77,113 @@ pub enum Failure {
     /// The file of the datastore `local` cannot be used.
     #[error(transparent)]
     File(#[from] FileFailure),
-    /// Whether a commit was written could not be found out in time.
+    /// The operation could not find out in time whether its last commit was written.
     #[error("whether the last commit was written is unknown: {0}")]
     Unsettled(String),
 }
 
-/// Why the file of the datastore `local` cannot be used.
+/// The reason why the file of the datastore `local` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct FileFailure {
-    /// The file.
+    /// The path of the file.
     pub path: String,
-    /// What kind of problem it is.
+    /// The kind of the problem.
     pub problem: FileProblem,
-    /// It in full.
+    /// The problem in words.
     pub reason: String,
 }
 
-/// What keeps a file from being used.
+/// The kind of a problem with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileProblem {
-    /// Other processes have used it for as long as this one may wait.
+    /// Other processes used the file for as long as this process may wait.
     Busy,
     /// The disk is full.
     NoSpace,
-    /// It may not be read or written.
+    /// This process may not read or write the file.
     Denied,
-    /// The disk does not take what is written.
+    /// The disk refuses a write.
     Unwritable,
-    /// It is damaged, of another program, or of a newer version.
+    /// The file is damaged, or belongs to another program or to a newer version.
     Damaged,
 }
 
 fn strangers_text(key: &str, stored: &Identity, own: Option<&Identity>) -> String {
-    let share =
-        "To share them, give all nodes of both the same cluster_id, and each a name of its own";
+    let share = "To share the keys, give all nodes of both clusters the same cluster_id, and each node a name of its own";
     match own {
         Some(own) => format!(
-            "{key} says that these keys are those of cluster {stored}, and this one is {own}. \
+            "{key} says that these keys belong to cluster {stored}, but this cluster is {own}. \
              Give each cluster an etcd_prefix of its own. {share}. \
-             If cluster {stored} is called {own} by now (its CA has changed, perhaps), \
-             `whereaboutsctl cluster --set` says so"
+             If this cluster was called {stored} before (its CA may have changed), \
+             run `whereaboutsctl cluster --set`"
         ),
         None => format!(
-            "{key} says that these keys are those of cluster {stored}, and the identity of this one is not known. \
-             If it is that cluster, set cluster_id. If not, give each an etcd_prefix of its own. {share}"
+            "{key} says that these keys belong to cluster {stored}, but the identity of this cluster is not known. \
+             If this is cluster {stored}, set cluster_id. If not, give each cluster an etcd_prefix of its own. {share}"
         ),
     }
 }
 
-/// Why the store did not do what it was asked.
+/// The reason why the store did not serve a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// No answer: unreachable, without a leader, out of time. A later try may succeed.
+    /// No answer: etcd is unreachable, has no leader, or is too slow. A later try may succeed.
     #[error("etcd is not available: {0}")]
     Later(String),
-    /// It answers, and does not serve the request now: overloaded, or the login is outdated. A later try may succeed.
+    /// etcd answers, but does not serve the request now: it is overloaded, or the login is
+    /// outdated. A later try may succeed.
     #[error("etcd does not serve the request now: {0}")]
     NotNow(String),
-    /// The lease has ended, or never was.
+    /// The lease has ended or never existed.
     #[error("the lease has ended")]
     LeaseNotFound,
     /// A key to touch or to rewrite does not exist.
     #[error("a key to be rewritten does not exist")]
     KeyNotFound,
-    /// More compares or operations than the server allows.
+    /// The transaction has more compares or operations than the server allows.
     #[error("the transaction has more operations than etcd allows (--max-txn-ops)")]
     TooManyOperations,
-    /// The request has more bytes than the server allows, or the answer to a read more than can be kept.
+    /// The request has more bytes than the server allows, or the answer has more bytes than the
+    /// client accepts.
     #[error(
         "the request is larger than etcd allows (--max-request-bytes), or its answer too large"
     )]
     TooLarge,
-    /// The revision asked for has been compacted.
-    #[error("the revision has been compacted")]
+    /// The requested revision has been compacted.
+    #[error("the requested revision has been compacted")]
     Compacted,
-    /// The server is out of space and takes no writes until its alarm is cleared. Only a grant is
-    /// told so: of a commit that hears of it the outcome is unknown, since etcd says the
-    /// same of the one that it has just applied.
+    /// The server is out of space. It takes no writes until an operator clears its alarm. Only a
+    /// grant ends so. For a commit this answer means an unknown outcome: etcd gives it also for a
+    /// commit that it has just applied.
     #[error("etcd is out of space (NOSPACE alarm)")]
     NoSpace,
-    /// Credentials or certificates were refused; trying again does not help.
+    /// The server refuses the credentials or the certificate. Another try does not help.
     #[error("etcd refuses access: {0}")]
     Denied(String),
-    /// The request is one that no etcd takes: a key written twice, a revision in the future.
+    /// An invalid request: a key written twice, or a revision in the future.
     #[error("etcd refuses the request: {0}")]
     Refused(String),
-    /// The store is a file, and cannot be used.
+    /// The store is a file that cannot be used.
     #[error(transparent)]
     File(FileFailure),
-    /// The store is a file, which has none of these.
+    /// The store is a file and does not have this feature of etcd.
     #[error("a file has no {0}")]
     NotInFiles(&'static str),
 }
 
-/// A key or a value in the store that this version cannot read. It is left as it is.
+/// A key or a value in the store that this version cannot read. The store keeps it unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value of {key} cannot be used: {reason}")]
 pub struct Corrupt {
     /// The key.
     pub key: String,
-    /// What is wrong with it or with its value.
+    /// The defect of the key or of its value.
     pub reason: String,
 }
 
 impl Corrupt {
-    /// What is wrong with the value of `key`, or with the key.
+    /// The failure for `key`, with the defect of the key or of its value.
     pub fn new(key: &[u8], reason: &dyn fmt::Display) -> Self {
         Self {
             key: String::from_utf8_lossy(key).into_owned(),

@@ -1,4 +1,4 @@
-//! The identity of a cluster: a name by which two clusters on one etcd are told apart.
+//! The identity of a cluster. It tells apart two clusters on one etcd.
 
 use std::fmt;
 
@@ -6,27 +6,28 @@ use sha2::{Digest, Sha256};
 
 use crate::limits;
 
-/// The identity of a cluster. With it nobody takes another cluster's claims for the own: names of nodes, and
-/// network namespaces that are not there, tell nothing about another cluster.
+/// The identity of a cluster. It protects the claims of another cluster on the same etcd. Names of
+/// nodes and missing network namespaces prove nothing about another cluster's claims.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(String);
 
 impl Identity {
-    /// The identity, if `text` can be one; else a reason, which goes on after "it".
+    /// The identity, if `text` is a valid one. Otherwise the reason, as a predicate: "is empty".
     pub fn new(text: &str) -> Result<Self, &'static str> {
         check_plain(text)?;
         Ok(Self(text.to_owned()))
     }
 
-    /// An identity made of a file that only one cluster has: of its first certificate (PEM, RFC 7468), or of all of it
-    /// where it has none. A bundle of authorities that one is added to keeps its first.
+    /// The identity that is made of a file that only one cluster has. The hash covers the first
+    /// certificate of the file (PEM, RFC 7468), or the whole file if it has none. So a bundle that
+    /// gets a further authority keeps its identity.
     pub fn of_file(content: &[u8]) -> Self {
         let text = String::from_utf8_lossy(content);
         let certificate = text
             .split_once("-----BEGIN CERTIFICATE-----")
             .and_then(|(_, rest)| rest.split_once("-----END CERTIFICATE-----"));
         let part = certificate.map_or(&*text, |(certificate, _)| certificate);
-        // Line ends differ, and so does how long lines are.
+        // The same certificate may have other line ends and other line lengths.
         let plain: String = part.split_whitespace().collect();
         let hash = Sha256::digest(plain);
         let shortened = hash.iter().take(limits::IDENTITY_HASH_BYTES);
@@ -50,7 +51,8 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Whether `text` can be a name: not empty, at most [`limits::NAME_BYTES`], no control characters.
+/// Whether `text` is a valid name: not empty, at most [`limits::NAME_BYTES`], no control
+/// characters.
 pub fn check_plain(text: &str) -> Result<(), &'static str> {
     const { assert!(limits::NAME_BYTES == 253) }
     match text {

@@ -1,5 +1,5 @@
-//! The deciding core: addresses, claims, the allocation and the verbs. It knows no time, no chance, no input and no
-//! datastore.
+//! The deciding core: addresses, claims, the allocation and the verbs. The core knows no time, no
+//! chance, no input and no datastore.
 //!
 //! ```text
 //! a verb ----------> registry::Registry      the seam: what a verb asks of any datastore

@@ -1,10 +1,11 @@
-//! Every bound of the product, named, with the relations that must hold between them.
+//! The bounds of the product, one constant each, and the relations that must hold between them.
 
 /// Bytes of a network name or a container id. Container ids are 64 hexadecimal digits in practice.
 pub const NAME_BYTES: usize = 253;
 
-/// Bytes of the hash that a cluster's identity is made of: it tells clusters apart that were not made to be alike.
-pub const IDENTITY_HASH_BYTES: usize = 8;
+/// Bytes of the hash that makes a cluster's identity. They suffice for clusters that nobody made to
+/// collide on purpose.
+pub(crate) const IDENTITY_HASH_BYTES: usize = 8;
 
 /// Bytes of an interface name: Linux' `IFNAMSIZ` less its terminating zero.
 pub const INTERFACE_BYTES: usize = 15;
@@ -12,10 +13,10 @@ pub const INTERFACE_BYTES: usize = 15;
 /// Bytes of stdin that are read.
 pub const STDIN_BYTES: usize = 4 << 20;
 
-/// How long a runtime may take to write all of stdin and to close it, in milliseconds.
+/// Longest time in which a runtime writes all of stdin and closes it, in milliseconds.
 pub const STDIN_MS: u64 = 10_000;
 
-/// Bytes of a file that a config points at: a flat file, a certificate, a password.
+/// Bytes of a file that a config names: a flat file, a certificate, a password.
 pub const FILE_BYTES: usize = 1 << 20;
 
 /// Bytes of a path: Linux' `PATH_MAX`.
@@ -24,87 +25,90 @@ pub const PATH_BYTES: usize = 4096;
 /// Characters of a value that an error or a log line shows.
 pub const SHOWN_CHARACTERS: usize = 100;
 
-/// Remarks that one invocation leaves; what is beyond them would say nothing new.
+/// Remarks of one invocation. Further remarks would tell nothing new.
 pub const REMARKS: usize = 64;
 
-/// Endpoints of etcd, of which each is a client.
+/// Endpoints of etcd. Each has a client of its own.
 pub const ENDPOINTS: usize = 32;
 
-/// Bytes of `CNI_ARGS` that are looked at.
+/// Bytes of `CNI_ARGS` that are read.
 pub const CNI_ARGS_BYTES: usize = 64 << 10;
 
-/// Ranges, requested addresses and configured `addresses` of one attachment together: each is one
-/// address that is reserved in the one transaction.
+/// Ranges, requested addresses and configured `addresses` of one attachment together. Each is one
+/// address that the one transaction reserves.
 pub const WANTS: usize = 8;
 
 /// Exclusions of a range.
-pub const EXCLUSIONS: usize = 1024;
+pub(crate) const EXCLUSIONS: usize = 1024;
 
-/// Intervals of one range whose first blocks one read covers. Ranges that are split into more
-/// intervals cost another read for each further group, when the ones before are full.
-pub const INTERVALS_PER_READ: usize = 8;
+/// Intervals of one range whose first blocks one read covers. A range with more intervals costs
+/// another read for each further group of intervals, once the earlier groups are full.
+pub(crate) const INTERVALS_PER_READ: usize = 8;
 
-/// Open blocks after an interval's first that one read returns: what a batch may step through.
-pub const OPEN_BLOCKS_PER_READ: u32 = 4;
+/// Open blocks after the first block of an interval that one read returns. A batch can fill that
+/// many blocks before it reads again.
+pub(crate) const OPEN_BLOCKS_PER_READ: u32 = 4;
 
-/// Further reads that one decision may ask for before its operation ends as unavailable.
+/// Further reads of one decision. A decision that needs more ends its operation.
 pub const READS_PER_DECISION: usize = 4 * (EXCLUSIONS / INTERVALS_PER_READ + 1);
 
 /// Compares, and operations, that one etcd transaction may have (`--max-txn-ops`, default 128).
 pub const TRANSACTION_OPERATIONS: usize = 128;
 
-/// Tickets that a holder reads at once: more than a batch can serve.
+/// Tickets that a holder reads at once: more than one batch can serve.
 pub const TICKETS_PER_READ: u32 = 64;
 
-/// Tickets that are read at once at most, where the oldest of them cannot be served: all that have a shared seat, and
-/// as many again.
+/// Largest number of tickets in one read. A read is that large only if the oldest tickets cannot be
+/// served. All tickets with a shared seat fit twice.
 pub const TICKETS_PER_LOOK: u32 = 8_192;
 
-/// Seats of a queue for each verb, a power of two. Of more, the holder of a busy range walks over more
-/// keys for each batch; of fewer, more of those who come find another's ticket at their seat.
+/// Seats of a queue for each verb, a power of two. With more seats, the holder of a busy range
+/// visits more keys for each batch. With fewer seats, a requester more often finds another's ticket
+/// at its seat.
 pub const SEATS: u16 = 2048;
 
-/// Operations of the smallest batch: one demand for an address of every want, with its ticket.
+/// Operations of the smallest batch: one demand with an address for every want, and its ticket.
 pub const LEAST_BATCH_OPERATIONS: usize = 16;
 
-/// Questions about blocks that a batch asks for the next one.
+/// Questions about blocks in a batch, on behalf of the next batch.
 pub const QUERIES_PER_BATCH: usize = 24;
 
-/// Room in a batch for tickets that a served DEL takes along.
+/// Further tickets in a batch that a served DEL cancels.
 pub const CANCELLED_PER_BATCH: usize = 4;
 
-/// Times that ADD is decided because the claim that it was to take over has changed.
-pub const ADD_ROUNDS: usize = 16;
+/// Tries of one ADD. Each further try follows a change of the claim that the ADD takes over.
+pub(crate) const ADD_ROUNDS: usize = 16;
 
-/// Times that DEL looks again because its attachment has changed under it.
-pub const DEL_ROUNDS: usize = 16;
+/// Tries of one DEL. Each further try follows a change of the attachment's claim or tickets.
+pub(crate) const DEL_ROUNDS: usize = 16;
 
-/// Batches that are committed by one to whom the lock is offered, before it binds the lock to a lease.
+/// Batches that a holder with an offered lock commits before it binds the lock to a lease.
 pub const BATCHES_WITHOUT_LEASE: usize = 4;
 
 /// Batches a holder commits before it hands the lock to the next ticket.
 pub const BATCHES_PER_HOLD: usize = 16;
 
-/// Demands that are many for one batch: so many others may be on their way.
+/// Demands in a large batch. After a large batch, further requesters are probably on their way.
 pub const MANY: usize = 4;
 
-/// How often the holder looks for more tickets after such a batch before it gives up the lock: who comes
-/// next has put its ticket after three round trips.
+/// Reads for further tickets after a large batch, before the holder gives up the lock. A new
+/// requester needs three round trips until its ticket is stored.
 pub const LOOKS_FOR_MORE: usize = 3;
 
-/// Time to live asked for a lock's lease, in seconds.
+/// Time to live of the lease of a lock, in seconds.
 pub const LOCK_TTL_S: i64 = 10;
 
-/// For how many times what its put took a waiter looks for itself before it watches. A burst of some
-/// hundred is served by then, and a watch costs etcd more than a few reads.
+/// Time that a waiter polls before it watches, as a multiple of the time of its put. A holder
+/// serves a burst of some hundred requests in that time, and a watch costs etcd more than a few
+/// reads.
 pub const ROUND_TRIPS_BEFORE_WATCH: u32 = 16;
 
-/// How long a waiter trusts its watch before it looks for itself, in milliseconds: bounds the
-/// delay after a holder has crashed and its lease is gone.
+/// Time that a waiter trusts its watch before it reads again, in milliseconds. It bounds the delay
+/// after a holder has crashed and its lease has ended.
 pub const LOOK_AGAIN_MS: u64 = 2_000;
 
-/// For how many times what its put took a waiter takes it for granted at least that the others live: so long one to
-/// whom the lock is offered may need to use it.
+/// Least time in which a waiter takes the other processes for alive, as a multiple of the time of
+/// its put. A live successor may need that long to use the lock that it was offered.
 pub const LOOK_AGAIN_ROUND_TRIPS: u32 = 4;
 
 /// Deadline of ADD when the config has no `timeout`, in milliseconds.
@@ -113,17 +117,18 @@ pub const ADD_DEADLINE_MS: u64 = 60_000;
 /// Deadline of DEL, CHECK and GC when the config has no `timeout`, in milliseconds.
 pub const DEL_DEADLINE_MS: u64 = 30_000;
 
-/// Deadline of STATUS, in milliseconds: a runtime asks every few seconds and waits for it.
+/// Deadline of STATUS, in milliseconds. A runtime asks every few seconds and waits for the answer.
 pub const STATUS_DEADLINE_MS: u64 = 900;
 
-/// Part of a deadline that is kept for settling an unknown commit and for leaving the queue, in
-/// milliseconds (at most a quarter of the deadline).
+/// Part of a deadline that remains for settling an unknown commit and for leaving the queue, in
+/// milliseconds. It is at most a quarter of the deadline.
 pub const SETTLE_MS: u64 = 5_000;
 
 /// Largest `timeout`, in seconds.
 pub const TIMEOUT_S: u64 = 3_600;
 
-/// First bound of one attempt at a request, in milliseconds; doubled after each that ran out.
+/// First bound of one attempt at a request, in milliseconds. The bound doubles after each attempt
+/// that exceeds it.
 pub const ATTEMPT_MS: u64 = 1_000;
 
 /// Largest bound of one attempt at a request, in milliseconds.
@@ -135,125 +140,127 @@ pub const RETRY_MS: u64 = 10;
 /// Longest pause between two attempts, in milliseconds.
 pub const LONGEST_RETRY_MS: u64 = 1_000;
 
-/// After how long the first read is sent to the next endpoint as well, in milliseconds.
+/// Delay after which the first read also goes to the next endpoint, in milliseconds.
 pub const STAGGER_MS: u64 = 30;
 
-/// How long sending spans to a collector may take when the config does not say, in milliseconds.
+/// Longest time for sending spans to a collector if the config states none, in milliseconds.
 pub const TRACE_FLUSH_MS: u64 = 100;
 
 /// Largest `trace_flush_ms`.
 pub const LONGEST_TRACE_FLUSH_MS: u64 = 5_000;
 
-/// Spans of one execution that are kept; further ones are counted.
+/// Spans that one execution keeps. Further spans are only counted.
 pub const SPANS: usize = 2_048;
 
-/// Bytes of a datagram of spans: Linux takes 212,992 with what it adds itself (`wmem_default`).
+/// Bytes of a datagram of spans. Linux accepts 212,992 bytes including its own overhead
+/// (`wmem_default`).
 pub const TRACE_DATAGRAM_BYTES: usize = 128 << 10;
 
-/// Bytes of memory for spans that the agent keeps for a collector that does not take them; more are
-/// dropped.
+/// Bytes of spans that the agent keeps in memory for a collector that does not accept them. The
+/// agent drops further spans.
 pub const AGENT_BACKLOG_BYTES: usize = 16 << 20;
 
-/// Bytes of spans that the agent sends at once: half of what a collector usually takes (gRPC's 4 MiB).
+/// Bytes of spans in one export of the agent: half of a collector's usual limit (gRPC's 4 MiB).
 pub const AGENT_BATCH_BYTES: usize = 2 << 20;
 
-/// How long the agent waits for more spans before it sends some, in milliseconds.
+/// Time that the agent collects spans before an export, in milliseconds.
 pub const AGENT_BATCH_MS: u64 = 200;
 
-/// How long the agent waits for the collector's answer, in milliseconds.
+/// Longest wait of the agent for the collector's answer, in milliseconds.
 pub const AGENT_EXPORT_MS: u64 = 10_000;
 
-/// How often the agent tries to send the same spans.
+/// Tries of the agent to export the same spans.
 pub const AGENT_EXPORT_TRIES: u32 = 6;
 
-/// How long the agent may take to send what is left when it is told to end, in milliseconds.
+/// Longest time for the last export of an ending agent, in milliseconds.
 pub const AGENT_FAREWELL_MS: u64 = 3_000;
 
-/// Entries of any kind that one page of a listing holds.
+/// Entries of any kind in one page of a listing.
 pub const ENTRIES_PER_PAGE: u32 = 50_000;
 
-/// Claims that one page of a listing holds.
+/// Claims in one page of a listing.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;
 
-/// Bytes of claims that the page keeps in memory; what is beyond is counted, and cannot be searched.
+/// Bytes of claims that the web page keeps in memory. Further claims are only counted, and a search
+/// does not find them.
 pub const PAGE_BYTES: usize = 2 << 30;
 
-/// Claims that one answer of the page's API has at most.
+/// Claims in one answer of the web page's API.
 pub const PAGE_CLAIMS: usize = 200;
 
-/// Ranges that one answer of the page's API has at most.
+/// Ranges in one answer of the web page's API.
 pub const PAGE_RANGES: usize = 200;
 
-/// Busy ranges that the page's API tells.
+/// Busy ranges in one answer of the web page's API.
 pub const PAGE_QUEUES: usize = 1_000;
 
-/// Connections over HTTP at the same time. A further one ends the oldest.
+/// Simultaneous HTTP connections. A further connection ends the oldest one.
 pub const HTTP_CONNECTIONS: usize = 256;
 
-/// How long a client may take to send the head of a request, in milliseconds, and how long a
-/// connection may be idle between two requests.
+/// Longest time for the head of a request, and longest pause between two requests of a connection,
+/// in milliseconds.
 pub const HTTP_HEAD_MS: u64 = 5_000;
 
-/// Blocks that one answer of the page's API has at most.
+/// Blocks in one answer of the web page's API.
 pub const PAGE_BLOCKS: usize = 1_024;
 
-/// Tickets of one queue that the page's API tells; the others are counted.
+/// Tickets of one queue in an answer of the web page's API. Further tickets are only counted.
 pub const PAGE_TICKETS: usize = 100;
 
-/// Claims that a search looks at before others get their turn.
+/// Claims that a search examines before other requests get their turn.
 pub const PAGE_SEARCH_SLICE: usize = 20_000;
 
-/// Bytes of what is searched for.
+/// Bytes of the text of a search.
 pub const PAGE_SEARCH_BYTES: usize = 256;
 
-/// Browsers that are told of changes at the same time.
+/// Browsers that follow changes at the same time.
 pub const PAGE_FOLLOWERS: usize = 64;
 
-/// At most so often a browser is told of changes, in milliseconds.
+/// Shortest time between two messages about changes to one browser, in milliseconds.
 pub const PAGE_NEWS_MS: u64 = 500;
 
-/// Ranges that the metrics tell; the others are counted.
+/// Ranges in the metrics. Further ranges are only counted.
 pub const METRIC_RANGES: usize = 1_000;
 
-/// Nodes whose claims the metrics tell; the claims of the others are one sum.
+/// Nodes in the metrics with a count of claims each. The claims of further nodes are one sum.
 pub const METRIC_NODES: usize = 1_000;
 
-/// Claims that one repair of a block relies on: with the block's own conditions they fit into a
-/// transaction.
+/// Claims that one repair of a block relies on. Together with the conditions of the block they fit
+/// into one transaction.
 pub const CLAIMS_PER_REPAIR: usize = 100;
 
-/// Times that what is stored is judged and repaired again, as one pass may not reach everything.
+/// Passes of a repair over all that is stored. One pass may not repair everything.
 pub const REPAIR_PASSES: usize = 8;
 
-/// Keys that one transaction of a restore writes, or deletes.
+/// Keys that one transaction of a restore writes or deletes.
 pub const KEYS_PER_RESTORE: usize = 100;
 
-/// Bytes of a transaction of a restore: etcd takes 1.5 MiB by default (`--max-request-bytes`).
+/// Bytes of one transaction of a restore. etcd's default limit is 1.5 MiB (`--max-request-bytes`).
 pub const BYTES_PER_RESTORE: usize = 1 << 20;
 
-/// Bytes of a key, and of a value, in a backup: more than etcd takes in a request by default.
+/// Bytes of a key or of a value in a backup: more than etcd accepts in a request by default.
 pub const BACKUP_BYTES: u32 = 2 << 20;
 
-/// Bytes of a file that the operator's tool reads whole: configs, or what another allocator has
-/// remembered, of which a million addresses have about 100 bytes each.
+/// Bytes of a file that the operator's tool reads whole: configs, or the state of another
+/// allocator. A million addresses of another allocator take about 100 bytes each.
 pub const DOCUMENT_BYTES: usize = 256 << 20;
 
-/// Values in the documents of such a file.
+/// Values in all documents of one such file.
 pub const DOCUMENT_NODES: usize = 16 << 20;
 
-/// Bytes of a value that cannot be read that are shown.
+/// Bytes shown of a value that cannot be read.
 pub const SHOWN_BYTES: usize = 64;
 
-/// Characters to which the columns of a table grow.
+/// Largest width of a column of a table, in characters.
 pub const COLUMN_CHARACTERS: usize = 128;
 
-/// Findings of one kind that `lint` tells of a config; the others are counted.
+/// Findings of one kind that `lint` reports for one config. Further findings are only counted.
 pub const FINDINGS_OF_A_KIND: usize = 8;
 
-/// Addresses that a picture of a range shows one by one.
+/// Addresses of a range that a range map shows one by one.
 pub const PICTURE_ADDRESSES: u128 = 4096;
 
-/// Cells that a picture has when each stands for several addresses.
+/// Cells of a range map in which each cell stands for several addresses.
 pub const PICTURE_CELLS: u128 = 2048;
 
 const _: () = assert!(CLAIMS_PER_REPAIR + 8 < TRANSACTION_OPERATIONS);

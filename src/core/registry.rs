@@ -1,7 +1,8 @@
-//! The seam for datastores: what the verbs ask of the record of all claims.
+//! The seam for datastores: the operations on the record of all claims that a verb needs.
 //!
-//! A datastore decides how a claim and the bits of its addresses become one: by a transaction over several keys, by
-//! one file, or by a protocol of several writes. A verb knows none of that.
+//! A datastore decides how it writes a claim together with the bits of its addresses: with a
+//! transaction over several keys, with one file, or with a protocol of several writes. A verb knows
+//! none of these ways.
 
 use crate::address::{Address, Name};
 use crate::allocator::{Revision, Shortage, Stored, Verdict};
@@ -11,13 +12,13 @@ use crate::failure::{Corrupt, Failure};
 /// The outcome of a request for addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The attachment holds these from now on.
+    /// The attachment now holds these addresses.
     Granted(Vec<Held>),
-    /// The attachment held what it asks for already.
+    /// The attachment already held the requested addresses.
     Held(Claim),
-    /// The attachment holds something else.
+    /// The attachment holds other addresses.
     HoldsOther(Claim),
-    /// Not to be had.
+    /// The request cannot be granted.
     Short(Shortage),
 }
 
@@ -39,29 +40,29 @@ impl Taken {
 /// The outcome of a take-over from an old container of the same pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakenOver {
-    /// The attachment holds these.
+    /// The attachment now holds these addresses.
     Done(Vec<Held>),
-    /// There is no such claim.
+    /// No claim can be taken over.
     Nothing,
-    /// What it was decided on has changed, or may have: the ADD is to be decided anew.
+    /// The claim has changed, or may have changed. The ADD must be decided anew.
     Changed,
-    /// The claim is one of another node, or of an unknown one.
+    /// The claim belongs to another node or to an unknown node.
     Elsewhere(Box<(Attachment, Claim)>),
 }
 
-/// A claim that an ADD can take over: it is of an old container of the same pod.
+/// A claim of an old container of the same pod, which an ADD may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidate {
-    /// On the same node.
+    /// The old container is on the same node.
     Here,
-    /// On another node, or on an unknown one.
+    /// The old container is on another node or on an unknown node.
     Elsewhere,
 }
 
 impl Candidate {
-    /// Whether `ask` can take over the claim of `holder`: all of it is what `ask` wants, and it is no younger than
-    /// the first read of the ADD, which was at `begun`. An ADD of the old container may still be under way, and must not
-    /// take the claim of the new one.
+    /// The candidate, if the claim of `holder` satisfies `ask` and is not younger than the ADD's
+    /// first read, at revision `begun`. A younger claim may belong to the newer container: an ADD
+    /// of the old container may still be under way, and must not take that claim.
     pub fn of(
         ask: &Ask,
         holder: &Attachment,
@@ -87,9 +88,9 @@ impl Candidate {
 /// The outcome of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// The claim is gone, and its addresses are free or on their way to be.
+    /// The claim is gone. Its addresses are free, or will be soon.
     Done,
-    /// The claim is another than the one that was to be released, and stays.
+    /// The claim has changed since it was read, and stays.
     Changed(Stored<Claim>),
 }
 
@@ -107,38 +108,38 @@ impl Released {
     }
 }
 
-/// What is recorded of an attachment.
+/// The record of one attachment: its claim and its waiting requests.
 #[derive(Clone, Debug)]
 pub struct Found<W> {
-    /// Its claim.
+    /// The claim of the attachment.
     pub claim: Option<Stored<Claim>>,
-    /// The claim of its container whose interface is not known.
+    /// The claim of the same container whose interface is not known.
     pub nameless: Option<Stored<Claim>>,
-    /// Its ADDs that wait.
+    /// The waiting ADDs of the attachment.
     pub adds: Vec<W>,
-    /// Its DELs that wait.
+    /// The waiting DELs of the attachment.
     pub dels: Vec<W>,
 }
 
-/// A claim, and how well its addresses are marked as taken.
+/// A claim, and whether all of its addresses are marked as taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
     /// The claim.
     pub claim: Claim,
-    /// The first of its addresses that is not marked as taken.
+    /// The first claimed address that is not marked as taken.
     pub unmarked: Option<Address>,
 }
 
 /// A page of claims.
 #[derive(Clone, Debug)]
 pub struct Page<C> {
-    /// The claims; of one that cannot be read, why.
+    /// The claims. A claim that cannot be read is the reason.
     pub claims: Vec<Result<(Attachment, Stored<Claim>), Corrupt>>,
-    /// Where the next page begins; `None` after the last.
+    /// The begin of the next page; `None` on the last page.
     pub next: Option<C>,
 }
 
-/// Requests that wait to be served.
+/// The verb of a waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// ADDs.
@@ -147,47 +148,49 @@ pub enum Waiting {
     Dels,
 }
 
-/// The record of all claims, within the deadline of one operation.
+/// The record of all claims. Each value serves one operation and knows its deadline.
 #[allow(
     async_fn_in_trait,
     reason = "one thread: no future of a datastore crosses to another"
 )]
 pub trait Registry {
-    /// A request that waits; datastores without a queue have none.
+    /// A waiting request. Datastores without a queue have none.
     type Waiting;
 
-    /// A place between two pages.
+    /// The place between two pages.
     type Cursor;
 
-    /// Gives what is asked for, all or nothing.
+    /// Takes the requested addresses: all of them, or none.
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure>;
 
-    /// Gives what an old container of the same pod holds, if that is all of what is asked for.
+    /// Takes over the claim of an old container of the same pod, if that claim is all of the
+    /// request.
     async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure>;
 
-    /// Releases `claim` of `attachment`, if nothing has written it since.
+    /// Releases `claim` of `attachment`, if nothing has written the claim since it was read.
     async fn release(
         &self,
         attachment: &Attachment,
         claim: &Stored<Claim>,
     ) -> Result<Released, Failure>;
 
-    /// What is recorded of `attachment`, its requests that wait for `ranges` included.
+    /// The record of `attachment`. It includes the requests of the attachment that wait for
+    /// `ranges`.
     async fn find(
         &self,
         attachment: &Attachment,
         ranges: &[QueueId],
     ) -> Result<Found<Self::Waiting>, Failure>;
 
-    /// Takes back requests of `attachment` that wait.
+    /// Cancels waiting requests of `attachment`.
     async fn cancel(
         &self,
         attachment: &Attachment,
         waiting: &[Self::Waiting],
     ) -> Result<(), Failure>;
 
-    /// Takes back the requests of a network that nobody waits for: `is_abandoned` tells by attachment and node, and
-    /// a DEL is one whose claim is gone.
+    /// Cancels the abandoned requests of a network. For an ADD, `is_abandoned` decides by
+    /// attachment and node. A DEL is abandoned once its claim is gone.
     async fn cancel_abandoned(
         &self,
         network: &Name,
@@ -195,22 +198,25 @@ pub trait Registry {
         is_abandoned: impl Fn(&Attachment, Option<&str>) -> bool,
     ) -> Result<(), Failure>;
 
-    /// The claim of `attachment`, and whether its addresses are marked as taken, at one moment.
+    /// The claim of `attachment`, and whether its addresses are marked as taken. Both are read at
+    /// one moment.
     async fn inspect(&self, attachment: &Attachment) -> Result<Option<Inspected>, Failure>;
 
-    /// Why `wants` could not be served, as far as one cheap question tells.
+    /// The reason why `wants` cannot be served now. One cheap question has to answer it; `None`
+    /// also means that the question could not tell.
     async fn shortage(&self, wants: &[Want]) -> Result<Option<Shortage>, Failure>;
 
-    /// A page of the claims of one network or of all.
+    /// A page of the claims of one network, or of all networks.
     async fn page(
         &self,
         network: Option<&Name>,
         after: Option<&Self::Cursor>,
     ) -> Result<Page<Self::Cursor>, Failure>;
 
-    /// How many claims a container has in a network, as far as that is more than one.
+    /// The number of claims of a container in a network. A datastore may stop counting at two.
     async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure>;
 
-    /// Sees that the record is this cluster's: else names of its nodes prove nothing.
+    /// Checks that the record belongs to this cluster. In another cluster's record, the names of
+    /// this cluster's nodes prove nothing.
     async fn confirm(&self) -> Result<(), Failure>;
 }

@@ -178,7 +178,7 @@ fn a_del_cancels_the_waiting_add_of_its_own_attachment() {
     await_in_line(&site, 2, &mut second);
     network.del(&pod).assert_silent();
     add.finish()
-        .assert_error(11, &["10.0.0.0/24", "taken away"]);
+        .assert_error(11, &["10.0.0.0/24", "deleted before"]);
     assert_eq!(site.audit().tickets, 1, "the other still waits");
     foreigner.leave(&site);
     assert_eq!(second.finish().address(), "10.0.0.1/24");

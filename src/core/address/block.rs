@@ -1,4 +1,4 @@
-//! Blocks of 256 addresses, and the bitmap that says which of them are taken.
+//! Blocks of 256 addresses, and the bitmap of the taken addresses of a block.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ pub const BLOCK_SIZE: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId {
     family: Family,
-    /// The block's addresses without their lowest eight bits.
+    /// The number of any address of the block without its lowest eight bits.
     number: u128,
 }
 
 impl BlockId {
-    /// The block that `address` lies in.
+    /// The block of `address`.
     pub fn of(address: Address) -> Self {
         Self {
             family: address.family(),
@@ -31,7 +31,7 @@ impl BlockId {
 
     /// The first block of the same family.
     #[must_use]
-    pub fn first_of_family(self) -> Self {
+    pub(crate) fn first_of_family(self) -> Self {
         Self {
             family: self.family,
             number: 0,
@@ -43,7 +43,7 @@ impl BlockId {
         self.address(0)
     }
 
-    /// The next block of the family; the last has none.
+    /// The next block of the family. The last block has none.
     pub fn successor(self) -> Option<Self> {
         let base = self
             .number
@@ -52,14 +52,14 @@ impl BlockId {
         Address::new(self.family, base).map(Self::of)
     }
 
-    /// The address that bit `bit` of the block stands for.
+    /// The address of bit `bit`.
     pub fn address(self, bit: u8) -> Address {
         Address::new(self.family, (self.number << 8) | u128::from(bit))
             .expect("a block lies inside its family")
     }
 
-    /// The bits of this block that lie in `interval` and may be given, or `None` when none may:
-    /// bit 0 of an IPv4 block ends in `.0`.
+    /// The bits of this block in `interval` that may be given, or `None` if there are none. Bit 0
+    /// of an IPv4 block may not be given, because its address ends in `.0`.
     pub fn window(self, interval: Interval) -> Option<Window> {
         let whole = Interval::new(self.address(0), self.address(u8::MAX)).expect("0 is below 255");
         let lowest = u8::from(self.base().ends_in_zero());
@@ -79,13 +79,13 @@ impl fmt::Display for BlockId {
     }
 }
 
-/// Which bit of its block an address is.
+/// The bit of an address in its block.
 pub(super) fn bit_of(address: Address) -> u8 {
     address.number().to_le_bytes()[0]
 }
 
 impl Address {
-    /// Which bit of its block the address is.
+    /// The bit of the address in its block.
     pub fn bit(self) -> u8 {
         bit_of(self)
     }
@@ -100,17 +100,17 @@ pub struct Window {
     pub last: u8,
 }
 
-/// A block of one pool: what one value in the store is about.
+/// A block of one pool. The store has one value for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// The address space.
     pub pool: Pool,
-    /// The block of it.
+    /// The block in the pool.
     pub block: BlockId,
 }
 
 impl Slot {
-    /// The slot of `address` in `pool`.
+    /// The block of `address` in `pool`.
     pub fn of(pool: &Pool, address: Address) -> Self {
         Self {
             pool: pool.clone(),
@@ -118,7 +118,7 @@ impl Slot {
         }
     }
 
-    /// The next slot of the pool; the last of a family has none.
+    /// The next block of the pool. The last block of a family has none.
     pub fn successor(&self) -> Option<Self> {
         self.block.successor().map(|block| Self {
             pool: self.pool.clone(),
@@ -133,7 +133,7 @@ impl fmt::Display for Slot {
     }
 }
 
-/// 256 bits, one for each address of a block: 1 is taken.
+/// 256 bits, one for each address of a block. A set bit is a taken address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bitmap([u64; 4]);
 
@@ -170,7 +170,7 @@ impl Bitmap {
         })
     }
 
-    /// The bitmap of a full block of `family`: all bits set, but for bit 0 of an IPv4 block.
+    /// The bitmap of a full block of `family`. Bit 0 of a full IPv4 block is not set.
     pub fn full(family: Family) -> Self {
         let mut bitmap = Self([u64::MAX; 4]);
         if family == Family::V4 {
@@ -179,7 +179,8 @@ impl Bitmap {
         bitmap
     }
 
-    /// Whether no address of a block of `family` is left: of an IPv4 block, bit 0 never counts.
+    /// Whether every address of a block of `family` is taken. Bit 0 of an IPv4 block does not
+    /// count.
     pub fn is_full(&self, family: Family) -> bool {
         let uncounted = match family {
             Family::V4 => 1,
@@ -188,12 +189,13 @@ impl Bitmap {
         self.0[0] | uncounted == u64::MAX && self.0[1..].iter().all(|word| *word == u64::MAX)
     }
 
-    /// Whether the highest address of the block is taken: then the next block exists.
+    /// Whether the highest address of the block is taken. By the invariant, the next block then
+    /// exists.
     pub fn reaches_the_end(&self) -> bool {
         self.is_set(u8::MAX)
     }
 
-    /// How many addresses are taken.
+    /// The number of taken addresses.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
@@ -203,7 +205,7 @@ impl Bitmap {
         (0..=u8::MAX).filter(|bit| self.is_set(*bit))
     }
 
-    /// Bit 0 first: byte `i` holds bits `8 i` (lowest) to `8 i + 7`.
+    /// The bytes of the bitmap: byte `i` holds bits `8 i` (lowest) to `8 i + 7`.
     pub fn to_bytes(&self) -> [u8; BLOCK_SIZE / 8] {
         let mut bytes = [0; BLOCK_SIZE / 8];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {

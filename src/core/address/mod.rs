@@ -1,8 +1,7 @@
-//! Addresses as numbers: family, address, interval.
+//! Addresses as numbers: families, addresses, intervals.
 //!
-//! All arithmetic is on `u128` and checked at the ends of a family, so `255.255.255.255` and
-//! `ffff:…:ffff` have no successor instead of a wrong one. Nothing here knows of etcd, of a config
-//! or of time.
+//! All arithmetic is on `u128` and checked at the ends of a family. So `255.255.255.255` and
+//! `ffff:…:ffff` have no successor. This module knows nothing of etcd, of configs or of time.
 
 mod block;
 mod pool;
@@ -18,7 +17,7 @@ pub use pool::{Name, NameError, Pool};
 pub use range::size;
 pub use range::{Range, RangeError, RangeSpec, Refusal, refusal};
 
-/// The version of the Internet Protocol an address belongs to.
+/// The version of the Internet Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// 32 bits.
@@ -29,14 +28,14 @@ pub enum Family {
 
 impl Family {
     /// The highest address of the family, as a number.
-    pub fn highest(self) -> u128 {
+    pub(crate) fn highest(self) -> u128 {
         match self {
             Self::V4 => u128::from(u32::MAX),
             Self::V6 => u128::MAX,
         }
     }
 
-    /// `4` or `6`, as in keys and in results.
+    /// `4` or `6`, for keys and results.
     pub fn digit(self) -> char {
         match self {
             Self::V4 => '4',
@@ -45,7 +44,7 @@ impl Family {
     }
 }
 
-/// One address. Order is first by family, then by number.
+/// One address. The order is by family, then by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     family: Family,
@@ -78,7 +77,7 @@ impl Address {
         Self::new(self.family, self.number.checked_sub(1)?)
     }
 
-    /// Whether this is an IPv4 address that ends in `.0`, which is never given.
+    /// Whether this is an IPv4 address that ends in `.0`. No range gives such an address.
     pub fn ends_in_zero(self) -> bool {
         self.family == Family::V4 && self.number.is_multiple_of(256)
     }
@@ -117,7 +116,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// All addresses from `first` to `last`, both included; never empty, never of two families.
+/// All addresses from `first` to `last`, both included. An interval has one family and is never
+/// empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interval {
     first: Address,
@@ -148,19 +148,20 @@ impl Interval {
         self.last
     }
 
-    /// Whether `address` is one of the interval's.
+    /// Whether `address` is in the interval.
     pub fn contains(self, address: Address) -> bool {
         self.first <= address && address <= self.last
     }
 
-    /// Whether any address is in both.
+    /// Whether both intervals have an address in common.
     pub fn overlaps(self, other: Self) -> bool {
         self.first.family == other.first.family
             && self.first <= other.last
             && other.first <= self.last
     }
 
-    /// What is left below and above `hole`; the whole interval (below) when they do not overlap.
+    /// The parts of the interval below and above `hole`. If the two do not overlap, the whole
+    /// interval is the part below.
     pub fn without(self, hole: Self) -> (Option<Self>, Option<Self>) {
         if !self.overlaps(hole) {
             return (Some(self), None);
@@ -176,12 +177,12 @@ impl Interval {
         (below, above)
     }
 
-    /// How many addresses it has; `u128::MAX` stands for the 2^128 of all IPv6 too.
+    /// The number of addresses. `u128::MAX` also stands for the 2^128 addresses of all of IPv6.
     pub fn count(self) -> u128 {
         (self.last.number - self.first.number).saturating_add(1)
     }
 
-    /// The blocks its first and its last address lie in.
+    /// The block of the first address and the block of the last address.
     pub fn blocks(self) -> (BlockId, BlockId) {
         (BlockId::of(self.first), BlockId::of(self.last))
     }

@@ -1,4 +1,4 @@
-//! Names, and the address spaces they name.
+//! Names, and the pools that they name.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use ipnet::IpNet;
 
 use crate::limits;
 
-/// A network name or container id: what the CNI specification (1.1.0, "Parameters") allows,
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, and no longer than [`limits::NAME_BYTES`].
+/// A network name or a container id. The CNI specification (1.1.0, "Parameters") allows
+/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`. A name has at most [`limits::NAME_BYTES`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
-/// Why a text is not a [`Name`].
+/// The reason why a text is not a [`Name`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("is empty")]
     Empty,
-    /// More bytes than [`limits::NAME_BYTES`].
+    /// The text has more bytes than [`limits::NAME_BYTES`].
     #[error("has {0} bytes, more than {max}", max = limits::NAME_BYTES)]
     TooLong(usize),
-    /// A character that is not allowed at that place.
+    /// The text has a character that is not allowed at its place.
     #[error(
         "has the character {0:?}; allowed are letters, digits, '_', '.' and '-', a letter or digit first"
     )]
@@ -28,7 +28,7 @@ pub enum NameError {
 }
 
 impl Name {
-    /// The name, if `text` is one.
+    /// The name, if `text` is a valid one.
     pub fn new(text: &str) -> Result<Self, NameError> {
         if text.len() > limits::NAME_BYTES {
             return Err(NameError::TooLong(text.len()));
@@ -54,15 +54,15 @@ impl fmt::Display for Name {
     }
 }
 
-/// An address space in which an address is given at most once.
+/// An address space in which each address is given at most once.
 ///
-/// `network_name` names it; without one it is the pool that all configs share. With
-/// `enable_overlapping_ranges: false` each CIDR of it is a pool of its own.
+/// `network_name` names a pool. All configs without this key share one pool. With
+/// `enable_overlapping_ranges: false`, each CIDR is a pool of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pool {
     /// `network_name`; `None` is the shared pool.
     pub name: Option<String>,
-    /// The one CIDR the pool is for, where ranges may not overlap.
+    /// The one CIDR of the pool, if ranges may not overlap.
     pub only: Option<IpNet>,
 }
 

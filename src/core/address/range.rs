@@ -1,29 +1,29 @@
-//! Ranges: what of a CIDR a config may give.
+//! Ranges: the addresses of a CIDR that a config may give.
 
 use ipnet::IpNet;
 
 use super::{Address, Family, Interval, Pool};
 use crate::limits;
 
-/// A range as configured, before it is known to make sense.
+/// A range as configured, not yet validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeSpec {
-    /// The pool it is a window on.
+    /// The pool of the range.
     pub pool: Pool,
     /// The CIDR; its host bits are dropped.
     pub cidr: IpNet,
-    /// The lowest address to give, if not that of the CIDR.
+    /// The lowest address to give; by default that of the CIDR.
     pub first: Option<Address>,
-    /// The highest address to give, if not that of the CIDR.
+    /// The highest address to give; by default that of the CIDR.
     pub last: Option<Address>,
-    /// Addresses that the range does not give. An exclusion outside the CIDR does not matter here.
+    /// Addresses that the range does not give. An exclusion outside the CIDR has no effect.
     pub exclusions: Vec<Interval>,
-    /// Gateways, which are not given either. Those outside the CIDR do not matter here.
+    /// Gateways, which the range does not give. A gateway outside the CIDR has no effect.
     pub gateways: Vec<Address>,
 }
 
 impl RangeSpec {
-    /// All of a CIDR, in the pool of all configs.
+    /// All of a CIDR, in the shared pool.
     pub fn of(cidr: IpNet) -> Self {
         Self {
             pool: Pool::default(),
@@ -36,7 +36,7 @@ impl RangeSpec {
     }
 }
 
-/// A range that makes sense: a CIDR and the intervals of it that may be given, at least one.
+/// A valid range: a CIDR and at least one interval of it that may be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     pool: Pool,
@@ -45,10 +45,10 @@ pub struct Range {
     intervals: Vec<Interval>,
 }
 
-/// Why a [`RangeSpec`] makes no sense.
+/// The reason why a [`RangeSpec`] is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// The first address is not one of the CIDR's.
+    /// The first address is outside the CIDR.
     #[error("the first address {first} is outside {cidr}")]
     FirstOutside {
         /// The first address.
@@ -56,7 +56,7 @@ pub enum RangeError {
         /// The CIDR.
         cidr: IpNet,
     },
-    /// The last address is not one of the CIDR's.
+    /// The last address is outside the CIDR.
     #[error("the last address {last} is outside {cidr}")]
     LastOutside {
         /// The last address.
@@ -64,7 +64,7 @@ pub enum RangeError {
         /// The CIDR.
         cidr: IpNet,
     },
-    /// The last address lies before the first.
+    /// The last address is lower than the first.
     #[error("the last address {last} is before the first, {first}")]
     LastBeforeFirst {
         /// The first address.
@@ -75,31 +75,31 @@ pub enum RangeError {
     /// More exclusions than [`limits::EXCLUSIONS`].
     #[error("{0} exclusions are more than {max}; join neighbours into one CIDR", max = limits::EXCLUSIONS)]
     TooManyExclusions(usize),
-    /// Nothing is left to give.
-    #[error("{0} has no address left to give after reserved addresses and exclusions")]
+    /// No address remains that may be given.
+    #[error("{0} has no address to give: all are reserved, excluded or gateways")]
     Empty(IpNet),
 }
 
-/// Why an address of a range cannot be requested, though it may be outside its first to last and
-/// excluded.
+/// The reason why an address cannot be requested. An excluded address can be requested, and so can
+/// an address outside first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is not one of the CIDR's.
+    /// The address is outside the CIDR.
     #[error("is outside the range")]
     Outside,
-    /// An IPv4 address that ends in `.0`.
+    /// The address is an IPv4 address that ends in `.0`.
     #[error("ends in .0, which is never given")]
     EndsInZero,
-    /// The first address of the CIDR.
+    /// The address is the first one of an IPv4 CIDR.
     #[error("is the network address")]
     Network,
-    /// The last address of an IPv4 CIDR.
+    /// The address is the last one of an IPv4 CIDR.
     #[error("is the broadcast address")]
     Broadcast,
-    /// The first address of an IPv6 CIDR (RFC 4291, section 2.6.1).
+    /// The address is the first one of an IPv6 CIDR (RFC 4291, section 2.6.1).
     #[error("is the subnet-router anycast address")]
     Anycast,
-    /// A configured gateway.
+    /// The address is a configured gateway.
     #[error("is the gateway")]
     Gateway,
 }
@@ -141,7 +141,7 @@ impl Range {
         })
     }
 
-    /// The pool the range is a window on.
+    /// The pool of the range.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -151,18 +151,19 @@ impl Range {
         self.cidr
     }
 
-    /// What may be given: disjoint, in order, never empty, no end of them ends in `.0`.
+    /// The intervals that may be given: disjoint, in order, at least one. No interval begins or
+    /// ends with an address in `.0`.
     pub fn intervals(&self) -> &[Interval] {
         &self.intervals
     }
 
-    /// How many addresses may be given.
+    /// The number of addresses that may be given.
     pub fn size(&self) -> u128 {
         size(&self.intervals)
     }
 
-    /// Whether `address` may be requested of this range: it may be excluded or outside first to
-    /// last, but not an address that nobody may have.
+    /// Whether `address` may be requested from this range. It may be excluded or outside first to
+    /// last. It must not be reserved or a gateway.
     pub fn check_request(&self, address: Address) -> Result<(), Refusal> {
         if let Some(refusal) = refusal(self.cidr, address) {
             return Err(refusal);
@@ -175,7 +176,7 @@ impl Range {
     }
 }
 
-/// Why nobody can have `address` of `cidr`, whatever a config says beside that.
+/// The reason why no config can give `address` of `cidr`.
 pub fn refusal(cidr: IpNet, address: Address) -> Option<Refusal> {
     if !Interval::of(cidr).contains(address) {
         return Some(Refusal::Outside);
@@ -185,7 +186,7 @@ pub fn refusal(cidr: IpNet, address: Address) -> Option<Refusal> {
     reserved.map(|(_, refusal)| refusal).or(zero)
 }
 
-/// How many addresses disjoint `intervals` have, those that end in `.0` not counted.
+/// The number of addresses in disjoint `intervals`, without those that end in `.0`.
 pub fn size(intervals: &[Interval]) -> u128 {
     let zeros = |interval: &Interval| match interval.first().family() {
         Family::V4 => {
@@ -200,9 +201,9 @@ pub fn size(intervals: &[Interval]) -> u128 {
         .fold(0, u128::saturating_add)
 }
 
-/// The addresses of a CIDR that nobody may have: network and broadcast address of an IPv4 prefix
-/// up to /30 (RFC 919 and 3021), the subnet-router anycast address of an IPv6 prefix up to /126
-/// (RFC 4291 and 6164).
+/// The reserved addresses of a CIDR. An IPv4 prefix up to /30 reserves its network and its
+/// broadcast address (RFC 919 and 3021). An IPv6 prefix up to /126 reserves its subnet-router
+/// anycast address (RFC 4291 and 6164).
 fn reserved(cidr: IpNet) -> impl Iterator<Item = (Address, Refusal)> {
     let (network, broadcast) = match cidr {
         IpNet::V4(_) if cidr.prefix_len() <= 30 => {
@@ -216,7 +217,8 @@ fn reserved(cidr: IpNet) -> impl Iterator<Item = (Address, Refusal)> {
     network.into_iter().chain(broadcast)
 }
 
-/// What is left of `wanted` without `holes` (sorted), no end of which ends in `.0`.
+/// The parts of `wanted` outside the sorted `holes`. No part begins or ends with an address in
+/// `.0`.
 fn cut(wanted: Interval, holes: &[Interval]) -> Vec<Interval> {
     let mut left = Vec::new();
     let mut rest = Some(wanted);
@@ -233,7 +235,7 @@ fn cut(wanted: Interval, holes: &[Interval]) -> Vec<Interval> {
     left
 }
 
-/// `interval` without an IPv4 address ending in `.0` at either end.
+/// `interval` without an IPv4 address that ends in `.0` at either end.
 fn trim_zeros(interval: Interval) -> Option<Interval> {
     let step = |address: Address, next: fn(Address) -> Option<Address>| {
         if address.ends_in_zero() {
@@ -384,7 +386,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every /20 and smaller, with any ends, holes and gateways, against a list of addresses.
+        /// The case covers every /20 and smaller CIDR with any ends, holes and gateways. A list of
+        /// addresses is the reference.
         #[test]
         fn intervals_are_what_a_scan_finds(
             base in 0_u32..=u32::MAX,

@@ -1,13 +1,14 @@
-//! The facts of a decision: claims and blocks, as they were read at one revision.
+//! The facts of a decision: claims and blocks, read at one revision.
 //!
-//! Three things are told apart: what is there, what is not there, and what was not asked.
+//! The facts distinguish three cases: something exists, something does not exist, and something was
+//! not read.
 
 use std::collections::BTreeMap;
 
 use crate::address::{Bitmap, BlockId, Slot};
 use crate::claim::{Attachment, Claim, Held};
 
-/// The number that a datastore gives to each of its writes, in order.
+/// The number of a write. A datastore numbers its writes in order.
 pub type Revision = i64;
 
 /// A stored value, with the revisions of its writes.
@@ -15,13 +16,13 @@ pub type Revision = i64;
 pub struct Stored<T> {
     /// The value.
     pub value: T,
-    /// The revision of the write that made it.
+    /// The revision of the write that created the value.
     pub created: Revision,
-    /// The revision of the last write to it.
+    /// The revision of the last write of the value.
     pub modified: Revision,
 }
 
-/// A question about blocks. Order and equality let questions be collected without repetition.
+/// A question about blocks. Its order and equality allow sets of questions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// Whether a block is full.
@@ -32,13 +33,13 @@ pub enum Question {
         from: Slot,
         /// The last block.
         through: BlockId,
-        /// At most so many.
+        /// The largest number of blocks.
         limit: u32,
     },
 }
 
 impl Question {
-    /// All there is to know of one block.
+    /// The questions that together tell everything about one block.
     pub fn block(slot: &Slot) -> [Self; 2] {
         let open = Self::Open {
             from: slot.clone(),
@@ -49,48 +50,49 @@ impl Question {
     }
 }
 
-/// The state of a block, as far as it is known.
+/// The state of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockState {
-    /// It does not exist: no address of it was ever given.
+    /// The block does not exist: none of its addresses was ever given.
     Absent,
-    /// Some range could be given a bit of it.
+    /// Some range could still give an address of the block.
     Open(Bitmap, Revision),
-    /// No bit of it is left.
+    /// Every address of the block is taken.
     Full(Bitmap, Revision),
 }
 
-/// Something was not asked, so nothing is known of it.
+/// Nothing is known, because the question was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRead;
 
-/// A block that is open and full at once, which no write leaves behind.
+/// A block that is both open and full. No write leaves such a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenAndFull(pub Slot);
 
-/// Claims and blocks, as they were read at one revision.
+/// Claims and blocks, read at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
     full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
     open: BTreeMap<Slot, Stored<Bitmap>>,
-    /// Where every open block is known: from a slot through a block of the same pool and family.
+    /// The spans in which every open block is known. A span reaches from a slot through a block of
+    /// the same pool and family.
     spans: BTreeMap<Slot, BlockId>,
 }
 
 impl Facts {
-    /// Notes the claim of `attachment`, or that it has none.
+    /// Notes the claim of `attachment`, or its absence.
     pub fn note_claim(&mut self, attachment: &Attachment, claim: Option<Stored<Claim>>) {
         self.claims.insert(attachment.clone(), claim);
     }
 
-    /// Notes that a block is full, or that it is not.
+    /// Notes that a block is full, or that it is not full.
     pub fn note_full(&mut self, slot: &Slot, full: Option<Stored<Bitmap>>) {
         self.full.insert(slot.clone(), full);
     }
 
-    /// Notes the open blocks from `from` to `through`: all that there are, or the first ones where the
-    /// answer was cut.
+    /// Notes the open blocks from `from` to `through`. If the answer is cut, it has only the first
+    /// of these blocks.
     pub fn note_open(
         &mut self,
         from: &Slot,
@@ -107,7 +109,7 @@ impl Facts {
         *span = (*span).max(known_through);
     }
 
-    /// The error of a block that was noted as open and as full.
+    /// Refuses facts with a block that is both open and full.
     pub fn check(&self) -> Result<(), OpenAndFull> {
         let is_full = |slot: &&Slot| matches!(self.full.get(*slot), Some(Some(_)));
         match self.open.keys().find(is_full) {
@@ -135,7 +137,11 @@ impl Facts {
     }
 
     /// The first open block from `from` to `through`, both included.
-    pub fn first_open(&self, from: &Slot, through: BlockId) -> Result<Option<BlockId>, NotRead> {
+    pub(crate) fn first_open(
+        &self,
+        from: &Slot,
+        through: BlockId,
+    ) -> Result<Option<BlockId>, NotRead> {
         let mut at = from.clone();
         loop {
             let known = self.known_open_through(&at).ok_or(NotRead)?.min(through);
@@ -153,7 +159,7 @@ impl Facts {
         }
     }
 
-    /// The first of `held` whose bit is not set. Their blocks were read.
+    /// The first of `held` whose bit is not set. The caller has read their blocks.
     pub fn first_unmarked<'h>(&self, held: &'h [Held]) -> Option<&'h Held> {
         let is_marked = |held: &&Held| match self.block(&held.slot()) {
             Ok(BlockState::Open(bitmap, _) | BlockState::Full(bitmap, _)) => {
@@ -164,7 +170,8 @@ impl Facts {
         held.iter().find(|held| !is_marked(held))
     }
 
-    /// The last block up to which, from `slot` on, every open block is known.
+    /// The last block of the span that begins at `slot` or before it, and in which every open block
+    /// is known.
     fn known_open_through(&self, slot: &Slot) -> Option<BlockId> {
         let of_family = Slot {
             pool: slot.pool.clone(),

@@ -1,8 +1,8 @@
-//! The decision: from what was read and what is asked for, to what to write. Pure.
+//! The decision: from facts and demands to a plan of writes. Pure.
 //!
-//! [`decide`] serves demands in order, as many as one transaction can hold. What it writes down in
-//! a [`Plan`] is valid only if everything it looked at still holds at the commit: the plan carries
-//! those conditions. Nothing here knows of etcd, of time, or of why something is asked for.
+//! [`decide`] serves demands in order, as many as fit into one transaction. A [`Plan`] is valid
+//! only if all facts behind it still hold at the commit. So the plan carries these conditions. This
+//! module knows nothing of etcd, of time, or of the reason for a demand.
 
 mod facts;
 mod sheet;
@@ -15,24 +15,24 @@ use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
 use sheet::{Sheet, Unknown};
 
-/// Something that is to be decided.
+/// A request that needs a decision.
 #[derive(Clone, Debug)]
 pub enum Demand {
-    /// Give addresses: all that are wanted, or none.
+    /// Takes addresses: all of the wants, or none.
     Take(Ask),
-    /// Take back a claim.
+    /// Releases a claim.
     Release {
-        /// Whose.
+        /// The attachment of the claim.
         attachment: Attachment,
-        /// What it holds, as it was read.
+        /// The addresses of the claim when it was read.
         held: Vec<Held>,
-        /// The revision of the claim at which that was so.
+        /// The revision of the claim when it was read.
         modified: Revision,
     },
 }
 
 impl Demand {
-    /// Whose demand it is.
+    /// The attachment of the demand.
     pub fn attachment(&self) -> &Attachment {
         match self {
             Self::Take(ask) => &ask.attachment,
@@ -40,7 +40,7 @@ impl Demand {
         }
     }
 
-    /// The queues of the ranges it is about; at least one.
+    /// The queues of the ranges of the demand; at least one.
     pub fn queues(&self) -> BTreeSet<QueueId> {
         match self {
             Self::Take(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
@@ -48,7 +48,7 @@ impl Demand {
         }
     }
 
-    /// The blocks to read for a first decision. One read is nearly always enough.
+    /// The blocks to read before the first decision. One read is nearly always enough.
     pub fn block_questions(&self, reach: Reach) -> BTreeSet<Question> {
         match self {
             Self::Take(ask) => block_questions(&ask.wants, reach),
@@ -60,16 +60,16 @@ impl Demand {
     }
 }
 
-/// How far a decision may step.
+/// The size of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// It is about one demand, which takes one address of each range.
+    /// One demand, which takes one address of each range.
     OneDemand,
-    /// It is about many, which may fill several blocks.
+    /// Many demands, which may fill several blocks.
     Batch,
 }
 
-/// The blocks to read for a first decision on `wants`.
+/// The blocks to read before the first decision on `wants`.
 pub fn block_questions(wants: &[Want], reach: Reach) -> BTreeSet<Question> {
     let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
     let queries = wants.iter().flat_map(|want| match &want.choice {
@@ -91,8 +91,9 @@ fn interval_questions(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Ques
     };
     match reach {
         Reach::OneDemand => {
-            // An open first block, or else the first open one after it, has a free bit for it; but
-            // where the interval begins inside a block, that one's free bits may lie before it.
+            // Usually the first block, or the first open block after it, has a free bit for the
+            // demand. But an interval may begin inside its first block, and the free bits of that
+            // block may lie before the interval.
             let inside = interval.first().bit() > u8::from(first.base().ends_in_zero());
             let open = Question::Open {
                 from: from.clone(),
@@ -105,8 +106,8 @@ fn interval_questions(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Ques
     }
 }
 
-/// What a search from `from` to `through` may look at: the first block, the one after it, and the
-/// next open ones.
+/// The blocks that a search from `from` to `through` may need: the first block, the one after it,
+/// and the next open ones.
 fn search_questions(from: &Slot, through: BlockId) -> Vec<Question> {
     let after = from.successor().filter(|next| next.block <= through);
     let full = [Some(from.clone()), after]
@@ -122,27 +123,27 @@ fn search_questions(from: &Slot, through: BlockId) -> Vec<Question> {
     full.chain([open]).collect()
 }
 
-/// What is decided of a demand.
+/// The decision on one demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The addresses, which the plan's commit claims.
+    /// The granted addresses. The commit of the plan claims them.
     Granted(Vec<Held>),
-    /// The attachment holds what it asks for already.
+    /// The attachment already holds the requested addresses.
     Held(Claim),
-    /// The attachment holds something else.
+    /// The attachment holds other addresses.
     HoldsOther(Claim),
-    /// Not to be had, at the snapshot's revision.
+    /// The demand cannot be granted at the revision of the facts.
     Short(Shortage),
-    /// The claim, which the plan's commit removes.
+    /// The commit of the plan deletes the claim.
     Released,
-    /// There is no claim to remove.
+    /// No claim exists.
     NothingHeld,
-    /// The claim is not the one that was to be released.
+    /// The claim has changed since the demand was made.
     ClaimChanged(Stored<Claim>),
 }
 
 impl Verdict {
-    /// What `claim`, which the attachment has already, means for `ask`.
+    /// The verdict on `ask` of an attachment that already has `claim`.
     pub fn on_claim(ask: &Ask, claim: &Claim) -> Self {
         let claim = claim.clone();
         if ask.is_met_by(&claim) {
@@ -153,7 +154,7 @@ impl Verdict {
     }
 }
 
-/// Why an ADD gets nothing.
+/// The reason why an ADD gets no addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// No address of the range is free.
@@ -162,7 +163,7 @@ pub enum Shortage {
     Taken(Held),
 }
 
-/// Compares and operations that demands may use in one transaction.
+/// The compares and the operations that demands may use in one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Compares.
@@ -171,43 +172,44 @@ pub struct Budget {
     pub operations: usize,
 }
 
-/// What is decided: verdicts for the first demands, and what one transaction writes for them.
+/// The verdicts on the first demands, and the writes of one transaction that carries them out.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// One verdict for each of the first demands, in order. The demands beyond are undecided.
+    /// One verdict for each of the first demands, in order. Further demands are undecided.
     pub verdicts: Vec<Verdict>,
-    /// What the first undecided demand needs to know, if that is why it is undecided.
+    /// The questions of the first undecided demand. Empty if another reason ended the decision.
     pub missing: Vec<Question>,
     /// The blocks to write.
     pub blocks: BTreeMap<Slot, Change>,
     /// The blocks that must exist after the commit.
     pub ensured: BTreeSet<Slot>,
-    /// The claims to make.
+    /// The claims to create.
     pub given: Vec<Grant>,
-    /// The claims to delete, each of which was last written at its revision.
+    /// The claims to delete, each with the revision of its last write.
     pub released: Vec<(Attachment, Revision)>,
 }
 
 /// A block that a plan writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its state as it was read.
+    /// The state of the block as it was read.
     pub was: BlockState,
-    /// What is then taken.
+    /// The taken addresses after the commit.
     pub now: Bitmap,
 }
 
-/// A claim that a plan makes.
+/// A claim that a plan creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// For whom.
+    /// The request.
     pub ask: Ask,
     /// The addresses.
     pub held: Vec<Held>,
 }
 
-/// Serves `demands` in order from `facts`: as many as fit `budget`, at least one if what it
-/// needs was read. Stops at the first that cannot be judged on the snapshot alone.
+/// Serves `demands` in order from `facts`. It serves as many demands as fit into `budget`, and at
+/// least one if its facts were read. It stops at the first demand that the facts alone cannot
+/// decide.
 pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
     let mut sheet = Sheet::new(facts);
     let mut plan = Plan::default();
@@ -269,7 +271,8 @@ fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
                 Ok(Some(claim)) if claim.modified != *modified => {
                     return Ok(Verdict::ClaimChanged(claim.clone()));
                 }
-                // Not read: the commit checks that the claim is still the one of the demand.
+                // An unread claim needs no read: the commit checks that the claim is still the
+                // demand's.
                 Ok(Some(_)) | Err(_) => {}
             }
             for held in held {
@@ -281,7 +284,7 @@ fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
 }
 
 fn judge_take(sheet: &mut Sheet<'_>, ask: &Ask) -> Result<Verdict, Unknown> {
-    // Not read: the commit checks that there is no claim.
+    // An unread claim needs no read: the commit checks that no claim exists.
     if let Ok(Some(claim)) = sheet.facts().claim(&ask.attachment) {
         return Ok(Verdict::on_claim(ask, &claim.value));
     }
@@ -328,7 +331,7 @@ fn take_all(sheet: &mut Sheet<'_>, wants: &[Want]) -> Result<Result<Vec<Held>, S
     Ok(Ok(held))
 }
 
-/// Why `wants` could not be served, as far as `facts` tell; `None` also when it does not.
+/// The reason why `wants` cannot be served. `None` also means that `facts` do not tell.
 pub fn shortage(facts: &Facts, wants: &[Want]) -> Option<Shortage> {
     take_all(&mut Sheet::new(facts), wants).ok()?.err()
 }
@@ -340,7 +343,7 @@ impl Budget {
 }
 
 impl Plan {
-    /// Whether the plan writes nothing to blocks and claims.
+    /// Whether the plan writes no block and no claim.
     pub fn writes_nothing(&self) -> bool {
         self.blocks.is_empty() && self.given.is_empty() && self.released.is_empty()
     }

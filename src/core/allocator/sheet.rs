@@ -1,6 +1,6 @@
-//! The working sheet of one decision: the facts, and the changes made so far on top of it.
+//! The working sheet of one decision: the facts, and the changes of the decision so far.
 //!
-//! It keeps the invariant on which the search rests: when the last bit of a block is taken, the next
+//! The sheet keeps the invariant of the search: when the last bit of a block is taken, the next
 //! block of its family exists.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use super::{BlockState, Budget, Change, Facts, NotRead, Question, search_questio
 use crate::address::{Address, Bitmap, BlockId, Interval, Pool, Slot};
 use crate::limits;
 
-/// The sheet cannot tell: these must be read first.
+/// The questions to ask before the sheet can decide.
 #[derive(Debug)]
 pub(super) struct Unknown(pub(super) Vec<Question>);
 
@@ -17,7 +17,7 @@ pub(super) struct Unknown(pub(super) Vec<Question>);
 pub(super) struct Sheet<'s> {
     facts: &'s Facts,
     blocks: BTreeMap<Slot, Change>,
-    /// Blocks of which is not known whether they exist, and which must after the commit.
+    /// Blocks that must exist after the commit. It is not known whether they exist now.
     ensured: BTreeSet<Slot>,
 }
 
@@ -42,8 +42,8 @@ impl<'s> Sheet<'s> {
         (self.blocks, self.ensured)
     }
 
-    /// What the changes, and `demands` demands with a claim and a ticket each, use of a
-    /// transaction. An ensured block is a nested transaction that itself uses two compares.
+    /// The share of a transaction that the changes and `demands` demands use. Each demand has a
+    /// claim and a ticket. An ensured block is a nested transaction with two compares of its own.
     pub(super) fn cost(&self, demands: usize) -> Budget {
         let compares = |change: &Change| match change.was {
             BlockState::Absent => 2,
@@ -78,7 +78,7 @@ impl<'s> Sheet<'s> {
         Ok(())
     }
 
-    /// Frees a taken bit. One that is free already stays free: the claim is the record.
+    /// Frees a bit. A bit that is already free stays free, because the claim is the record.
     pub(super) fn free(&mut self, slot: &Slot, bit: u8) -> Result<(), Unknown> {
         self.change(slot)?.now.clear(bit);
         Ok(())
@@ -127,11 +127,12 @@ impl<'s> Sheet<'s> {
         Ok(None)
     }
 
-    /// The lowest free address of `interval`, or the block of which too little is known.
+    /// The lowest free address of `interval`, or the first block with missing facts.
     ///
-    /// An absent block is free. Where no bit of a block is usable, its last bit is taken (or the
-    /// interval ends in it), so the next block exists; and so on, as all blocks until the next open
-    /// one are full. Only after a block that was filled on this sheet is that still to be seen.
+    /// An absent block is free. If no bit of a block is usable, either its last bit is taken or the
+    /// interval ends in it. If its last bit is taken, the next block exists, by the invariant. The
+    /// same holds for that block, so all blocks before the next open one are full. A block that was
+    /// filled on this sheet is the exception: its successor must still be looked up.
     fn lowest_free_in(&self, pool: &Pool, interval: Interval) -> Result<Option<Address>, BlockId> {
         let (first, last) = interval.blocks();
         let mut slot = Slot {

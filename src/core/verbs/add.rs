@@ -1,4 +1,4 @@
-//! ADD: addresses for an attachment, the same again when asked again.
+//! ADD: gives addresses to an attachment. A repeated ADD gives the same addresses.
 
 use tracing::info;
 
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::registry::{Registry, Taken, TakenOver};
 
-/// Gives the attachment what it asks for, all or nothing. Where that is not to be had, it takes over what an old
-/// container of the same pod holds.
+/// Takes all requested addresses, or none. If a range is full or a requested address is taken, ADD
+/// takes over the claim of an old container of the same pod.
 pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Error> {
     let mut rounds = 0;
     loop {
@@ -47,7 +47,7 @@ pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Erro
     }
 }
 
-/// The error of an ADD that is `short` of addresses.
+/// The error of an ADD that found `shortage`.
 async fn short<R: Registry>(registry: &R, ask: &Ask, shortage: Shortage) -> Result<Error, Failure> {
     let held = match shortage {
         Shortage::Exhausted(range) => {
@@ -59,7 +59,7 @@ async fn short<R: Registry>(registry: &R, ask: &Ask, shortage: Shortage) -> Resu
     let owner = owner_of(registry, &held).await?;
     let is_own = |(owner, _): &(Attachment, Claim)| *owner == ask.attachment;
     Ok(if owner.as_ref().is_some_and(is_own) {
-        // Taken by this very attachment between the decision and the look for the owner.
+        // This attachment took the address between the decision and the search for the holder.
         let attachment = ask.attachment.clone();
         Error::AddedAgain { attachment }
     } else {
@@ -85,7 +85,7 @@ fn size_of(ask: &Ask, range: &QueueId) -> u128 {
     sizes.max().unwrap_or(0)
 }
 
-/// The holder of an address. Only an error asks for it, so the claims are gone through.
+/// The holder of an address. The search reads all claims; only an error needs it.
 async fn owner_of<R: Registry>(
     registry: &R,
     held: &Held,

@@ -1,4 +1,4 @@
-//! CHECK: what the attachment holds is in its result, and in the record.
+//! CHECK: verifies that the result and the record agree with each other.
 
 use ipnet::IpNet;
 
@@ -6,9 +6,9 @@ use super::Error;
 use super::request::{CheckRequest, Expectation};
 use crate::registry::Registry;
 
-/// Checks that the claim is there, that `prevResult` has all of its addresses and the static ones,
-/// and that each claimed address is marked as taken. Further addresses in `prevResult` are those of
-/// other plugins.
+/// Checks three conditions: the claim exists, `prevResult` has its addresses and the static ones,
+/// and each claimed address is marked as taken. Further addresses in `prevResult` belong to other
+/// plugins.
 pub async fn check<R: Registry>(registry: &R, request: &CheckRequest) -> Result<(), Error> {
     let attachment = &request.attachment;
     let inspected = registry.inspect(attachment).await?;

@@ -1,4 +1,4 @@
-//! DEL: everything an attachment holds, and its place in a queue.
+//! DEL: releases the claim of an attachment and cancels its waiting requests.
 
 use tracing::info;
 
@@ -7,9 +7,11 @@ use crate::claim::{Attachment, QueueId};
 use crate::limits;
 use crate::registry::{Registry, Released};
 
-/// Releases what the attachment holds, and takes what waits for it out of the queues of `ranges`. Of the unknown,
-/// nothing is written. An attachment that holds nothing stands for one whose interface is not known,
-/// if that is all that its container holds in this network.
+/// Releases the claim of the attachment, and cancels its requests in the queues of `ranges`. DEL
+/// writes nothing for an unknown attachment.
+///
+/// An imported claim may have no interface. An attachment without a claim releases that claim, if
+/// it is the only claim of the container in this network.
 pub async fn del<R: Registry>(
     registry: &R,
     attachment: &Attachment,
@@ -19,7 +21,7 @@ pub async fn del<R: Registry>(
     for _ in 0..limits::DEL_ROUNDS {
         let found = registry.find(attachment, ranges).await?;
         if !found.adds.is_empty() {
-            // Served first, perhaps: look again.
+            // A holder may have served the ADD before the cancellation, so DEL looks again.
             registry.cancel(attachment, &found.adds).await?;
             continue;
         }
@@ -36,12 +38,12 @@ pub async fn del<R: Registry>(
         };
         match registry.release(whose, &claim).await? {
             Released::Done => {
-                // Of a DEL that was killed.
+                // These tickets belong to a DEL that was killed.
                 registry.cancel(attachment, &found.dels).await?;
                 info!(claim = %claim.value, "deleted");
                 return Ok(());
             }
-            // A fence, or another ADD: look again.
+            // A fence or another ADD has written the claim, so DEL looks again.
             Released::Changed(_) => {}
         }
     }

@@ -1,25 +1,25 @@
-//! Every error of a verb, and its code in CNI's terms.
+//! The errors of the verbs, with their codes in CNI's terms.
 //!
-//! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
-//! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
+//! The CNI specification (1.1.0, "Error") reserves the codes below 100. The codes from 100 on
+//! belong to this plugin. `docs/OPERATIONS.md` explains them to people.
 
 use super::Collected;
 use crate::address::Address;
 use crate::claim::{Attachment, Claim, Held, QueueId};
 use crate::failure::{Corrupt, Failure, FileProblem, Unavailable};
 
-/// Why a verb failed.
+/// The reason why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store cannot serve, or cannot be used.
+    /// The store does not serve, or must not be used.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// No address of a range is free.
+    /// Every address of a range is taken.
     #[error("range {range} is full: all of its {size} addresses are taken")]
     Exhausted {
         /// The range.
         range: QueueId,
-        /// How many addresses the config may give of it.
+        /// The number of addresses that the config may give from the range.
         size: u128,
     },
     /// A requested address is held by another attachment.
@@ -27,12 +27,12 @@ pub enum Error {
     Taken {
         /// The address.
         held: Held,
-        /// Who holds it; `None` when the owner left meanwhile.
+        /// The holder; `None` if the holder has released the address meanwhile.
         owner: Option<Box<(Attachment, Claim)>>,
     },
     /// An old container of the same pod holds the addresses, on another node or on an unknown one.
     #[error(
-        "{holder}, an old container of this pod, holds {claim}; this is node {}: its claim goes with its DEL",
+        "{holder}, an old container of this pod, holds {claim}; this is node {}. The DEL of the old container releases its claim",
         node.as_deref().unwrap_or("(unknown)")
     )]
     HeldElsewhere {
@@ -48,10 +48,10 @@ pub enum Error {
     HoldsOther {
         /// The attachment.
         attachment: Attachment,
-        /// What it holds.
+        /// The claim of the attachment.
         claim: Box<Claim>,
     },
-    /// The claim was made anew while DEL was at it.
+    /// A new claim replaced the old one during a DEL.
     #[error("{attachment} was added again while it was being deleted")]
     AddedAgain {
         /// The attachment.
@@ -85,12 +85,12 @@ pub enum Error {
     /// GC could not collect everything.
     #[error("{} claims could not be collected, the first because {first}", collected.failed)]
     NotAllCollected {
-        /// What was collected, and what was not.
+        /// The counts of collected claims and of failures.
         collected: Collected,
-        /// Why the first stayed.
+        /// The first failure.
         first: Box<Error>,
     },
-    /// STATUS found a range full.
+    /// STATUS found that a range is full.
     #[error("no address can be given: range {0} is full")]
     Full(QueueId),
     /// STATUS could not read what is stored.
@@ -101,12 +101,12 @@ pub enum Error {
 fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
     match owner {
         Some((attachment, claim)) => format!("{attachment}, {}", claim.owner),
-        None => "an attachment that is gone by now; try again".to_owned(),
+        None => "an attachment that has released it meanwhile; try again".to_owned(),
     }
 }
 
 impl Error {
-    /// The error of a value that cannot be read.
+    /// The error of a stored value that cannot be read.
     pub(super) fn corrupt(corrupt: Corrupt) -> Self {
         Failure::from(corrupt).into()
     }
@@ -116,7 +116,7 @@ impl Error {
         self.kind().0
     }
 
-    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    /// The kind of the error in a few words: `msg` of a CNI error.
     pub fn summary(&self) -> &'static str {
         self.kind().1
     }
@@ -184,6 +184,6 @@ fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
             (108, "etcd refuses the request")
         }
         Unavailable::File(failure) => file_kind(failure.problem),
-        Unavailable::NotInFiles(_) => (108, "a file does not do what is asked"),
+        Unavailable::NotInFiles(_) => (108, "the datastore local does not support the request"),
     }
 }

@@ -1,4 +1,4 @@
-//! GC: what this node holds in this network without being in use.
+//! GC: collects the claims and requests of this node in this network that are not in use.
 
 use std::collections::BTreeSet;
 
@@ -12,19 +12,20 @@ use crate::failure::Corrupt;
 use crate::limits;
 use crate::registry::{Registry, Released, Waiting};
 
-/// What GC did.
+/// The counts of a GC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Claims that were released.
     pub released: usize,
-    /// Claims that should perhaps have been, and were not.
+    /// Claims that GC could not judge or could not release.
     pub failed: usize,
 }
 
-/// Takes the requests of this node in this network whose attachment is not in the list of valid ones
-/// out of the queues, and releases such claims. The list is one node's, so what is another node's
-/// is never touched; without a list, or without a known node, nothing is. In the record of another cluster its
-/// names say nothing. Goes on after an error, and reports the first at the end.
+/// Cancels the waiting requests, and releases the claims, of attachments that are not in the list
+/// of valid attachments. The list is one node's list, so GC leaves the claims of other nodes alone.
+/// Without a list or without a known node, GC collects nothing. In the record of another cluster,
+/// node names prove nothing, so GC refuses it. After an error GC goes on, and it reports the first
+/// error at the end.
 pub async fn gc<R: Registry>(registry: &R, request: &GcRequest) -> Result<Collected, Error> {
     let Some(valid) = &request.valid else {
         info!("GC without a list of valid attachments: nothing is collected");
@@ -44,11 +45,11 @@ pub async fn gc<R: Registry>(registry: &R, request: &GcRequest) -> Result<Collec
         collected: Collected::default(),
         first: None,
     };
-    // Before the claims: whoever holds the lock serves an abandoned ADD, this GC too, and its claim
-    // may then be one that was passed already.
+    // ADDs are cancelled before the claims are read. Any holder of the lock, even this GC, may
+    // serve an abandoned ADD, and its claim could then lie before the page that is read.
     collection.cancel(Waiting::Adds).await;
     collection.release_all().await?;
-    // After them: a DEL is needless once its claim is gone.
+    // DELs are cancelled last: a DEL is needless only when its claim is gone.
     collection.cancel(Waiting::Dels).await;
     collection.end()
 }
@@ -74,7 +75,7 @@ impl<R: Registry> Collection<'_, R> {
             .registry
             .cancel_abandoned(network, waiting, is_abandoned);
         if let Err(error) = cancelled.await {
-            warn!(%error, ?waiting, "what waits is not collected");
+            warn!(%error, ?waiting, "the abandoned requests are not collected");
             self.first.get_or_insert(error.into());
         }
     }
@@ -106,7 +107,7 @@ impl<R: Registry> Collection<'_, R> {
         &self,
         listed: Result<(Attachment, Stored<Claim>), Corrupt>,
     ) -> Result<Outcome, Error> {
-        // One that cannot be read stays: whose it is cannot be told.
+        // A claim that cannot be read stays, because its owner is unknown.
         let (attachment, mut claim) = listed.map_err(Error::corrupt)?;
         let in_use = is_valid(&attachment, self.valid);
         for _ in 0..limits::DEL_ROUNDS {
@@ -136,13 +137,14 @@ impl<R: Registry> Collection<'_, R> {
     }
 }
 
-/// What became of a listed claim.
+/// The fate of a listed claim.
 enum Outcome {
     Stays,
     Released,
 }
 
-/// Whether the attachment is in use. One whose interface is not known is, while its container has any.
+/// Whether the attachment is in use. An attachment without a known interface is in use while its
+/// container has any valid attachment.
 pub fn is_valid(attachment: &Attachment, valid: &BTreeSet<&ValidAttachment>) -> bool {
     let container = attachment.container.as_str();
     if attachment.interface == UNKNOWN_INTERFACE {

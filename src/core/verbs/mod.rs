@@ -1,5 +1,5 @@
-//! The verbs of CNI: each asks a [`Registry`](crate::registry::Registry), decides what the answer means, and ends
-//! with addresses or an [`Error`].
+//! The verbs of CNI. Each verb asks a [`Registry`](crate::registry::Registry), interprets the
+//! answer, and ends with addresses or an [`Error`].
 
 mod add;
 mod check;

@@ -1,4 +1,4 @@
-//! What the verbs are asked, beside ADD's [`Ask`](crate::claim::Ask).
+//! The requests of the verbs, except ADD's [`Ask`](crate::claim::Ask).
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use crate::address::Name;
 use crate::claim::{Attachment, Want};
 use ipnet::IpNet;
 
-/// See that addresses are still held.
+/// The request of CHECK: does the attachment still hold its addresses?
 #[derive(Clone, Debug)]
 pub struct CheckRequest {
-    /// Whose.
+    /// The attachment.
     pub attachment: Attachment,
-    /// The addresses of `prevResult`, those of other plugins among them.
+    /// The addresses of `prevResult`, including those of other plugins.
     pub previous: Vec<IpNet>,
     /// The addresses that the config itself states.
     pub statics: Vec<IpNet>,
@@ -19,23 +19,23 @@ pub struct CheckRequest {
     pub claim: Expectation,
 }
 
-/// Whether something must be there.
+/// Whether a claim must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// It must.
+    /// The claim must exist.
     Needed,
-    /// It need not: the config takes no address of a range.
+    /// The claim may be absent, because the config takes no address of a range.
     NotNeeded,
 }
 
-/// Take back what this node holds without need.
+/// The request of GC: release the claims of this node that are not in use.
 #[derive(Clone, Debug)]
 pub struct GcRequest {
     /// The network.
     pub network: Name,
-    /// This node; `None` when its name is not known, and then nothing is collected.
+    /// This node. While it is `None` (not known), GC collects nothing.
     pub node: Option<String>,
-    /// The attachments in use; `None` when the runtime gave no list, and then nothing is collected.
+    /// The attachments in use. If it is `None` (the runtime gave no list), GC collects nothing.
     pub valid: Option<BTreeSet<ValidAttachment>>,
 }
 
@@ -48,20 +48,20 @@ pub struct ValidAttachment {
     pub interface: String,
 }
 
-/// Tell whether ADD could be served.
+/// The request of STATUS: can an ADD be served?
 #[derive(Clone, Debug)]
 pub struct StatusRequest {
-    /// What an ADD of this config would ask for.
+    /// The wants of an ADD of this config.
     pub wants: Vec<Want>,
-    /// What to answer when a range is full.
+    /// The answer if a range is full.
     pub when_full: WhenFull,
 }
 
-/// `status_when_full`.
+/// The answer of STATUS if a range is full: `status_when_full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Code 50, as the specification says.
+    /// Code 50, as the specification requires.
     Error,
-    /// Success with a log line: a runtime that hears an error reports its node as not ready.
+    /// Success with a log line. After an error, a runtime reports its node as not ready.
     Ok,
 }

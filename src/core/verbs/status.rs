@@ -1,4 +1,4 @@
-//! STATUS: whether an ADD could be served now.
+//! STATUS: tells whether an ADD can be served now.
 
 use tracing::warn;
 
@@ -7,16 +7,17 @@ use super::request::{StatusRequest, WhenFull};
 use crate::allocator::Shortage;
 use crate::registry::Registry;
 
-/// Asks one cheap question, which may be answered with what was known a moment ago. That
-/// is enough to tell a node that works from one that does not, every few seconds on every node.
-/// Where nothing is allocated, nothing is asked: an ADD needs no datastore either.
+/// Asks one cheap question. The answer may be a moment old: every node asks every few seconds, and
+/// only needs to know whether it works.
+///
+/// If the config allocates nothing, STATUS asks nothing: its ADD needs no datastore either.
 pub async fn status<R: Registry>(registry: &R, request: &StatusRequest) -> Result<(), Error> {
     if request.wants.is_empty() {
-        // Nothing is allocated: every address is one that the config or the runtime states.
+        // Every address is one that the config or the runtime states.
         return Ok(());
     }
     let shortage = registry.shortage(&request.wants).await;
-    // Where one question cannot tell, the first intervals are full, not the range.
+    // `None` does not prove a free address: the question covers only the first intervals.
     match shortage.map_err(Error::NotReady)? {
         Some(Shortage::Exhausted(range)) => match request.when_full {
             WhenFull::Error => Err(Error::Full(range)),
@@ -25,7 +26,7 @@ pub async fn status<R: Registry>(registry: &R, request: &StatusRequest) -> Resul
                 Ok(())
             }
         },
-        // A requested address is a pod's matter, not the node's.
+        // A requested address concerns one pod, not the node.
         Some(Shortage::Taken(_)) | None => Ok(()),
     }
 }

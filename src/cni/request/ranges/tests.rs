@@ -122,7 +122,7 @@ fn an_exclusion_that_is_larger_than_the_range_or_none_is_code_7() {
     let with = |exclusion: &str| json!({"range": "10.0.0.0/24", "exclude": [exclusion]});
     check(
         with("10.0.0.0/16"),
-        Err((7, "10.0.0.0/24 has no address left")),
+        Err((7, "10.0.0.0/24 has no address to give")),
     );
     check(
         with("x"),
