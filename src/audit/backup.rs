@@ -1,4 +1,4 @@
-//! The file of a backup: a line of header, the entries, and a checksum over all of it.
+//! The file of a backup: a line of header, the entries, and a checksum over both.
 //!
 //! ```text
 //! whereabouts backup 1 prefix=/whereabouts/v1/ revision=1234\n
@@ -6,8 +6,8 @@
 //! ffffffff, count of entries: 8 bytes, SHA-256 of everything before: 32 bytes
 //! ```
 //!
-//! Locks and tickets are not in it: they are of processes that run, and locks live by leases, which
-//! cannot be kept. What keys and values mean is not known here.
+//! A backup has no locks and no tickets: they belong to running processes, and a lease cannot be
+//! stored. This module knows nothing of the meaning of keys and values.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -21,45 +21,45 @@ const MAGIC: &str = "whereabouts backup";
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// In the place of a key's length: there are no more entries.
+/// The mark in place of a key's length after the last entry.
 const END: u32 = u32::MAX;
 
-/// Bytes of a header, at most.
+/// Longest header, in bytes.
 const HEADER_BYTES: u64 = 1024;
 
-/// Where the entries come from.
+/// The origin of the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The prefix their keys had.
+    /// The prefix of their keys.
     pub prefix: String,
     /// The revision at which they were read.
     pub revision: Revision,
 }
 
-/// What comes after the prefix in a key, and the value.
+/// A key without the prefix, and its value.
 pub type Item = (Vec<u8>, Vec<u8>);
 
-/// Why a file is no backup that can be restored.
+/// The reason why a file cannot be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Its first line is not a header.
-    #[error("it does not begin as a backup does")]
+    /// The first line is no header.
+    #[error("it is no backup: its first line is no header of a backup")]
     Header,
-    /// It is of another version.
+    /// The file has another version of the format.
     #[error("it has format version {0}, this program reads {VERSION}")]
     Version(String),
-    /// It ends before its end, or has something after it.
+    /// The file is too short or too long.
     #[error("it is incomplete or damaged")]
     Damaged,
-    /// Its checksum is another.
-    #[error("its checksum does not fit: it is damaged")]
+    /// The checksum does not fit the content.
+    #[error("it is damaged: its checksum does not fit its content")]
     Checksum,
 }
 
-/// Writes a backup.
+/// A backup that is being written.
 pub struct Writer<W> {
     to: W,
     hash: Sha256,
@@ -67,7 +67,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins one.
+    /// Begins a backup.
     pub fn new(to: W, header: &Header) -> io::Result<Self> {
         let mut writer = Self {
             to,
@@ -80,12 +80,13 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds an entry; `key` is what comes after the prefix.
+    /// Adds an entry. `key` has no prefix.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         for part in [key, value] {
             let length = u32::try_from(part.len()).ok();
             let length = length.filter(|length| *length <= limits::BACKUP_BYTES);
-            let length = length.ok_or_else(|| io::Error::other("a key or value is too long"))?;
+            let length = length
+                .ok_or_else(|| io::Error::other("a key or a value is too long for a backup"))?;
             self.write(&length.to_le_bytes())?;
             self.write(part)?;
         }
@@ -93,7 +94,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends it, and tells how many entries it has.
+    /// Ends the backup, and returns the number of its entries.
     pub fn finish(mut self) -> io::Result<u64> {
         let count = self.count;
         self.write(&END.to_le_bytes())?;
@@ -109,17 +110,17 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads a backup.
+/// A backup that is being read.
 pub struct Reader<R> {
     from: R,
     hash: Sha256,
     count: u64,
-    /// What its first line says.
+    /// The content of the first line.
     pub header: Header,
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Begins one.
+    /// Begins to read a backup.
     pub fn new(mut from: R) -> Result<Self, BackupError> {
         let mut line = Vec::new();
         (&mut from)
@@ -136,8 +137,8 @@ impl<R: BufRead> Reader<R> {
         })
     }
 
-    /// The next entry. `None` at the end, when count and checksum fit; what was read before is to be
-    /// believed only then.
+    /// The next entry; `None` at the end, if the count and the checksum fit. Until then the entries
+    /// are not verified.
     pub fn next_entry(&mut self) -> Result<Option<Item>, BackupError> {
         let length = self.length()?;
         if length == END {
@@ -279,7 +280,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the bytes are, after a right header too, they are read or refused.
+        /// Any bytes are read or refused, also after a valid header.
         #[test]
         fn any_bytes_are_read_or_refused(
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),

@@ -1,5 +1,5 @@
-//! What must be true of the store at rest, at every revision: bits are claims, and the invariants
-//! on which the search rests. Pure; it reads nothing and repairs nothing.
+//! The invariants of the store at every revision: the bits agree with the claims, and the search
+//! finds every free address. Pure: it reads nothing and repairs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,53 +12,53 @@ use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record::{self, RecordError};
 use whereabouts_store::{Entry, Revision};
 
-/// What was found.
+/// The result of an audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
-    /// Claims.
+    /// The number of claims.
     pub claims: usize,
-    /// Addresses that they hold.
+    /// The number of addresses that the claims hold.
     pub addresses: usize,
-    /// Blocks, open and full.
+    /// The number of blocks, open and full.
     pub blocks: usize,
-    /// Bits set in them.
+    /// The number of bits set in the blocks.
     pub set_bits: usize,
-    /// Locks that are held or offered.
+    /// The number of locks, held or offered.
     pub locks: usize,
-    /// Tickets in all queues.
+    /// The number of tickets in all queues.
     pub tickets: usize,
-    /// What is not as it must be, in the order of keys.
+    /// The violations, in the order of keys.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is not as it must be.
+/// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// A key or its value cannot be read by this version.
+    /// This version cannot read a key or its value.
     Unreadable {
         /// The key.
         key: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An address of a pool is held twice.
+    /// Two attachments hold one address of a pool.
     HeldTwice {
         /// The pool.
         pool: Pool,
         /// The address.
         address: Address,
-        /// One holder.
+        /// The first holder.
         one: Attachment,
-        /// The other.
+        /// The second holder.
         other: Attachment,
     },
-    /// An address is held that nobody can have.
+    /// An attachment holds an address that no attachment can have.
     Impossible {
-        /// The address, and its range.
+        /// The address and its range.
         held: Held,
         /// The holder.
         holder: Attachment,
-        /// Why nobody can have it.
+        /// The reason why no attachment can have it.
         refusal: Refusal,
     },
     /// A held address is not marked as taken.
@@ -70,7 +70,7 @@ pub enum Finding {
         /// The holder.
         holder: Attachment,
     },
-    /// An address is marked as taken and nobody holds it.
+    /// An address is marked as taken, but no attachment holds it.
     NotHeld {
         /// The pool.
         pool: Pool,
@@ -79,9 +79,9 @@ pub enum Finding {
     },
     /// A block has both keys.
     OpenAndFull(Slot),
-    /// A block stands under `open/` without a free bit.
+    /// A block under `open/` has no free bit.
     NoFreeBit(Slot),
-    /// The last bit of a block is taken and the next block does not exist.
+    /// The last bit of a block is taken, but the next block does not exist.
     NoSuccessor(Slot),
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for Finding {
             Self::NotHeld { pool, address } => {
                 write!(
                     f,
-                    "{address} of pool {pool} is marked as taken and nobody holds it"
+                    "{address} of pool {pool} is marked as taken, but no attachment holds it"
                 )
             }
             Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
@@ -129,14 +129,14 @@ impl fmt::Display for Finding {
             Self::NoSuccessor(slot) => {
                 write!(
                     f,
-                    "the last bit of block {slot} is taken and the next block does not exist"
+                    "the last bit of block {slot} is taken, but the next block does not exist"
                 )
             }
         }
     }
 }
 
-/// Goes through all entries below the prefix of `keys`, as they are at one revision.
+/// Audits all entries below the prefix of `keys`, read at one revision.
 pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> Audit {
     let mut auditor = Auditor::default();
     for entry in entries {
@@ -145,16 +145,17 @@ pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> A
     auditor.audit()
 }
 
-/// Everything that matters of what is stored, and what was found of it so far.
+/// The entries that an audit needs, and the findings so far.
 #[derive(Clone, Debug, Default)]
 pub struct Auditor {
-    /// What can be told of one entry alone.
+    /// The findings about single entries.
     found: Audit,
-    /// Whether a claim cannot be read, or a key that may be one: then nobody knows what it holds.
+    /// Whether a claim, or a key that may be a claim's, cannot be read. Its addresses are then
+    /// unknown.
     claim_unreadable: bool,
-    /// Blocks and claims with a value that cannot be read, by their keys as they are printed.
+    /// Blocks and claims with a value that cannot be read, by their printed keys.
     damaged: BTreeMap<String, Damaged>,
-    /// Blocks that are among them.
+    /// The blocks with an entry in `damaged`, and their printed keys.
     damaged_blocks: BTreeMap<Slot, BTreeSet<String>>,
     blocks: BTreeMap<Slot, Block>,
     holders: BTreeMap<(Pool, Address), Holder>,
@@ -163,36 +164,36 @@ pub struct Auditor {
 /// A block or a claim with a value that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged {
-    /// The meaning of its key.
+    /// The meaning of the key.
     pub(crate) key: Key,
-    /// When it was last written.
+    /// The revision of the last write.
     pub(crate) modified: Revision,
-    /// The beginning of the value, as it is printed.
+    /// The beginning of the value, as printed.
     pub(crate) value: String,
-    /// Whether a program of another version may have written it, and can read it.
+    /// Whether another version may have written the value and can read it.
     pub(crate) may_be_of_other_version: bool,
 }
 
-/// What is stored of a block under each of its keys.
+/// The state of a block under each of its two keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// Under `open/`, and when it was last written.
+    /// The bitmap under `open/`, and the revision of its last write.
     pub(crate) open: Option<(Bitmap, Revision)>,
-    /// When the mark under `full/` was last written.
+    /// The revision of the last write of the mark under `full/`.
     pub(crate) full: Option<Revision>,
 }
 
-/// Who holds an address.
+/// The holder of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// The attachment.
     pub(crate) attachment: Attachment,
-    /// When its claim was last written.
+    /// The revision of the last write of its claim.
     pub(crate) modified: Revision,
 }
 
 impl Block {
-    /// What either key marks as taken.
+    /// The bits that either key marks as taken.
     pub(crate) fn marks(&self, family: Family) -> Bitmap {
         match (self.full, self.open) {
             (Some(_), _) => Bitmap::full(family),
@@ -203,7 +204,7 @@ impl Block {
 }
 
 impl Auditor {
-    /// Takes one more entry in.
+    /// Adds one entry to the audit.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let text = || escaped::line(&String::from_utf8_lossy(&entry.key)).into_owned();
         let key = keys.decode(&entry.key);
@@ -261,7 +262,8 @@ impl Auditor {
                 keys.insert(text.clone());
             }
             Key::Claim(_) => {}
-            // These live only as long as somebody waits; and whose the store is, a person says.
+            // Locks and tickets disappear once nobody waits. Only a person decides about the
+            // identity of the cluster.
             Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
         }
         let length = entry.value.len().min(limits::SHOWN_BYTES);
@@ -315,14 +317,14 @@ impl Auditor {
         }
     }
 
-    /// The judgement on all that was entered.
+    /// The result of the audit of all added entries.
     pub fn audit(&self) -> Audit {
         let mut audit = self.found.clone();
         for ((pool, address), holder) in &self.holders {
             let marks = self
                 .block(&Slot::of(pool, *address))
                 .marks(address.family());
-            // Of a block, the bit of an address that ends in .0 says nothing.
+            // The bit of an address that ends in .0 has no meaning.
             if !marks.is_set(address.bit()) && !address.ends_in_zero() {
                 audit.findings.push(Finding::NotMarked {
                     pool: pool.clone(),
@@ -357,12 +359,12 @@ impl Auditor {
         audit
     }
 
-    /// What is stored of a block.
+    /// The state of a block.
     pub(crate) fn block(&self, slot: &Slot) -> Block {
         self.blocks.get(slot).copied().unwrap_or_default()
     }
 
-    /// Who holds addresses of a block.
+    /// The holders of the addresses of a block.
     pub(crate) fn holders(&self, slot: &Slot) -> impl Iterator<Item = (Address, &Holder)> {
         let first = (slot.pool.clone(), slot.block.address(0));
         let last = (slot.pool.clone(), slot.block.address(u8::MAX));
@@ -370,7 +372,7 @@ impl Auditor {
         holders.map(|((_, address), holder)| (*address, holder))
     }
 
-    /// The keys of the block with a value that cannot be read.
+    /// The values of the block that cannot be read, by their printed keys.
     pub(crate) fn damage(&self, slot: &Slot) -> BTreeMap<&str, &Damaged> {
         let keys = self.damaged_blocks.get(slot).into_iter().flatten();
         let damaged = keys.filter_map(|key| Some((key.as_str(), self.damaged.get(key)?)));
@@ -382,12 +384,12 @@ impl Auditor {
         self.damaged_blocks.keys()
     }
 
-    /// The block or the claim at `key`, as it is printed, if its value cannot be read.
+    /// The block or the claim at the printed key, if its value cannot be read.
     pub(crate) fn damaged(&self, key: &str) -> Option<&Damaged> {
         self.damaged.get(key)
     }
 
-    /// Whether a claim cannot be read: what nobody else holds may be held by it.
+    /// Whether a claim cannot be read. It may hold any address without another holder.
     pub(crate) fn has_unreadable_claim(&self) -> bool {
         self.claim_unreadable
     }

@@ -1,4 +1,5 @@
-//! What must hold of all that is stored, the repair of what does not, usage, and backups. Pure.
+//! The invariants of all stored entries, the repair of violations, usage, range maps, and backups.
+//! Pure, except [`repair`](fn@repair).
 
 pub mod backup;
 pub mod invariants;

@@ -1,8 +1,8 @@
-//! How much of each range is taken. Pure: it counts what is entered.
+//! The use of each range: the number of its taken addresses. Pure.
 //!
-//! A claim says from which range, a pool and a CIDR, its address comes; how much of the CIDR can be
-//! given is known from configs alone. Ranges that overlap share their addresses, so what is taken of
-//! one may be held through another.
+//! A claim names the range of its address: a pool and a CIDR. Only configs tell which addresses of
+//! the CIDR can be given. Ranges that overlap share their addresses. So an address of one range may
+//! be taken through another range.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,32 +13,32 @@ use whereabouts_store::Entry;
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
 
-/// What is taken of everything.
+/// The taken addresses of all ranges.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
     held: BTreeMap<QueueId, u64>,
     blocks: BTreeMap<Slot, Bitmap>,
-    /// Claims and blocks that this version cannot read, and so did not count.
+    /// Claims and blocks that this version cannot read. They are not counted.
     pub unreadable: Vec<Corrupt>,
 }
 
-/// What is taken of one range.
+/// The use of one range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     /// The range.
     pub range: QueueId,
-    /// Addresses that claims hold of this very range.
+    /// The number of addresses that claims hold from exactly this range.
     pub held: u64,
-    /// What it can give, in intervals.
+    /// The intervals that the range can give.
     pub intervals: Vec<Interval>,
-    /// How many that are.
+    /// The number of addresses in `intervals`.
     pub size: u128,
-    /// How many of them are taken, through whatever range.
+    /// The number of addresses in `intervals` that are taken, through any range.
     pub taken: u128,
 }
 
 impl Occupancy {
-    /// Of a range of which nothing else is known.
+    /// The occupancy of a range without any claim or block.
     pub fn holding(range: &QueueId) -> Self {
         Self {
             held: BTreeMap::from([(range.clone(), 0)]),
@@ -46,7 +46,7 @@ impl Occupancy {
         }
     }
 
-    /// Takes one more entry in; locks, tickets and whose it is do not matter.
+    /// Counts one more entry. Locks, tickets and the identity of the cluster do not count.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let read = match keys.decode(&entry.key) {
             Ok(Key::Claim(_)) => {
@@ -76,14 +76,14 @@ impl Occupancy {
         }
     }
 
-    /// Takes a claim in.
+    /// Counts a claim.
     pub fn enter_claim(&mut self, claim: &Claim) {
         for held in &claim.held {
             *self.held.entry(held.range.clone()).or_default() += 1;
         }
     }
 
-    /// Takes a claim out that was taken in. A range of which nothing is held is not known any more.
+    /// Removes a counted claim. A range without a claim is then forgotten.
     pub fn leave_claim(&mut self, claim: &Claim) {
         for held in &claim.held {
             let count = self.held.get_mut(&held.range);
@@ -95,17 +95,17 @@ impl Occupancy {
         }
     }
 
-    /// Takes a block in, in place of what was known of it.
+    /// Sets the bitmap of a block.
     pub fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
         self.blocks.insert(slot, bitmap);
     }
 
-    /// Takes a block out.
+    /// Removes a block.
     pub fn leave_block(&mut self, slot: &Slot) {
         self.blocks.remove(slot);
     }
 
-    /// The blocks of a pool that `interval` has addresses of, in their order.
+    /// The blocks of a pool that have addresses of `interval`, in order.
     pub fn blocks(
         &self,
         pool: &Pool,
@@ -120,13 +120,13 @@ impl Occupancy {
         blocks.map(|(slot, bitmap)| (slot.block, bitmap))
     }
 
-    /// The use of each range that a claim comes from or that is `configured`, in their order. What
-    /// is not configured is taken to give all of its CIDR.
+    /// The use of each range of a claim and of each `configured` range, in order. A range without a
+    /// config counts as one that gives its whole CIDR.
     pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
         self.uses_after(configured, None).collect()
     }
 
-    /// The same of the ranges after one of them. Each is counted when it is asked for.
+    /// The same for the ranges after `after`. The iterator counts each range when it reaches it.
     pub fn uses_after(
         &self,
         configured: &[Range],
@@ -156,7 +156,7 @@ impl Occupancy {
         })
     }
 
-    /// How many addresses of `intervals` are marked as taken in the pool of `range`.
+    /// The number of addresses of `intervals` that are marked as taken in the pool of `range`.
     fn taken(&self, range: &QueueId, intervals: &[Interval]) -> u128 {
         let counts = intervals.iter().flat_map(|interval| {
             let blocks = self.blocks(&range.pool, *interval);
@@ -166,7 +166,7 @@ impl Occupancy {
     }
 }
 
-/// How many addresses of `interval` are marked as taken in `block`.
+/// The number of addresses of `interval` that are marked as taken in `block`.
 pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
     let is_inside = |bit| interval.contains(block.address(bit));
     if is_inside(0) && is_inside(u8::MAX) {
@@ -176,8 +176,8 @@ pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
     u32::try_from(inside.count()).expect("a block has 256 addresses")
 }
 
-/// All that a config with this CIDR and nothing else gives. One without an address to give, of
-/// which only requested addresses can be held, counts as all of it.
+/// The intervals of a config with this CIDR and nothing else. If such a config has no address to
+/// give, only requested addresses can be held, and the whole CIDR counts.
 fn whole(range: &QueueId) -> BTreeSet<Interval> {
     let spec = RangeSpec {
         pool: range.pool.clone(),
@@ -189,7 +189,7 @@ fn whole(range: &QueueId) -> BTreeSet<Interval> {
     }
 }
 
-/// Intervals, in their order, without what two of them have in common.
+/// The union of `intervals`, as disjoint intervals in order.
 fn joined(intervals: BTreeSet<Interval>) -> Vec<Interval> {
     let mut joined: Vec<Interval> = Vec::new();
     for interval in intervals {
@@ -223,7 +223,7 @@ mod tests {
         text.parse::<std::net::IpAddr>().expect("an address").into()
     }
 
-    /// Claims of these ranges and addresses, their bits with them.
+    /// Claims with these ranges and addresses, and the blocks that mark them.
     fn occupied(held: &[(&str, &str)]) -> Occupancy {
         let keys = Keys::new("/x/");
         let mut occupancy = Occupancy::default();

@@ -1,4 +1,5 @@
-//! A picture of a range in characters: one for each address, or for as many as it takes. Pure.
+//! A range map: a picture of a range with one character for each address, or for several addresses.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +9,31 @@ use whereabouts_core::limits;
 /// Cells in a row.
 const ROW: u128 = 64;
 
-/// A range as rows of cells, from its begin to the end of what is taken of it.
+/// A range as rows of cells, from its begin to the end of its taken addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Addresses that a cell stands for.
+    /// The number of addresses of a cell.
     pub per_cell: u128,
-    /// The rows that have something taken, in order; of a small range, all.
+    /// The rows with a taken address, in order. A small range has all of its rows.
     pub rows: Vec<Row>,
-    /// How many addresses of the range are taken.
+    /// The number of taken addresses of the range.
     pub taken: u128,
 }
 
-/// One row.
+/// One row of cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its first address.
+    /// The first address of the row.
     pub first: Address,
-    /// Rows without anything taken that were left out before it.
+    /// The number of rows before this row that have no taken address and are left out.
     pub left_out: u128,
-    /// A character for each cell: `.` free, `#` taken, `-` never given by this range. Where a cell
-    /// stands for several addresses: `.` none taken, `1` to `9` about so many tenths, `#` all.
+    /// A character for each cell. For one address: `.` free, `#` taken, `-` never given by this
+    /// range. For several addresses: `.` none taken, `1` to `9` about that many tenths taken, `#`
+    /// all taken.
     pub cells: String,
 }
 
-/// The picture of `whole`, of which `gives` can be given, by the blocks that exist.
+/// The picture of `whole` from its `blocks`. The range can give only addresses in `gives`.
 pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitmap>) -> Picture {
     let taken: Vec<Address> = taken_in(whole, blocks).collect();
     let per_cell = cell_size(whole, taken.last().copied());
@@ -74,10 +76,11 @@ fn taken_in(
     })
 }
 
-/// One address, as long as what is to be shown is short; else a power of two of whole blocks.
+/// The size of a cell: one address while the shown part is short, otherwise a power of two of whole
+/// blocks.
 fn cell_size(whole: Interval, last_taken: Option<Address>) -> u128 {
     let last = last_taken.unwrap_or(whole.first());
-    // All of IPv6 has one address more than can be counted.
+    // All of IPv6 has one address more than a `u128` can count.
     let shown = (last.number() - whole.first().number()).saturating_add(1);
     if shown <= limits::PICTURE_ADDRESSES {
         return 1;
@@ -121,7 +124,7 @@ fn is_given(gives: &[Interval], address: Address) -> bool {
     !address.ends_in_zero() && gives.iter().any(|interval| interval.contains(address))
 }
 
-/// How many addresses of a cell of whole blocks can be taken at most.
+/// The number of addresses in a cell of whole blocks that can be taken.
 fn capacity(whole: Interval, first: Address, per_cell: u128) -> u128 {
     let end = first.number().saturating_add(per_cell - 1);
     let last = Address::new(first.family(), end).map_or(whole.last(), |end| end.min(whole.last()));
@@ -137,15 +140,15 @@ fn shade(count: u128, capacity: u128) -> char {
     char::from_digit(u32::try_from(tenths).expect("a digit"), 10).expect("a digit")
 }
 
-/// A bar of so many characters, filled as `taken` is of `size`: never empty when something is
-/// taken, and full only when all is.
+/// A bar of `characters` characters that shows the share of `taken` in `size`. The bar is empty
+/// only if nothing is taken, and full only if everything is taken.
 pub fn bar(taken: u128, size: u128, characters: u8) -> String {
     let length = u128::from(characters);
     let filled = match (taken, size) {
         (0, _) | (_, 0) => 0,
         (taken, size) if taken >= size => length,
         (taken, size) => {
-            // Where the product is too large for a number, a part of both is as good.
+            // If the product would overflow, the leading bits of both numbers suffice.
             let shift = (128 - size.leading_zeros()).saturating_sub(120);
             ((taken >> shift) * length / (size >> shift)).clamp(1, length - 1)
         }
@@ -167,7 +170,7 @@ mod tests {
         Interval::new(address(first), address(last)).expect("an interval")
     }
 
-    /// `(first address, rows left out, cells)` of each row.
+    /// The first address, the count of left-out rows, and the cells of each row.
     fn rows(cidr: &str, gives: (&str, &str), taken: &[Address]) -> Vec<(String, u128, String)> {
         let mut blocks: BTreeMap<BlockId, Bitmap> = BTreeMap::new();
         for address in taken {

@@ -1,9 +1,11 @@
-//! What can be done about the findings of an audit. Pure: it writes nothing.
+//! The plan of repairs for the findings of an audit. Pure: it writes nothing.
 //!
-//! Claims are what counts; blocks are made to agree with them. Where it cannot be told what is right, nothing is
-//! repaired. A value of another version stays. An address that is held twice is for a person to decide. While a
-//! claim cannot be read, no address becomes free. A person can name a value as damaged: a block is then rebuilt
-//! whatever version it has, and a claim is removed.
+//! The claims are the record; a repair makes blocks agree with them. If the right state is not
+//! known, there is no repair: a value of another version stays, and a person decides about an
+//! address with two holders. While a claim cannot be read, no address becomes free.
+//!
+//! A person can declare a value damaged. Then a block is rebuilt whatever its version, and a claim
+//! is removed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,28 +18,28 @@ use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;
 
-/// One repair, in one transaction, which is refused if what it rests on has changed.
+/// One repair in one transaction. etcd refuses the transaction if its conditions no longer hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// A block is made to agree with the claims.
+    /// A repair that makes a block agree with the claims.
     Block(BlockRepair),
-    /// A claim that cannot be read is removed: what it holds becomes free.
+    /// The removal of a claim that cannot be read. Its addresses become free.
     Claim(Removal),
 }
 
-/// How a block is made to agree with the claims.
+/// A change that makes a block agree with the claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockRepair {
     slot: Slot,
     was: Block,
-    /// The values that cannot be read, in the place of which it is built anew from the claims.
+    /// The values of the block that cannot be read. The repair replaces them.
     damage: Vec<Damaged>,
     now: Bitmap,
-    /// The claims whose addresses are marked by it.
+    /// The holders of the addresses that the repair marks as taken.
     holders: Vec<Holder>,
 }
 
-/// A claim that a person has named as damaged.
+/// The removal of a claim that a person has declared damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     name: String,
@@ -50,7 +52,7 @@ impl fmt::Display for Repair {
             Self::Block(repair) => repair.fmt(f),
             Self::Claim(Removal { name, claim }) => write!(
                 f,
-                "remove claim {name} of revision {}, whose value is \"{}\": what it holds becomes free",
+                "remove claim {name} of revision {}, whose value is \"{}\": the addresses that it holds become free",
                 claim.modified, claim.value
             ),
         }
@@ -69,7 +71,7 @@ impl fmt::Display for BlockRepair {
         if let Some(damaged) = self.damage.first() {
             return write!(
                 f,
-                "rebuild block {slot} as {place} from its claims, in place of \"{}\": {} marked as taken",
+                "rebuild block {slot} as {place} from its claims, instead of the value \"{}\": {} addresses marked as taken",
                 damaged.value,
                 self.now.count()
             );
@@ -77,13 +79,13 @@ impl fmt::Display for BlockRepair {
         let (taken, freed) = (count(self.now, before), count(before, self.now));
         write!(
             f,
-            "write block {slot} as {place}: {taken} more marked as taken, {freed} freed"
+            "write block {slot} as {place}: {taken} more addresses marked as taken, {freed} freed"
         )
     }
 }
 
-/// The repairs for the `findings` of `auditor`. The values at the keys `named` are damaged, as a
-/// person says.
+/// The repairs for the `findings` of `auditor`. A person has declared the values at the keys
+/// `named` damaged.
 pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -> Vec<Repair> {
     let mut slots: BTreeSet<Slot> = auditor.damaged_blocks().cloned().collect();
     for finding in findings {
@@ -110,7 +112,7 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
 }
 
 impl Repair {
-    /// Whether nothing that cannot be read is lost by it.
+    /// Whether the repair loses no unreadable value.
     pub fn keeps_everything(&self) -> bool {
         match self {
             Self::Block(repair) => repair.damage.is_empty(),
@@ -118,7 +120,7 @@ impl Repair {
         }
     }
 
-    /// Adds conditions and writes to a transaction.
+    /// Adds the conditions and the writes of the repair to a transaction.
     pub(crate) fn write(&self, draft: &mut Draft<'_>) {
         match self {
             Self::Block(repair) => repair.write(draft),
@@ -132,7 +134,7 @@ impl Repair {
 }
 
 impl Removal {
-    /// `None` when `name` is no claim that cannot be read.
+    /// The removal of claim `name`; `None` unless the claim cannot be read.
     fn of(auditor: &Auditor, name: &str) -> Option<Self> {
         let claim = auditor.damaged(name)?;
         matches!(claim.key, Key::Claim(_)).then(|| Self {
@@ -143,13 +145,13 @@ impl Removal {
 }
 
 impl BlockRepair {
-    /// `None` when the block is to be left as it is.
+    /// The repair of the block; `None` if the block must stay as it is.
     fn of(auditor: &Auditor, slot: Slot, named: &BTreeSet<String>) -> Option<Self> {
         let damage = auditor.damage(&slot);
         let is_kept = |(key, damaged): (&&str, &&Damaged)| {
             damaged.may_be_of_other_version && !named.contains(*key)
         };
-        // The claims that can be read do not tell the addresses of one that cannot.
+        // The readable claims do not tell the addresses of an unreadable claim.
         let is_unknown = !damage.is_empty() && auditor.has_unreadable_claim();
         if is_unknown || damage.iter().any(is_kept) {
             return None;
@@ -163,7 +165,8 @@ impl BlockRepair {
         };
         let mut holders = Vec::new();
         for (address, holder) in auditor.holders(&slot) {
-            // A block that cannot be read nobody else writes: its revision stands for all of its claims.
+            // A process cannot write a block that it cannot read. So the block's revision covers
+            // all of its claims.
             let is_new = damage.is_empty() && !before.is_set(address.bit());
             if address.ends_in_zero() || is_new && holders.len() >= limits::CLAIMS_PER_REPAIR {
                 continue;
@@ -197,15 +200,15 @@ impl BlockRepair {
         }
     }
 
-    /// The revision of `key`, whether its value can be read or not.
+    /// The revision of `key`, even if its value cannot be read.
     fn revision(&self, key: &Key, readable: Option<Revision>) -> Option<Revision> {
         let damaged = self.damage.iter().find(|damaged| damaged.key == *key);
         readable.or(damaged.map(|damaged| damaged.modified))
     }
 
-    /// Adds conditions and writes to a transaction. Whoever gives or frees an address of the block
-    /// writes the block, so its revision stands for all claims but those whose address it does not
-    /// mark yet.
+    /// Adds the conditions and the writes of the repair to a transaction. A process that takes or
+    /// frees an address also writes its block. So the block's revision covers all claims except
+    /// those whose address the block does not mark yet.
     fn write(&self, draft: &mut Draft<'_>) {
         let (open, full) = (Key::Open(self.slot.clone()), Key::Full(self.slot.clone()));
         let opened = self.revision(&open, self.was.open.map(|(_, modified)| modified));

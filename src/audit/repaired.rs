@@ -1,4 +1,4 @@
-//! Repair: one thing that an audit has found is put in order, if nothing of it has changed.
+//! The execution of one repair. It writes only if its entries have not changed since the audit.
 
 use tracing::info;
 
@@ -8,18 +8,18 @@ use whereabouts_core::failure::Failure;
 use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::Store;
 
-/// What became of a repair.
+/// The outcome of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repaired {
-    /// It is done.
+    /// The repair is written.
     Done,
-    /// Nothing was written, or it is not known: what it was about has changed, and is to be looked
-    /// at again.
+    /// Nothing was written, or the outcome is unknown. The entries have changed and need another
+    /// audit.
     Changed,
 }
 
-/// Carries out `repair`. One whose outcome is unknown needs no settling: what it rests on is
-/// checked whenever it arrives.
+/// Carries out `repair`. An unknown outcome needs no settling: whenever the transaction arrives, it
+/// checks its conditions.
 pub async fn repair<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     repair: &Repair,

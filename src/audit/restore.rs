@@ -1,12 +1,12 @@
-//! The way from what is stored to what a backup has. Pure: it decides what each step writes, and on which
-//! conditions.
+//! The steps from the stored entries to those of a backup. Pure: it decides the writes and the
+//! conditions of each step.
 //!
-//! At no time is an address free that was taken before and is not yet known to be free in the end: a restore may
-//! be interrupted anywhere, and goes on when it is run again.
+//! A restore may be interrupted at any point; a second run completes it. So an address that was
+//! taken stays taken until the end proves it free.
 //!
-//! 1. Blocks mark what is marked now and what the backup marks.
-//! 2. Claims of the backup are put, then the other claims are deleted.
-//! 3. Blocks are made those of the backup, and all else, too.
+//! 1. Blocks mark the addresses that they mark now and those that the backup marks.
+//! 2. The claims of the backup are put, then the other claims are deleted.
+//! 3. Blocks and all other entries become those of the backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Puts `key` where it is as it was seen: at `modified`, or absent.
+    /// Puts `key` if it has not changed since it was seen: at revision `modified`, or absent.
     pub fn put(key: Vec<u8>, value: Vec<u8>, modified: Option<Revision>) -> Self {
         Self {
             compares: vec![as_seen(&key, modified)],
@@ -37,7 +37,7 @@ impl Step {
         }
     }
 
-    /// Deletes `key`, if it is as it was seen.
+    /// Deletes `key` if it has not changed since it was seen.
     pub fn delete(key: Vec<u8>, modified: Revision) -> Self {
         Self {
             compares: vec![as_seen(&key, Some(modified))],
@@ -45,12 +45,12 @@ impl Step {
         }
     }
 
-    /// Operations that it takes of a transaction.
+    /// The number of operations that the step uses of a transaction.
     pub fn operations(&self) -> usize {
         self.compares.len().max(self.writes.len())
     }
 
-    /// About how many bytes it has in a request.
+    /// The approximate size of the step in a request, in bytes.
     pub fn bytes(&self) -> usize {
         const AROUND: usize = 32;
         let compares = self.compares.iter().map(|compare| match compare {
@@ -76,24 +76,24 @@ fn as_seen(key: &[u8], modified: Option<Revision>) -> Compare {
     }
 }
 
-/// The values of a block under its two keys, `open/` and `full/`, and their revisions.
+/// The values of a block under its two keys, `open/` and `full/`, with their revisions.
 type Values = [Option<(Vec<u8>, Revision)>; 2];
 
-/// Everything but claims, as it is stored or in a backup.
+/// All entries except claims, of the store or of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     blocks: BTreeMap<Slot, Values>,
-    /// Whose it is, locks and tickets, and keys that cannot be read.
+    /// The identity of the cluster, locks and tickets, and keys that cannot be read.
     others: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Somebody else has written.
+/// Another process has written a block during the restore.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("block {0} is not as this restore has left it: somebody writes below the prefix")]
+#[error("block {0} is not as this restore has left it: another process writes below the prefix")]
 pub struct Disturbed(Slot);
 
 impl Rest {
-    /// Takes an entry in. In a backup, its revision is of no account.
+    /// Adds an entry. The revision of a backup's entry has no meaning.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let (slot, place) = match keys.decode(&entry.key) {
             Ok(Key::Open(slot)) => (slot, 0),
@@ -107,7 +107,7 @@ impl Rest {
         values[place] = Some((entry.value.clone(), entry.modified));
     }
 
-    /// How many keys it has that `other` has not.
+    /// The number of keys that `other` does not have.
     pub fn count_without(&self, other: &Self) -> usize {
         let others = self.others.keys();
         let lost = others
@@ -123,8 +123,9 @@ impl Rest {
         lost + blocks.sum::<usize>()
     }
 
-    /// The first steps from here to `wanted`: each block marks what either marks. A block of which either cannot be
-    /// read is, or becomes, one of which nobody is given an address.
+    /// The first steps to `wanted`: each block marks the addresses that either state marks. If one
+    /// of the two states of a block cannot be read, the block stays or becomes unreadable, and no
+    /// process takes an address from it.
     pub fn join(&self, keys: &Keys, wanted: &Self) -> Vec<Step> {
         let slots = wanted.blocks.keys();
         let steps = slots.filter_map(|slot| {
@@ -139,7 +140,8 @@ impl Rest {
         steps.collect()
     }
 
-    /// The last steps: from here, which is as [`Rest::join`] of `before` and `wanted` has left it, to `wanted`.
+    /// The last steps to `wanted`. This state must be the result of [`Rest::join`] of `before` and
+    /// `wanted`.
     pub fn finish(
         &self,
         keys: &Keys,
@@ -190,13 +192,13 @@ impl Rest {
     }
 }
 
-/// The addresses that a block marks as taken; `None` when one of its values cannot be read.
+/// The addresses that a block marks as taken; `None` if one of its values cannot be read.
 fn marks(slot: &Slot, [open, full]: &Values) -> Option<Bitmap> {
     let mut open = match open {
         Some((value, _)) => record::decode_block(value).ok()?,
         None => Bitmap::EMPTY,
     };
-    // A mark there says nothing.
+    // Bit 0 of such a block has no meaning.
     if slot.block.base().ends_in_zero() {
         open.clear(0);
     }
@@ -225,7 +227,7 @@ fn values_of(slot: &Slot, marks: Bitmap) -> Values {
     }
 }
 
-/// The step from `here` to `target`; `None` when both are the same.
+/// The step from `here` to `target`; `None` if both are equal.
 fn step(keys: &Keys, slot: &Slot, here: &Values, target: &Values) -> Option<Step> {
     let mut step = Step::default();
     let names = [Key::Open(slot.clone()), Key::Full(slot.clone())];
@@ -266,7 +268,7 @@ mod tests {
         }
     }
 
-    /// Values under the keys of three blocks, and under one other key.
+    /// Values under the keys of three blocks and under one other key.
     fn rests() -> impl Strategy<Value = Rest> {
         let value = prop_oneof![
             4 => proptest::collection::btree_set(any::<u8>(), 0..4).prop_map(|bits| {
@@ -325,14 +327,15 @@ mod tests {
         }
     }
 
-    /// Whether nobody is given `bit` of a block.
+    /// Whether no process can take `bit` of a block.
     fn is_kept(rest: &Rest, slot: &Slot, bit: u8) -> bool {
         marks(slot, &rest.values(slot)).is_none_or(|marks| marks.is_set(bit))
     }
 
     proptest! {
-        /// Wherever the first steps end, each taken address stays taken. After all of them, each address that the backup
-        /// marks is taken, too. The last steps end at the backup.
+        /// Wherever the first steps end, each taken address stays taken. After all of them, each
+        /// address that the backup marks is also taken. The last steps end at the state of the
+        /// backup.
         #[test]
         fn no_address_becomes_free_on_the_way(before in rests(), wanted in rests(), cut: usize) {
             let joining = before.join(&keys(), &wanted);

@@ -1,38 +1,38 @@
-//! How a cluster is reached.
+//! The addresses and the credentials of a cluster.
 
-/// How to reach etcd.
+/// Everything that a client needs to reach etcd.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// URLs with scheme, host and port; at least one.
+    /// The URLs with scheme, host and port; at least one.
     pub endpoints: Vec<String>,
     /// `etcd_prefix`.
     pub prefix: String,
-    /// User and password.
+    /// The user and the password.
     pub login: Option<(String, Secret)>,
-    /// PEM of the CA that the servers' certificates are checked against; `None` outside TLS.
+    /// The TLS settings; `None` without TLS.
     pub tls: Option<Tls>,
 }
 
-/// What TLS needs, already read from its files.
+/// The contents of the TLS files.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// `etcd_ca_cert_file`, PEM.
+    /// The CA of the servers' certificates: `etcd_ca_cert_file`, PEM.
     pub ca: Option<Vec<u8>>,
-    /// `etcd_cert_file` and `etcd_key_file`, PEM.
+    /// The client's certificate and key: `etcd_cert_file` and `etcd_key_file`, PEM.
     pub identity: Option<(Vec<u8>, Secret)>,
 }
 
-/// Text that no log and no error may show.
+/// A text that no log and no error shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `text` out of sight.
+    /// A secret with this text.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The text, for the one place that must have it.
+    /// The text, for the one place that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,9 +1,10 @@
-//! Which endpoint is asked: the fastest to answer the first read, until it fails.
+//! The choice of an endpoint: the endpoint that answered first, until it fails.
 //!
 //! `etcd_client` does not fail over, so each endpoint has a client of its own. No call fails
-//! because one of several endpoints is dead or hangs: reads go to further endpoints when an answer
-//! is late, other calls go to the endpoint that answered last, and one that failed them, or whose
-//! call was dropped before its answer came, is no longer chosen. It knows nothing of what is asked.
+//! because one of several endpoints is dead or hangs. If an answer is late, a read also goes to
+//! further endpoints. Any other call goes to the chosen endpoint, which answered last. An endpoint
+//! loses this choice if it fails a call, or if a caller drops a call before the answer. This module
+//! knows nothing of the requests.
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,41 +23,41 @@ use whereabouts_clock::{Chance, Clock, within};
 use whereabouts_core::limits::STAGGER_MS;
 use whereabouts_store::Unavailable;
 
-/// As [`STAGGER_MS`], when a password must be checked first, which takes etcd about 60 ms (bcrypt).
+/// As [`STAGGER_MS`], with a password to verify. etcd needs about 60 ms for it (bcrypt).
 const LOGIN_STAGGER_MS: u64 = 100;
 
-/// As [`STAGGER_MS`], when the endpoint asked has answered before: it may only be busy.
+/// As [`STAGGER_MS`], for an endpoint that has answered before. It may only be busy.
 const PATIENCE_MS: u64 = 300;
 
-/// How long to wait for a connection.
+/// Longest time for a connection, in milliseconds.
 const CONNECT_MS: u64 = 2_000;
 
-/// After how long without a sign of life a connection in use is tried with an HTTP/2 ping. etcd
-/// closes connections that ping more often than every 5 s (`--grpc-keepalive-min-time`).
+/// Silence after which a connection in use sends an HTTP/2 ping, in milliseconds. etcd closes a
+/// connection that pings more often than every 5 s (`--grpc-keepalive-min-time`).
 const PING_AFTER_MS: u64 = 6_000;
 
-/// How long to wait for the answer to a ping before the connection, and its watches, end.
+/// Longest wait for the answer to a ping, in milliseconds. Then the connection and its watches end.
 const PING_TIMEOUT_MS: u64 = 3_000;
 
 const _: () = assert!(STAGGER_MS < LOGIN_STAGGER_MS && LOGIN_STAGGER_MS < PATIENCE_MS);
 
-/// When a request is sent again, to another endpoint.
+/// The condition for sending a request again, to another endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// When it surely was not carried out.
+    /// The request was certainly not carried out.
     IfUnsent,
-    /// Also when it may have been: it does no harm twice.
+    /// Any failure, because the request does no harm if it is carried out twice.
     Always,
 }
 
-/// The endpoints of a cluster, and which of them serves.
+/// The endpoints of a cluster, and the choice among them.
 pub(super) struct Endpoints {
     access: Access,
-    /// For each endpoint, its client, once it was connected and logged in.
+    /// For each endpoint, its client after connection and login.
     clients: Vec<OnceCell<Client>>,
     /// The endpoint that answered last.
     chosen: Cell<Option<usize>>,
-    /// The endpoint to ask first when none is chosen.
+    /// The first endpoint to ask if none is chosen.
     first: Cell<usize>,
 }
 
@@ -72,8 +73,8 @@ impl Endpoints {
         }
     }
 
-    /// Asks one endpoint after the other, the next one when the last has not answered in time or
-    /// has failed, and chooses the first that answers.
+    /// Asks one endpoint after the other, and chooses the first one that answers. The next endpoint
+    /// is asked when the previous one has failed or is late.
     pub(super) async fn first_to_answer<T>(
         &self,
         request: impl AsyncFn(Client) -> Result<T, Failure>,
@@ -114,8 +115,8 @@ impl Endpoints {
                 }
                 (index, Err(failure @ (Failure::Unsent(_) | Failure::Lost(_)))) => {
                     self.dismiss(index);
-                    // A refusal that does not pass by itself is what a person must hear of. One endpoint that answers
-                    // tells that etcd is there.
+                    // A person must learn of a refusal that does not pass by itself, so it is kept.
+                    // `NotNow` is kept too: one endpoint that answers proves that etcd is not down.
                     failed = match (failed, failure.of_request()) {
                         (before @ Unavailable::Denied(_), _)
                         | (before @ Unavailable::NotNow(_), Unavailable::Later(_)) => before,
@@ -126,7 +127,8 @@ impl Endpoints {
         }
     }
 
-    /// Sends a request to the chosen endpoint, and to others when that fails as `repeat` says.
+    /// Sends a request to the chosen endpoint. After a failure that `repeat` allows, sends it to
+    /// others.
     pub(super) async fn serve<T>(
         &self,
         repeat: Repeat,
@@ -156,7 +158,7 @@ impl Endpoints {
         }
     }
 
-    /// The chosen endpoint; when there is none, the first to answer an empty transaction.
+    /// The chosen endpoint. If there is none, the first endpoint that answers an empty transaction.
     async fn choose(&self) -> Result<usize, Unavailable> {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
@@ -179,7 +181,7 @@ impl Endpoints {
         request: &impl AsyncFn(Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let url = &self.access.endpoints[index];
-        // Both futures are large, and no caller is to carry them.
+        // Both futures are large. The boxes keep them out of the callers' futures.
         let connect = || Box::pin(connect(&self.access, url));
         let result = match self.clients[index].get_or_try_init(connect).await {
             Ok(client) => Box::pin(request(client.clone())).await,
@@ -189,8 +191,8 @@ impl Endpoints {
             Span::current().record("otel.status_code", "ERROR");
         }
         result.map_err(|failure| match failure {
-            // A server that misses a client certificate closes the connection, and whether it
-            // is heard to say why is a matter of luck (TLS 1.3).
+            // A server that requires a client certificate closes the connection. With TLS 1.3 it is
+            // a matter of luck whether its reason arrives.
             Failure::Lost(reason) if self.may_lack_a_certificate(index) => Failure::Lost(format!(
                 "{url}: {reason} (does it ask for a client certificate?)"
             )),
@@ -220,8 +222,8 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// A call under way: unless it is cleared, its endpoint is dismissed when the call ends, even by
-/// being dropped.
+/// A call under way. Its endpoint is dismissed when the call ends, also if it is dropped, unless
+/// `clear` ends the suspicion.
 struct Suspicion<'a> {
     endpoints: &'a Endpoints,
     index: usize,
@@ -239,8 +241,8 @@ impl Drop for Suspicion<'_> {
     }
 }
 
-/// A client of one endpoint, logged in if there is a login. Without one it only connects when it
-/// is used.
+/// A client of one endpoint, logged in if there is a login. Without a login it connects at its
+/// first use.
 #[instrument(level = "debug", skip_all, fields(url.full = url))]
 async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
     let milliseconds = Duration::from_millis;
@@ -267,7 +269,7 @@ async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
         .with_user(user, password.reveal())
         .with_auto_token_refresh(true);
     match Client::connect([url], Some(with_login)).await {
-        // As etcd's own clients do: a login that nobody asks for is none.
+        // etcd's own clients also go on without a login that the cluster does not require.
         Err(error) if failure::is_login_not_asked_for(&error) => {
             Client::connect([url], Some(options)).await
         }

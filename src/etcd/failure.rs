@@ -1,9 +1,9 @@
-//! What a failed call means: whether the request or the endpoint is at fault, and whether the
-//! request may still be carried out.
+//! The meaning of a failed call: is the request or the endpoint at fault, and may etcd still carry
+//! the request out?
 //!
-//! In doubt it may. Only a connection that never came to be, and refusals that etcd gives before
-//! or instead of an effect, are certain. etcd tells its errors apart by text alone
-//! (`api/v3rpc/rpctypes/error.go`).
+//! In doubt, the answer to the second question is yes. It is no only if no connection was made, or
+//! if etcd refuses a request before its effect or instead of it. etcd distinguishes its errors by
+//! their text alone (`api/v3rpc/rpctypes/error.go`).
 
 use std::error::Error;
 
@@ -12,32 +12,32 @@ use tonic::{Code, ConnectError, Status};
 
 use whereabouts_store::{CommitError, Unavailable};
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// etcd has judged the request, and any endpoint would judge it so. It was not carried out.
+    /// etcd refuses the request, as any endpoint would. The request was not carried out.
     Refused(Unavailable),
     /// The endpoint has not carried the request out and will not.
     Unsent(Unavailable),
-    /// The endpoint failed, and the request may have been carried out, or will be.
+    /// The endpoint failed. The request may have been carried out, or may be later.
     Lost(String),
-    /// The request was carried out, and its answer is longer than this client accepts.
+    /// The request was carried out, but the client does not accept so long an answer.
     LongAnswer(String),
 }
 
 impl Failure {
-    /// What it means to one who wants a commit.
+    /// The meaning of the failure for a commit.
     pub(super) fn of_commit(self) -> CommitError {
         match self {
-            // A member that finds the space exceeded while it applies a transaction answers so,
-            // though it has applied it.
+            // This answer does not exclude the commit: a member may notice the exceeded space while
+            // it applies the transaction.
             Self::Refused(why @ Unavailable::NoSpace) => CommitError::Unknown(why.to_string()),
             Self::Refused(why) | Self::Unsent(why) => CommitError::Unavailable(why),
             Self::Lost(reason) | Self::LongAnswer(reason) => CommitError::Unknown(reason),
         }
     }
 
-    /// What it means to one who may ask again without harm.
+    /// The meaning of the failure for a request that can be repeated without harm.
     pub(super) fn of_request(self) -> Unavailable {
         match self {
             Self::Refused(why) | Self::Unsent(why) => why,
@@ -46,7 +46,7 @@ impl Failure {
         }
     }
 
-    /// The same, telling which endpoint is at fault.
+    /// The same failure, with the URL of the endpoint.
     pub(super) fn at(self, url: &str) -> Self {
         match self {
             Self::Refused(why) => Self::Refused(why),
@@ -70,7 +70,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::GRpcStatus(status) => of_status(&status),
-            // These are found while a client is set up, before anything is sent.
+            // These errors occur during the setup of a client, before it sends anything.
             ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => {
                 Self::Unsent(Unavailable::Denied(error.to_string()))
             }
@@ -91,13 +91,14 @@ impl From<ClientError> for Failure {
     }
 }
 
-/// Whether a login failed because the cluster has none.
+/// Whether a login failed because the cluster has no authentication.
 pub(super) fn is_login_not_asked_for(error: &ClientError) -> bool {
     matches!(error, ClientError::GRpcStatus(status)
         if status.message() == "etcdserver: authentication is not enabled")
 }
 
-/// An error with its reasons, for people. Never a secret: no error below here quotes a request.
+/// An error with its causes, for people. No error of this crate quotes a request, so no secret
+/// appears.
 pub(super) fn reason(error: &ClientError) -> String {
     match error {
         ClientError::GRpcStatus(status) => status_reason(status),
@@ -132,14 +133,14 @@ fn of_status(status: &Status) -> Failure {
         "etcdserver: authentication failed, invalid user ID or password"
         | "etcdserver: user name is empty"
         | "etcdserver: permission denied" => Failure::Refused(Unavailable::Denied(reason)),
-        // Refused before it is proposed, by a member that lags.
+        // A member that lags refuses a request before it proposes it.
         "etcdserver: too many requests" => Failure::Unsent(Unavailable::NotNow(reason)),
-        // The same, by one that is cut off: of the cluster that is no answer.
+        // A member without a leader also refuses it. The cluster itself has not answered.
         "etcdserver: no leader" => Failure::Unsent(Unavailable::Later(reason)),
         _ if message.starts_with("grpc: received message larger than max") => {
             Failure::Refused(Unavailable::TooLarge)
         }
-        // tonic's, of this side.
+        // tonic on the client's side has this text.
         _ if message.contains("decoded message length too large") => Failure::LongAnswer(reason),
         _ => match status.code() {
             Code::Unauthenticated => Failure::Unsent(Unavailable::NotNow(reason)),
@@ -163,15 +164,14 @@ fn of_status(status: &Status) -> Failure {
     }
 }
 
-/// Whether there was never a connection on which the request could have gone.
+/// Whether the request had no connection at all.
 fn is_failed_connect(status: &Status) -> bool {
     let first = status.source();
     std::iter::successors(first, |&error| error.source()).any(<dyn Error>::is::<ConnectError>)
 }
 
-/// Whether one side of a TLS handshake refused the other's certificate. A client whose certificate
-/// is refused or missing hears of it only after it has sent a request (TLS 1.3), but the server has
-/// then looked at none of that.
+/// Whether one side of a TLS handshake refused the other side's certificate. With TLS 1.3, a client
+/// learns of the refusal only after it has sent a request. The server has not read that request.
 fn is_certificate_refused(reason: &str) -> bool {
     reason.contains("invalid peer certificate")
         || reason
@@ -186,7 +186,7 @@ fn status_reason(status: &Status) -> String {
     }
 }
 
-/// An error and its sources, less those that only repeat the one before.
+/// An error with its sources. A source that only repeats its error is left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
     match error.source() {
         Some(source) => join(&error.to_string(), chain(source)),
@@ -206,7 +206,7 @@ fn join(outer: &str, inner: String) -> String {
 mod tests {
     use super::*;
 
-    /// What a commit that ends with this status is to its caller.
+    /// The result of a commit that ends with this status.
     fn commit(code: Code, message: &str) -> CommitError {
         Failure::from(ClientError::GRpcStatus(Status::new(code, message))).of_commit()
     }

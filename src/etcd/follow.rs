@@ -1,5 +1,5 @@
-//! Following a range of keys from a revision on, and the age of leases: what only a person who looks
-//! on wants to know.
+//! The changes of a range of keys from a revision on, and the age of leases. Only the operator's
+//! tool needs them.
 
 use std::time::Duration;
 
@@ -14,49 +14,53 @@ use whereabouts_store::{Entry, LeaseId, Revision, Unavailable, WatchEnded};
 pub struct Change {
     /// The key.
     pub key: Vec<u8>,
-    /// When.
+    /// The revision of the change.
     pub revision: Revision,
-    /// The entry before, if it was asked for, there was one, and etcd still knows it.
+    /// The entry before the change. It is `None` if nobody asked for it, if none existed, or if
+    /// etcd no longer has it.
     pub before: Option<Entry>,
-    /// What is there now, if anything is.
+    /// The entry after the change; `None` after a deletion.
     pub now: Option<Entry>,
 }
 
-/// What becomes of a range of keys, in order and without a gap.
+/// The changes of a range of keys, in order and without a gap.
 #[derive(Debug)]
 pub struct Changes(WatchStream);
 
 /// The content of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// The entry as it is now.
+    /// The entry after the change.
     Now,
-    /// The entry before, too. It costs etcd a read for each change.
+    /// Also the entry before the change. It costs etcd a read for each change.
     NowAndBefore,
 }
 
 /// One message of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// At least one change. The changes of one revision may come in several messages.
+    /// At least one change. Several messages may share the changes of one revision.
     Changes(Vec<Change>),
-    /// The answer to [`Changes::ask_for_progress`]: every change until this revision was told.
+    /// The answer to [`Changes::ask_for_progress`]. Every change up to this revision was sent
+    /// before.
     Progress(Revision),
 }
 
-/// How long a lease still lives.
+/// The life of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseLife {
-    /// How long it lives from the last sign of life of its owner on.
+    /// The time between a keep-alive and the end of the lease.
     pub granted: Duration,
-    /// How long it still lives without another one.
+    /// The time until the end of the lease without a further keep-alive.
     pub left: Duration,
 }
 
 impl EtcdStore {
     /// All changes of the keys from `from` (included) until `until` (excluded) since `revision`
-    /// (included). One who goes on after an interruption begins at the last revision that was told, not
-    /// after it: the interruption may have parted its changes.
+    /// (included).
+    ///
+    /// After an interruption, a follower begins at the last revision that it received, not after
+    /// it. The interruption may have separated the changes of that revision.
     pub async fn follow(
         &self,
         (from, until): &(Vec<u8>, Vec<u8>),
@@ -64,7 +68,8 @@ impl EtcdStore {
         told: Told,
     ) -> Result<Changes, Unavailable> {
         let open = async |client: Client| {
-            // Without fragments etcd sends the changes of 1,000 revisions in one message, however long.
+            // Without fragments, etcd sends the changes of 1,000 revisions in one message of any
+            // length.
             let options = WatchOptions::new()
                 .with_range(until.clone())
                 .with_start_revision(revision)
@@ -80,12 +85,12 @@ impl EtcdStore {
         opened.map_err(Failure::of_request)
     }
 
-    /// How long a lease still lives; `None` when it has ended.
+    /// The remaining life of a lease; `None` if the lease has ended.
     pub async fn life_of(&self, lease: LeaseId) -> Result<Option<LeaseLife>, Unavailable> {
         let ask = async |client: Client| {
             let answer = client.lease_client().time_to_live(lease, None).await?;
             let seconds = |seconds| u64::try_from(seconds).map(Duration::from_secs).ok();
-            // Of a lease that has ended, -1 s are left.
+            // For an ended lease, etcd answers -1 s.
             Ok(seconds(answer.ttl()).map(|left| LeaseLife {
                 granted: seconds(answer.granted_ttl()).unwrap_or(left),
                 left,
@@ -97,14 +102,14 @@ impl EtcdStore {
 }
 
 impl Changes {
-    /// Asks etcd to tell how far it has told. It does not answer while it still has changes to tell,
-    /// or, before version 3.5.8, answers at once.
+    /// Asks etcd for the revision up to which all changes were sent. While etcd has unsent changes,
+    /// it does not answer. Before version 3.5.8 it answers at once instead.
     pub async fn ask_for_progress(&mut self) -> Result<(), WatchEnded> {
         let asked = self.0.request_progress().await;
         asked.map_err(|error| WatchEnded(failure::reason(&error)))
     }
 
-    /// The next message. Nothing is lost if it is dropped before it ends.
+    /// The next message. A dropped call loses no message.
     pub async fn next(&mut self) -> Result<News, WatchEnded> {
         loop {
             let message = match self.0.message().await {

@@ -1,9 +1,9 @@
-//! The store in etcd: the only file, with those below it, that names `etcd_client`.
+//! The store in etcd. Only this crate names `etcd_client`.
 //!
-//! One request of the trait is one request to etcd, sent to one endpoint of several (`endpoints`),
-//! translated word for word (`wire`), and its failure told exactly (`failure`). It keeps no state
-//! but its connections, and no deadline: a call that hangs is dropped by its caller, and its
-//! endpoint is then avoided. It runs on a tokio runtime with time and input enabled.
+//! One request of the trait is one request to etcd. `endpoints` chooses its endpoint, `wire`
+//! translates it, and `failure` classifies its failure. The crate keeps no state except its
+//! connections, and no deadline. A caller drops a call that hangs, and the store then avoids the
+//! endpoint of that call. The crate needs a tokio runtime with time and input enabled.
 
 #![allow(
     clippy::disallowed_methods,
@@ -34,17 +34,17 @@ use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, well_formed,
 };
 
-/// Bytes of an answer, and of a message of a watch, that are accepted: a page of claims, and room.
+/// Largest answer and largest message of a watch, in bytes. A page of claims is smaller.
 const ANSWER_BYTES: usize = 64 << 20;
 
-/// An etcd cluster, by its endpoints. It connects, and logs in, when it is first asked.
+/// An etcd cluster, reached through its endpoints. It connects and logs in at the first request.
 #[derive(Debug)]
 pub struct EtcdStore {
     endpoints: Endpoints,
 }
 
 impl EtcdStore {
-    /// The cluster that `access` leads to; `chance` chooses the endpoint that is asked first.
+    /// The cluster of `access`. `chance` chooses the first endpoint.
     pub fn new(access: &Access, chance: &Chance) -> Self {
         Self {
             endpoints: Endpoints::new(access, chance),
@@ -90,8 +90,8 @@ impl Store for EtcdStore {
         lease.map_err(Failure::of_request)
     }
 
-    /// Opens a stream for one round of it: that costs no round trip more than to reuse one, and
-    /// leaves no answer behind in a stream when it is dropped.
+    /// Opens a stream for one keep-alive. It costs no more round trips than a reused stream. A
+    /// dropped call leaves no answer in a stream.
     async fn keep_alive(&self, lease: LeaseId) -> Result<(), Unavailable> {
         let send = async |client: Client| {
             client.lease_client().keep_alive(lease).await?;

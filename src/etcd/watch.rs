@@ -8,18 +8,18 @@ use super::failure::{self, Failure};
 use super::wire;
 use whereabouts_store::{Event, Unavailable, Watch, WatchEnded};
 
-/// A watch on some keys of an [`EtcdStore`](super::EtcdStore). It ends when its endpoint dies,
-/// hangs or loses its leader.
+/// A watch on some keys of an [`EtcdStore`](super::EtcdStore). It ends if its endpoint dies, hangs
+/// or loses its leader.
 #[derive(Debug)]
 pub struct EtcdWatch {
     stream: WatchStream,
-    /// Events that came before they were asked for.
+    /// Events that arrived before the caller asked for them.
     early: Vec<Event>,
 }
 
 impl EtcdWatch {
-    /// Creates the watchers, and waits until etcd says that they exist. They begin at the present:
-    /// one that begins at a revision of the past waits for a sweep of 100 ms.
+    /// Creates the watchers, and waits until etcd confirms them. They begin at the present
+    /// revision. A watcher that begins at an earlier revision waits up to 100 ms for a sweep.
     pub(super) async fn open(client: &Client, keys: &[Vec<u8>]) -> Result<Self, Failure> {
         let mut missing: BTreeSet<&Vec<u8>> = keys.iter().collect();
         let first = missing.pop_first().expect("a watch has a key");
@@ -52,7 +52,7 @@ impl Watch for EtcdWatch {
                 Ok(Some(message)) if message.canceled() => {
                     return Err(WatchEnded(cancellation(&message)));
                 }
-                // Without events it only tells of progress.
+                // A message without events only reports progress.
                 Ok(Some(message)) => self.early.extend(events(&message)),
                 Ok(None) => return Err(WatchEnded("the watch stream ended".to_owned())),
                 Err(error) => return Err(WatchEnded(failure::reason(&error))),
@@ -75,7 +75,7 @@ fn events(message: &WatchResponse) -> impl Iterator<Item = Event> {
     })
 }
 
-/// etcd refuses a watch without the right to read its key by creating it cancelled.
+/// etcd refuses a watch without the right to read its key: it creates the watcher as cancelled.
 fn of_cancellation(message: &WatchResponse) -> Failure {
     let reason = cancellation(message);
     if reason == "etcdserver: permission denied" {
@@ -87,8 +87,10 @@ fn of_cancellation(message: &WatchResponse) -> Failure {
 
 pub(super) fn cancellation(message: &WatchResponse) -> String {
     match (message.cancel_reason(), message.compact_revision()) {
-        ("", 0) => "etcd cancelled it".to_owned(),
-        ("", compacted) => format!("compacted up to revision {compacted}"),
+        ("", 0) => "etcd cancelled the watch".to_owned(),
+        ("", compacted) => {
+            format!("the watched revision was compacted: revision {compacted} is the oldest now")
+        }
         (reason, _) => reason.to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The trait's words in etcd's (`rpc.proto`), and etcd's answers in the trait's.
+//! The translation between the store's trait and etcd's messages (`rpc.proto`).
 
 use std::iter;
 use std::slice::SliceIndex;
@@ -11,12 +11,12 @@ use etcd_client::{
 use super::failure::Failure;
 use whereabouts_store::{At, Compare, Entry, Order, Outcome, Read, Txn, View, Write};
 
-/// A transaction that only reads; etcd answers it without a commit, from one snapshot.
+/// A transaction that only reads. etcd answers it without a commit, from one snapshot.
 pub(super) fn question(reads: &[Read], at: At) -> WireTxn {
     WireTxn::new().and_then(get_all(reads, at))
 }
 
-/// A transaction.
+/// The transaction of `txn`.
 pub(super) fn transaction(txn: &Txn) -> WireTxn {
     let compares: Vec<_> = txn.compares.iter().map(compare).collect();
     let mut operations: Vec<_> = txn.writes.iter().map(operation).collect();
@@ -38,7 +38,7 @@ pub(super) fn outcome(answer: &TxnResponse, txn: &Txn) -> Result<Outcome, Failur
     }
 }
 
-/// The answers to those operations of a transaction that are reads.
+/// The answers of the reads of a transaction.
 pub(super) fn view(
     answer: &TxnResponse,
     reads: impl SliceIndex<[TxnOpResponse], Output = [TxnOpResponse]>,
@@ -58,7 +58,7 @@ pub(super) fn view(
     })
 }
 
-/// A key with what etcd knows of it.
+/// An entry: a key and everything that etcd knows of it.
 pub(super) fn entry(found: &KeyValue) -> Entry {
     Entry {
         key: found.key().to_vec(),
@@ -115,7 +115,7 @@ fn compare(compare: &Compare) -> WireCompare {
     }
 }
 
-/// A missing key has create revision 0, and so has a range without keys.
+/// A missing key has create revision 0. A range has create revision 0 if it has no key.
 fn absent(key: &[u8]) -> WireCompare {
     WireCompare::create_revision(key, CompareOp::Equal, 0)
 }

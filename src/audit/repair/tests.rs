@@ -1,4 +1,4 @@
-//! Repairs on the model in memory, of whatever blocks say.
+//! Repairs of any blocks, on the model in memory.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::MemoryStore;
 use whereabouts_store::{Entry, Outcome, Store, Txn, Write};
 
-/// Blocks that a claim may be of, and one more, which may have to be made.
+/// Blocks that a claim may use, and one more block that a repair may have to create.
 const BLOCKS: u128 = 3;
 
 fn address(number: u128) -> Address {
@@ -59,7 +59,7 @@ fn claim(number: u128) -> Vec<u8> {
     })
 }
 
-/// What may stand under the two keys of a block.
+/// Any values under the two keys of a block.
 fn blocks() -> impl Strategy<Value = Vec<(Option<[u8; 32]>, bool)>> {
     let open = proptest::option::of(prop_oneof![
         Just([0; 32]),
@@ -70,7 +70,7 @@ fn blocks() -> impl Strategy<Value = Vec<(Option<[u8; 32]>, bool)>> {
     proptest::collection::vec(block, BLOCKS as usize)
 }
 
-/// A store of these claims and blocks, whatever they have to do with each other.
+/// A store with these claims and blocks, which need not agree.
 fn stored(
     keys: &Keys,
     claims: &BTreeSet<u128>,
@@ -106,7 +106,7 @@ fn look(keys: &Keys, store: &MemoryStore) -> Vec<Repair> {
     plan(&auditor, &auditor.audit().findings, &BTreeSet::new())
 }
 
-/// Repairs until nothing is left to repair.
+/// Repairs until no repair is left.
 fn repair_all(keys: &Keys, store: &MemoryStore) {
     let chance = Chance::new(1);
     let deadline = Duration::from_mins(1);
@@ -115,7 +115,7 @@ fn repair_all(keys: &Keys, store: &MemoryStore) {
     for _ in 0..limits::REPAIR_PASSES {
         for repair in look(keys, store) {
             let repaired = block_on(crate::repair(&session, &repair)).expect("memory");
-            // A block may have been made by the repair of the one before it.
+            // The repair before this one may have created the block.
             assert!(matches!(repaired, Repaired::Done | Repaired::Changed));
         }
     }
@@ -149,12 +149,12 @@ fn marked(keys: &Keys, store: &MemoryStore) -> BTreeSet<Address> {
 fn numbers() -> impl Strategy<Value = BTreeSet<u128>> {
     let number = (0..BLOCKS, 1_u128..256).prop_map(|(block, bit)| (block << 8) + bit);
     let some = proptest::collection::btree_set(number, 0..40);
-    // All of the first block, which no single transaction can mark.
+    // All addresses of the first block. No single transaction can mark them.
     let all = (1_u128..256).collect::<BTreeSet<_>>();
     prop_oneof![4 => some, 1 => Just(all)]
 }
 
-/// What `act` does between the plan and its one repair, which is refused then.
+/// `act` runs between the plan and its one repair. The repair is then refused.
 #[track_caller]
 fn check_refused(
     claims: &[u128],
@@ -203,7 +203,7 @@ fn a_repair_is_refused_when_the_block_or_a_claim_it_marks_has_changed() {
     });
 }
 
-/// A value that is no block's.
+/// A value that cannot be read as a block.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(Vec::new()),
@@ -243,7 +243,8 @@ fn a_block_is_not_rebuilt_when_it_was_written_meanwhile() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A damaged value under either key of any block is replaced by what the claims say.
+    /// A repair replaces a damaged value, under either key of any block, by the state that the
+    /// claims tell.
     #[test]
     fn damaged_blocks_are_rebuilt_from_claims(
         claims in numbers(),
@@ -261,7 +262,7 @@ proptest! {
         prop_assert_eq!(audit(&keys, &store.entries()).findings, []);
     }
 
-    /// The claims that can be read do not tell what the other one holds.
+    /// The readable claims do not tell the addresses of the other one.
     #[test]
     fn no_block_is_rebuilt_while_a_claim_cannot_be_read(
         claims in numbers(),
@@ -277,7 +278,7 @@ proptest! {
         prop_assert!(!look(&keys, &store).iter().any(is_rebuilt));
     }
 
-    /// Whatever blocks say, after the repairs they say what the claims do, which are untouched.
+    /// After the repairs, any blocks agree with the claims. The claims stay unchanged.
     #[test]
     fn repaired_blocks_agree_with_claims(claims in numbers(), blocks in blocks()) {
         let keys = Keys::new("/x/");
@@ -288,7 +289,8 @@ proptest! {
         prop_assert_eq!(audit(&keys, &store.entries()).findings, []);
     }
 
-    /// While a claim cannot be read, what is marked stays so, as it may be what that claim holds.
+    /// While a claim cannot be read, marked addresses stay marked, because that claim may hold
+    /// them.
     #[test]
     fn no_bit_is_cleared_while_a_claim_cannot_be_read(
         claims in numbers(),

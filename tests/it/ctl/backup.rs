@@ -299,6 +299,9 @@ fn a_restore_ends_when_somebody_else_writes() {
     stderr.read_to_string(&mut said).expect("it is text");
     let status = restore.wait().expect("it ends");
     assert_eq!(status.code(), FAILED, "{said}");
-    assert!(said.contains("somebody writes below the prefix"), "{said}");
+    assert!(
+        said.contains("another process writes below the prefix"),
+        "{said}"
+    );
     site.assert_at_rest(2);
 }

@@ -90,7 +90,7 @@ fn a_leaked_bit_is_freed() {
     set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2, 3, 9]));
     check_repaired(
         &site,
-        "10.0.0.9 of pool (shared) is marked as taken and nobody holds it",
+        "10.0.0.9 of pool (shared) is marked as taken, but no attachment holds it",
         3,
     );
 }
@@ -104,7 +104,7 @@ fn a_block_with_both_keys_or_under_the_wrong_one_is_made_one() {
     delete(&site, &Key::Open(slot("10.0.0.0")));
     check_repaired(
         &site,
-        "10.0.0.4 of pool (shared) is marked as taken and nobody",
+        "10.0.0.4 of pool (shared) is marked as taken, but no attachment",
         3,
     );
 }
@@ -120,7 +120,7 @@ fn a_full_block_that_stands_open_is_moved_and_its_successor_made() {
     set(&site, &Key::Open(slot("10.0.0.0")), open(&bits));
     check_repaired(&site, "is open and has no free bit", 255);
     delete(&site, &Key::Open(slot("10.0.1.0")));
-    check_repaired(&site, "is taken and the next block does not exist", 255);
+    check_repaired(&site, "is taken, but the next block does not exist", 255);
     // And all of its bits, in more than one transaction.
     delete(&site, &full);
     check_repaired(&site, "is not marked as taken", 255);
@@ -184,7 +184,11 @@ fn nothing_is_freed_while_a_claim_cannot_be_read() {
     // What is not marked is marked all the same.
     set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2]));
     let repaired = on(&site, &["check", "--repair", "--yes"]).run();
-    assert_said(&repaired, FOUND, &["1 more marked as taken, 0 freed"]);
+    assert_said(
+        &repaired,
+        FOUND,
+        &["1 more addresses marked as taken, 0 freed"],
+    );
     assert_eq!(site.entries().len(), before.len());
     let findings = json_of_found(&site);
     assert_eq!(findings, 2, "the claim, and the bit that it holds");
@@ -252,7 +256,10 @@ fn a_damaged_block_is_shown_with_its_claims_and_rebuilt_from_them() {
     for damaged in [vec![], vec![1], vec![1, 7, 7], vec![1; 40]] {
         let site = three();
         set(&site, &Key::Open(slot("10.0.0.0")), damaged.clone());
-        let shown = format!("in place of \"{}\": 3 marked", damaged.escape_ascii());
+        let shown = format!(
+            "instead of the value \"{}\": 3 addresses marked",
+            damaged.escape_ascii()
+        );
         check_repaired(&site, &shown_or_unreadable(&site, &shown), 3);
         let next = site.network(CIDR).add(&Pod::new("new"));
         assert_eq!(next.address(), "10.0.0.4/24");
@@ -352,7 +359,7 @@ fn a_damaged_claim_is_removed_only_when_it_is_named_and_what_it_held_is_freed() 
     assert_said(
         &refused,
         FOUND,
-        &["remove claim ", r"\x1b[2J\xff", "becomes free"],
+        &["remove claim ", r"\x1b[2J\xff", "become free"],
     );
     assert_eq!(site.entries(), before);
     let done = on(&site, &named).stdin("y\n").run();
