@@ -124,8 +124,8 @@ impl Rest {
     }
 
     /// The first steps to `wanted`: each block marks the addresses that either state marks. If one
-    /// of the two states of a block cannot be read, the block stays or becomes unreadable, and no
-    /// process takes an address from it.
+    /// of the two states of a block cannot be read, the block stays or becomes unreadable. No
+    /// process takes an address from an unreadable block.
     pub fn join(&self, keys: &Keys, wanted: &Self) -> Vec<Step> {
         let slots = wanted.blocks.keys();
         let steps = slots.filter_map(|slot| {

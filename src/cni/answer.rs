@@ -1,6 +1,6 @@
-//! Answers: domain results as CNI's JSON, for each version of it.
+//! The answers: results as CNI's JSON, in each version of CNI.
 //!
-//! What goes to stdout is made here and nowhere else. How a result came about is not known here.
+//! Only this module makes the text on stdout. It does not know the origin of a result.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use whereabouts_core::address::{Address, Family};
 use whereabouts_core::claim::Held;
 use whereabouts_core::escaped;
 
-/// The result of an ADD: what is held, in the order of the request's wants, then what is static
-/// (CNI 1.1.0, "ADD Success").
+/// The result of an ADD: first the held addresses, in the order of the request's wants, then the
+/// static addresses (CNI 1.1.0, "ADD Success").
 #[instrument(name = "answer", level = "debug", skip_all)]
 pub fn success(version: CniVersion, held: &[Held], parts: &AnswerParts) -> String {
     assert_eq!(
@@ -76,8 +76,8 @@ pub fn versions(version: CniVersion) -> String {
     })
 }
 
-/// An error (CNI 1.1.0, "Error"): `code` below 100 is the specification's, `message` says what kind
-/// of error it is and `details` which.
+/// An error (CNI 1.1.0, "Error"). A `code` below 100 is one of the specification. `message` is the
+/// kind of the error, and `details` names its case.
 pub fn failure(version: CniVersion, code: u32, message: &str, details: &str) -> String {
     json(&ErrorJson {
         cni_version: version.as_str(),
@@ -87,8 +87,8 @@ pub fn failure(version: CniVersion, code: u32, message: &str, details: &str) -> 
     })
 }
 
-/// What a person is told, on stderr, who called `program` without a verb.
-pub fn about(program: &str) -> String {
+/// The text on stderr for a person who calls `program` without a verb.
+pub(crate) fn about(program: &str) -> String {
     format!(
         "{} {}: a CNI IPAM plugin that gives each attachment of a cluster an address of its own\n\
          CNI versions: {}\n\
@@ -208,7 +208,7 @@ struct DnsJson<'a> {
 }
 
 impl<'a> DnsJson<'a> {
-    /// `None` when there is nothing to say.
+    /// The JSON of `dns`; `None` if it is empty.
     fn new(dns: &'a Dns) -> Option<Self> {
         (*dns != Dns::default()).then(|| Self {
             nameservers: &dns.nameservers,
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// A dual-stack result with everything in it.
+    /// A dual-stack result with every part.
     fn dual_stack() -> (Vec<Held>, AnswerParts) {
         let held = vec![
             held("10.0.0.5", "10.0.0.0/24"),

@@ -1,16 +1,16 @@
-//! Every error of an execution, and its code in CNI's terms.
+//! The errors of an execution, with their codes in CNI's terms.
 //!
-//! The CNI specification (1.1.0, "Error") reserves the codes below 100; those from 100 on are this
-//! plugin's own. What they mean to a person is in `docs/OPERATIONS.md`.
+//! The CNI specification (1.1.0, "Error") reserves the codes below 100. The codes from 100 on
+//! belong to this plugin. `docs/OPERATIONS.md` explains them to people.
 
 use whereabouts_core::verbs;
 
 use crate::request::RequestError;
 
-/// Why an execution failed.
+/// The reason why an execution failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The invocation is no request.
+    /// The invocation is not a valid request.
     #[error(transparent)]
     Request(Box<RequestError>),
     /// The verb failed.
@@ -19,8 +19,8 @@ pub enum Error {
     /// The process cannot wait for input and time.
     #[error("the process cannot be set up: {0}")]
     NoRuntime(std::io::ErrorKind),
-    /// An ADD has no standard output to answer on.
-    #[error("standard output is closed: nobody would know of the addresses")]
+    /// An ADD has no standard output for its answer.
+    #[error("standard output is closed: the runtime could not receive the addresses")]
     Unheard,
 }
 
@@ -36,12 +36,12 @@ impl Error {
         self.kind().0
     }
 
-    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    /// The kind of the error in a few words: `msg` of a CNI error.
     pub fn summary(&self) -> &'static str {
         self.kind().1
     }
 
-    /// It in full: `details` of a CNI error.
+    /// The error with its causes: `details` of a CNI error.
     pub fn details(&self) -> String {
         match self {
             Self::Request(error) => error.details(),

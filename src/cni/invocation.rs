@@ -1,7 +1,6 @@
-//! The process as plain data: environment, program name and stdin, and the machine it runs on.
+//! The process as plain data: environment, program name and stdin; and the files of the machine.
 //!
-//! This file is the only reader of the process. What any of it means is not known here: see
-//! [`crate::request`].
+//! Only this module reads the process. It does not interpret the data: see [`crate::request`].
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,36 +19,36 @@ use nix::unistd::Uid;
 
 use whereabouts_core::limits;
 
-/// Variables beside `CNI_*` and `OTEL_*` that are kept: the trace that a runtime continues (W3C
-/// Trace Context; libcni hands it on).
+/// Further variables that an invocation keeps, beside `CNI_*` and `OTEL_*`. They name the trace
+/// that a runtime continues (W3C Trace Context). libcni passes them on.
 const TRACE_VARIABLES: [&str; 2] = ["TRACEPARENT", "TRACESTATE"];
 
-/// One execution of the plugin, as data. Stdin may hold a password: it is not `Debug`.
+/// One execution of the plugin, as data. It is not `Debug`, because stdin may hold a password.
 pub struct Invocation {
-    /// `CNI_*`, `OTEL_*` and the trace variables, as they were: not necessarily UTF-8.
+    /// `CNI_*`, `OTEL_*` and the trace variables, unchanged. They may not be UTF-8.
     pub variables: BTreeMap<String, OsString>,
-    /// The name the program was called by, without its directory.
+    /// The name of the called program, without its directory.
     pub program: String,
-    /// All of stdin; empty when there is no `CNI_COMMAND`, and then stdin was not read.
+    /// All of stdin. Without `CNI_COMMAND`, stdin is not read and this is empty.
     pub stdin: Result<Vec<u8>, StdinError>,
 }
 
-/// Why stdin was not taken.
+/// The reason why stdin is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StdinError {
-    /// More bytes than [`limits::STDIN_BYTES`].
+    /// Stdin has more bytes than [`limits::STDIN_BYTES`].
     #[error("it has more than {max} bytes", max = limits::STDIN_BYTES)]
     TooLarge,
-    /// The runtime has not closed it.
+    /// The runtime has not closed stdin in time.
     #[error("it has not ended within {} ms", limits::STDIN_MS)]
     Late,
-    /// Reading failed.
+    /// A read failed.
     #[error("it cannot be read: {0}")]
     Unreadable(io::ErrorKind),
 }
 
 impl Invocation {
-    /// Reads this process' environment, name and stdin.
+    /// The environment, the name and the stdin of this process.
     pub fn capture() -> Self {
         let variables: BTreeMap<String, OsString> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -69,7 +68,7 @@ impl Invocation {
         invocation
     }
 
-    /// The value of a variable; one that is set but empty counts as not set.
+    /// The value of a variable. A variable that is set but empty counts as not set.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         let value = self.variables.get(name)?;
         (!value.is_empty()).then_some(value)
@@ -89,7 +88,7 @@ fn read_stdin(stdin: impl Read) -> Result<Vec<u8>, StdinError> {
     }
 }
 
-/// A source that is waited for until an instant: a runtime may never close its end.
+/// A source with a deadline for its end, because a runtime may never close it.
 struct InTime<R> {
     source: R,
     end: Instant,
@@ -114,17 +113,17 @@ impl<R: Read + AsFd> Read for InTime<R> {
     }
 }
 
-/// All of `source`, or `None` when it has more than `most` bytes.
+/// All of `source`, or `None` if it has more than `most` bytes.
 fn read_at_most(source: impl Read, most: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     source.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= most).then_some(bytes))
 }
 
-/// Whether standard output takes nothing, although a write to it succeeds. Rust's standard library does not tell of
-/// one that is not open for writing. In place of one that is closed, it opens `/dev/null` for reading and
-/// writing; a shell opens that for writing alone.
-pub fn is_stdout_closed() -> bool {
+/// Whether standard output accepts nothing although a write to it succeeds. Rust's standard library
+/// hides a standard output that is not open for writing. It replaces a closed one by `/dev/null`,
+/// open for reading and writing. A shell's redirection to `/dev/null` is open for writing only.
+pub(crate) fn is_stdout_closed() -> bool {
     takes_nothing(io::stdout()).unwrap_or(false)
 }
 
@@ -136,31 +135,33 @@ fn takes_nothing(stream: impl AsFd) -> io::Result<bool> {
     Ok(mode == OFlag::O_RDONLY || (mode == OFlag::O_RDWR && is_null))
 }
 
-/// What a config may point at on the machine the plugin runs on.
+/// The files and the name of the machine that a config may refer to.
 pub trait Machine {
-    /// A regular file of at most [`limits::FILE_BYTES`]; symbolic links are followed.
+    /// The content of a regular file of at most [`limits::FILE_BYTES`]. Symbolic links are
+    /// followed.
     fn read(&self, path: &Path) -> io::Result<File>;
 
     /// The path without symbolic links.
     fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// The host's name, as its kernel has it.
+    /// The name of the host, from the kernel.
     fn host_name(&self) -> Option<String>;
 }
 
-/// A file that was read.
+/// The content of a file, with the facts that decide about its trust.
 #[derive(Clone)]
 pub struct File {
-    /// Its content.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// Its Unix mode.
+    /// The Unix mode.
     pub mode: u32,
-    /// Whether it belongs to root or to this process' user.
+    /// Whether the file belongs to root or to the user of this process.
     pub is_ours: bool,
 }
 
-/// All of a regular file of at most `most` bytes. Every file that a config or an option names is read
-/// here, so that none blocks: no pipe, no device, no file that the kernel makes.
+/// The content of a regular file of at most `most` bytes. Every file that a config or an option
+/// names is read here, so no read blocks: pipes, devices and files that the kernel makes are
+/// refused.
 pub fn read_file(path: &Path, most: usize) -> io::Result<File> {
     let file = open_file(path)?;
     let metadata = file.metadata()?;
@@ -175,27 +176,29 @@ pub fn read_file(path: &Path, most: usize) -> io::Result<File> {
     }
 }
 
-/// Opens a regular file for reading, and never waits. Symbolic links are followed; one that leads to
-/// nothing is an error of another kind than an absent file.
+/// Opens a regular file for reading, without waiting. Symbolic links are followed. A link to
+/// nothing is a different error than an absent file.
 pub fn open_file(path: &Path) -> io::Result<fs::File> {
     // The check precedes the opening, because the opening of a device may have an effect.
     match fs::metadata(path) {
         Ok(metadata) => expect_regular(&metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-            return Err(io::Error::other(format!("it is a link, but: {error}")));
+            return Err(io::Error::other(format!(
+                "it is a link that leads to no file: {error}"
+            )));
         }
         Err(error) => return Err(error),
     }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = fs::File::options();
     let file = options.read(true).custom_flags(flags.bits()).open(path)?;
-    // Another file may have the name by now.
+    // Another file may have the name now.
     expect_regular(&file.metadata()?)?;
     expect_stored(&file)?;
     Ok(file)
 }
 
-/// Refuses everything but regular files.
+/// Refuses every file that is not a regular file.
 pub(crate) fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
     if metadata.is_file() {
         Ok(())
@@ -204,8 +207,8 @@ pub(crate) fn expect_regular(metadata: &fs::Metadata) -> io::Result<()> {
     }
 }
 
-/// Refuses a file that the kernel makes: to read `/proc/kmsg` blocks and takes away, and to write
-/// `/proc/sysrq-trigger` has an effect.
+/// Refuses a file that the kernel makes. A read of `/proc/kmsg` blocks and consumes the messages. A
+/// write to `/proc/sysrq-trigger` has an effect.
 pub(crate) fn expect_stored(file: &fs::File) -> io::Result<()> {
     let kind = fstatfs(file)?.filesystem_type();
     if [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&kind) {
@@ -234,25 +237,25 @@ impl Machine for LocalMachine {
     }
 }
 
-/// A machine of a few files, for tests.
+/// A machine with a few files, for tests.
 #[cfg(test)]
 pub(crate) mod fake {
     use std::collections::BTreeSet;
 
     use super::{BTreeMap, File, Machine, Path, PathBuf, io};
 
-    /// Files by path, and a host's name.
+    /// The files by path, and the name of the host.
     #[derive(Default)]
     pub(crate) struct FakeMachine {
         pub(crate) files: BTreeMap<String, File>,
         pub(crate) broken: BTreeSet<String>,
-        /// Symbolic links, with the paths that they lead to.
+        /// The symbolic links, with their targets.
         pub(crate) links: BTreeMap<PathBuf, PathBuf>,
         pub(crate) host: Option<String>,
     }
 
     impl FakeMachine {
-        /// With one more file.
+        /// The machine with one more file.
         pub(crate) fn with(mut self, path: &str, mode: u32, text: &str) -> Self {
             let bytes = text.as_bytes().to_vec();
             let is_ours = true;
@@ -265,13 +268,13 @@ pub(crate) mod fake {
             self
         }
 
-        /// With a file that cannot be read.
+        /// The machine with a file that cannot be read.
         pub(crate) fn broken(mut self, path: &str) -> Self {
             self.broken.insert(path.to_owned());
             self
         }
 
-        /// With a host's name.
+        /// The machine with a host name.
         pub(crate) fn named(mut self, host: &str) -> Self {
             self.host = Some(host.to_owned());
             self
@@ -400,7 +403,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let fifo = folder.path().join("fifo");
         mkfifo(&fifo, Mode::S_IRWXU).expect("a new name");
-        // A writer that says nothing.
+        // A writer that never writes.
         let writer = fs::File::options().read(true).write(true).open(&fifo);
         let writer = writer.expect("both ends need no other process");
         for (path, part) in [

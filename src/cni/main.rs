@@ -1,4 +1,4 @@
-//! The plugin: what a container runtime executes.
+//! The program that a container runtime executes.
 
 #![allow(
     clippy::disallowed_methods,

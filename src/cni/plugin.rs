@@ -33,26 +33,27 @@ use whereabouts_store::keys::Keys;
 /// The code of an error that is a bug of this plugin.
 const PANIC_CODE: u32 = 100;
 
-/// The messages of tokio's panics that tell of a machine without threads or descriptors, not of a bug.
+/// Messages of tokio's panics on a machine without free threads or descriptors. They are not bugs
+/// of this plugin.
 const WITHOUT_RESOURCES: [&str; 2] = [
     "OS can't spawn worker thread",
     "failed to create UnixStream",
 ];
 
-/// The version in which a panic is answered, once it is known.
+/// The version for the answer to a panic, once it is known.
 static VERSION: OnceLock<CniVersion> = OnceLock::new();
 
-/// Whether the answer is a success, once it is printed.
+/// Whether the printed answer is a success; empty before it is printed.
 static ANSWERED: OnceLock<bool> = OnceLock::new();
 
-/// What the process says at its end.
+/// The answer of an execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// For the runtime; nothing when empty.
+    /// The text for the runtime; empty if there is none.
     pub stdout: String,
-    /// For a person; nothing when empty.
+    /// The text for a person; empty if there is none.
     pub stderr: String,
-    /// Whether it is a success.
+    /// Whether the answer is a success.
     pub success: bool,
 }
 
@@ -73,17 +74,17 @@ impl Answer {
         }
     }
 
-    /// Prints it. An answer that standard output does not take is a failure: a runtime that has no
-    /// answer calls DEL.
+    /// Prints the answer. If standard output does not accept it, the execution fails: a runtime
+    /// without an answer calls DEL.
     pub fn print(&self) -> ExitCode {
         if !self.stderr.is_empty() {
             say(&escaped::lines(&self.stderr));
         }
         let printed = print(&self.stdout);
         if let Err(error) = &printed {
-            error!("standard output does not take the answer: {error}");
+            error!("standard output does not accept the answer: {error}");
             say(&format!(
-                "standard output does not take the answer: {error}"
+                "standard output does not accept the answer: {error}"
             ));
         }
         let success = self.success && printed.is_ok();
@@ -96,7 +97,7 @@ impl Answer {
     }
 }
 
-/// Prints a line on standard output, if there is one to print.
+/// Prints a line on standard output. An empty line is not printed.
 fn print(line: &str) -> io::Result<()> {
     if line.is_empty() {
         return Ok(());
@@ -109,21 +110,21 @@ fn print(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Says something to a person. Nothing depends on whether standard error takes it.
+/// Prints a line for a person. Nothing depends on its arrival on standard error.
 fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Makes a write beyond the largest file size (RLIMIT_FSIZE) an error of that write, where it would end
-/// the process: a log that is too long must not end an ADD after its commit.
+/// Turns a write beyond the largest file size (RLIMIT_FSIZE) into an error of that write. Otherwise
+/// the write ends the process. A log that is too long must not end an ADD after its commit.
 pub fn outlive_file_limits() {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGXFSZ);
     signals.thread_block().expect("the signal exists");
 }
 
-/// Answers a panic as CNI wants: an error as JSON on stdout, and a failure. One that comes when the
-/// answer is out changes nothing any more.
+/// Answers a panic as CNI requires: an error as JSON on stdout, and a failure. A panic after the
+/// answer changes nothing.
 pub fn answer_panics() {
     panic::set_hook(Box::new(|panic| {
         if let Some(success) = ANSWERED.get() {
@@ -136,32 +137,32 @@ pub fn answer_panics() {
             let error = Error::NoRuntime(io::ErrorKind::WouldBlock);
             (error.code(), error.summary())
         } else {
-            let message = "whereabouts has a bug; nothing is known to be wrong with the config";
+            let message = "whereabouts has a bug; the config may be correct";
             (PANIC_CODE, message)
         };
-        // The exit code tells of a failure in any case.
+        // The exit code reports the failure, even if standard output is closed.
         let _ = print(&answer::failure(version, code, message, &details));
         std::process::exit(1);
     }));
 }
 
-/// What an execution depends on beside its invocation.
+/// The start of an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// The seed of its chance.
+    /// The seed of the execution's source of chance.
     pub seed: u64,
-    /// When the process began.
+    /// The time at which the process began.
     pub begun: SystemTime,
-    /// The same moment, from which the verb's deadline counts.
+    /// The same moment on the monotonic clock. The deadline of the verb counts from it.
     pub at: Instant,
 }
 
-/// Carries out `invocation`. What is then left to send is to be sent when the answer is out.
+/// Carries out `invocation`. The caller prints the answer first, and then sends the unsent spans.
 pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> (Answer, Unsent) {
     execute_in(invocation, machine, start, EtcdStore::new)
 }
 
-/// The same in a store of another kind, which `open` reaches.
+/// Carries out `invocation` in the store that `open` returns.
 pub fn execute_in<S: Store>(
     invocation: &Invocation,
     machine: &dyn Machine,
@@ -215,7 +216,7 @@ pub fn execute_in<S: Store>(
     }
 }
 
-/// How an execution is told of.
+/// The log and the trace of an execution.
 struct Report<'a> {
     version: CniVersion,
     logging: &'a Logging,
@@ -223,7 +224,7 @@ struct Report<'a> {
     remarks: &'a [Remark],
 }
 
-/// Runs `act` and tells of it, and makes an answer of what comes of it.
+/// Runs `act`, logs and traces it, and turns its result into an answer.
 fn told(
     report: &Report<'_>,
     subject: Subject<'_>,
@@ -234,7 +235,7 @@ fn told(
     let telemetry = Telemetry::start(report.logging, report.tracing, subject);
     let stderr = match &telemetry.log_error {
         None => String::new(),
-        Some(error) => format!("log_file cannot be opened, nothing is logged: {error}"),
+        Some(error) => format!("log_file cannot be opened, so nothing is logged: {error}"),
     };
     let answer = telemetry.span.in_scope(|| {
         telemetry::log_remarks(report.remarks);
@@ -263,7 +264,7 @@ fn carry_out<S: Store>(
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
     let result = runtime.block_on(serve(parsed, start, open));
-    // A name that is still being looked up is not waited for: no deadline reaches that thread.
+    // The name lookup of a resolver thread has no deadline, so the runtime does not wait for it.
     runtime.shutdown_background();
     result
 }
@@ -273,7 +274,7 @@ async fn serve<S: Store>(
     start: Start,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
-    // Standard input and files have taken a part of it.
+    // Standard input and files have already used a part of the deadline.
     let deadline = parsed.deadline.saturating_sub(start.at.elapsed());
     let cluster = parsed.cluster.as_ref();
     match &parsed.datastore {
@@ -296,7 +297,7 @@ async fn serve<S: Store>(
     }
 }
 
-/// Carries out the verb on `registry`, and gives the answer.
+/// Carries out the verb on `registry`, and returns the answer.
 async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<String, Error> {
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
@@ -315,7 +316,7 @@ async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<Strin
             Err(verbs::Error::Failure(unreachable @ Failure::Unreachable { .. }))
                 if *when_unreachable == WhenUnreachable::Succeed =>
             {
-                error!(%attachment, reason = %unreachable, "not deleted in etcd, answered as if it were");
+                error!(%attachment, reason = %unreachable, "etcd is unreachable: the answer is a success, but a claim may remain");
             }
             result => result?,
         },

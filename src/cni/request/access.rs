@@ -1,8 +1,7 @@
-//! How to reach etcd: endpoints, TLS, user and password, prefix.
+//! The access to etcd: endpoints, TLS, user and password, prefix.
 //!
-//! What TLS needs is read from its files here, so that a file that is missing or wrong is named
-//! before anything is sent. Nothing that was configured as secret leaves as anything but a
-//! [`Secret`].
+//! This module reads the files for TLS. So a missing or wrong file is reported before anything is
+//! sent. A configured secret leaves this module only as a [`Secret`].
 
 use super::endpoint::{ETCD_PORT, Endpoint, EndpointError, Scheme};
 use super::error::RequestError;
@@ -13,13 +12,13 @@ use crate::invocation::{File, Machine};
 use whereabouts_core::limits;
 use whereabouts_etcd::{Access, Secret, Tls};
 
-/// `etcd_prefix` of a config that does not say one.
+/// The `etcd_prefix` of a config without this key.
 const PREFIX: &str = "/whereabouts/v1/";
 
-/// What a PEM file has (RFC 7468).
+/// The text that every PEM file contains (RFC 7468).
 const PEM: &str = "-----BEGIN ";
 
-/// The keys of `ipam` about etcd, not yet looked at.
+/// The keys of `ipam` about etcd, not yet read.
 pub(super) struct Raw {
     host: Option<Node>,
     prefix: Option<Node>,
@@ -46,7 +45,7 @@ impl Raw {
         }
     }
 
-    /// What they say. Every verb depends on it: no error is tolerated.
+    /// Reads the keys. No verb tolerates an error, because each verb depends on them.
     pub(super) fn read(
         self,
         machine: &dyn Machine,
@@ -81,18 +80,18 @@ impl Raw {
     }
 }
 
-/// The URLs of `etcd_host`. `tls_key` is a key that only means something with TLS.
+/// The URLs of `etcd_host`. `tls_key` is a key that requires TLS.
 fn endpoints(
     node: Option<Node>,
     tls_key: Option<&Text>,
 ) -> Result<Vec<(Scheme, String)>, RequestError> {
     let node = node.ok_or_else(|| RequestError::MissingKey {
         key: "ipam.etcd_host".to_owned(),
-        reason: "it says where etcd is".to_owned(),
+        reason: "it names the endpoints of etcd".to_owned(),
     })?;
     let key = node.key().to_owned();
     let texts = node.text_or_texts()?;
-    // Before it is split: a password may have a comma.
+    // This check precedes the split, because a password may have a comma.
     if texts.iter().any(|text| text.text.contains('@')) {
         return Err(user_in_endpoint(key));
     }
@@ -141,10 +140,9 @@ fn url(item: &Text, tls_key: Option<&Text>) -> Result<(Scheme, String), RequestE
 }
 
 fn user_in_endpoint(key: String) -> RequestError {
-    let reason = format!(
-        "an endpoint {}, which belong into etcd_username and etcd_password",
-        EndpointError::UserInfo
-    );
+    let reason =
+        "an endpoint has a user or a password, which belong into etcd_username and etcd_password"
+            .to_owned();
     RequestError::HiddenValue { key, reason }
 }
 
@@ -184,7 +182,7 @@ fn password(
             let path = file.text()?;
             let read = secret(&path, file::read(&path, machine)?, findings)?;
             let line = read.reveal().trim_end_matches(['\r', '\n']).to_owned();
-            // Keys, configurations and other secrets of a node have more.
+            // Keys, configurations and other secrets of a node have several lines.
             if line.chars().any(char::is_control) {
                 let reason = "the password has more than one line".to_owned();
                 return Err(RequestError::HiddenValue {
@@ -221,7 +219,7 @@ fn missing(key: &str, needed_by: &str) -> RequestError {
     }
 }
 
-/// A file that is PEM.
+/// A file in PEM.
 fn pem(text: &Text, machine: &dyn Machine) -> Result<File, RequestError> {
     let file = file::read(text, machine)?;
     let is_pem = file
@@ -235,7 +233,7 @@ fn pem(text: &Text, machine: &dyn Machine) -> Result<File, RequestError> {
     }
 }
 
-/// The content of a file as a secret, which others than its owner should not be able to read.
+/// The content of a file as a secret. If other users than its owner can read it, a remark says so.
 fn secret(text: &Text, file: File, findings: &mut Findings) -> Result<Secret, RequestError> {
     if file::is_open_to_others(&file) {
         let reason = "is secret, and readable by others than its owner";

@@ -1,4 +1,4 @@
-//! `CNI_ARGS`: `key=value;key=value`, keys case-sensitive.
+//! `CNI_ARGS`: `key=value;key=value`. Keys are case-sensitive.
 
 use super::error::RequestError;
 use super::json::Text;
@@ -8,7 +8,7 @@ use whereabouts_core::address::Address;
 use whereabouts_core::identity::check_plain;
 use whereabouts_core::limits;
 
-/// What `CNI_ARGS` says.
+/// The content of `CNI_ARGS`.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Arguments {
     /// `IP`, a comma list.
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// What `text` says. Where a key is repeated, its last value counts, as in libcni.
+    /// The content of `text`. If a key is repeated, its last value counts, as in libcni.
     pub(super) fn parse(text: &str) -> Result<Self, RequestError> {
         if text.len() > limits::CNI_ARGS_BYTES {
             let reason = format!("is longer than {} bytes", limits::CNI_ARGS_BYTES);
@@ -84,14 +84,14 @@ fn gateways(list: &str) -> Result<Vec<Address>, RequestError> {
     items(list).map(address).collect()
 }
 
-/// A comma list; an empty text is an empty list.
+/// The items of a comma list. An empty text is an empty list.
 fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(str::trim)
         .filter(move |_| !list.is_empty())
 }
 
-/// Something that names a pod; empty is unknown.
+/// The name of a part of a pod; `None` if it is empty.
 fn name(key: &str, value: &str) -> Result<Option<String>, RequestError> {
     if value.is_empty() {
         return Ok(None);

@@ -1,8 +1,9 @@
-//! What the author of a network configuration may say about the node: which keys count, and which files
-//! such a configuration may name.
+//! The rights of the author of a network configuration: the keys about the node that count, and the
+//! files that the configuration may name.
 //!
-//! A cluster lets many users write network configurations, and the plugin runs as root. So the node's flat
-//! file says how etcd is reached, and a network configuration names files of this plugin alone.
+//! In a cluster, many users may write network configurations, but the plugin runs as root. So the
+//! node's flat file configures the access to etcd, and a network configuration names only files of
+//! this plugin.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -12,10 +13,10 @@ use super::json::{Node, Object, Text};
 use super::{LOG_FOLDERS, NamedBy};
 use crate::invocation::Machine;
 
-/// The key of the node's flat file that lists what network configurations may set.
+/// The key of the node's flat file with the list of keys that network configurations may set.
 pub(super) const ALLOW_KEY: &str = "network_config_may_set";
 
-/// The key under which the configuration may name its flat file.
+/// The key with which a configuration names its flat file.
 pub(super) const FLAT_FILE_KEY: &str = "configuration_path";
 
 /// The keys about etcd.
@@ -30,7 +31,7 @@ const ETCD_KEYS: [&str; 8] = [
     "etcd_key_file",
 ];
 
-/// The other keys that say where the node sends something, or as whom.
+/// Further keys of the node. They decide where it sends something, or under which name.
 const NODE_KEYS: [&str; 5] = [
     "node_name",
     "cluster_id",
@@ -39,30 +40,30 @@ const NODE_KEYS: [&str; 5] = [
     "trace_socket",
 ];
 
-/// The keys whose values are restricted, whatever the flat file says of etcd.
+/// The keys with restricted values, whether or not the flat file configures etcd.
 const NAMING_KEYS: [&str; 3] = ["log_file", "local_path", FLAT_FILE_KEY];
 
-/// The begin of a name by which a file or a folder shows that it is this plugin's.
+/// The beginning of the names of this plugin's files and folders.
 const OWN: &str = "whereabouts";
 
-/// Where files may be that are only tried out with. Secrets of a node do not stay there.
+/// Folders for trials. A node does not keep secrets there.
 const TEMPORARY: [&str; 2] = ["/tmp", "/dev/shm"];
 
-/// Where a network configuration may name a file of one kind.
+/// The places where a network configuration may name a file of one kind.
 struct Place {
     /// The folders.
     folders: &'static [&'static str],
-    /// How many names below a folder may be the one that begins with [`OWN`].
+    /// The greatest depth below a folder at which a name may begin with [`OWN`].
     depth: usize,
-    /// Whether a name in the folder needs to begin with [`OWN`].
+    /// Whether other programs share the folder, so that a name must begin with [`OWN`].
     is_shared: bool,
-    /// Whether [`TEMPORARY`] folders will do.
+    /// Whether the [`TEMPORARY`] folders are also allowed.
     tried_out: bool,
-    /// The place in an error.
+    /// The place as an error shows it.
     shown: &'static str,
 }
 
-/// Configurations, certificates and passwords. The longer folders are those of k3s, RKE2 and MicroK8s.
+/// Configurations, certificates and passwords. The longer folders belong to k3s, RKE2 and MicroK8s.
 const FILES: Place = Place {
     folders: &[
         "/etc",
@@ -92,7 +93,7 @@ const LOGS: Place = Place {
     shown: "/var/log/whereabouts* or /tmp/whereabouts*",
 };
 
-/// Files of the datastore `local`. A name of its own in another folder would be a new, empty datastore.
+/// Files of the datastore `local`. Any other folder would give a new, empty datastore.
 const LOCAL: Place = Place {
     folders: &["/var/lib/whereabouts"],
     depth: usize::MAX,
@@ -111,12 +112,12 @@ const PLACES: [(&str, Place); 7] = [
     ("local_path", LOCAL),
 ];
 
-/// The keys that a flat file lets network configurations set.
+/// The keys that a flat file allows network configurations to set.
 #[derive(Debug, Default)]
 pub(super) struct Allowed(BTreeSet<String>);
 
 impl Allowed {
-    /// Reads the list. Each of its elements is a key that is otherwise restricted.
+    /// Reads the list. Each element must be a restricted key.
     pub(super) fn read(node: Option<Node>) -> Result<Self, RequestError> {
         let texts = node.map(Node::texts).transpose()?.unwrap_or_default();
         let restricted: Vec<&str> = [&ETCD_KEYS[..], &NODE_KEYS, &NAMING_KEYS].concat();
@@ -135,13 +136,13 @@ impl Allowed {
     }
 }
 
-/// Whether the keys of a flat file say anything of etcd.
+/// Whether the keys of a flat file configure etcd.
 pub(super) fn names_etcd(keys: &Object) -> bool {
     ETCD_KEYS.iter().any(|key| keys.has(key))
 }
 
-/// Takes the keys out of `ipam` that are the node's, as the flat file at `path` names etcd. A flat file that
-/// is not the node's keeps only its own etcd to itself.
+/// Takes the keys that belong to the node out of `ipam`, because the flat file at `path` configures
+/// etcd. A flat file that is not the node's protects only its own access to etcd.
 pub(super) fn take_nodes_keys(
     ipam: &mut Object,
     path: &Path,
@@ -155,14 +156,14 @@ pub(super) fn take_nodes_keys(
     };
     let keys = ETCD_KEYS.iter().chain(others);
     for key in keys.filter(|key| !allowed.has(key)) {
-        // Any other value is etcd, or has an error of its own.
+        // Any other value means etcd, or is an error that its reader reports.
         let is_harmless =
             *key == "datastore" && ipam.peek_text(key).is_none_or(|text| text.text != "local");
         if !is_harmless && let Some(node) = ipam.take(key) {
             let path = path.display();
             refused.push(RequestError::NotForNetworks {
                 key: node.key().to_owned(),
-                reason: format!("{path} names etcd, and does not allow the key in {ALLOW_KEY}"),
+                reason: format!("{path} configures etcd, and does not list the key in {ALLOW_KEY}"),
             });
         }
     }
@@ -185,12 +186,12 @@ pub(super) fn take_foreign_paths(
     }
 }
 
-/// Whether a flat file at `path` is the node's, as only its administrator writes there.
+/// Whether a flat file at `path` is the node's: only the node's administrator writes there.
 pub(super) fn is_nodes_flat_file(path: &Path) -> bool {
     FILES.has_own(path)
 }
 
-/// That a network configuration may not name its flat file so.
+/// The error of a network configuration that names a flat file in a forbidden place.
 pub(super) fn foreign_flat_file(text: &Text) -> RequestError {
     FILES.refuse(text)
 }
@@ -198,7 +199,7 @@ pub(super) fn foreign_flat_file(text: &Text) -> RequestError {
 impl Place {
     fn has(&self, text: &Text, machine: &dyn Machine) -> bool {
         let path = Path::new(&text.text);
-        // A relative path has an error of its own.
+        // The reader of the path reports a relative path.
         path.is_relative() || self.has_own(path) || (self.tried_out && is_temporary(path, machine))
     }
 
@@ -211,21 +212,21 @@ impl Place {
 
     fn refuse(&self, text: &Text) -> RequestError {
         text.wrong(format_args!(
-            "is not for a network configuration to name, {} is; {ALLOW_KEY} of the node's flat file can \
-             allow it",
+            "cannot be named in a network configuration; {} can. {ALLOW_KEY} of the node's flat file can \
+             allow the key",
             self.shown
         ))
     }
 }
 
-/// Whether a path leads to a file in a temporary folder, through links, too.
+/// Whether a path leads to a file in a temporary folder, also through links.
 pub(super) fn is_temporary(path: &Path, machine: &dyn Machine) -> bool {
     let is_below = |path: &Path| names_below(path, &TEMPORARY).is_some();
-    // One that does not exist is found missing when it is read.
+    // The reader of the path reports a file that does not exist.
     is_below(path) && machine.real_path(path).map_or(true, |real| is_below(&real))
 }
 
-/// The names of a path below one of `folders`; `None` for one that is not below, or goes up again.
+/// The names of a path below one of `folders`; `None` if the path is not below, or contains `..`.
 fn names_below(path: &Path, folders: &[&str]) -> Option<Vec<String>> {
     let mut rests = folders
         .iter()

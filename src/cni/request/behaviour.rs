@@ -1,5 +1,5 @@
-//! How the plugin behaves: where and how much it logs, how long it may take, and what it answers
-//! where the specification leaves a choice.
+//! The behaviour of the plugin: its log, its deadlines, and its answers in cases that the
+//! specification leaves open.
 
 use std::time::Duration;
 
@@ -30,16 +30,16 @@ const WHEN_UNREACHABLE: [(&str, WhenUnreachable); 2] = [
 
 const WHEN_FULL: [(&str, WhenFull); 2] = [("error", WhenFull::Error), ("ok", WhenFull::Ok)];
 
-/// The keys of `ipam` about behaviour, not yet looked at.
+/// The keys of `ipam` about behaviour, not yet read.
 pub(super) struct Raw {
     timeout: Option<Node>,
     del_when_unreachable: Option<Node>,
     status_when_full: Option<Node>,
 }
 
-/// How the plugin behaves.
+/// The behaviour of the plugin.
 pub(super) struct Behaviour {
-    /// How long the verb may take.
+    /// The deadline of the verb.
     pub(super) deadline: Duration,
     /// `del_when_unreachable`
     pub(super) when_unreachable: WhenUnreachable,
@@ -57,7 +57,7 @@ impl Raw {
         }
     }
 
-    /// What they say.
+    /// Reads the keys.
     pub(super) fn read(
         self,
         verb: Verb,
@@ -88,12 +88,12 @@ fn deadline(verb: Verb, timeout: Option<Duration>) -> Duration {
     });
     match verb {
         Verb::Add | Verb::Del | Verb::Check | Verb::Gc => timeout.unwrap_or(usual),
-        // A runtime waits for it; a timeout can only shorten it.
+        // A runtime waits for STATUS, so a timeout can only shorten its deadline.
         Verb::Status => timeout.map_or(usual, |timeout| timeout.min(usual)),
     }
 }
 
-/// Takes `log_file`, which `named_by` names, and `log_level` out.
+/// Takes `log_file` and `log_level` out. `named_by` is the author of `log_file`.
 pub(super) fn logging(
     ipam: &mut Object,
     named_by: NamedBy,
@@ -112,7 +112,7 @@ pub(super) fn logging(
     })
 }
 
-/// The one of `choices` that a key names, in any case.
+/// The one of `choices` that a key names, in upper or lower case.
 fn choose<T: Copy>(node: Option<Node>, choices: &[(&str, T)]) -> Result<Option<T>, RequestError> {
     let Some(node) = node else { return Ok(None) };
     let text = node.text()?;

@@ -1,4 +1,4 @@
-//! The network configuration: its keys, handed to those who read them.
+//! The network configuration. It hands each key to the module that reads it.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use super::{
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::Name;
 
-/// Keys of the ancestor that have no meaning here: locks, stores and jobs that this plugin has
-/// not.
+/// Keys of the ancestor without a meaning here. They configure locks, stores and jobs that this
+/// plugin does not have.
 const MEANINGLESS: [&str; 6] = [
     "kubernetes",
     "leader_lease_duration",
@@ -22,10 +22,10 @@ const MEANINGLESS: [&str; 6] = [
     "sleep_for_race",
 ];
 
-/// Keys of `host-local`, and the key that means the same here.
+/// Keys of `host-local`, with the keys of the same meaning here.
 const OF_HOST_LOCAL: [(&str, &str); 2] = [("subnet", "range"), ("ranges", "ipRanges")];
 
-/// A network configuration, its keys not yet looked at but for their names.
+/// A network configuration. Its keys are known by name, but not yet read.
 pub(super) struct Config {
     /// `name`
     pub(super) network: Name,
@@ -33,7 +33,7 @@ pub(super) struct Config {
     pub(super) previous: Option<Node>,
     /// The attachments in use.
     pub(super) valid_attachments: previous::Valid,
-    /// Where to look for what lies beside the flat file.
+    /// The folders of the files beside the flat file.
     pub(super) directories: Vec<PathBuf>,
     /// `node_name`
     pub(super) node_name: Option<Node>,
@@ -47,9 +47,9 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Takes the keys out of `config`, those of the flat file among them. Keys of `ipam` that are
-    /// none are found here; other keys of the config belong to other plugins. What the config says
-    /// of logging and tracing goes to `findings` at once, so that later errors are told of too.
+    /// Takes the keys out of `config`, merged with those of the flat file. It reports unknown keys
+    /// of `ipam`; other unknown keys of the config belong to other plugins. The settings of logging
+    /// and tracing go to `findings` at once, so later errors are also logged and traced.
     pub(super) fn take(
         mut config: Object,
         invocation: &Invocation,
@@ -62,7 +62,7 @@ impl Config {
             .take("ipam")
             .ok_or_else(|| RequestError::MissingKey {
                 key: "ipam".to_owned(),
-                reason: "it says how to give addresses".to_owned(),
+                reason: "it configures the addresses".to_owned(),
             })?;
         let mut ipam = ipam.object()?;
         let merged = flat_file::merge(&mut ipam, machine, findings)?;
@@ -97,8 +97,8 @@ impl Config {
     }
 }
 
-/// Takes keys out that would say the ranges to `host-local`. Where nothing else says them, they are an
-/// error.
+/// Takes out the keys that give `host-local` its ranges. They are an error if no other key gives a
+/// range.
 fn take_host_locals_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
     let has_range = OF_HOST_LOCAL.iter().any(|(_, known)| ipam.has(known));
     for (key, known) in OF_HOST_LOCAL {
@@ -120,7 +120,7 @@ fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
     Ok(node.map(Node::object).transpose()?.unwrap_or_default())
 }
 
-/// Takes keys out that say nothing: the type, which brought us here, and the ancestor's.
+/// Takes out the keys without a meaning: the type, which started this plugin, and the ancestor's.
 fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
     let kind = ipam.text("type").map(|_| ());
     findings.tolerate(kind)?;

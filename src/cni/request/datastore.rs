@@ -1,4 +1,4 @@
-//! Where claims are remembered: in etcd, or in a file of this host.
+//! The datastore of the claims: etcd, or a file of this host.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::json::{Node, Object};
 use super::{Datastore, access, file};
 use crate::invocation::Machine;
 
-/// The keys of `ipam` about the datastore, not yet looked at.
+/// The keys of `ipam` about the datastore, not yet read.
 pub(super) struct Raw {
     datastore: Option<Node>,
     local_path: Option<Node>,
@@ -25,7 +25,7 @@ impl Raw {
         }
     }
 
-    /// What they say. A node's flat file may say of both datastores how they are reached, so the keys of the other
+    /// Reads the keys. A node's flat file may configure both datastores, so the keys of the unused
     /// one have no meaning.
     pub(super) fn read(
         self,
@@ -52,7 +52,8 @@ enum Name {
     Local,
 }
 
-/// A DEL of a configuration with another name finds what an ADD with a right one has claimed.
+/// The datastore that the key names. If it is wrong, DEL uses etcd and finds the claim that an ADD
+/// with a valid name has made.
 fn name(node: Option<Node>) -> Result<Name, RequestError> {
     let Some(text) = node.map(Node::text).transpose()? else {
         return Ok(Name::Etcd);
@@ -61,7 +62,7 @@ fn name(node: Option<Node>) -> Result<Name, RequestError> {
         "etcd" => Ok(Name::Etcd),
         "local" => Ok(Name::Local),
         _ => Err(text.wrong(
-            "is not supported; etcd is: leave the key out, and say in etcd_host where it is. On a single host, local is, too",
+            "is not supported; leave the key out, and name etcd in etcd_host. On a single host, local is possible, too",
         )),
     }
 }

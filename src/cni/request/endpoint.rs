@@ -1,34 +1,34 @@
-//! How endpoints are written: with or without scheme, port and brackets.
+//! The notation of endpoints: with or without scheme, port and brackets.
 
 use std::net::Ipv6Addr;
 
 use whereabouts_core::limits;
 
-/// The port of an etcd that does not say one.
+/// The port of an etcd endpoint without a port.
 pub(super) const ETCD_PORT: u16 = 2379;
 
-/// The port of an OTLP collector that does not say one (OTLP over gRPC).
+/// The port of an OTLP collector without a port (OTLP over gRPC).
 pub(super) const OTLP_PORT: u16 = 4317;
 
-/// An endpoint, read.
+/// An endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// What it says of TLS.
+    /// The scheme, if the text has one.
     pub(super) scheme: Option<Scheme>,
-    /// Host and port, as in a URL.
+    /// The host and the port, as in a URL.
     pub(super) authority: String,
 }
 
 /// Whether an endpoint speaks TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// It does not.
+    /// The endpoint speaks plain text.
     Http,
-    /// It does.
+    /// The endpoint speaks TLS.
     Https,
 }
 
-/// Why a text is no endpoint; continues "`<value>`".
+/// The reason why a text is no endpoint. Its text continues "`<value>`".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EndpointError {
     #[error("is no endpoint: its scheme is neither http nor https")]
@@ -44,7 +44,7 @@ pub(super) enum EndpointError {
 }
 
 impl Scheme {
-    /// As in a URL.
+    /// The scheme as in a URL.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -54,9 +54,9 @@ impl Scheme {
 }
 
 impl Endpoint {
-    /// The endpoint that `text` writes; `usual` is its port when it does not say one.
+    /// The endpoint in `text`. If `text` has no port, `usual` is the port.
     pub(super) fn parse(text: &str, usual: u16) -> Result<Self, EndpointError> {
-        // First, so that no other error shows a password.
+        // This check is the first, so no other error shows a password.
         if text.contains('@') {
             return Err(EndpointError::UserInfo);
         }
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 }
 
-/// Host, in brackets if it is an IPv6 address, and port.
+/// The host, with brackets around an IPv6 address, and the port.
 fn split(text: &str) -> Result<(String, Option<&str>), EndpointError> {
     let bracketed = |ip: &str| match ip.parse::<Ipv6Addr>() {
         Ok(ip) => Ok(format!("[{ip}]")),

@@ -1,4 +1,4 @@
-//! The environment: the verb, which variables it needs, and whom it is about.
+//! The environment: the verb, its variables, and its attachment.
 
 use super::error::RequestError;
 use super::{CniVersion, Name};
@@ -7,7 +7,7 @@ use whereabouts_core::claim::Attachment;
 use whereabouts_core::escaped::is_hidden;
 use whereabouts_core::limits;
 
-/// A verb that works on a config.
+/// A verb that needs a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Add,
@@ -17,19 +17,19 @@ pub(super) enum Verb {
     Status,
 }
 
-/// What `CNI_COMMAND` asks for.
+/// The command in `CNI_COMMAND`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Nothing: a person called the program.
+    /// No command: a person called the program.
     Nothing,
-    /// VERSION, which needs neither config nor etcd.
+    /// VERSION, which needs no config and no datastore.
     Version,
-    /// A verb that works on a config.
+    /// A verb that needs a config.
     Verb(Verb),
 }
 
-/// Which verb needs which variables (CNI 1.1.0, section 2). `CNI_PATH` serves an IPAM plugin for
-/// nothing: it is asked of GC alone, where the specification needs it.
+/// The variables that each verb needs (CNI 1.1.0, section 2). An IPAM plugin has no use for
+/// `CNI_PATH`. So only GC requires it, because the specification does.
 const NEEDED: [(&str, &[Verb]); 4] = [
     ("CNI_CONTAINERID", &[Verb::Add, Verb::Del, Verb::Check]),
     ("CNI_NETNS", &[Verb::Add, Verb::Check]),
@@ -38,7 +38,7 @@ const NEEDED: [(&str, &[Verb]); 4] = [
 ];
 
 impl Verb {
-    /// As in `CNI_COMMAND`.
+    /// The verb as in `CNI_COMMAND`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Add => "ADD",
@@ -49,7 +49,7 @@ impl Verb {
         }
     }
 
-    /// Whether configs of `version` have the verb.
+    /// Checks that configs of `version` have the verb.
     pub(super) fn check_version(self, version: CniVersion) -> Result<(), RequestError> {
         let least = match self {
             Self::Add | Self::Del => CniVersion::V0_1_0,
@@ -66,7 +66,7 @@ impl Verb {
         })
     }
 
-    /// Whether all variables that the verb needs are set.
+    /// Checks that all variables of the verb are set.
     pub(super) fn check_variables(self, invocation: &Invocation) -> Result<(), RequestError> {
         let names: Vec<&'static str> = NEEDED
             .into_iter()
@@ -83,7 +83,7 @@ impl Verb {
     }
 }
 
-/// What `CNI_COMMAND` asks for.
+/// The command in `CNI_COMMAND`.
 pub(super) fn command(invocation: &Invocation) -> Result<Command, RequestError> {
     let name = "CNI_COMMAND";
     let Some(value) = variable(invocation, name)? else {
@@ -104,7 +104,7 @@ pub(super) fn command(invocation: &Invocation) -> Result<Command, RequestError> 
     }
 }
 
-/// Whom the verb is about.
+/// The attachment of the verb.
 pub(super) fn attachment(
     invocation: &Invocation,
     network: Name,
@@ -122,7 +122,8 @@ pub(super) fn attachment(
     })
 }
 
-/// What Linux accepts as the name of an interface, as in libcni's `ValidateInterfaceName`.
+/// Checks that Linux accepts `name` as the name of an interface, like libcni's
+/// `ValidateInterfaceName`.
 pub fn check_interface(name: &str) -> Result<(), &'static str> {
     const { assert!(limits::INTERFACE_BYTES == 15) }
     match name {
@@ -148,7 +149,7 @@ pub(super) fn netns(invocation: &Invocation) -> Result<Option<String>, RequestEr
     }
 }
 
-/// A variable's text, if it is set.
+/// The text of a variable, if it is set.
 pub(super) fn variable<'a>(
     invocation: &'a Invocation,
     name: &str,

@@ -1,6 +1,7 @@
-//! Why an invocation is no request: each error names the key and the value, and has its CNI code.
+//! The reasons why an invocation is not a valid request. Each error names the key and the value,
+//! and has a CNI code.
 //!
-//! What is shown of a value is bounded and escaped, and a secret is never shown.
+//! An error shows a bounded and escaped part of a value. It never shows a secret.
 
 use std::error::Error;
 use std::fmt;
@@ -13,19 +14,20 @@ use crate::invocation::StdinError;
 use whereabouts_core::address::{Address, Family, RangeError};
 use whereabouts_core::limits;
 
-/// Why an invocation is no request. Keys are paths such as `ipam.ipRanges[0].range`.
+/// The reason why an invocation is not a valid request. Keys are paths such as
+/// `ipam.ipRanges[0].range`.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The config's version is none of ours.
+    /// The version of the config is not supported.
     #[error(
         "cniVersion {version} is not supported; supported are {}",
         CniVersion::list()
     )]
     UnsupportedVersion {
-        /// The config's.
+        /// The version of the config.
         version: Shown,
     },
-    /// The config's version does not have the verb.
+    /// The version of the config does not have the verb.
     #[error(
         "{verb} needs cniVersion {least} or later, the config has {version}; supported are {}",
         CniVersion::list()
@@ -33,139 +35,139 @@ pub enum RequestError {
     VerbNotInVersion {
         /// The verb.
         verb: &'static str,
-        /// The first version that has it.
+        /// The first version with the verb.
         least: CniVersion,
-        /// The config's.
+        /// The version of the config.
         version: CniVersion,
     },
-    /// The verb needs variables that are not set.
+    /// Some variables of the verb are not set.
     #[error("{verb} needs {}: not set", names.join(", "))]
     MissingVariables {
         /// The verb.
         verb: &'static str,
-        /// All that are missing.
+        /// All missing variables.
         names: Vec<&'static str>,
     },
-    /// A variable, or a key of `CNI_ARGS`, has a value that it cannot have.
+    /// A variable or a key of `CNI_ARGS` has an invalid value.
     #[error("{name}: {value} {reason}")]
     Variable {
-        /// The variable, with the key of `CNI_ARGS` if it is one.
+        /// The variable, and the key if the variable is `CNI_ARGS`.
         name: String,
-        /// Its value.
+        /// The value.
         value: Shown,
-        /// What is wrong.
+        /// The defect, as a predicate.
         reason: String,
     },
-    /// Stdin was not taken.
+    /// Stdin cannot be used.
     #[error("stdin")]
     Stdin(#[source] StdinError),
     /// Stdin or the flat file is not JSON.
     #[error("{origin} is not JSON")]
     Json {
-        /// `stdin`, or a file's path.
+        /// `stdin`, or the path of a file.
         origin: String,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: serde_json::Error,
     },
-    /// Stdin or the flat file is JSON, but no object.
+    /// Stdin or the flat file is JSON, but not an object.
     #[error("{origin}: expected an object, found {found}")]
     NotAnObject {
-        /// `stdin`, or a file's path.
+        /// `stdin`, or the path of a file.
         origin: String,
-        /// What it is.
+        /// The type that was found.
         found: String,
     },
-    /// A key that is needed is not there.
+    /// A necessary key is missing.
     #[error("{key} is missing: {reason}")]
     MissingKey {
         /// The key.
         key: String,
-        /// What needs it.
+        /// The reason why it is necessary.
         reason: String,
     },
-    /// A key has a value of another type.
+    /// A key has a value of the wrong type.
     #[error("{key}: expected {expected}, found {found}")]
     WrongType {
         /// The key.
         key: String,
-        /// The type that it has.
+        /// The right type.
         expected: &'static str,
-        /// The type that was found, and the value if it is short and no secret.
+        /// The type that was found. A short value that is no secret is shown too.
         found: String,
     },
-    /// A key stands twice in one object.
+    /// A key occurs twice in one object.
     #[error("{key} is given twice")]
     RepeatedKey {
         /// The key.
         key: String,
     },
-    /// A key is unknown, but almost a known one.
+    /// A key is unknown, but resembles a known one.
     #[error("{key} is unknown; is {known} meant?")]
     Misspelt {
         /// The key.
         key: Shown,
-        /// The known key that it resembles.
+        /// The known key.
         known: &'static str,
     },
-    /// A key is one of `host-local`.
+    /// A key belongs to `host-local`.
     #[error("{key} is a key of host-local; here it is {known}")]
     OfHostLocal {
         /// The key.
         key: String,
-        /// The key that means the same.
+        /// The key of this plugin with the same meaning.
         known: &'static str,
     },
-    /// A key that is the node's stands in a network configuration.
-    #[error("{key} is not for a network configuration: {reason}")]
+    /// A network configuration has a key that belongs to the node.
+    #[error("{key} cannot be set in a network configuration: {reason}")]
     NotForNetworks {
         /// The key.
         key: String,
-        /// Why, and what allows it.
+        /// The reason, and the way to allow the key.
         reason: String,
     },
-    /// Two keys that exclude each other.
+    /// Two keys exclude each other.
     #[error("{key} and {other} cannot be given together")]
     Exclusive {
-        /// One.
+        /// The first key.
         key: String,
         /// The second key.
         other: String,
     },
-    /// Two keys that mean the same, with different values.
+    /// Two keys of the same meaning have different values.
     #[error("{key} and {other} differ")]
     Differ {
-        /// One.
+        /// The first key.
         key: String,
         /// The second key.
         other: String,
     },
-    /// A key has a value that it cannot have.
+    /// A key has an invalid value.
     #[error("{key}: {value} {reason}")]
     Value {
         /// The key.
         key: String,
-        /// Its value.
+        /// The value.
         value: Shown,
-        /// What is wrong.
+        /// The defect, as a predicate.
         reason: String,
     },
-    /// A key has a value that it cannot have, and which is not for everybody's eyes.
+    /// A key has an invalid value that must not be shown.
     #[error("{key}: {reason}")]
     HiddenValue {
         /// The key.
         key: String,
-        /// What is wrong.
+        /// The defect.
         reason: String,
     },
-    /// A range makes no sense.
+    /// A range is invalid.
     #[error("{key}: {value} is no range")]
     Range {
         /// The key.
         key: String,
-        /// Its value.
+        /// The value.
         value: Shown,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<RangeError>,
     },
@@ -174,65 +176,65 @@ pub enum RequestError {
         "{first} ({first_cidr}) and {second} ({second_cidr}) overlap: both could give {shared}"
     )]
     Overlap {
-        /// The key of one.
+        /// The key of the first range.
         first: String,
-        /// Its CIDR.
+        /// The CIDR of the first range.
         first_cidr: IpNet,
-        /// The key of the other.
+        /// The key of the second range.
         second: String,
-        /// Its CIDR.
+        /// The CIDR of the second range.
         second_cidr: IpNet,
-        /// An address of both.
+        /// An address of both ranges.
         shared: Address,
     },
-    /// One address is asked for twice.
-    #[error("{address} is asked for twice, by {first} and by {second}")]
+    /// One address is requested twice.
+    #[error("{address} is requested twice, by {first} and by {second}")]
     AddressTwice {
         /// The address.
         address: Address,
-        /// A key that asks for it.
+        /// The first key that requests it.
         first: String,
-        /// Another.
+        /// The second key that requests it.
         second: String,
     },
-    /// More of something than its bound.
+    /// A key has more items than its bound.
     #[error("{key}: {count} are too many, at most {most} are possible")]
     TooMany {
         /// The key.
         key: String,
-        /// How many there are.
+        /// The number of items.
         count: usize,
-        /// How many there may be.
+        /// The bound.
         most: usize,
     },
-    /// A result of this version has no place for that many addresses.
+    /// A result of this version cannot hold that many addresses.
     #[error(
-        "cniVersion {version}: a result has one IPv{} address at most, the config asks for {count}",
+        "cniVersion {version}: a result has one IPv{} address at most, but the config requests {count}",
         family.digit()
     )]
     FamilyTwice {
-        /// The config's version.
+        /// The version of the config.
         version: CniVersion,
         /// The family.
         family: Family,
-        /// How many addresses of it are asked for.
+        /// The number of requested addresses of the family.
         count: usize,
     },
-    /// A file that the config points at cannot be read.
+    /// A file that the config names cannot be read.
     #[error("{key}: cannot read {path}")]
     File {
         /// The key.
         key: String,
-        /// The file.
+        /// The path of the file.
         path: Shown,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl RequestError {
-    /// That a variable, or a key of `CNI_ARGS`, has a value that is `reason`.
+    /// The error of a variable or a key of `CNI_ARGS` whose value has the defect `reason`.
     pub(super) fn variable(name: &str, value: &str, reason: impl fmt::Display) -> Self {
         Self::Variable {
             name: name.to_owned(),
@@ -241,7 +243,7 @@ impl RequestError {
         }
     }
 
-    /// The code of the CNI specification (1.1.0, "Error") for it.
+    /// The error's code in the CNI specification (1.1.0, "Error").
     pub fn code(&self) -> u32 {
         match self {
             Self::UnsupportedVersion { .. } | Self::VerbNotInVersion { .. } => 1,
@@ -267,7 +269,7 @@ impl RequestError {
         }
     }
 
-    /// What kind of error it is, in a few words: `msg` of a CNI error.
+    /// The kind of the error in a few words: `msg` of a CNI error.
     pub fn summary(&self) -> &'static str {
         match self.code() {
             1 => "incompatible CNI version",
@@ -278,7 +280,7 @@ impl RequestError {
         }
     }
 
-    /// It and its causes in one line: `details` of a CNI error.
+    /// The error and its causes in one line: `details` of a CNI error.
     pub fn details(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
@@ -290,13 +292,13 @@ impl RequestError {
     }
 }
 
-/// A value as errors and log lines show it: quoted, control characters escaped, and cut after
+/// A value for errors and log lines: quoted, with control characters escaped, and cut after
 /// [`limits::SHOWN_CHARACTERS`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
 impl Shown {
-    /// `text`, fit to be shown.
+    /// The shown form of `text`.
     pub fn new(text: &str) -> Self {
         match text.char_indices().nth(limits::SHOWN_CHARACTERS) {
             None => Self(format!("{text:?}")),

@@ -1,4 +1,4 @@
-//! Files that a config points at.
+//! Files that a config names.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,7 @@ use super::json::Text;
 use crate::invocation::{File, Machine};
 use whereabouts_core::limits;
 
-/// The path that a key gives. It must be absolute: a plugin runs in whatever directory its
-/// runtime does.
+/// The path that a key gives. It must be absolute, because the working directory is the runtime's.
 pub(super) fn path(text: &Text) -> Result<PathBuf, RequestError> {
     let reason = match text.text.as_str() {
         path if !path.starts_with('/') => "is not an absolute path",
@@ -29,12 +28,12 @@ pub(super) fn read(text: &Text, machine: &dyn Machine) -> Result<File, RequestEr
     })
 }
 
-/// Whether the file is root's or this user's, and nobody else may write it.
+/// Whether the file belongs to root or to this user, and no other user can write it.
 pub(super) fn is_ours_alone(file: &File) -> bool {
     file.is_ours && file.mode & 0o022 == 0
 }
 
-/// Whether others than its owner may read the file.
+/// Whether other users than the owner can read the file.
 pub(super) fn is_open_to_others(file: &File) -> bool {
     file.mode & 0o044 != 0
 }

@@ -1,38 +1,38 @@
-//! What was found on the way: remarks, and what an error can already say of its invocation.
+//! The findings of parsing: remarks, and the facts that the answer to an error needs.
 
 use super::error::RequestError;
 use super::{CniVersion, LogLevel, Logging, Remark, Tracing};
 use whereabouts_core::limits;
 
-/// Which errors of a config a verb lives with.
+/// The errors of a config that a verb tolerates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tolerance {
-    /// None: ADD and STATUS depend on all of the config.
+    /// No error. ADD and STATUS depend on the whole config.
     Strict,
-    /// Those in keys that the verb does not depend on: DEL, CHECK and GC must work when the config
-    /// was changed, or broken, after the ADD.
+    /// Errors in keys that the verb does not need. DEL, CHECK and GC must work even if somebody
+    /// changed or broke the config after the ADD.
     Lenient,
-    /// All, each noted as an error: whoever looks at a config wants to know of everything.
+    /// All errors. Each becomes a remark of level error, so a linter reports all of them.
     Collecting,
 }
 
-/// What is known of an invocation so far.
+/// The facts about an invocation so far.
 #[derive(Debug)]
 pub(super) struct Findings {
-    /// In which version to answer.
+    /// The version for the answer.
     pub(super) version: CniVersion,
-    /// Where to log.
+    /// The settings of the log.
     pub(super) logging: Logging,
-    /// Where to send spans.
+    /// The settings of tracing.
     pub(super) tracing: Option<Tracing>,
-    /// What a person should know of.
+    /// The remarks for a person.
     pub(super) remarks: Vec<Remark>,
-    /// What to live with.
+    /// The tolerance of the verb.
     pub(super) tolerance: Tolerance,
 }
 
 impl Findings {
-    /// Nothing known.
+    /// No facts.
     pub(super) fn new() -> Self {
         Self {
             version: CniVersion::NEWEST,
@@ -43,15 +43,15 @@ impl Findings {
         }
     }
 
-    /// Notes something for a person, up to [`limits::REMARKS`].
+    /// Adds a remark for a person. It keeps at most [`limits::REMARKS`].
     pub(super) fn remark(&mut self, level: LogLevel, text: String) {
         if self.remarks.len() < limits::REMARKS {
             self.remarks.push(Remark { level, text });
         }
     }
 
-    /// A value that the verb can do without: where errors are tolerated, one becomes a remark and
-    /// the value its default.
+    /// The value of a key that the verb does not need. A tolerated error becomes a remark, and the
+    /// value becomes its default.
     pub(super) fn tolerate<T: Default>(
         &mut self,
         read: Result<T, RequestError>,

@@ -1,6 +1,6 @@
 //! The flat file: keys of `ipam` that all configs of a node share.
 //!
-//! What stands in the config itself wins, unless it is the node's to say: see [`authority`].
+//! A key of the config itself wins, unless it belongs to the node: see [`authority`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use super::json::{self, Object, Text};
 use super::{LogLevel, NamedBy, file};
 use crate::invocation::{File, Machine};
 
-/// Where the flat file, and the `nodename` file beside it, are looked for when the config does not
-/// say; the first that is there counts.
+/// The folders of the flat file and of the `nodename` file beside it, unless the config names one.
+/// The first existing file counts.
 pub(super) const DIRECTORIES: [&str; 2] = [
     "/etc/kubernetes/cni/net.d/whereabouts.d",
     "/etc/cni/net.d/whereabouts.d",
@@ -21,12 +21,12 @@ pub(super) const DIRECTORIES: [&str; 2] = [
 
 const FILE_NAME: &str = "whereabouts.conf";
 
-/// What comes of a network configuration and a flat file.
+/// The result of merging a network configuration with a flat file.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
-    /// Where to look for what lies beside the flat file.
+    /// The folders of the files beside the flat file.
     pub(super) directories: Vec<PathBuf>,
-    /// Why keys of the network configuration were taken out.
+    /// The reasons why keys of the network configuration were taken out.
     pub(super) refused: Vec<RequestError>,
     /// The author of `log_file`.
     pub(super) log_file: NamedBy,
@@ -34,8 +34,8 @@ pub(super) struct Merged {
     pub(super) otlp_endpoint: NamedBy,
 }
 
-/// Takes the flat file's keys over into `ipam` of a network configuration, without what its author may
-/// not say.
+/// Merges the keys of the flat file into `ipam` of a network configuration. Keys and paths that the
+/// author of the configuration may not set are taken out.
 pub(super) fn merge(
     ipam: &mut Object,
     machine: &dyn Machine,
@@ -45,7 +45,7 @@ pub(super) fn merge(
     if let Some(node) = ipam.take(authority::ALLOW_KEY) {
         refused.push(RequestError::NotForNetworks {
             key: node.key().to_owned(),
-            reason: "it is for the node's flat file".to_owned(),
+            reason: "it belongs into the node's flat file".to_owned(),
         });
     }
     let file = match ipam.text(authority::FLAT_FILE_KEY)? {
@@ -77,8 +77,8 @@ pub(super) fn merge(
     })
 }
 
-/// Takes the flat file's keys over into an operator's own. Answers the directories in which to look for what lies
-/// beside it.
+/// Merges the keys of the flat file into the keys of an operator. Returns the folders of the files
+/// beside the flat file.
 pub(super) fn merge_for_operator(
     keys: &mut Object,
     machine: &dyn Machine,
@@ -102,21 +102,21 @@ pub(super) fn merge_for_operator(
     Ok(directories)
 }
 
-/// A flat file; the default is none.
+/// A flat file. The default has no path and no keys.
 #[derive(Default)]
 struct FlatFile {
-    /// Where it is.
+    /// The path of the file.
     path: Option<PathBuf>,
-    /// Its keys.
+    /// The keys of the file.
     keys: Object,
-    /// The author whose word it is.
+    /// The author of the file.
     named_by: NamedBy,
-    /// What it lets network configurations set.
+    /// The keys that the file allows network configurations to set.
     allowed: Allowed,
 }
 
 impl FlatFile {
-    /// Where to look for what lies beside it.
+    /// The folders of the files beside the flat file.
     fn directories(&self) -> Vec<PathBuf> {
         match self.path.as_deref().and_then(Path::parent) {
             Some(folder) => vec![folder.to_owned()],
@@ -136,7 +136,8 @@ impl FlatFile {
             keys = nested.object()?;
         }
         if keys.has("etcd_password") && file::is_open_to_others(file) {
-            let text = format!("{name} holds a password and is readable by others than its owner");
+            let text =
+                format!("{name} holds a password, and other users than its owner can read it");
             findings.remark(LogLevel::Warn, text);
         }
         let allowed = keys.take(authority::ALLOW_KEY);
@@ -153,7 +154,7 @@ impl FlatFile {
     }
 }
 
-/// The flat file that a network configuration names, or the usual one in its stead.
+/// The flat file that a network configuration names, or else the usual one.
 fn named(
     text: &Text,
     machine: &dyn Machine,
@@ -202,7 +203,7 @@ fn named(
     };
     let is_usual = usual_paths().any(|usual| usual == path);
     if is_nodes && !is_usual && !file::is_ours_alone(&file) {
-        refused.push(text.wrong("is not root's, or others can write it"));
+        refused.push(text.wrong("does not belong to root, or other users can write it"));
         return usual(machine, findings);
     }
     let named = FlatFile::read(path, &file, named_by, findings)?;
@@ -212,10 +213,12 @@ fn named(
         && authority::names_etcd(&usual.keys)
         && !usual.allowed.has(authority::FLAT_FILE_KEY)
     {
-        // By a file that leaves etcd open, its author would take etcd out of the node's hands.
+        // Otherwise, a named file without etcd would let its author replace the node's access to
+        // etcd.
         refused.push(RequestError::NotForNetworks {
             key: text.key.clone(),
-            reason: "the named file says nothing of etcd, and the usual flat file does".to_owned(),
+            reason: "the named file does not configure etcd, but the usual flat file does"
+                .to_owned(),
         });
         return Ok(Some(usual));
     }
@@ -246,7 +249,7 @@ fn usual(machine: &dyn Machine, findings: &mut Findings) -> Result<Option<FlatFi
     Ok(None)
 }
 
-/// Whether a file could not be read because it is not there.
+/// Whether a read failed because the file does not exist.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -262,7 +265,7 @@ mod tests {
     const FIRST: &str = "/etc/kubernetes/cni/net.d/whereabouts.d/whereabouts.conf";
     const SECOND: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
 
-    /// `expected` is the merged `range` and the directories, or code and part of an error.
+    /// `expected` is the merged `range` and the folders, or the code and a part of the error.
     fn check(ipam: &str, machine: &FakeMachine, expected: Result<(&str, &[&str]), (u32, &str)>) {
         let mut object = json::object(ipam.as_bytes(), "stdin", "ipam.").expect("an object");
         match (merge(&mut object, machine, &mut Findings::new()), expected) {

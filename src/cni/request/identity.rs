@@ -1,4 +1,4 @@
-//! Names that people give: the node's, the cluster's, a pool's, a pod's.
+//! Names that people choose: for nodes, clusters, pools and pods.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ use super::json::{Node, Text};
 use crate::invocation::Machine;
 use whereabouts_core::identity::{Identity, check_plain};
 
-/// The file beside the flat file that holds the node's name.
+/// The name of the file with the node's name, beside the flat file.
 const FILE_NAME: &str = "nodename";
 
-/// The one that holds the cluster's identity.
+/// The name of the file with the cluster's identity.
 pub const CLUSTER_FILE_NAME: &str = "cluster";
 
-/// Names that a host has when nobody gave it one.
+/// Names of a host that nobody has named.
 const NAMELESS: [&str; 3] = ["", "localhost", "localhost.localdomain"];
 
-/// Whether `text` can be a node's name. It is no path: people name files after nodes.
+/// Checks a node's name. It must not be a path, because people name files after nodes.
 fn check_node(text: &str) -> Result<(), &'static str> {
     if text.contains('/') {
         return Err("has a '/'");
@@ -27,7 +27,8 @@ fn check_node(text: &str) -> Result<(), &'static str> {
     check_plain(text)
 }
 
-/// The node's name that a file, or the kernel, gives by this text; `None` if that is no name.
+/// The node's name in the text of a file or of the kernel. `None` means that nobody has named the
+/// host.
 pub(super) fn in_file(text: &str) -> Result<Option<&str>, &'static str> {
     let name = text.trim();
     if NAMELESS.contains(&name) {
@@ -42,8 +43,8 @@ pub(super) fn name(text: Text) -> Result<String, RequestError> {
     Ok(text.text)
 }
 
-/// The node's name: as configured, else from the `nodename` file, else the host's. One that nobody
-/// gave is unknown.
+/// The node's name: from the config, else from the `nodename` file, else the host's. It is unknown
+/// if nobody has named the host.
 pub(super) fn node_name(
     configured: Option<Node>,
     directories: &[PathBuf],
@@ -55,13 +56,13 @@ pub(super) fn node_name(
         check_node(&text.text).map_err(|reason| text.wrong(reason))?;
         Ok(text.text)
     });
-    // A wrong name that is tolerated leaves the node unknown: another name would be another node's.
+    // A tolerated error leaves the node unknown. Any other name could be another node's.
     if let Some(read) = read {
         return findings.tolerate(read.map(Some));
     }
     let found = beside(FILE_NAME, "node_name", directories, machine).unwrap_or_else(|error| {
         findings.remark(LogLevel::Warn, error.details());
-        // The file may be there: the host does not speak for it.
+        // The file may exist, so the host's name does not count.
         Some(Text::default())
     });
     let found = found.map(|text| text.text);
@@ -69,20 +70,20 @@ pub(super) fn node_name(
     match in_file(&name) {
         Ok(Some(name)) => Ok(Some(name.to_owned())),
         Ok(None) => {
-            let text = "the node's name is unknown: GC will collect nothing that this node adds";
+            let text = "the node's name is unknown: GC will not collect the claims of this node";
             findings.remark(LogLevel::Debug, text.to_owned());
             Ok(None)
         }
         Err(reason) => {
-            let text = format!("the node's name {reason}, and so is unknown");
+            let text = format!("the node's name {reason}, so it is unknown");
             findings.remark(LogLevel::Warn, text);
             Ok(None)
         }
     }
 }
 
-/// The cluster's identity: as configured, else from the `cluster` file. An error is not tolerated here: without
-/// an identity, a verb that depends on it takes every store for its own.
+/// The cluster's identity: from the config, else from the `cluster` file. No error is tolerated
+/// here. Without an identity, a verb would accept every store as its own.
 pub(super) fn cluster(
     configured: Option<Node>,
     directories: &[PathBuf],
@@ -97,7 +98,7 @@ pub(super) fn cluster(
     text.map(identity).transpose()
 }
 
-/// The text of the file `name`, which stands for `key`, in the first directory that has it.
+/// The text of the file `name` in the first directory that has it. The file replaces `key`.
 fn beside(
     name: &str,
     key: &str,
@@ -181,7 +182,7 @@ mod tests {
         );
     }
 
-    /// The file `cluster` of a node: its text, or why it cannot be read.
+    /// The text of a node's `cluster` file, or the reason why it cannot be read.
     enum ClusterFile {
         Absent,
         Broken,
@@ -189,7 +190,7 @@ mod tests {
     }
     use ClusterFile::{Absent, Broken, Says};
 
-    /// By a key, and by the file `cluster`, for each verb.
+    /// Checks the identity from the key and from the file `cluster`, for each verb.
     fn check_cluster(
         verbs: &[&str],
         key: Option<&str>,

@@ -1,7 +1,8 @@
 //! JSON objects whose values know the path of their key.
 //!
-//! Values are taken out by key and type; an error names the path, the expected and the found type.
-//! Nothing here knows which keys there are: an [`Object`] learns them by being asked.
+//! A reader takes a value out by its key and its type. An error names the path, the expected type
+//! and the found type. This module has no list of keys: an [`Object`] learns a key when a reader
+//! asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +14,7 @@ use super::tree::Json;
 use super::{LogLevel, misspelt};
 use whereabouts_etcd::Secret;
 
-/// The object that `bytes` are; `origin` names them in errors, `prefix` begins its keys' paths.
+/// The object in `bytes`. Errors name it `origin`, and the paths of its keys begin with `prefix`.
 pub(super) fn object(bytes: &[u8], origin: &str, prefix: &str) -> Result<Object, RequestError> {
     let value = serde_json::from_slice(bytes).map_err(|source| RequestError::Json {
         origin: origin.to_owned(),
@@ -28,11 +29,11 @@ pub(super) fn object(bytes: &[u8], origin: &str, prefix: &str) -> Result<Object,
     }
 }
 
-/// An object whose members are taken out one by one. A member that is `null` or an empty string is
-/// absent: generators of configs write it for a key without a value.
+/// An object whose members are taken out one by one. A member that is `null` or an empty string
+/// counts as absent: generators of configs write it for a key without a value.
 #[derive(Default)]
 pub(super) struct Object {
-    /// What the paths of its keys begin with.
+    /// The beginning of the paths of the keys.
     prefix: String,
     members: BTreeMap<String, Node>,
     asked: BTreeSet<&'static str>,
@@ -71,7 +72,7 @@ impl Object {
         self.take_present(key).filter(|node| node.value.is_set())
     }
 
-    /// Takes the value of `key` out, also where it is `null` or an empty string.
+    /// Takes the value of `key` out, even if it is `null` or an empty string.
     pub(super) fn take_present(&mut self, key: &'static str) -> Option<Node> {
         self.asked.insert(key);
         #[cfg(test)]
@@ -79,7 +80,8 @@ impl Object {
         self.members.remove(key)
     }
 
-    /// Takes the values of `key` in any case out: programs in Go read their keys so.
+    /// Takes the values of `key` out, in upper or lower case. Programs in Go read their keys this
+    /// way.
     pub(super) fn take_in_any_case(&mut self, key: &'static str) -> Vec<Node> {
         let is_same = |name: &String| folded(name) == folded(key);
         let others: Vec<String> = self
@@ -101,7 +103,7 @@ impl Object {
         self.take(key).map(Node::text).transpose()
     }
 
-    /// Takes the string of `key` out, which must be there.
+    /// Takes the string of `key` out. It must exist.
     pub(super) fn needed_text(&mut self, key: &'static str) -> Result<Text, RequestError> {
         self.text(key)?.ok_or_else(|| RequestError::MissingKey {
             key: format!("{}{key}", self.prefix),
@@ -109,7 +111,7 @@ impl Object {
         })
     }
 
-    /// The string of `key`, which stays. `None` for a value of another type, too.
+    /// The string of `key`, which stays in the object. `None` also for a value of another type.
     pub(super) fn peek_text(&self, key: &str) -> Option<Text> {
         let node = self.members.get(key).filter(|node| node.value.is_set())?;
         let Json::Text(text) = &node.value else {
@@ -121,14 +123,14 @@ impl Object {
         })
     }
 
-    /// Whether there is a value at `key`.
+    /// Whether `key` has a value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.members
             .get(key)
             .is_some_and(|node| node.value.is_set())
     }
 
-    /// Takes over the members of `other` that are not there already.
+    /// Adds the members of `other` that this object does not have.
     pub(super) fn fill_from(&mut self, other: Self) {
         for (key, node) in other.members {
             if !self.has(&key) {
@@ -137,7 +139,8 @@ impl Object {
         }
     }
 
-    /// Looks at the keys that nobody asked for: a misspelt one is an error, others a remark.
+    /// Reports the keys that no reader asked for. A misspelt key is an error; the others are a
+    /// remark.
     pub(super) fn finish(self, findings: &mut Findings) -> Result<(), RequestError> {
         let mut unknown = Vec::new();
         for (key, node) in self.members.iter().filter(|(_, node)| node.value.is_set()) {
@@ -159,17 +162,17 @@ impl Object {
 }
 
 impl Node {
-    /// The path of its key.
+    /// The path of the key.
     pub(super) fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether it is a list of nothing, or of empty strings.
+    /// Whether the value is an empty list or a list of empty strings.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.value, Json::List(values) if !values.iter().any(Json::is_set))
     }
 
-    /// The string that it is.
+    /// The value as a string.
     pub(super) fn text(self) -> Result<Text, RequestError> {
         match self.value {
             Json::Text(text) => Ok(Text {
@@ -180,7 +183,7 @@ impl Node {
         }
     }
 
-    /// The secret string that it is. No error shows the value.
+    /// The value as a secret string. No error shows it.
     pub(super) fn secret(self) -> Result<Secret, RequestError> {
         match self.value {
             Json::Text(text) => Ok(Secret::new(text)),
@@ -193,7 +196,7 @@ impl Node {
         }
     }
 
-    /// The truth value that it is.
+    /// The value as true or false.
     pub(super) fn flag(self) -> Result<bool, RequestError> {
         match self.value {
             Json::Flag(flag) => Ok(flag),
@@ -201,7 +204,7 @@ impl Node {
         }
     }
 
-    /// The whole number from `least` to `most` that it is.
+    /// The value as a whole number from `least` to `most`.
     pub(super) fn number(self, least: u64, most: u64) -> Result<u64, RequestError> {
         let Json::Number(number) = &self.value else {
             return Err(self.mismatch("a number"));
@@ -219,7 +222,7 @@ impl Node {
         }
     }
 
-    /// The list that it is.
+    /// The value as a list.
     pub(super) fn list(self) -> Result<Vec<Node>, RequestError> {
         match self.value {
             Json::List(values) => Ok(elements(&self.key, values)),
@@ -227,7 +230,7 @@ impl Node {
         }
     }
 
-    /// The list that it is. `null` is an empty one.
+    /// The value as a list. `null` is an empty list.
     pub(super) fn list_or_null(self) -> Result<Vec<Node>, RequestError> {
         match self.value {
             Json::Null => Ok(Vec::new()),
@@ -235,12 +238,12 @@ impl Node {
         }
     }
 
-    /// The list of strings that it is.
+    /// The value as a list of strings.
     pub(super) fn texts(self) -> Result<Vec<Text>, RequestError> {
         self.list()?.into_iter().map(Node::text).collect()
     }
 
-    /// The string, or the list of strings, that it is.
+    /// The value as a string or as a list of strings.
     pub(super) fn text_or_texts(self) -> Result<Vec<Text>, RequestError> {
         match self.value {
             Json::Text(_) => Ok(vec![self.text()?]),
@@ -249,7 +252,7 @@ impl Node {
         }
     }
 
-    /// The object, or the one object of the list, that it is.
+    /// The value as an object or as a list of one object.
     pub(super) fn object_or_list_of_one(self) -> Result<Object, RequestError> {
         let key = self.key.clone();
         let Json::List(values) = self.value else {
@@ -265,7 +268,7 @@ impl Node {
         }
     }
 
-    /// The object that it is.
+    /// The value as an object.
     pub(super) fn object(self) -> Result<Object, RequestError> {
         match self.value {
             Json::Object(members) => Ok(Object::new(format!("{}.", self.key), members)),
@@ -291,7 +294,7 @@ impl Node {
 }
 
 impl Text {
-    /// What the string writes, read by one of the functions of [`super::notation`].
+    /// The value of the string, in one of the notations of [`super::notation`].
     pub(super) fn read<T>(
         &self,
         read: fn(&str) -> Result<T, NotationError>,
@@ -299,7 +302,7 @@ impl Text {
         read(&self.text).map_err(|error| self.wrong(error))
     }
 
-    /// The error that this value is `reason`, such as "is not an address".
+    /// The error of this value. `reason` is a predicate such as "is not an address".
     pub(super) fn wrong(&self, reason: impl fmt::Display) -> RequestError {
         RequestError::Value {
             key: self.key.clone(),
@@ -309,7 +312,7 @@ impl Text {
     }
 }
 
-/// A name without its case. By way of capitals, 'ſ' is an 's' as it is in Go.
+/// A name without its case. It goes through capitals, so that 'ſ' becomes an 's', as in Go.
 fn folded(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }
@@ -322,7 +325,7 @@ fn elements(key: &str, values: Vec<Json>) -> Vec<Node> {
     values.into_iter().enumerate().map(element).collect()
 }
 
-/// Which keys a thread's objects were asked for, so that a test can compare them with the docs.
+/// The keys that a thread's objects were asked for. A test compares them with the docs.
 #[cfg(test)]
 pub(super) mod asked {
     use std::cell::RefCell;
@@ -336,7 +339,7 @@ pub(super) mod asked {
         KEYS.with_borrow_mut(|keys| keys.insert(key));
     }
 
-    /// All since the last call.
+    /// All keys since the last call.
     pub(in super::super) fn taken() -> BTreeSet<&'static str> {
         KEYS.take()
     }

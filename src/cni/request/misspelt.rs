@@ -1,14 +1,14 @@
-//! Which known key an unknown one was probably meant to be.
+//! The known key that a misspelt key probably means.
 //!
-//! `rangeStart` where `range_start` was meant, silently ignored, has given away gateways.
+//! A `rangeStart` in place of `range_start`, silently ignored, has given a gateway to a pod.
 
 use std::collections::BTreeSet;
 
-/// Keys shorter than this are too near to each other for "one letter off" to mean anything.
+/// Shorter keys are too similar to each other for a difference of one letter to mean anything.
 const SHORT: usize = 4;
 
-/// The known key that `key` is, or is a misspelling of: another case, `-` for `_`, camel case, or
-/// one letter added, left out, replaced or swapped with its neighbour.
+/// The known key that equals `key` or is a misspelling of it. Misspellings are another case, `-`
+/// for `_`, camel case, and one letter added, left out, replaced or swapped with its neighbour.
 pub(super) fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {
     let plain_key = plain(key);
     let same = known.iter().find(|name| **name == key);
@@ -21,7 +21,7 @@ pub(super) fn nearest(key: &str, known: &BTreeSet<&'static str>) -> Option<&'sta
     same.or_else(respelt).or_else(one_off).copied()
 }
 
-/// The key without case and without what joins its words.
+/// The key in lower case, without the characters between its words.
 fn plain(key: &str) -> Vec<char> {
     let letters = key.chars().filter(|c| !matches!(c, '_' | '-'));
     letters.map(|c| c.to_ascii_lowercase()).collect()

@@ -1,7 +1,8 @@
-//! Requests: what an invocation asks for, in types that cannot be wrong.
+//! Requests: an invocation in types that cannot be wrong.
 //!
-//! [`parse()`] turns an [`Invocation`](crate::invocation::Invocation) into an [`Outcome`] once, at the
-//! edge. The JSON twins of the config stay private below this module; what leaves it is checked.
+//! [`parse()`] turns an [`Invocation`](crate::invocation::Invocation) into an [`Outcome`] once, at
+//! the edge. The JSON forms of the config stay private in this module. Every public value is
+//! checked.
 //!
 //! ```text
 //! variables  env, args                   stdin, flat file  json, flat_file, config
@@ -13,7 +14,7 @@
 //!                           Request
 //! ```
 //!
-//! How an invocation is told of, in a log and in traces, is read first, so that errors are too.
+//! The settings of logging and tracing are read first, so that errors are logged and traced too.
 
 mod access;
 mod args;
@@ -66,65 +67,65 @@ pub use tool::{
 };
 pub use version::CniVersion;
 
-/// What an invocation turned out to be.
+/// The meaning of an invocation.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Outcome {
     /// There is no `CNI_COMMAND`: a person called the program.
     About,
-    /// VERSION, to be answered in this version. It needs neither config nor etcd.
+    /// VERSION, with the version for the answer. It needs no config and no datastore.
     Version(CniVersion),
-    /// A verb that works on a config.
+    /// A verb that needs a config.
     Verb(Parsed),
 }
 
-/// An invocation that is no request, and how to say so.
+/// An invocation that is not a valid request, with the settings for the report.
 #[derive(Debug)]
 pub struct Rejected {
-    /// The version in which to answer: the config's, or the newest when it is not known.
+    /// The version for the answer: the config's, or the newest if it is unknown.
     pub version: CniVersion,
-    /// Where to log it, as far as the config could be read.
+    /// The settings of the log, as far as the config could be read.
     pub logging: Logging,
-    /// Where to send its spans, as far as the config could be read.
+    /// The settings of tracing, as far as the config could be read.
     pub tracing: Option<Tracing>,
-    /// What was found before the error.
+    /// The remarks from before the error.
     pub remarks: Vec<Remark>,
-    /// Why.
+    /// The error.
     pub error: RequestError,
 }
 
-/// All there is to know of an invocation.
+/// A valid request with its settings.
 #[derive(Debug)]
 pub struct Parsed {
-    /// What is asked for.
+    /// The request.
     pub request: Request,
-    /// The version in which to answer.
+    /// The version for the answer.
     pub version: CniVersion,
-    /// Where claims are remembered.
+    /// The datastore of the claims.
     pub datastore: Datastore,
-    /// Of which cluster this node is, if that is known.
+    /// The identity of this node's cluster, if it is known.
     pub cluster: Option<Identity>,
-    /// Where and how much to log.
+    /// The settings of the log.
     pub logging: Logging,
-    /// Where to send its spans; `None` when it is not traced.
+    /// The settings of tracing; `None` if the invocation is not traced.
     pub tracing: Option<Tracing>,
-    /// How long the verb may take.
+    /// The deadline of the verb.
     pub deadline: Duration,
-    /// What was accepted, but a person should know of.
+    /// The remarks for a person about the accepted config.
     pub remarks: Vec<Remark>,
 }
 
-/// Where claims are remembered.
+/// The datastore of the claims.
 #[derive(Clone, Debug)]
 pub enum Datastore {
-    /// In etcd, reached so.
+    /// An etcd cluster.
     Etcd(Access),
-    /// In the file at this path.
+    /// The file at this path.
     Local(PathBuf),
 }
 
 impl Datastore {
-    /// How etcd is reached, if it is that.
+    /// The access to etcd, if the datastore is etcd.
     pub fn etcd(&self) -> Option<&Access> {
         match self {
             Self::Etcd(access) => Some(access),
@@ -133,55 +134,55 @@ impl Datastore {
     }
 }
 
-/// A verb with all it needs.
+/// A verb with all of its arguments.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Request {
-    /// Give addresses.
+    /// Gives addresses.
     Add(AddRequest),
-    /// Take them back.
+    /// Takes the addresses back.
     Del(DelRequest),
-    /// See that they are still held.
+    /// Checks that the attachment still holds the addresses.
     Check(CheckRequest),
-    /// Take back what this node holds without need.
+    /// Releases the claims of this node that are not in use.
     Gc(GcRequest),
-    /// Tell whether ADD could be served.
+    /// Tells whether an ADD can be served.
     Status(StatusRequest),
 }
 
-/// Give addresses.
+/// The request of ADD.
 #[derive(Debug)]
 pub struct AddRequest {
-    /// What is asked of the allocator; `None` when the config allocates nothing and only adds
-    /// static addresses.
+    /// The request for addresses. `None` if the config allocates nothing and only has static
+    /// addresses.
     pub ask: Option<Ask>,
-    /// What else the answer says.
+    /// The further parts of the answer.
     pub answer: AnswerParts,
 }
 
-/// What an ADD's answer says beside the allocated addresses.
+/// The parts of an ADD's answer beside the allocated addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnswerParts {
-    /// For each want of the ask, in order, the gateway of its address.
+    /// The gateway of the address of each want, in the order of the wants.
     pub gateways: Vec<Option<Address>>,
-    /// Addresses that are answered without being reserved, after the allocated ones.
+    /// The addresses that are answered without a reservation, after the allocated ones.
     pub statics: Vec<StaticAddress>,
-    /// Routes.
+    /// The routes.
     pub routes: Vec<Route>,
-    /// DNS.
+    /// The DNS settings.
     pub dns: Dns,
 }
 
-/// An address that a config or a request states, to be answered as it is.
+/// An address that a config or a request states. The answer repeats it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticAddress {
-    /// The address with its prefix length; host bits count.
+    /// The address with its prefix length, host bits included.
     pub address: IpNet,
-    /// Its gateway.
+    /// The gateway of the address.
     pub gateway: Option<Address>,
 }
 
-/// A route as CNI 1.1.0 has it. Versions before 1.1.0 answer `dst` and `gw` alone.
+/// A route of CNI 1.1.0. Earlier versions answer only `dst` and `gw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The destination.
@@ -192,7 +193,7 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The maximal segment size to advertise.
     pub advmss: Option<u32>,
-    /// The priority, lower first.
+    /// The priority. A lower number comes first.
     pub priority: Option<u32>,
     /// The routing table.
     pub table: Option<u32>,
@@ -200,48 +201,48 @@ pub struct Route {
     pub scope: Option<u8>,
 }
 
-/// DNS as CNI has it.
+/// The DNS settings of CNI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {
-    /// Servers.
+    /// The name servers.
     pub nameservers: Vec<String>,
     /// The local domain.
     pub domain: Option<String>,
-    /// Search list.
+    /// The search list.
     pub search: Vec<String>,
-    /// Resolver options.
+    /// The options of the resolver.
     pub options: Vec<String>,
 }
 
-/// Take addresses back.
+/// The request of DEL.
 #[derive(Debug)]
 pub struct DelRequest {
-    /// Whose.
+    /// The attachment.
     pub attachment: Attachment,
-    /// The queues in which an ADD of the same attachment may still wait, as far as the config
-    /// says which.
+    /// The queues in which an ADD of the same attachment may still wait. The list covers the ranges
+    /// that could be read.
     pub queues: Vec<QueueId>,
-    /// What to answer when etcd cannot be reached.
+    /// The answer if etcd cannot be reached.
     pub when_unreachable: WhenUnreachable,
 }
 
 /// `del_when_unreachable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenUnreachable {
-    /// Fail, so that the runtime tries again.
+    /// A failure, so that the runtime tries again.
     Error,
-    /// Succeed and log the attachment, for a cluster whose etcd is gone for good.
+    /// Success, with the attachment in the log: for a cluster whose etcd is lost for ever.
     Succeed,
 }
 
 /// `log_file` and `log_level`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logging {
-    /// Where to; `None` logs nothing.
+    /// The path of the log file; `None` if nothing is logged.
     pub file: Option<PathBuf>,
-    /// How much.
+    /// The level of the log.
     pub level: LogLevel,
-    /// How much the path is trusted.
+    /// The author of the path, which decides on its trust.
     pub named_by: NamedBy,
 }
 
@@ -254,55 +255,55 @@ pub enum NamedBy {
     /// The node's administrator, or an author whom the administrator trusts. Links are followed.
     #[default]
     Node,
-    /// The author of a network configuration. The path must not be a link, and the file must belong
-    /// to this process' user and have one hard link. So must each folder below [`LOG_FOLDERS`], which
-    /// nobody else may write to.
+    /// The author of a network configuration. The path must not be a link. The file must belong to
+    /// this process' user and have one hard link. Each folder below [`LOG_FOLDERS`] must belong to
+    /// that user too, and no other user may write to it.
     Network,
 }
 
-/// Where an invocation's spans go; at least one of both.
+/// The destination of an invocation's spans; at least one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracing {
-    /// `trace_socket`: the agent on this node, which sends them on.
+    /// `trace_socket`: the agent on this node, which passes spans on.
     pub socket: Option<PathBuf>,
-    /// `otlp_endpoint`: where to without such an agent, or when it does not take them.
+    /// `otlp_endpoint`: the collector, if there is no agent or it does not accept the spans.
     pub collector: Option<Collector>,
-    /// `trace_flush_ms`: how long sending them to the collector may take.
+    /// `trace_flush_ms`: the longest time for sending spans to the collector.
     pub flush: Duration,
 }
 
 /// A collector that speaks OTLP over gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
-    /// Its URL: scheme, host and port.
+    /// The URL: scheme, host and port.
     pub url: String,
-    /// Headers that it wants.
+    /// The headers of a request.
     pub headers: Vec<(String, Secret)>,
 }
 
 /// `log_level`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Nothing but panics (the ancestor's `panic`).
+    /// Only panics (the ancestor's `panic`).
     Panic,
-    /// Failures.
+    /// Failures too.
     Error,
-    /// And what a person should look at.
+    /// Events too that a person should look at.
     Warn,
-    /// And what was done.
+    /// Results too.
     #[default]
     Info,
-    /// And how.
+    /// The steps of a verb too.
     Debug,
-    /// And every request.
+    /// Every request too.
     Trace,
 }
 
-/// Something accepted that a person should know of.
+/// A remark about an accepted config for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// How urgent.
+    /// The urgency.
     pub level: LogLevel,
-    /// What; never a secret.
+    /// The text. It never has a secret.
     pub text: String,
 }

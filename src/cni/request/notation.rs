@@ -1,7 +1,7 @@
-//! How addresses, CIDRs and ranges are written.
+//! The notation of addresses, CIDRs and ranges.
 //!
-//! Leading zeroes in an octet or hextet are accepted and read as decimal or hexadecimal, as the
-//! ancestor does: `00192.00168.1.5`.
+//! An octet or a hextet may begin with zeroes. They are read as decimal or hexadecimal, as by the
+//! ancestor: `00192.00168.1.5`.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use whereabouts_core::address::{Address, Family, Interval};
 
-/// Why a text is not what it should be; continues "`<value>`".
+/// The reason why a text does not fit its notation. Its text continues "`<value>`".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotationError {
     #[error("is not an address")]
@@ -22,14 +22,14 @@ pub(super) enum NotationError {
     Backwards,
 }
 
-/// An address, with a prefix length if there was one.
+/// An address, with a prefix length if the text has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Host {
     pub(super) address: Address,
     pub(super) length: Option<u8>,
 }
 
-/// A range: a CIDR, with first and last address if it was `first-last/length`.
+/// A range: a CIDR, and the first and the last address if the text is `first-last/length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RangeText {
     pub(super) cidr: IpNet,
@@ -43,7 +43,7 @@ pub(super) fn address(text: &str) -> Result<Address, NotationError> {
     Ok(ip.into())
 }
 
-/// `10.0.0.5/24` or `10.0.0.5`
+/// `10.0.0.5/24` or `10.0.0.5`.
 pub(super) fn host(text: &str) -> Result<Host, NotationError> {
     let Some((front, length)) = text.split_once('/') else {
         let address = address(text)?;
@@ -67,7 +67,7 @@ pub(super) fn host(text: &str) -> Result<Host, NotationError> {
     }
 }
 
-/// `10.0.0.5/24`; host bits are kept.
+/// `10.0.0.5/24`. Host bits are kept.
 pub(super) fn cidr(text: &str) -> Result<IpNet, NotationError> {
     let Host { address, length } = host(text)?;
     let length = length.ok_or(NotationError::NoLength)?;
@@ -97,7 +97,7 @@ pub(super) fn exclusion(text: &str) -> Result<Interval, NotationError> {
     }
 }
 
-/// Each octet or hextet without the zeroes that it begins with.
+/// `text` without the zeroes at the beginning of each octet or hextet.
 fn without_leading_zeroes(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! From an invocation to a request.
+//! The way from an invocation to a request.
 
 use std::mem;
 
@@ -18,7 +18,7 @@ use crate::invocation::{Invocation, Machine};
 use whereabouts_core::claim::{Ask, Choice, Owner};
 use whereabouts_core::verbs::{CheckRequest, Expectation, GcRequest, StatusRequest};
 
-/// What `invocation` asks for. Files that its config points at are read from `machine`.
+/// The meaning of `invocation`. The files that its config names are read from `machine`.
 pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, Box<Rejected>> {
     let mut findings = Findings::new();
     read(invocation, machine, &mut findings).map_err(|error| {
@@ -37,7 +37,8 @@ fn read(
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Outcome, RequestError> {
-    // Read before the environment, since an error there is answered in the config's version too.
+    // Stdin is read before the environment, because an error in the environment is also answered in
+    // the config's version.
     let stdin = invocation
         .stdin
         .as_deref()
@@ -93,7 +94,7 @@ fn parse_config(
     let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
     let cluster = identity::cluster(config.cluster_id, &config.directories, machine);
     let cluster = match verb {
-        // It would collect the claims of another cluster's node.
+        // Without an identity, GC could collect the claims of another cluster's node.
         Verb::Gc => cluster?,
         Verb::Add | Verb::Del | Verb::Check | Verb::Status => findings.tolerate(cluster)?,
     };
@@ -150,7 +151,7 @@ fn parse_config(
         }),
         Verb::Status => {
             let mut wants = sources.plan(findings)?.wants;
-            // Whether one pod's fixed address is held says nothing of the next pod.
+            // A taken fixed address of one pod says nothing about the next pod.
             wants.retain(|want| matches!(want.choice, Choice::Lowest(_)));
             Request::Status(StatusRequest { wants, when_full })
         }

@@ -1,4 +1,4 @@
-//! Which addresses an ADD asks for: of the ranges, and those that were stated one by one.
+//! The plan of an ADD: addresses from ranges, and stated addresses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use whereabouts_core::address::{Address, Family};
 use whereabouts_core::claim::{Choice, Want};
 use whereabouts_core::limits;
 
-/// The keys that ask for addresses for this one attachment, not yet looked at.
+/// The keys with addresses for this one attachment, not yet read.
 pub(super) struct Raw {
     args: Option<Node>,
     runtime: Option<Node>,
@@ -31,8 +31,8 @@ impl Raw {
         }
     }
 
-    /// The requested addresses: `CNI_ARGS` IP, `args.cni.ips` or `runtimeConfig.ips`, the last
-    /// that has any.
+    /// The requested addresses: `CNI_ARGS` IP, `args.cni.ips` or `runtimeConfig.ips`. The last
+    /// source with an address counts.
     pub(super) fn read(
         self,
         from_arguments: Vec<Stated>,
@@ -57,37 +57,38 @@ fn stated(node: Node) -> Result<Vec<Stated>, RequestError> {
     node.texts()?.into_iter().map(read).collect()
 }
 
-/// What to reserve and what to answer as it is.
+/// The addresses to reserve, and the addresses to answer without a reservation.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Plan {
-    /// What to reserve.
+    /// The wants to reserve.
     pub(super) wants: Vec<Want>,
-    /// For each want, the gateway of its address.
+    /// The gateway of the address of each want.
     pub(super) gateways: Vec<Option<Address>>,
-    /// What to answer without reserving it.
+    /// The addresses to answer without a reservation.
     pub(super) statics: Vec<StaticAddress>,
 }
 
-/// What a plan is made of.
+/// The sources of a plan.
 pub(super) struct Sources<'a> {
-    /// The config's ranges.
+    /// The ranges of the config.
     pub(super) ranges: &'a [ConfiguredRange],
-    /// Addresses requested for this attachment: one in a range's CIDR takes the place of that
-    /// range's allocation.
+    /// The addresses that this attachment requests. An address in the CIDR of a range replaces the
+    /// allocation from that range.
     pub(super) requested: Vec<Stated>,
-    /// `addresses` of the config: one in a range's CIDR is reserved as well.
+    /// The `addresses` of the config. An address in the CIDR of a range is reserved in addition to
+    /// the allocation.
     pub(super) configured: Vec<Stated>,
-    /// `GATEWAY` of `CNI_ARGS`: each is the gateway of the addresses whose subnet it lies in.
+    /// `GATEWAY` of `CNI_ARGS`. Each is the gateway of the addresses in its subnet.
     pub(super) gateways: Vec<Address>,
 }
 
 impl Sources<'_> {
-    /// The plan, and what a person should know of it.
+    /// The plan. Its remarks go to `findings`.
     pub(super) fn plan(self, findings: &mut Findings) -> Result<Plan, RequestError> {
         if self.ranges.is_empty() && self.requested.is_empty() && self.configured.is_empty() {
             return Err(RequestError::MissingKey {
                 key: "ipam.range".to_owned(),
-                reason: "without it or ipRanges or addresses there is nothing to give".to_owned(),
+                reason: "a config needs range, ipRanges or addresses".to_owned(),
             });
         }
         check_distinct(self.requested.iter().chain(&self.configured))?;
@@ -151,9 +152,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Which of the ranges an address belongs to: of those in whose CIDR it lies, one that nothing
-    /// was requested of yet, and then one that could give it by itself. The first wants are those
-    /// of the ranges.
+    /// The range of an address. Among the ranges whose CIDR has the address, a range without a
+    /// requested address comes first. After that, a range that could give the address by itself
+    /// comes first. The first wants are those of the ranges.
     fn place(&self, ranges: &[ConfiguredRange], address: Address) -> Option<usize> {
         let ip = IpAddr::from(address);
         let indexed = ranges
@@ -172,7 +173,7 @@ impl Plan {
         best.map(|(index, _)| index)
     }
 
-    /// Whether a result of `version` has a place for all addresses.
+    /// Checks that a result of `version` can hold all addresses.
     pub(super) fn check_version(&self, version: CniVersion) -> Result<(), RequestError> {
         if version >= CniVersion::V0_3_0 {
             return Ok(());
@@ -235,7 +236,7 @@ fn exactly(
     }
     Want::exactly(&range.range, stated.address).map_err(|refusal| {
         stated.text.wrong(format_args!(
-            "cannot be had of range {cidr} ({}): it {refusal}",
+            "cannot be given from range {cidr} ({}): it {refusal}",
             range.key
         ))
     })

@@ -1,4 +1,4 @@
-//! What a runtime knows of earlier calls: `prevResult`, and the attachments that are in use.
+//! The runtime's knowledge of earlier calls: `prevResult`, and the attachments in use.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use whereabouts_core::verbs::ValidAttachment;
 pub(super) fn addresses(result: Option<Node>) -> Result<Vec<IpNet>, RequestError> {
     let result = result.ok_or_else(|| RequestError::MissingKey {
         key: "prevResult".to_owned(),
-        reason: "CHECK compares with it".to_owned(),
+        reason: "CHECK compares the claim with it".to_owned(),
     })?;
     let mut result = result.object()?;
     let mut found = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn addresses(result: Option<Node>) -> Result<Vec<IpNet>, RequestError
     {
         found.push(address(&mut node.object()?, "address")?);
     }
-    // Before version 0.3.0 a result had one address of each family.
+    // Before version 0.3.0, a result had one address of each family.
     for node in [result.take("ip4"), result.take("ip6")]
         .into_iter()
         .flatten()
@@ -40,20 +40,20 @@ fn address(object: &mut Object, key: &'static str) -> Result<IpNet, RequestError
     text.read(notation::cidr)
 }
 
-/// The keys of the attachments in use, not yet looked at.
+/// The keys of the attachments in use, not yet read.
 pub(super) struct Valid([Option<Node>; 2]);
 
 impl Valid {
-    /// The keys, of which libcni writes both.
+    /// The two keys of the list. libcni writes both.
     const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
-    /// Takes the keys out. `null` is the empty list, which libcni writes so.
+    /// Takes the keys out. `null` is an empty list, because libcni writes an empty list this way.
     pub(super) fn take(config: &mut Object) -> Self {
         Self(Self::KEYS.map(|key| config.take_present(key)))
     }
 
-    /// The list; `None` without a key. An entry that cannot be read is an error whatever the verb
-    /// tolerates: without it, GC would take a live attachment for a dead one.
+    /// The list; `None` without a key. No verb tolerates an entry that cannot be read: GC would
+    /// collect the claim of a live attachment.
     pub(super) fn read(self) -> Result<Option<BTreeSet<ValidAttachment>>, RequestError> {
         let [first, second] = self.0.map(|node| node.map(valid_attachments).transpose());
         match (first?, second?) {
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// The list under either of the two keys.
+    /// Checks the list under either of the two keys.
     fn check_list(list: &str, expected: Result<Option<usize>, &str>) {
         for key in Valid::KEYS {
             let expected = expected.map_err(|part| format!("{key}{part}"));

@@ -1,4 +1,4 @@
-//! The ranges of a config, and the pool they are windows on.
+//! The ranges of a config, and their pools.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,12 @@ use whereabouts_core::address::{Address, Interval, Pool, Range, RangeError, Rang
 use whereabouts_core::claim::QueueId;
 use whereabouts_core::limits;
 
-/// The keys beside `ipam` with which the bridge plugin gives its bridge an address for each answered
-/// address: the answered gateway or, without one, the first address after the network address.
+/// The keys beside `ipam` with which the bridge plugin gives its bridge an address for each
+/// answered address. The bridge takes the answered gateway or, without one, the first address after
+/// the network address.
 const BRIDGE_KEYS: [&str; 2] = ["isGateway", "isDefaultGateway"];
 
-/// The keys of the config, of `ipam` and of `runtimeConfig` that are about ranges, not yet looked at.
+/// The keys about ranges in the config, in `ipam` and in `runtimeConfig`, not yet read.
 pub(super) struct Raw {
     bridge: Vec<Node>,
     range: Option<Node>,
@@ -30,7 +31,7 @@ pub(super) struct Raw {
     overlapping: Option<Node>,
 }
 
-/// What keeps a range from giving all of its CIDR.
+/// The keys that restrict a range to a part of its CIDR.
 struct Bounds {
     first: Option<Node>,
     last: Option<Node>,
@@ -46,16 +47,16 @@ struct Entry {
 
 /// Addresses that no range gives, known before the ranges are read.
 pub(super) struct SpokenFor {
-    /// Gateways, which nobody may have.
+    /// The gateways, which no attachment may have.
     gateways: Vec<Address>,
-    /// Addresses that the config states, and reserves one by one.
+    /// The addresses that the config states and reserves one by one.
     addresses: Vec<Address>,
-    /// Stated addresses with their prefix lengths that have no gateway of their own.
+    /// The stated addresses without a gateway of their own, with their prefix lengths.
     without_gateway: Vec<IpNet>,
 }
 
 impl SpokenFor {
-    /// What `addresses` of the config, the requested addresses and further gateways speak for.
+    /// The addresses of `addresses` in the config, of the requests and of further gateways.
     pub(super) fn new(configured: &[Stated], requested: &[Stated], gateways: &[Address]) -> Self {
         let own = configured.iter().filter_map(|stated| stated.gateway);
         let stated = configured.iter().chain(requested);
@@ -69,23 +70,23 @@ impl SpokenFor {
     }
 }
 
-/// What a config says of ranges.
+/// The ranges of a config.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    /// All that make sense, in the order in which they are allocated from.
+    /// The valid ranges, in the order of their allocations.
     pub(super) ranges: Vec<ConfiguredRange>,
-    /// The queue of each CIDR that could be read, whatever else is wrong with its range.
+    /// The queue of each CIDR that could be read, even if its range is invalid.
     pub(super) queues: Vec<QueueId>,
 }
 
-/// A range, and where it comes from.
+/// A range and its keys.
 #[derive(Debug)]
 pub(super) struct ConfiguredRange {
-    /// The key that gives it.
+    /// The key of the range.
     pub(super) key: String,
     /// The range.
     pub(super) range: Range,
-    /// The gateway of its addresses.
+    /// The gateway of the range's addresses.
     pub(super) gateway: Option<Address>,
 }
 
@@ -111,7 +112,7 @@ impl Raw {
         }
     }
 
-    /// The ranges, of which none gives a gateway or an address that is `spoken_for`.
+    /// The ranges. None of them gives a gateway or an address that is `spoken_for`.
     pub(super) fn read(
         self,
         mut spoken_for: SpokenFor,
@@ -165,7 +166,7 @@ impl Raw {
     }
 }
 
-/// Which pool a CIDR belongs to.
+/// The rule for the pool of a CIDR.
 struct Pools {
     name: Option<String>,
     shared: bool,
@@ -195,7 +196,7 @@ fn read_address(node: Option<Node>) -> Result<Option<Address>, RequestError> {
     Ok(bound.map(|(_, address)| address))
 }
 
-/// An address, and how the key writes it.
+/// An address, and the text of its key.
 fn read_bound(node: Option<Node>) -> Result<Option<(Text, Address)>, RequestError> {
     let Some(node) = node else { return Ok(None) };
     let text = node.text()?;
@@ -203,7 +204,7 @@ fn read_bound(node: Option<Node>) -> Result<Option<(Text, Address)>, RequestErro
     Ok(Some((text, address)))
 }
 
-/// The key that has the bridge plugin give its bridge addresses.
+/// The key that makes the bridge plugin give its bridge addresses.
 fn bridge_key(nodes: Vec<Node>) -> Result<Option<String>, RequestError> {
     for node in nodes {
         let key = node.key().to_owned();
@@ -214,8 +215,8 @@ fn bridge_key(nodes: Vec<Node>) -> Result<Option<String>, RequestError> {
     Ok(None)
 }
 
-/// The addresses that the bridge plugin computes for its bridge: one for each prefix that is answered
-/// without a gateway.
+/// The addresses that the bridge plugin computes for its bridge: one for each prefix that is
+/// answered without a gateway.
 fn bridge_addresses(
     drafts: &[Draft],
     common: Option<Address>,
@@ -224,7 +225,7 @@ fn bridge_addresses(
     let bare = drafts
         .iter()
         .filter(|draft| draft.gateway(common).is_none());
-    // A stated address inside a range has that range's gateway.
+    // A stated address inside a range has the gateway of that range.
     let outside = |cidr: &&IpNet| {
         let mut drafts = drafts.iter();
         !drafts.any(|draft| draft.spec.cidr.contains(&cidr.addr()))
@@ -247,7 +248,7 @@ fn check_count(count: usize) -> Result<(), RequestError> {
 }
 
 impl Entry {
-    /// The range that stands in `ipam` itself, if one does.
+    /// The range in `ipam` itself, if there is one.
     fn alone(range: Option<Node>, bounds: Bounds) -> Result<Option<Self>, RequestError> {
         if let Some(range) = range {
             return Ok(Some(Self {
@@ -261,13 +262,13 @@ impl Entry {
             None => Ok(None),
             Some(node) => Err(RequestError::MissingKey {
                 key: "ipam.range".to_owned(),
-                reason: format!("{} is about it", node.key()),
+                reason: format!("{} needs it", node.key()),
             }),
         }
     }
 
-    /// An entry of `ipRanges`. Runtimes write the conventions' names, and each entry as a list:
-    /// `[[{subnet, rangeStart, rangeEnd, gateway}]]`.
+    /// An entry of `ipRanges`. Runtimes write the names of the conventions, and each entry as a
+    /// list: `[[{subnet, rangeStart, rangeEnd, gateway}]]`.
     fn listed(node: Node, findings: &mut Findings) -> Result<Self, RequestError> {
         let key = node.key().to_owned();
         let mut object = node.object_or_list_of_one()?;
@@ -286,7 +287,7 @@ impl Entry {
         object.finish(findings)?;
         let range = range.ok_or(RequestError::MissingKey {
             key: format!("{key}.range"),
-            reason: "an entry of ipRanges is a range".to_owned(),
+            reason: "each entry of ipRanges needs it".to_owned(),
         })?;
         Ok(Self {
             range,
@@ -295,7 +296,7 @@ impl Entry {
         })
     }
 
-    /// Reads the range; `queues` gets its queue as soon as its CIDR is known.
+    /// Reads the range. `queues` gets its queue once its CIDR is known.
     fn read(
         self,
         pools: &Pools,
@@ -341,8 +342,8 @@ impl Entry {
     }
 }
 
-/// What is excluded of `cidr`. An empty string excludes nothing, and so does what lies outside: a
-/// remark says so.
+/// The exclusions inside `cidr`. An empty string excludes nothing. An exclusion outside `cidr` has
+/// no effect and leads to a remark.
 fn exclusions(
     node: Option<Node>,
     cidr: IpNet,
@@ -370,19 +371,19 @@ fn own_gateway(text: &Text, cidr: IpNet) -> Result<Address, RequestError> {
     Err(text.wrong(format_args!("is not of the family of its range, {cidr}")))
 }
 
-/// A range whose keys were read.
+/// A range after its keys were read.
 struct Draft {
     text: Text,
-    /// The key of the first address, if it has one of its own.
+    /// The key of the first address, if it has a key of its own.
     first: Option<Text>,
-    /// The key of the last address, if it has one of its own.
+    /// The key of the last address, if it has a key of its own.
     last: Option<Text>,
     spec: RangeSpec,
     gateway: Option<Address>,
 }
 
 impl Draft {
-    /// The gateway of its addresses, where `common` is that of all ranges of a family.
+    /// The gateway of the range's addresses. `common` is the gateway of all ranges of the family.
     fn gateway(&self, common: Option<Address>) -> Option<Address> {
         let family = Address::from(self.spec.cidr.addr()).family();
         let common = common.filter(|gateway| gateway.family() == family);
@@ -415,8 +416,8 @@ impl Draft {
     }
 }
 
-/// The error of the key that is wrong: of the first or the last address, if it has a key of its own, or of
-/// the range.
+/// The error of the wrong key: of the first or the last address if it has a key of its own,
+/// otherwise of the range.
 fn wrong_range(
     range: &Text,
     first: Option<Text>,
@@ -439,8 +440,8 @@ fn wrong_range(
     }
 }
 
-/// Two ranges of one config must not give the same address, even where their pools would let
-/// them: an interface cannot have it twice.
+/// Checks that two ranges of one config have no address in common, even in different pools. An
+/// interface cannot have an address twice.
 fn check_apart(first: &ConfiguredRange, second: &ConfiguredRange) -> Result<(), RequestError> {
     let others = second.range.intervals();
     let shared = first.range.intervals().iter().find_map(|one| {

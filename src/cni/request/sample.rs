@@ -1,4 +1,4 @@
-//! Invocations for tests: a good one, to be changed.
+//! Valid invocations, which a test changes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// A good invocation of `verb` without a range.
+    /// A valid invocation of `verb` without a range.
     pub(super) fn of(verb: &str) -> Self {
         let variables = [
             ("CNI_COMMAND", verb),
@@ -44,12 +44,12 @@ impl Sample {
         }
     }
 
-    /// With these keys of `ipam` set; `null` removes one.
+    /// The sample with these keys of `ipam`. `null` removes a key.
     pub(super) fn ipam(self, keys: Value) -> Self {
         self.keys("/ipam", keys)
     }
 
-    /// With these keys of the config set.
+    /// The sample with these keys of the config.
     pub(super) fn config(self, keys: Value) -> Self {
         self.keys("", keys)
     }
@@ -66,18 +66,18 @@ impl Sample {
         self
     }
 
-    /// With a variable set.
+    /// The sample with a variable.
     pub(super) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// What it is with its own config.
+    /// The outcome of the sample with its own config.
     pub(super) fn parse(&self) -> Result<Outcome, Box<Rejected>> {
         self.parse_stdin(Ok(self.config.to_string().into_bytes()))
     }
 
-    /// What it is with something else on stdin.
+    /// The outcome of the sample with another stdin.
     pub(super) fn parse_stdin(
         &self,
         stdin: Result<Vec<u8>, StdinError>,
@@ -90,7 +90,7 @@ impl Sample {
         parse(&invocation, &self.machine)
     }
 
-    /// The verb and what it asks for.
+    /// The verb and its request.
     pub(super) fn parsed(&self) -> Result<Parsed, RequestError> {
         match self.parse() {
             Ok(Outcome::Verb(parsed)) => Ok(parsed),
@@ -165,7 +165,7 @@ pub(super) fn show(wants: &[Want]) -> String {
     wants.iter().map(show).collect::<Vec<_>>().join("; ")
 }
 
-/// Asserts that a result is this value, or an error of this code whose details have this part.
+/// Asserts that a result is this value, or an error with this code and this part in its details.
 pub(super) fn assert_found(
     found: Result<String, RequestError>,
     expected: Result<&str, (u32, &str)>,

@@ -1,4 +1,4 @@
-//! Addresses that a configuration or a request states.
+//! Addresses that a config or a request states.
 
 use whereabouts_core::address::Address;
 
@@ -8,13 +8,13 @@ use super::notation::Host;
 /// An address that a config or a request states.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stated {
-    /// The key, and how the address is written there.
+    /// The key, and the text of the address.
     pub(super) text: Text,
     /// The address.
     pub(super) address: Address,
-    /// Its prefix length, if one was given.
+    /// The prefix length, if the text has one.
     pub(super) length: Option<u8>,
-    /// Its own gateway, if one was given.
+    /// The gateway, if the address has one of its own.
     pub(super) gateway: Option<Address>,
 }
 

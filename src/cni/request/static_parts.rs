@@ -1,4 +1,4 @@
-//! What the `static` plugin's config can say: addresses, routes and DNS.
+//! The keys of the `static` plugin: addresses, routes and DNS.
 
 use super::error::RequestError;
 use super::findings::Findings;
@@ -8,8 +8,7 @@ use super::stated::Stated;
 use super::{Dns, Route};
 use whereabouts_core::address::Address;
 
-/// The keys of `ipam` and of `runtimeConfig` about what is answered as it stands, not yet looked
-/// at.
+/// The keys of `ipam` and of `runtimeConfig` whose values are answered unchanged, not yet read.
 pub(super) struct Raw {
     addresses: Option<Node>,
     routes: Option<Node>,
@@ -17,7 +16,7 @@ pub(super) struct Raw {
     runtime_dns: Option<Node>,
 }
 
-/// What is answered as it stands.
+/// The parts of an answer that repeat the config.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct StaticParts {
     /// `addresses`
@@ -39,7 +38,7 @@ impl Raw {
         }
     }
 
-    /// What they say.
+    /// Reads the keys.
     pub(super) fn read(self, findings: &mut Findings) -> Result<StaticParts, RequestError> {
         let addresses = each(self.addresses, findings, address);
         let addresses = findings.tolerate(addresses)?;
@@ -109,7 +108,7 @@ fn dns(node: Node, findings: &mut Findings) -> Result<Dns, RequestError> {
     Ok(dns)
 }
 
-/// DNS as the conventions for `runtimeConfig` spell it.
+/// The DNS settings with the keys of the conventions for `runtimeConfig`.
 fn runtime_dns(node: Node, findings: &mut Findings) -> Result<Dns, RequestError> {
     let mut object = node.object()?;
     let dns = Dns {
@@ -122,7 +121,7 @@ fn runtime_dns(node: Node, findings: &mut Findings) -> Result<Dns, RequestError>
     Ok(dns)
 }
 
-/// What the runtime says, and where it says nothing what the config says.
+/// The DNS settings of the runtime. The config's settings fill the gaps.
 fn dns_of(runtime: Dns, config: Dns) -> Dns {
     let either = |ours: Vec<String>, theirs| if ours.is_empty() { theirs } else { ours };
     Dns {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::sample::Sample;
 
-/// Every key of `ipam` that means something, with a good value.
+/// Every key of `ipam` with a meaning, and a valid value.
 fn every_key() -> Vec<(&'static str, Value)> {
     vec![
         ("type", json!("whereabouts")),
@@ -60,7 +60,7 @@ fn every_key() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Keys of files: with a good value they need the file.
+/// Keys with the path of a file. A valid value needs the file.
 const FILE_KEYS: [&str; 5] = [
     "configuration_path",
     "etcd_password_file",

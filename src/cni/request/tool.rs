@@ -1,5 +1,5 @@
-//! What an operator's tool asks of configs and of this machine, without a verb: how etcd and a
-//! collector are reached, and what is wrong with a config.
+//! The questions of an operator's tool about configs and about this machine, without a verb: the
+//! access to etcd and to a collector, and the errors of a config.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::ValidAttachment;
 
-/// The datastore that `keys` name, the JSON of an object as `ipam` is one, and the cluster of this node.
-/// Where it leaves a key out, the flat file says it, as for the plugin.
+/// The datastore and the cluster of this node, from `keys`: the JSON of an object like `ipam`. As
+/// for the plugin, the flat file completes the keys.
 pub fn datastore_from(
     keys: &[u8],
     machine: &dyn Machine,
@@ -35,8 +35,8 @@ pub fn datastore_from(
     Ok((datastore, cluster, findings.remarks))
 }
 
-/// The collector at `endpoint`, written as in `otlp_endpoint`; without one, the collector that
-/// OpenTelemetry's variables name. The error continues "`<endpoint>`".
+/// The collector at `endpoint`, in the notation of `otlp_endpoint`. Without an endpoint,
+/// OpenTelemetry's variables name the collector. The text of the error continues "`<endpoint>`".
 pub fn collector_from(
     endpoint: Option<&str>,
     invocation: &Invocation,
@@ -53,56 +53,56 @@ pub fn collector_from(
     Ok((collector, findings.remarks))
 }
 
-/// The attachments in use, as `config` lists them for GC; `None` when it has no list.
+/// The attachments in use, in the list of `config` for GC; `None` without a list.
 pub fn valid_attachments(config: &[u8]) -> Result<Option<BTreeSet<ValidAttachment>>, RequestError> {
     previous::Valid::take(&mut json::object(config, "the config", "")?).read()
 }
 
-/// Whether the plugin takes the file `nodename` with this text for a node's name, as it is.
+/// Checks that the plugin accepts this text of the file `nodename` unchanged as a node's name.
 pub fn check_node_name(text: &str) -> Result<(), &'static str> {
     match identity::in_file(text)? {
-        None => Err("is what a host without a name has"),
+        None => Err("is the name of a host that nobody has named"),
         Some(name) if name != text => Err("begins or ends with a space"),
         Some(_) => Ok(()),
     }
 }
 
-/// The name of this node, as the plugin finds it with a config that does not give one.
+/// The name of this node, as the plugin finds it with a config without a name.
 pub fn node_name(machine: &dyn Machine) -> Option<String> {
     let directories = flat_file::DIRECTORIES.map(Into::into);
     // Only a configured name can be wrong.
     identity::node_name(None, &directories, machine, &mut Findings::new()).unwrap_or_default()
 }
 
-/// What is to be said of a config.
+/// The findings about a config.
 #[derive(Debug)]
 pub struct Linted {
     /// The network.
     pub network: Name,
-    /// Its version.
+    /// The version of the config.
     pub version: CniVersion,
-    /// The ranges that make sense.
+    /// The valid ranges.
     pub ranges: Vec<Range>,
-    /// The subnet of each address that ADD answers, and the gateway of that address. Without
-    /// a plan, because of an error, there is none.
+    /// The subnet and the gateway of each address that ADD answers. Empty if an error prevents a
+    /// plan.
     pub answered: Vec<(IpNet, Option<Address>)>,
     /// The routes that ADD answers.
     pub routes: Vec<Route>,
-    /// The datastore as seen from here. It is for the nodes to know: a key may stand in their
-    /// flat file, a certificate may be there alone.
+    /// The datastore, as seen from this machine. The nodes may see another one: a key may be in
+    /// their flat file, and a certificate may exist only there.
     pub datastore: Result<Datastore, RequestError>,
-    /// Everything else that was found; what fails an ADD is of level error.
+    /// All other findings. A finding that makes ADD fail has level error.
     pub remarks: Vec<Remark>,
 }
 
-/// Looks at `config`, a network configuration as a runtime gives it to the plugin, as ADD does, but
-/// goes on after an error where it can.
+/// Reads `config`, a network configuration as a runtime gives it to the plugin. It reads like ADD,
+/// but goes on after an error if possible.
 pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError> {
     let mut findings = Findings::new();
     findings.tolerance = Tolerance::Collecting;
     let mut config = json::object(config, "the config", "")?;
     findings.version = CniVersion::take(&mut config)?;
-    // It is a runtime's environment that matters, not the one of whoever lints.
+    // The environment of a runtime matters, not that of the linter.
     let invocation = Invocation {
         variables: BTreeMap::new(),
         program: String::new(),
@@ -126,7 +126,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let version = findings.version;
     let plan = sources.plan(&mut findings);
     let plan = plan.and_then(|plan| plan.check_version(version).map(|()| plan));
-    // Without a range because of an error, it would only say so again.
+    // If the ranges have errors, the plan would only repeat that a range is missing.
     let plan = if is_clean {
         findings.tolerate(plan)?
     } else {

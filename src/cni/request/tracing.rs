@@ -1,7 +1,7 @@
-//! Where an invocation's spans go, and how long it may take to send them.
+//! The destination of an invocation's spans, and the bound for sending them.
 //!
-//! Keys of the config win over OpenTelemetry's variables, which a plugin inherits from its runtime. A
-//! variable that is wrong is remarked, never an error.
+//! Keys of the config win over OpenTelemetry's variables, which a plugin inherits from its runtime.
+//! A wrong variable leads to a remark, never to an error.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::invocation::Invocation;
 use whereabouts_core::limits;
 use whereabouts_etcd::Secret;
 
-/// The variables of one setting, the one for traces alone first, which wins.
+/// The two variables of one setting. The variable for traces alone is the first, and wins.
 type Setting = [&'static str; 2];
 
 const ENDPOINT: Setting = [
@@ -37,8 +37,8 @@ const TIMEOUT: Setting = [
     "OTEL_EXPORTER_OTLP_TIMEOUT",
 ];
 
-/// Takes `otlp_endpoint`, which `named_by` names, `trace_socket` and `trace_flush_ms` out, and looks at
-/// the variables where they leave something open. `None`: nothing is traced.
+/// Takes `otlp_endpoint`, `trace_socket` and `trace_flush_ms` out. `named_by` is the author of
+/// `otlp_endpoint`. The variables complete the keys. `None` means that nothing is traced.
 pub(super) fn tracing(
     ipam: &mut Object,
     named_by: NamedBy,
@@ -59,7 +59,7 @@ pub(super) fn tracing(
     if is_switched_off(invocation) {
         return Ok(None);
     }
-    // The headers may be secrets of the node's.
+    // The headers may be secrets of the node.
     let with_headers = configured.is_none() || named_by == NamedBy::Node;
     let endpoint = configured.or_else(|| inherited_endpoint(invocation, findings));
     if socket.is_none() && endpoint.is_none() {
@@ -92,7 +92,10 @@ fn wrong_endpoint(text: &Text, error: EndpointError) -> RequestError {
     match error {
         EndpointError::UserInfo => RequestError::HiddenValue {
             key: text.key.clone(),
-            reason: format!("a collector {error}; headers can be in {}", HEADERS[1]),
+            reason: format!(
+                "the collector has a user or a password; use headers in {} instead",
+                HEADERS[1]
+            ),
         },
         EndpointError::Scheme | EndpointError::Path | EndpointError::Host | EndpointError::Port => {
             text.wrong(error)
@@ -117,8 +120,7 @@ pub(super) fn inherited_endpoint(
     if let Some((protocol, value)) = inherited(invocation, PROTOCOL)
         && value != "grpc"
     {
-        let text =
-            format!("{name} is not used: {protocol} is not grpc, which is all that is spoken");
+        let text = format!("{name} is not used: the protocol {protocol} is not grpc");
         findings.remark(LogLevel::Warn, text);
         return None;
     }
@@ -131,14 +133,14 @@ pub(super) fn inherited_endpoint(
     }
 }
 
-/// A runtime's timeout can only shorten what a verb may take longer.
+/// A timeout of the runtime can only shorten the bound.
 fn inherited_timeout(invocation: &Invocation) -> Option<u64> {
     let (_, text) = inherited(invocation, TIMEOUT)?;
     text.parse().ok().filter(|timeout| *timeout > 0)
 }
 
-/// `name=value,name=value`, percent-encoded. A header that is none is left out, and its value not
-/// shown: it may be a secret.
+/// The headers of `name=value,name=value`, percent-encoded. An invalid header is left out. Its
+/// value is not shown, because it may be a secret.
 pub(super) fn headers(invocation: &Invocation, findings: &mut Findings) -> Vec<(String, Secret)> {
     let Some((name, text)) = inherited(invocation, HEADERS) else {
         return Vec::new();

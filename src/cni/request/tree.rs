@@ -1,4 +1,4 @@
-//! JSON as a tree, in which a repeated key shows instead of its last value.
+//! JSON as a tree. A repeated key stays visible and does not silently replace its first value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-/// A value. It may hold a secret: it is not `Debug`.
+/// A JSON value. It is not `Debug`, because it may hold a secret.
 pub(super) enum Json {
     Null,
     Flag(bool),
@@ -14,12 +14,12 @@ pub(super) enum Json {
     Text(String),
     List(Vec<Json>),
     Object(BTreeMap<String, Json>),
-    /// What stands under a key that stands twice in its object.
+    /// The value of a key that occurs twice in its object.
     Repeated,
 }
 
 impl Json {
-    /// Whether it is a value: neither `null` nor an empty string.
+    /// Whether the value is set: neither `null` nor an empty string.
     pub(super) fn is_set(&self) -> bool {
         match self {
             Self::Null => false,
@@ -30,7 +30,7 @@ impl Json {
         }
     }
 
-    /// What it is, without its value.
+    /// The type of the value, without the value.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

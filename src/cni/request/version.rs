@@ -1,14 +1,14 @@
-//! The versions of the CNI specification that are spoken.
+//! The supported versions of the CNI specification.
 
 use std::fmt;
 
 use super::error::{RequestError, Shown};
 use super::json::Object;
 
-/// A version of the CNI specification that is spoken.
+/// A supported version of the CNI specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CniVersion {
-    /// 0.1.0; also when the config has no version.
+    /// 0.1.0, also for a config without a version.
     V0_1_0,
     /// 0.2.0
     V0_2_0,
@@ -25,7 +25,7 @@ pub enum CniVersion {
 }
 
 impl CniVersion {
-    /// All that are spoken, oldest first.
+    /// All supported versions, oldest first.
     pub const ALL: [Self; 7] = [
         Self::V0_1_0,
         Self::V0_2_0,
@@ -36,10 +36,10 @@ impl CniVersion {
         Self::V1_1_0,
     ];
 
-    /// The newest that is spoken.
+    /// The newest supported version.
     pub const NEWEST: Self = Self::V1_1_0;
 
-    /// As in `cniVersion`.
+    /// The version as in `cniVersion`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V0_1_0 => "0.1.0",
@@ -52,12 +52,12 @@ impl CniVersion {
         }
     }
 
-    /// All, for people.
+    /// All supported versions, for people.
     pub(super) fn list() -> String {
         Self::ALL.map(Self::as_str).join(", ")
     }
 
-    /// Takes `cniVersion` out of a config; without one it is 0.1.0, as in libcni.
+    /// Takes `cniVersion` out of a config. A config without it has version 0.1.0, as in libcni.
     pub(super) fn take(config: &mut Object) -> Result<Self, RequestError> {
         let Some(text) = config.text("cniVersion")?.map(|found| found.text) else {
             return Ok(Self::V0_1_0);

@@ -1,4 +1,4 @@
-//! Spans that have ended, kept until they are sent.
+//! The buffer of ended spans until they are sent.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,12 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use whereabouts_core::limits;
 
-/// Spans that have ended.
+/// The buffer of ended spans.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept(Arc<Mutex<Ended>>);
 
-/// Up to [`limits::SPANS`] spans, the last that ended among them, and how many more there were.
+/// At most [`limits::SPANS`] ended spans, always with the last one, and the number of further
+/// spans.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     pub(super) spans: Vec<SpanData>,
@@ -22,7 +23,7 @@ pub(super) struct Ended {
 }
 
 impl Kept {
-    /// All so far.
+    /// Takes all spans so far.
     pub(super) fn take(&self) -> Ended {
         mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

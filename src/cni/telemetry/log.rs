@@ -1,7 +1,7 @@
-//! Logs: to the configured file, one `write` for each line, never to stdout.
+//! The log: one `write` to the configured file for each line, never to stdout.
 //!
-//! A log that cannot be opened or written never fails a verb. A new log file can be read by its owner
-//! alone.
+//! A log that cannot be opened or written never fails a verb. Only the owner can read a new log
+//! file.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -23,14 +23,14 @@ use crate::invocation;
 use crate::request::{LOG_FOLDERS, LogLevel, Logging, NamedBy, Remark};
 use whereabouts_core::escaped::Log;
 
-/// The log that `logging` says; `None` logs nothing.
+/// The log file of `logging`; `None` if nothing is logged.
 pub(super) fn open(logging: &Logging) -> io::Result<Option<File>> {
     let standard = Standard::of_process();
     let open = |path| open_at(path, logging.named_by, &standard);
     logging.file.as_deref().map(open).transpose()
 }
 
-/// The files behind this process' standard output and standard error, by device and inode.
+/// The files of this process' standard output and standard error, by device and inode.
 struct Standard {
     output: Option<(u64, u64)>,
     error: Option<(u64, u64)>,
@@ -73,14 +73,14 @@ fn open_at(path: &Path, named_by: NamedBy, standard: &Standard) -> io::Result<Fi
         Err(error) => return Err(error),
     }
     let file = options.custom_flags(flags.bits()).open(path)?;
-    // Another file may have the name by now.
+    // Another file may have the name now.
     check(&file.metadata()?, named_by, standard)?;
     invocation::expect_stored(&file)?;
     Ok(file)
 }
 
-/// Refuses a path through a link, or through a folder in which another user could set one. From the top
-/// on, so that a folder that passes cannot be replaced.
+/// Refuses a path through a link, or through a folder in which another user could create a link.
+/// The check goes from the top down, so a folder that passes cannot be replaced.
 fn check_folders(path: &Path) -> io::Result<()> {
     let is_common = |folder: &Path| LOG_FOLDERS.iter().any(|one| folder == Path::new(one));
     let folders = path.ancestors().skip(1);
@@ -89,7 +89,10 @@ fn check_folders(path: &Path) -> io::Result<()> {
         let metadata = fs::symlink_metadata(folder)?;
         let is_ours = metadata.uid() == Uid::effective().as_raw();
         if !metadata.is_dir() || !is_ours || metadata.mode() & 0o022 != 0 {
-            let reason = format!("{} is not a folder of this user alone", folder.display());
+            let reason = format!(
+                "{} is not a folder that only this user can write to",
+                folder.display()
+            );
             return Err(io::Error::other(reason));
         }
     }
@@ -118,7 +121,8 @@ fn check(metadata: &Metadata, named_by: NamedBy, standard: &Standard) -> io::Res
     }
 }
 
-/// What writes to the log. Of spans, a line names the verb's alone: those below it are for traces.
+/// The writer of the log. A line names only the span of the verb; the spans below it are for
+/// traces.
 pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
     file: File,
     level: LogLevel,
@@ -140,15 +144,15 @@ pub(super) fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(
         .with_ansi(false)
         .with_target(false)
         .with_writer(Mutex::new(Log(file)))
-        // It would print to stderr, and panic if that fails too.
+        // The formatter would print its errors to stderr, and panic if that fails too.
         .log_internal_errors(false)
         .with_filter(
             targets.and(not_below_the_verbs.with_max_level_hint(ours.max(LevelFilter::ERROR))),
         )
 }
 
-/// Logs what was accepted but a person should know of.
-pub fn log_remarks(remarks: &[Remark]) {
+/// Logs the remarks about an accepted config.
+pub(crate) fn log_remarks(remarks: &[Remark]) {
     for Remark { level, text } in remarks {
         match level {
             LogLevel::Panic => error!(target: PANIC, "{text}"),
@@ -220,7 +224,7 @@ mod tests {
         assert!(text.contains("ADD{attachment=\"a\"}: one"), "{text}");
     }
 
-    /// Opens `path`, and answers its mode or a part of the error.
+    /// Opens `path`, and returns its mode or the error.
     fn opened(path: &Path, named_by: NamedBy) -> Result<u32, String> {
         let standard = Standard {
             output: None,

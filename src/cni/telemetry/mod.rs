@@ -1,8 +1,8 @@
-//! What an execution tells of itself: lines in a log on this machine, and spans for a collector.
+//! Logging and tracing of one execution: lines in a log on this machine, and spans for a collector.
 //!
-//! Nothing here can fail a verb or change what it answers. Spans are kept until the answer is out,
-//! and then sent in one go, within a bound. Without a log and without tracing there is no
-//! subscriber: an attribute like `#[instrument]` then costs one comparison.
+//! This module cannot fail a verb or change its answer. It keeps spans until the answer is printed,
+//! and then sends them together, within a bound. Without a log and without tracing there is no
+//! subscriber. An attribute like `#[instrument]` then costs one comparison.
 //!
 //! ```text
 //! #[instrument] --> kept ----> send --+--> datagram to the agent on this node --> otlp
@@ -34,40 +34,44 @@ use crate::error::Error;
 use crate::invocation::Invocation;
 use crate::request::{Logging, Request, Tracing};
 
-pub use log::log_remarks;
-pub use queue::Traced;
-pub use root::granted;
+pub(crate) use log::log_remarks;
+pub(crate) use queue::Traced;
+pub(crate) use root::granted;
 
-/// The target of what is logged even with `log_level: panic`.
-pub const PANIC: &str = "whereabouts::panic";
+/// The target of events that are logged even with `log_level: panic`.
+pub(crate) const PANIC: &str = "whereabouts::panic";
 
-/// What makes spans, once something is traced.
+/// The tracer, if spans are traced.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// What an execution is about.
+/// The subject of logging and tracing: one execution.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
-    /// What it was called with.
-    pub invocation: &'a Invocation,
-    /// What that asks for, if it is a request.
-    pub request: Option<&'a Request>,
-    /// When the process began.
-    pub begun: SystemTime,
+pub(crate) struct Subject<'a> {
+    /// The invocation.
+    pub(crate) invocation: &'a Invocation,
+    /// The request, if the invocation is a valid one.
+    pub(crate) request: Option<&'a Request>,
+    /// The time at which the process began.
+    pub(crate) begun: SystemTime,
 }
 
-/// The telling of one execution, from the end of its parsing on.
+/// The logging and tracing of one execution, from the end of its parsing on.
 #[derive(Debug)]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     /// The span of the verb.
-    pub span: Span,
-    /// Why nothing is logged, though it should be.
-    pub log_error: Option<std::io::Error>,
+    pub(crate) span: Span,
+    /// The reason why a configured log is not written.
+    pub(crate) log_error: Option<std::io::Error>,
     outbox: Option<Outbox>,
 }
 
 impl Telemetry {
-    /// Logs and traces from here on.
-    pub fn start(logging: &Logging, tracing: Option<&Tracing>, subject: Subject<'_>) -> Self {
+    /// Starts logging and tracing.
+    pub(crate) fn start(
+        logging: &Logging,
+        tracing: Option<&Tracing>,
+        subject: Subject<'_>,
+    ) -> Self {
         let parsed = SystemTime::now();
         let (log, log_error) = match log::open(logging) {
             Ok(file) => (file.map(|file| log::layer(file, logging.level)), None),
@@ -80,7 +84,7 @@ impl Telemetry {
             let subscriber = tracing_subscriber::registry()
                 .with(log)
                 .with(tracer.map(layer));
-            // It fails only where there is one already: in tests.
+            // Only a test can have a subscriber already.
             let _ = tracing::subscriber::set_global_default(subscriber);
         }
         let span = root::span(subject);
@@ -95,8 +99,8 @@ impl Telemetry {
         }
     }
 
-    /// Tells of a failure, and what a person should be told of it: with the trace, if there is one.
-    pub fn failed(&self, error: &Error) -> String {
+    /// Logs and traces a failure, and returns the details for a person, with the id of the trace.
+    pub(crate) fn failed(&self, error: &Error) -> String {
         let (code, summary, details) = (error.code(), error.summary(), error.details());
         error!(code, "{summary}: {details}");
         root::failed(&self.span, error);
@@ -106,24 +110,24 @@ impl Telemetry {
         }
     }
 
-    /// Ends it: what is left to do, when the answer is out.
-    pub fn end(self) -> Unsent {
+    /// Ends logging and tracing. The returned spans are sent after the answer is printed.
+    pub(crate) fn end(self) -> Unsent {
         Unsent(self.outbox)
     }
 }
 
-/// Spans that are still to be sent.
+/// The spans that must still be sent.
 #[must_use]
 #[derive(Debug)]
 pub struct Unsent(Option<Outbox>);
 
 impl Unsent {
-    /// Of an execution that is not told of.
+    /// No spans.
     pub fn nothing() -> Self {
         Self(None)
     }
 
-    /// Sends them, within the configured bound.
+    /// Sends the spans, within the configured bound.
     pub fn send(self) {
         if let Some(outbox) = self.0 {
             outbox.send();
@@ -146,7 +150,8 @@ fn tracer(outbox: &Outbox) -> SdkTracer {
         .clone()
 }
 
-/// What turns spans into OpenTelemetry's: this program's own, never those of h2, hyper or tonic.
+/// The layer that turns spans into OpenTelemetry's. It takes the spans of this program only, not
+/// those of h2, hyper or tonic.
 fn layer<S: Subscriber + for<'span> LookupSpan<'span>>(tracer: SdkTracer) -> impl Layer<S> {
     tracing_opentelemetry::layer()
         .with_tracer(tracer)

@@ -1,4 +1,4 @@
-//! A collector that is told spans: OTLP over gRPC, one request, one try.
+//! The export of spans to a collector: OTLP over gRPC, one request, one try.
 
 use std::str::FromStr;
 
@@ -17,32 +17,33 @@ use crate::request::Collector;
 /// The method of OTLP (specification 1.5, "OTLP/gRPC").
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Why spans did not arrive. It shows no header.
+/// The reason why spans did not arrive. It shows no header.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// There can be no connection as configured.
+    /// The configuration permits no connection.
     #[error("the collector {url} cannot be connected to: {source}")]
     Connection {
-        /// The collector's URL.
+        /// The URL of the collector.
         url: String,
-        /// Why.
+        /// The cause.
         source: tonic::transport::Error,
     },
-    /// The collector cannot be reached, or refuses.
-    #[error("the collector has not taken them: {}: {}", .0.code(), .0.message())]
+    /// The collector is unreachable, or refuses the request.
+    #[error("the collector has not accepted the spans: {}: {}", .0.code(), .0.message())]
     Status(#[from] Box<tonic::Status>),
-    /// The collector has taken some of them only.
-    #[error("the collector has left out {count} of them: {message}")]
+    /// The collector has accepted only a part of the spans.
+    #[error("the collector has rejected {count} of the spans: {message}")]
     LeftOut {
-        /// How many spans.
+        /// The number of rejected spans.
         count: i64,
-        /// What it says.
+        /// The message of the collector.
         message: String,
     },
 }
 
 impl ExportError {
-    /// Whether the same request may be taken later (OTLP specification 1.5, "Failures").
+    /// Whether the collector may accept the same request later (OTLP specification 1.5,
+    /// "Failures").
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Status(status) => match status.code() {
@@ -69,7 +70,7 @@ impl ExportError {
     }
 }
 
-/// A connection to a collector, made when it is first used, and anew when it was lost.
+/// A connection to a collector. It connects at its first use, and again after it was lost.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     client: Grpc<Channel>,
@@ -77,7 +78,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// To be called on a tokio runtime.
+    /// The exporter for `collector`. The caller must be on a tokio runtime.
     pub fn new(collector: &Collector) -> Result<Self, ExportError> {
         let url = &collector.url;
         let failed = |source| ExportError::Connection {
@@ -93,7 +94,7 @@ impl Exporter {
         for (name, value) in &collector.headers {
             let name = MetadataKey::<Ascii>::from_bytes(name.as_bytes());
             let value = MetadataValue::from_str(value.reveal());
-            // What is no name of a header was never one of the collector's.
+            // No collector can have asked for a header with an invalid name.
             if let (Ok(name), Ok(mut value)) = (name, value) {
                 value.set_sensitive(true);
                 headers.insert(name, value);
@@ -105,7 +106,7 @@ impl Exporter {
         })
     }
 
-    /// Sends spans, an encoded request, in one try, for as long as that takes.
+    /// Sends an encoded request with spans. It tries once, without a bound.
     pub async fn export(&mut self, spans: Bytes) -> Result<(), ExportError> {
         let mut request = tonic::Request::new(spans);
         *request.metadata_mut() = self.headers.clone();
@@ -124,7 +125,7 @@ impl Exporter {
     }
 }
 
-/// A request that is encoded already, and an answer that is to be decoded.
+/// The codec of a request that is already encoded and of an answer that must be decoded.
 #[derive(Clone, Copy)]
 struct Encoded;
 

@@ -1,6 +1,7 @@
-//! Who allocated for whom. A ticket carries the span that waits with it; the holder puts, into the
-//! trace of each request that it serves, a span of its own that says so, and links it with its
-//! batch, both ways. So nobody has to be told who served it, and a claim needs no byte for it.
+//! The link between the trace of a requester and that of its holder. A ticket carries the span of
+//! the waiting requester. For each request that the holder serves, it adds a span to the
+//! requester's trace. That span and the span of the batch link to each other. So no requester needs
+//! to learn its holder, and a claim needs no further byte.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,7 +22,7 @@ use whereabouts_store::trace_context::TraceContext;
 
 /// The traces of this execution.
 #[derive(Clone, Copy, Debug)]
-pub struct Traced;
+pub(crate) struct Traced;
 
 impl Traces for Traced {
     fn here(&self) -> Option<TraceContext> {

@@ -1,5 +1,5 @@
-//! The span of a whole execution, and what it says of it. Names of attributes are OpenTelemetry's
-//! semantic conventions where those have one, and begin with `whereabouts.` where they do not.
+//! The span of a whole execution and its attributes. An attribute has the name of OpenTelemetry's
+//! semantic conventions if there is one. Otherwise its name begins with `whereabouts.`.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -23,8 +23,8 @@ use whereabouts_core::claim::{Attachment, Held, Owner, QueueId, Want};
 use whereabouts_core::limits;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
-/// Who tells: the program, on its node. Its name is its own, whatever a runtime calls itself in
-/// `OTEL_SERVICE_NAME`, which its plugins inherit.
+/// The resource: the program on its node. Its service name is fixed: `OTEL_SERVICE_NAME` would name
+/// the runtime, whose variables a plugin inherits.
 pub(super) fn resource(subject: Subject<'_>) -> Resource {
     let about = subject.request.map(About::of).unwrap_or_default();
     let node = about
@@ -38,7 +38,7 @@ pub(super) fn resource(subject: Subject<'_>) -> Resource {
         .build()
 }
 
-/// The span of the verb. Its fields are for the log; `trace_id` stays empty where there is none.
+/// The span of the verb. Its fields are for the log. `trace_id` stays empty without a trace.
 pub(super) fn span(subject: Subject<'_>) -> Span {
     let about = subject.request.map(About::of).unwrap_or_default();
     let attachment = about.attachment.map(display);
@@ -65,7 +65,7 @@ pub(super) fn span(subject: Subject<'_>) -> Span {
     }
 }
 
-/// Makes `span` the beginning of this process' part of a trace: the runtime's, where it hands one on.
+/// Makes `span` the root of this process' spans, below the span of the runtime if there is one.
 pub(super) fn open(span: &Span, subject: Subject<'_>, parsed: SystemTime) {
     let parent = TraceContextPropagator::new().extract(&Variables(subject));
     // It fails only for a span that was begun before.
@@ -84,14 +84,14 @@ pub(super) fn open(span: &Span, subject: Subject<'_>, parsed: SystemTime) {
     }
 }
 
-/// Notes on the span of the verb that it has failed.
+/// Records a failure on the span of the verb.
 pub(super) fn failed(span: &Span, error: &Error) {
     span.set_attribute("error.type", error.code().to_string());
     span.set_status(Status::error(error.summary()));
 }
 
-/// Notes what an ADD has given.
-pub fn granted(held: &[Held]) {
+/// Records the addresses of an ADD.
+pub(crate) fn granted(held: &[Held]) {
     let span = Span::current();
     if context_of(&span).is_some() {
         let addresses = joined(held.iter().map(Held::interface_address));
@@ -134,7 +134,7 @@ fn attributes(subject: Subject<'_>) -> Vec<KeyValue> {
     .collect()
 }
 
-/// What a request says of itself.
+/// The parts of a request that become attributes.
 #[derive(Default)]
 struct About<'a> {
     attachment: Option<&'a Attachment>,
@@ -191,8 +191,8 @@ fn joined<T: Display>(parts: impl IntoIterator<Item = T>) -> String {
     parts.join(",")
 }
 
-/// Where the W3C's headers stand in an environment (OpenTelemetry: environment variables as context
-/// propagation carriers).
+/// The W3C's headers in the variables of an environment (OpenTelemetry: environment variables as
+/// context propagation carriers).
 struct Variables<'a>(Subject<'a>);
 
 impl Extractor for Variables<'_> {

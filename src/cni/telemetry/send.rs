@@ -1,5 +1,5 @@
-//! The two ways out: a datagram to the agent on this node, which costs nothing, or a request to the
-//! collector, which is awaited for a bounded time.
+//! The two ways of sending spans. A datagram to the agent on this node costs no time. A request to
+//! the collector is awaited for a bounded time.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -21,7 +21,7 @@ use super::otlp::{ExportError, Exporter};
 use crate::request::{Collector, Tracing};
 use whereabouts_core::limits;
 
-/// Spans of this execution, and where they go.
+/// The spans of this execution, and their destination.
 #[derive(Debug)]
 pub(super) struct Outbox {
     tracing: Tracing,
@@ -31,7 +31,7 @@ pub(super) struct Outbox {
     root: Option<SpanContext>,
 }
 
-/// Why spans are lost.
+/// The reason why spans are lost.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("the agent at {socket} has taken {taken} datagrams: {error}")]
@@ -44,12 +44,12 @@ enum Lost {
     Collector(#[from] ExportError),
     #[error("the collector has not answered in {0:?}")]
     Late(Duration),
-    #[error("there is no runtime for it: {0}")]
+    #[error("no runtime could be started for the export: {0}")]
     Runtime(io::Error),
 }
 
 impl Outbox {
-    /// Empty, of a process that began at `begun`.
+    /// An empty outbox for a process that began at `begun`.
     pub(super) fn new(tracing: &Tracing, resource: Resource, begun: SystemTime) -> Self {
         Self {
             tracing: tracing.clone(),
@@ -60,22 +60,22 @@ impl Outbox {
         }
     }
 
-    /// What keeps the spans that end.
+    /// The buffer of the ended spans.
     pub(super) fn kept(&self) -> Kept {
         self.kept.clone()
     }
 
-    /// Who tells.
+    /// The resource of the spans.
     pub(super) fn resource(&self) -> Resource {
         self.resource.clone()
     }
 
-    /// Which of the spans is that of the whole execution; `None` if it is not sampled.
+    /// Sets the span of the whole execution; `None` if it is not sampled.
     pub(super) fn set_root(&mut self, root: Option<SpanContext>) {
         self.root = root;
     }
 
-    /// Sends what has ended. Spans that cannot be sent are lost, and the log says so.
+    /// Sends the ended spans. Spans that cannot be sent are lost, and the log reports the loss.
     pub(super) fn send(self) {
         let ended = self.finished();
         if ended.is_empty() {
@@ -90,7 +90,7 @@ impl Outbox {
         }
     }
 
-    /// The spans, with what only the process as a whole tells of its own.
+    /// The spans. The root gets the attributes that only the whole process has.
     fn finished(&self) -> Vec<SpanData> {
         let Ended { mut spans, dropped } = self.kept.take();
         let root = spans
@@ -99,7 +99,7 @@ impl Outbox {
         if let Some(root) = root {
             root.start_time = self.begun;
             root.span_kind = SpanKind::Server;
-            // Fields without a dot are for the log.
+            // Fields without a dot are for the log only.
             root.attributes
                 .retain(|attribute| attribute.key.as_str().contains('.'));
             if dropped > 0 {
@@ -124,7 +124,7 @@ fn send(tracing: &Tracing, request: ExportTraceServiceRequest) -> Result<(), Los
     }
 }
 
-/// Hands spans to the agent, without waiting: it takes them now or not at all.
+/// Hands spans to the agent without waiting. The agent accepts them at once, or they are lost.
 fn hand_over(socket: &Path, request: ExportTraceServiceRequest) -> Result<(), Lost> {
     let mut taken = 0;
     let hand_over = || {
@@ -145,7 +145,7 @@ fn hand_over(socket: &Path, request: ExportTraceServiceRequest) -> Result<(), Lo
     })
 }
 
-/// Requests that a datagram has room for. One is enough for all but the holder of a long queue.
+/// The datagrams for the spans of a request. Only the holder of a long queue needs more than one.
 fn datagrams(request: ExportTraceServiceRequest) -> Vec<Vec<u8>> {
     let scopes = request.resource_spans.first().map(|one| &one.scope_spans);
     let spans = scopes
@@ -165,7 +165,7 @@ fn datagrams(request: ExportTraceServiceRequest) -> Vec<Vec<u8>> {
     parts.flat_map(datagrams).collect()
 }
 
-/// Sends spans to the collector, and waits for its answer until the bound.
+/// Sends spans to the collector, and waits for its answer within the bound.
 fn export(
     collector: &Collector,
     bound: Duration,
@@ -183,7 +183,7 @@ fn export(
             Err(_) => Err(Lost::Late(bound)),
         }
     });
-    // A name that is still being looked up is not waited for.
+    // The name lookup of a resolver thread has no deadline, so the runtime does not wait for it.
     runtime.shutdown_background();
     exported
 }

@@ -159,7 +159,7 @@ fn check_path(path: &Path, expected: Result<&str, &str>) {
 fn the_author_of_a_network_configuration_writes_to_no_file_of_the_node() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let victim = folder.path().join("nologin");
-    let refused = Err("is not for a network configuration to name");
+    let refused = Err("cannot be named in a network configuration");
     check_path(&victim, refused);
     let ours = log_folder();
     let up = ours
@@ -180,18 +180,21 @@ fn the_author_of_a_network_configuration_writes_to_no_file_of_the_node() {
     symlink(folder.path(), &through).expect("the folder can be written");
     check_path(
         &through.join("new"),
-        Ok("is not a folder of this user alone"),
+        Ok("is not a folder that only this user can write to"),
     );
     let open = ours.path().join("open");
     fs::create_dir(&open).expect("the folder can be written");
     fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("it is ours");
-    check_path(&open.join("log"), Ok("is not a folder of this user alone"));
+    check_path(
+        &open.join("log"),
+        Ok("is not a folder that only this user can write to"),
+    );
     let theirs = ours.path().join("theirs");
     fs::create_dir(&theirs).expect("the folder can be written");
     chown(&theirs, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
     check_path(
         &theirs.join("log"),
-        Ok("is not a folder of this user alone"),
+        Ok("is not a folder that only this user can write to"),
     );
     let log = ours.path().join("log");
     fs::write(&log, "").expect("the folder can be written");

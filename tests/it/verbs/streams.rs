@@ -185,7 +185,7 @@ fn a_file_that_is_none_is_an_error_at_once() {
         let reason = if file == fifo.as_path() {
             "cannot read"
         } else {
-            "is not for a network configuration to name"
+            "cannot be named in a network configuration"
         };
         named
             .add(&pod)

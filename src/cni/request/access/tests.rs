@@ -7,7 +7,7 @@ use super::super::sample::{Sample, assert_found};
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMII=\n-----END PRIVATE KEY-----\n";
 
-/// A DEL, since it depends on access and on little else, on a machine with all files.
+/// A DEL, which depends on the access and on little else, on a machine with all files.
 fn sample(ipam: Value) -> Sample {
     let mut sample = Sample::of("DEL").ipam(ipam);
     sample.machine = std::mem::take(&mut sample.machine)
@@ -21,7 +21,7 @@ fn sample(ipam: Value) -> Sample {
     sample
 }
 
-/// `expected` is the endpoints, `ca` and `identity` if there is TLS with them, and the user.
+/// `expected` is the endpoints, the user, and with TLS `ca` and `identity`.
 fn check(ipam: Value, expected: Result<&str, (u32, &str)>) {
     let found = sample(ipam).parsed().map(|parsed| {
         let access = parsed.datastore.etcd().expect("it is etcd").clone();
@@ -85,7 +85,7 @@ fn an_etcd_host_that_is_none_is_code_7_and_names_key_and_value() {
         json!({"etcd_host": vec!["a"; 33]}),
         Err((7, "33 are too many, at most 32")),
     );
-    let secret = "ipam.etcd_host: an endpoint is no endpoint";
+    let secret = "ipam.etcd_host: an endpoint has a user or a password";
     check(
         json!({"etcd_host": "http://me:hunter2@a"}),
         Err((7, secret)),

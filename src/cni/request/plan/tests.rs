@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::sample::{Sample, assert_found, show};
 use super::*;
 
-/// An ADD of a config with a range, its gateway outside it, and another range.
+/// An ADD of a config with two ranges. The gateway of the first range is outside the range.
 fn sample() -> Sample {
     Sample::of("ADD").ipam(json!({
         "ipRanges": [
@@ -16,7 +16,7 @@ fn sample() -> Sample {
     }))
 }
 
-/// `expected` is wants, gateways and statics as text, separated by ` | `.
+/// `expected` is the wants, the gateways and the statics as text, separated by ` | `.
 fn check(sample: &Sample, expected: Result<&str, (u32, &str)>) {
     let found = sample.add().map(|add| {
         let wants = add.ask.map(|ask| show(&ask.wants)).unwrap_or_default();
@@ -76,7 +76,8 @@ fn a_requested_zero_network_broadcast_or_gateway_address_is_code_7() {
         &large.variable("CNI_ARGS", "IP=10.0.7.0/16"),
         Err((7, "it ends in .0")),
     );
-    let key = "CNI_ARGS IP: \"10.0.0.0/24\" cannot be had of range 10.0.0.0/24 (ipam.ipRanges[0]";
+    let key =
+        "CNI_ARGS IP: \"10.0.0.0/24\" cannot be given from range 10.0.0.0/24 (ipam.ipRanges[0]";
     check(&args("IP=10.0.0.0/24"), Err((7, key)));
 }
 
@@ -206,7 +207,7 @@ fn a_configured_addresss_gateway_is_not_given_either() {
 
 #[test]
 fn the_same_address_twice_is_code_7() {
-    let expected = "10.0.0.150 is asked for twice, by CNI_ARGS IP and by";
+    let expected = "10.0.0.150 is requested twice, by CNI_ARGS IP and by";
     check(&args("IP=10.0.0.150,10.0.0.150/24"), Err((7, expected)));
     let both = args("IP=10.0.0.150").ipam(json!({"addresses": [{"address": "10.0.0.150/24"}]}));
     check(
@@ -252,7 +253,7 @@ fn before_0_3_0_two_addresses_of_a_family_are_code_7() {
     let two = json!([{"range": "10.0.0.0/30"}, {"range": "10.0.1.0/30"}]);
     let dual = json!([{"range": "10.0.0.0/30"}, {"range": "fd00::/127"}]);
     for version in ["0.1.0", "0.2.0", ""] {
-        let expected = "a result has one IPv4 address at most, the config asks for 2";
+        let expected = "a result has one IPv4 address at most, but the config requests 2";
         check(&of(version, two.clone()), Err((7, expected)));
         assert!(of(version, dual.clone()).add().is_ok());
         let address =

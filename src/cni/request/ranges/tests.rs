@@ -181,11 +181,11 @@ fn an_entry_of_ip_ranges_needs_a_range_and_knows_its_keys() {
 #[test]
 fn bounds_without_a_range_are_code_7() {
     let with = |key: &str, value: Value| json!({"addresses": [], key: value});
-    let missing = "ipam.range is missing: ipam.range_start is about it";
+    let missing = "ipam.range is missing: ipam.range_start needs it";
     check(with("range_start", json!("10.0.0.5")), Err((7, missing)));
     check(
         with("exclude", json!(["10.0.0.5"])),
-        Err((7, "ipam.exclude is about it")),
+        Err((7, "ipam.exclude needs it")),
     );
 }
 
@@ -251,7 +251,7 @@ fn a_network_name_that_is_too_long_or_has_control_characters_is_code_7() {
     );
 }
 
-/// The gateways of the wants, and the intervals, that a config leads to.
+/// Checks the gateways of the wants, and the intervals, of a config.
 fn check_gateways(ipam: Value, expected: Result<&str, (u32, &str)>) {
     let add = Sample::of("ADD").ipam(ipam).add();
     let found = add.map(|add| {
@@ -344,9 +344,9 @@ fn an_empty_string_is_a_key_without_a_value() {
     );
 }
 
-/// The gateways and intervals that a config leads to whose bridge has an address, and its remarks.
+/// Checks the gateways, the intervals and the remarks of a config whose bridge has an address.
 fn check_bridge(ipam: &Value, expected: &str, taken: &[&str]) {
-    // Programs in Go take a key in any case, with 'ſ' for an 's'.
+    // Programs in Go accept a key in any case, and 'ſ' for an 's'.
     for key in [
         "isGateway",
         "isDefaultGateway",
@@ -383,7 +383,7 @@ fn the_address_that_the_bridge_takes_without_a_gateway_is_never_given() {
         "10.0.0.6: 10.0.0.0/29 10.0.0.1-10.0.0.5",
         &[],
     );
-    // Of each family, and of each range of one network.
+    // The bridge has an address of each family, and of each range of one network.
     check_bridge(
         &json!({"gateway": "10.0.0.6", "ipRanges": [{"range": "10.0.0.0/29"},
             {"range": "fd00::/126"}]}),
@@ -407,14 +407,15 @@ fn the_address_that_the_bridge_takes_without_a_gateway_is_never_given() {
         "-: 10.0.0.4/31 10.0.0.4-10.0.0.4",
         &["10.0.0.5"],
     );
-    // Of a range of one address it is an address of the next one.
+    // For a range of one address, the bridge's address is in the next range.
     check_bridge(
         &json!({"ipRanges": [{"range": "10.0.0.7/32"},
             {"range": "10.0.0.8/29", "gateway": "10.0.0.14"}]}),
         "- 10.0.0.14: 10.0.0.7/32 10.0.0.7-10.0.0.7; 10.0.0.8/29 10.0.0.9-10.0.0.13",
         &["10.0.0.8"],
     );
-    // A stated address without a gateway has one computed, too; in a range it has the range's.
+    // A stated address without a gateway also gives the bridge an address. Inside a range it has
+    // the gateway of the range.
     check_bridge(
         &json!({"range": "10.0.0.1-10.0.0.3/24", "gateway": "10.0.0.254",
             "addresses": [{"address": "10.0.0.9/24"}, {"address": "10.1.0.9/16"},
@@ -436,7 +437,7 @@ fn the_address_that_the_bridge_takes_cannot_be_requested() {
         .config(json!({"isGateway": true, "args": {"cni": {"ips": ["10.0.0.1"]}}}));
     let found = sample.add().map(|_| String::new());
     let expected =
-        "\"10.0.0.1\" cannot be had of range 10.0.0.0/24 (ipam.range): it is the gateway";
+        "\"10.0.0.1\" cannot be given from range 10.0.0.0/24 (ipam.range): it is the gateway";
     assert_found(found, Err((7, expected)));
 }
 

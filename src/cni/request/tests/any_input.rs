@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{FILE_KEYS, every_key, full, plain};
 
-/// A JSON value out of what configs are made of.
+/// A JSON value with the names and values of configs.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,4 +1,4 @@
-//! Requirements on what the author of a network configuration may say about the node.
+//! Requirements on the rights of the author of a network configuration.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::request::{NamedBy, Parsed, RequestError};
 const USUAL: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
 const LENIENT: [&str; 3] = ["DEL", "CHECK", "GC"];
 
-/// A good invocation of `verb` with these keys, on a node with these files.
+/// A valid invocation of `verb` with these keys, on a node with these files.
 fn on(verb: &str, files: &[(&str, &Value)], ipam: Value) -> Sample {
     let mut sample = plain(verb).ipam(ipam);
     for (path, keys) in files {
@@ -19,13 +19,13 @@ fn on(verb: &str, files: &[(&str, &Value)], ipam: Value) -> Sample {
     sample
 }
 
-/// A flat file of a node with a secret.
+/// A flat file of a node, with a secret.
 fn flat_file() -> Value {
     json!({"etcd_host": "https://nodes", "etcd_username": "node", "etcd_password": "hunter2",
         "node_name": "node-9"})
 }
 
-/// Where etcd is, as whom, and below which prefix.
+/// The endpoints, the user and the prefix of etcd.
 fn access(parsed: &Parsed) -> String {
     let access = parsed.datastore.etcd().expect("it is etcd");
     let login = access.login.as_ref().map_or("-", |(name, _)| name.as_str());
@@ -34,7 +34,7 @@ fn access(parsed: &Parsed) -> String {
 
 const NODES: &str = "https://nodes:2379 node /whereabouts/v1/";
 
-/// A value for each key that is the node's, which must never count.
+/// A value for each key that belongs to the node. None of these values may count.
 fn nodes_keys() -> Vec<(&'static str, Value)> {
     let file = "/etc/whereabouts/x";
     vec![
@@ -60,7 +60,7 @@ fn a_network_configuration_never_says_what_the_flat_file_that_names_etcd_says_of
         let keys = flat_file();
         let sample = |verb| on(verb, &[(USUAL, &keys)], ipam.clone());
         let expected = format!(
-            "ipam.{key} is not for a network configuration: {USUAL} names etcd, and does not allow \
+            "ipam.{key} cannot be set in a network configuration: {USUAL} configures etcd, and does not list \
              the key in network_config_may_set"
         );
         for verb in ["ADD", "STATUS"] {
@@ -94,7 +94,10 @@ fn a_network_configuration_may_set_what_the_flat_file_allows_and_no_more() {
     assert_eq!(parsed.logging.named_by, NamedBy::Node);
     let found = on("ADD", files, ipam).ipam(json!({"etcd_prefix": "/mine/"}));
     let found = found.parsed().map(|_| String::new());
-    assert_found(found, Err((7, "ipam.etcd_prefix is not for a network")));
+    assert_found(
+        found,
+        Err((7, "ipam.etcd_prefix cannot be set in a network")),
+    );
 }
 
 #[test]
@@ -102,11 +105,11 @@ fn a_network_configuration_cannot_allow_itself_anything() {
     let keys = flat_file();
     let ipam = json!({"etcd_host": "evil", "network_config_may_set": ["etcd_host"]});
     let found = on("ADD", &[(USUAL, &keys)], ipam.clone()).parsed();
-    let expected = "ipam.network_config_may_set is not for a network configuration";
+    let expected = "ipam.network_config_may_set cannot be set in a network configuration";
     assert_found(found.map(|_| String::new()), Err((7, expected)));
     let del = on("DEL", &[(USUAL, &keys)], ipam).parsed().expect("a DEL");
     assert_eq!(access(&del), NODES);
-    // Nor by a flat file that is not the node's.
+    // A flat file that is not the node's cannot allow them either.
     let named = json!({"network_config_may_set": ["log_file"], "etcd_host": "a"});
     let ipam = json!({"etcd_host": null, "node_name": null, "configuration_path": "/tmp/flat",
         "log_file": "/etc/nologin"});
@@ -139,11 +142,11 @@ fn the_keys_of_etcd_count_where_the_flat_file_says_nothing_of_it() {
     }
 }
 
-/// Whether `key` may be `path` in a network configuration of a node without a flat file, or with one
-/// that says nothing of etcd. What may not is an error of ADD, and DEL does without it.
+/// Checks whether a network configuration may set `key` to `path`. The node has no flat file, or one
+/// that does not configure etcd. A forbidden path is an error of ADD; DEL ignores the key.
 fn check_place(key: &str, path: &str, may: bool) {
     let ipam = json!({key: path});
-    let refused = format!("ipam.{key}: {path:?} is not for a network configuration to name");
+    let refused = format!("ipam.{key}: {path:?} cannot be named in a network configuration");
     let other = json!({"log_level": "warn"});
     for files in [&[][..], &[(USUAL, &other)]] {
         let found = on("ADD", files, ipam.clone()).parsed();
@@ -255,7 +258,7 @@ fn a_link_out_of_a_temporary_folder_is_where_it_leads_to() {
     let found = sample.parsed().map(|_| String::new());
     assert_found(
         found,
-        Err((7, "ipam.etcd_password_file: \"/tmp/x\" is not for")),
+        Err((7, "ipam.etcd_password_file: \"/tmp/x\" cannot be named")),
     );
 }
 
@@ -277,8 +280,8 @@ fn a_password_of_several_lines_is_none_and_is_not_shown() {
     }
 }
 
-/// Which flat file counts, by its `network_name`, for a configuration that names `path`; or the error of
-/// ADD. DEL never fails for a path that ADD refuses: then the usual file counts.
+/// Checks which flat file counts for a configuration that names `path`, by its `network_name`, or
+/// the error of ADD. DEL never fails for a path that ADD refuses: the usual file then counts.
 fn check_path(path: &str, files: &[(&str, &Value)], expected: Result<&str, &str>) {
     let ipam = json!({"configuration_path": path, "etcd_host": null, "node_name": null});
     let pool = |sample: Sample| {
@@ -307,7 +310,7 @@ fn a_network_configuration_names_a_flat_file_of_the_node() {
         check_path(path, &[(path, &named), (USUAL, &usual)], Ok("named"));
     }
     check_path(USUAL, &[(USUAL, &usual)], Ok("usual"));
-    let foreign = "is not for a network configuration to name";
+    let foreign = "cannot be named in a network configuration";
     for path in [
         "/var/lib/kubelet/pods/1/evil",
         "/run/containerd/rootfs/etc/whereabouts.conf",
@@ -330,24 +333,24 @@ fn a_flat_file_in_a_temporary_folder_counts_only_where_the_node_has_none() {
     let named = json!({"network_name": "named", "etcd_host": "a"});
     let usual = json!({"network_name": "usual", "etcd_host": "b"});
     check_path("/tmp/flat", &[("/tmp/flat", &named)], Ok("named"));
-    let foreign = "is not for a network configuration to name";
+    let foreign = "cannot be named in a network configuration";
     check_path(
         "/tmp/flat",
         &[("/tmp/flat", &named), (USUAL, &usual)],
         Err(foreign),
     );
-    // It says no more than the network configuration itself.
+    // The file sets no more than the network configuration itself.
     let logs = json!({"etcd_host": "a", "log_file": "/etc/nologin"});
     check_path(
         "/tmp/flat",
         &[("/tmp/flat", &logs)],
-        Err("log_file: \"/etc/nologin\" is not for"),
+        Err("log_file: \"/etc/nologin\" cannot be named"),
     );
     let ipam = json!({"configuration_path": "/tmp/flat", "etcd_host": "evil"});
     let found = on("ADD", &[("/tmp/flat", &named)], ipam).parsed();
     assert_found(
         found.map(|_| String::new()),
-        Err((7, "ipam.etcd_host is not for a network")),
+        Err((7, "ipam.etcd_host cannot be set in a network")),
     );
 }
 
@@ -370,7 +373,10 @@ fn a_named_flat_file_that_another_user_can_write_does_not_count() {
             sample
         };
         let found = sample("ADD").parsed().map(|_| String::new());
-        assert_found(found, Err((7, "is not root's, or others can write it")));
+        assert_found(
+            found,
+            Err((7, "does not belong to root, or other users can write it")),
+        );
         let del = sample("DEL").parsed().expect("a DEL");
         assert_eq!(access(&del), "http://b:2379 - /whereabouts/v1/");
     }
@@ -409,7 +415,7 @@ fn headers_of_the_node_go_to_no_collector_of_a_network_configuration() {
     assert_eq!(headers(inherited), 1);
 }
 
-/// A file of the node that was made for something else, or says less than the usual one.
+/// A file of the node that is no flat file, or that sets less than the usual one.
 #[test]
 fn a_named_file_that_leaves_etcd_open_takes_nothing_out_of_the_hands_of_the_usual_one() {
     let path = "/etc/whereabouts/other.json";
@@ -420,7 +426,7 @@ fn a_named_file_that_leaves_etcd_open_takes_nothing_out_of_the_hands_of_the_usua
     for (usual, expected) in [
         (
             flat_file(),
-            Err((7, "ipam.configuration_path is not for a network")),
+            Err((7, "ipam.configuration_path cannot be set in a network")),
         ),
         (allowing, Ok("http://evil:2379 - /whereabouts/v1/")),
         (silent.clone(), Ok("http://evil:2379 - /whereabouts/v1/")),

@@ -1,4 +1,4 @@
-//! Requirements on docs/CONFIG.md: it has every key, and what it shows is true.
+//! Requirements on docs/CONFIG.md: it has every key, and its examples are true.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::request::{Parsed, RequestError};
 
 const DOCUMENT: &str = include_str!("../../../../docs/CONFIG.md");
 
-/// A fenced block: what follows the fence, and its text.
+/// A fenced block: the text after the fence, and the text of the block.
 struct Block<'d> {
     info: &'d str,
     text: String,
@@ -41,7 +41,7 @@ fn quoted(cell: &str) -> Option<&str> {
     Some(quoted)
 }
 
-/// A machine that has all files which the document names, as their owner should keep them.
+/// A machine with all files that the document names, with the right modes.
 fn machine(flat_file: Option<&str>) -> FakeMachine {
     let pem = "-----BEGIN CERTIFICATE-----";
     let machine = FakeMachine::default()
@@ -59,7 +59,7 @@ fn machine(flat_file: Option<&str>) -> FakeMachine {
     }
 }
 
-/// What `config` is for an ADD, and its remarks.
+/// The outcome of an ADD of `config`, and its remarks.
 fn add(config: &str, flat_file: Option<&str>) -> Result<String, RequestError> {
     let mut sample = Sample::of("ADD");
     sample.config = serde_json::from_str(config).expect("an example is JSON");
@@ -119,7 +119,7 @@ fn every_documented_range_gives_what_is_documented() {
     assert!(ranges >= 10, "{ranges} ranges");
 }
 
-/// The keys that some verb looks at, wherever they stand.
+/// The keys that any verb reads, in any place.
 fn every_asked_key() -> Vec<&'static str> {
     asked::taken();
     let runtime = json!({"dns": {}, "ipRanges": [{"subnet": "10.9.0.0/24"}]});

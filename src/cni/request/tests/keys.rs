@@ -135,8 +135,8 @@ fn the_ancestors_keys_without_meaning_here_are_debug_remarks() {
     let found = plain("ADD")
         .ipam(json!({"datastore": "kubernetes"}))
         .parsed();
-    let expected = "ipam.datastore: \"kubernetes\" is not supported; etcd is: leave the key out, \
-        and say in etcd_host where it is";
+    let expected = "ipam.datastore: \"kubernetes\" is not supported; leave the key out, \
+        and name etcd in etcd_host";
     assert_found(found.map(|_| String::new()), Err((7, expected)));
 }
 

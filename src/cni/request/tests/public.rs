@@ -1,5 +1,5 @@
-//! Requirements on configurations as the users of the ancestor write them: with their own keys, spellings
-//! and left-overs, and etcd in the node's flat file.
+//! Requirements on configurations as the users of the ancestor write them: with their own keys,
+//! spellings and remains, and with etcd in the node's flat file.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::super::sample::{Sample, assert_found, show};
 
 const FLAT_FILE: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
 
-/// A flat file as the ancestor's installer writes it, and an etcd in it.
+/// A flat file as the ancestor's installer writes it, with an etcd.
 const NODES: &str = r#"{
   "datastore": "etcd",
   "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"},
@@ -18,7 +18,8 @@ const NODES: &str = r#"{
   "gateway": ""
 }"#;
 
-/// What ADD asks for with this `ipam`, or its error; STATUS and DEL must live with what ADD lives with.
+/// Checks the wants of an ADD with this `ipam`, or its error. STATUS and DEL must accept every
+/// config that ADD accepts.
 fn check(ipam: &str, expected: Result<&str, &str>) {
     let of = |verb| {
         let mut sample = Sample::of(verb);
@@ -38,7 +39,7 @@ fn check(ipam: &str, expected: Result<&str, &str>) {
 #[test]
 fn configurations_of_the_ancestors_documents_are_understood() {
     let cases = [
-        // Its README, in several editions.
+        // Several editions of the ancestor's README.
         (
             r#"{"type": "whereabouts", "range": "192.168.2.225/28", "log_file": "/tmp/whereabouts.log",
                 "log_level": "debug", "gateway": "192.168.2.1"}"#,
@@ -78,7 +79,7 @@ fn configurations_of_the_ancestors_documents_are_understood() {
                 "type": "whereabouts", "range": "192.168.2.0/24", "log_level": "verbose"}"#,
             "192.168.2.0/24 192.168.2.1-192.168.2.254",
         ),
-        // Its own generator writes every key.
+        // The ancestor's own generator writes every key.
         (
             r#"{"type": "whereabouts", "range": "10.1.0.0/29", "range_start": "", "range_end": "",
                 "exclude": null, "ipRanges": null, "gateway": "", "network_name": "", "log_file": "",
@@ -109,7 +110,7 @@ fn configurations_of_the_ancestors_documents_are_understood() {
                 "configuration_path": "/etc/kubernetes/cni/net.d/whereabouts.d/whereabouts.conf"}"#,
             "10.56.217.0/24 10.56.217.2-10.56.217.254",
         ),
-        // Left over from host-local.
+        // Remains of host-local.
         (
             r#"{"type": "whereabouts", "range": "10.1.0.0/29", "subnet": "10.1.0.0/29",
                 "dataDir": "/var/lib/cni"}"#,
@@ -127,7 +128,7 @@ fn what_cannot_work_here_names_the_key_and_the_alternative() {
         (
             r#"{"type": "whereabouts", "range": "10.1.0.0/29", "datastore": "kubernetes",
                 "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"}}"#,
-            "ipam.datastore: \"kubernetes\" is not supported; etcd is: leave the key out, and say in \
+            "ipam.datastore: \"kubernetes\" is not supported; leave the key out, and name etcd in \
              etcd_host",
         ),
         (
@@ -144,7 +145,7 @@ fn what_cannot_work_here_names_the_key_and_the_alternative() {
         ),
         (
             r#"{"type": "whereabouts", "range": "10.1.0.0/29", "etcd_host": "example-etcd:2379"}"#,
-            "ipam.etcd_host is not for a network configuration",
+            "ipam.etcd_host cannot be set in a network configuration",
         ),
     ];
     for (ipam, expected) in cases {
@@ -152,7 +153,7 @@ fn what_cannot_work_here_names_the_key_and_the_alternative() {
     }
 }
 
-/// A configuration that says all by itself needs no flat file.
+/// A complete configuration needs no flat file.
 #[test]
 fn the_first_edition_of_the_ancestors_readme_is_understood() {
     let mut sample = Sample::of("ADD");

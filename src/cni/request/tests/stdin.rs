@@ -1,4 +1,4 @@
-//! Requirements on what stands on stdin, and in which version and where it is answered for.
+//! Requirements on stdin, and on the version and the log of the answer.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Requirements on what each verb needs and knows.
+//! Requirements on the needs of each verb.
 
 use std::collections::BTreeSet;
 
