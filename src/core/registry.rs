@@ -4,6 +4,8 @@
 //! transaction over several keys, with one file, or with a protocol of several writes. A verb knows
 //! none of these ways.
 
+pub mod conformance;
+
 use crate::address::{Address, Name};
 use crate::allocator::{Revision, Shortage, Stored, Verdict};
 use crate::claim::{Ask, Attachment, Claim, Held, QueueId, Want};

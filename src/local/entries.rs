@@ -1,5 +1,7 @@
 //! The keys and values of the schema, as rows: reads, and transactions with conditions.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use whereabouts_store::{Compare, Entry, Order, Read, Revision, Txn, Unavailable, Write};
 
@@ -81,14 +83,22 @@ pub(crate) fn write(
     connection: &Connection,
     writes: &[Write],
 ) -> rusqlite::Result<Result<Revision, Unavailable>> {
-    let mut changes = Vec::with_capacity(writes.len());
+    let mut changes = BTreeMap::new();
     for write in writes {
-        match resolve(connection, write)? {
-            Ok(change) => changes.extend(change),
+        let (key, value) = match resolve(connection, write)? {
+            Ok(Some(change)) => change,
+            Ok(None) => continue,
             Err(refused) => return Ok(Err(refused)),
+        };
+        let is_deletion = value.is_none();
+        if let Some(before) = changes.insert(key, value)
+            && !(is_deletion && before.is_none())
+        {
+            let reason = "a key is written twice".to_owned();
+            return Ok(Err(Unavailable::Refused(reason)));
         }
     }
-    write_all(connection, &changes).map(Ok)
+    write_all(connection, changes).map(Ok)
 }
 
 fn holds(connection: &Connection, compare: &Compare) -> rusqlite::Result<bool> {
@@ -162,7 +172,10 @@ fn resolve(
 }
 
 /// Makes `changes`, all at the next revision, which it answers.
-fn write_all(connection: &Connection, changes: &[Change]) -> rusqlite::Result<Revision> {
+fn write_all(
+    connection: &Connection,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+) -> rusqlite::Result<Revision> {
     let last = revision(connection)?;
     if changes.is_empty() {
         return Ok(last);

@@ -13,7 +13,7 @@ use whereabouts_core::allocator::{
     self, Budget, Demand, Plan, Reach, Revision, Shortage, Stored, decide,
 };
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
-use whereabouts_core::failure::{Failure, FileProblem};
+use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
@@ -131,11 +131,7 @@ impl<'a> LocalRegistry<'a> {
             Committed::Done => Ok(()),
             Committed::Conflict => {
                 let contradiction = "answers a question in two ways in one transaction";
-                Err(file::failure(
-                    self.store.path(),
-                    FileProblem::Damaged,
-                    &contradiction,
-                ))
+                Err(file::damaged(self.store.path(), &contradiction))
             }
             Committed::Refused(refused) => Err(refused.into()),
         }
@@ -344,6 +340,12 @@ impl Registry for LocalRegistry<'_> {
         network: Option<&Name>,
         after: Option<&Vec<u8>>,
     ) -> Result<Page<Vec<u8>>, Failure> {
+        if !self.store.exists()? {
+            return Ok(Page {
+                claims: Vec::new(),
+                next: None,
+            });
+        }
         let claims = Query::Claims {
             network: network.cloned(),
             after: after.cloned(),

@@ -1,8 +1,7 @@
 //! The file as a store of entries, for tools: they list, back up, restore and repair with it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use whereabouts_core::failure::Failure;
@@ -13,14 +12,20 @@ use whereabouts_store::{
 
 use crate::entries::{self, Committed};
 use crate::file;
+use crate::wait::Wait;
 
 /// One host's file. It is opened when it is first needed, and made when something is first written.
 #[derive(Debug)]
 pub struct LocalStore {
     path: PathBuf,
-    wait: Duration,
+    wait: Wait,
     connection: OnceCell<Connection>,
+    /// Whether something was committed.
+    has_written: Cell<bool>,
 }
+
+/// In the place of the id of an etcd cluster: a file stays the same one.
+const FILE: u64 = 1;
 
 /// The file as it was at one moment, for as long as this lives.
 #[derive(Debug)]
@@ -34,13 +39,24 @@ impl Drop for Held<'_> {
     }
 }
 
+impl Drop for LocalStore {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.get()
+            && self.has_written.get()
+        {
+            file::shorten_log(&self.path, connection);
+        }
+    }
+}
+
 impl LocalStore {
-    /// The file at `path`. Each transaction waits up to `wait` for other processes.
-    pub fn new(path: &Path, wait: Duration) -> Self {
+    /// The file at `path`, where `wait` tells how long to wait for other processes.
+    pub fn new(path: &Path, wait: Wait) -> Self {
         Self {
             path: path.to_owned(),
             wait,
             connection: OnceCell::new(),
+            has_written: Cell::new(false),
         }
     }
 
@@ -81,6 +97,7 @@ impl LocalStore {
         let result = act(&transaction)?;
         let committed = transaction.commit();
         committed.map_err(|error| self.failure(&error))?;
+        self.has_written.set(true);
         Ok(result)
     }
 
@@ -129,14 +146,14 @@ impl LocalStore {
         let Some(connection) = connection else {
             return Ok(View {
                 revision: 1,
-                cluster: 0,
+                cluster: FILE,
                 answers: vec![Vec::new(); reads.len()],
             });
         };
         let view = || {
             Ok(View {
                 revision: entries::revision(connection)?,
-                cluster: 0,
+                cluster: FILE,
                 answers: entries::read(connection, reads)?,
             })
         };

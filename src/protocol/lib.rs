@@ -20,3 +20,5 @@ pub mod traces;
 
 #[cfg(test)]
 mod allocation_tests;
+#[cfg(test)]
+mod conformance_tests;

@@ -29,19 +29,45 @@ macro_rules! run {
 /// Runs all cases on keys below `prefix`, where nothing may be yet, and panics at the first that
 /// fails. Nobody else may write to the store meanwhile.
 pub async fn all<S: Store>(store: &S, prefix: &str) {
+    entries(store, prefix).await;
+    run! { store, prefix,
+        reads:
+            an_entry_has_value_revisions_and_lease
+            a_read_at_a_revision_tells_the_past
+            a_revision_in_the_future_is_refused
+            more_questions_than_allowed_are_refused;
+        commits:
+            a_key_set_twice_refuses_the_commit
+            more_operations_than_allowed_refuse_the_commit;
+        leases:
+            a_lease_lives_at_least_as_long_as_asked
+            the_end_of_a_lease_deletes_its_keys_at_once
+            the_end_of_a_lease_without_keys_takes_no_revision
+            a_lease_that_ended_is_not_found
+            a_lease_that_ended_refuses_the_commit
+            a_put_moves_a_key_to_another_lease
+            a_put_without_a_lease_frees_the_key
+            a_touch_and_a_rewrite_keep_the_lease;
+        watches:
+            a_watch_tells_what_happens_from_now_on
+            a_watch_tells_of_several_keys_in_order
+            a_watch_tells_nothing_of_other_keys
+            a_watch_tells_of_the_end_of_a_lease
+            a_watch_that_was_not_awaited_loses_nothing;
+    }
+}
+
+/// Runs the cases of a store that has entries and transactions, and neither a past nor leases, watches and limits.
+pub async fn entries<S: Store>(store: &S, prefix: &str) {
     run! { store, prefix,
         reads:
             a_missing_key_is_no_entry
-            an_entry_has_value_revisions_and_lease
             questions_are_answered_in_order
             a_range_has_its_first_key_and_not_its_last
             a_range_in_the_wrong_order_is_empty
             a_limit_takes_the_first_in_the_order_asked_for
-            a_read_at_a_revision_tells_the_past
-            a_revision_in_the_future_is_refused
             a_read_of_any_moment_is_answered
-            a_read_takes_no_revision
-            more_questions_than_allowed_are_refused;
+            a_read_takes_no_revision;
         compares:
             absent_is_a_key_that_does_not_exist
             none_in_is_a_range_without_keys
@@ -65,24 +91,7 @@ pub async fn all<S: Store>(store: &S, prefix: &str) {
             ensure_puts_a_key_when_there_is_neither
             ensure_has_any_number_of_other_keys
             ensure_sees_nothing_of_its_own_transaction
-            a_key_set_twice_refuses_the_commit
-            a_key_deleted_twice_is_deleted
-            more_operations_than_allowed_refuse_the_commit;
-        leases:
-            a_lease_lives_at_least_as_long_as_asked
-            the_end_of_a_lease_deletes_its_keys_at_once
-            the_end_of_a_lease_without_keys_takes_no_revision
-            a_lease_that_ended_is_not_found
-            a_lease_that_ended_refuses_the_commit
-            a_put_moves_a_key_to_another_lease
-            a_put_without_a_lease_frees_the_key
-            a_touch_and_a_rewrite_keep_the_lease;
-        watches:
-            a_watch_tells_what_happens_from_now_on
-            a_watch_tells_of_several_keys_in_order
-            a_watch_tells_nothing_of_other_keys
-            a_watch_tells_of_the_end_of_a_lease
-            a_watch_that_was_not_awaited_loses_nothing;
+            a_key_deleted_twice_is_deleted;
     }
 }
 
