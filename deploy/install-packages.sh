@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building and running whereabouts need, as far as they are missing.
 #
-#   deploy/install-packages.sh [PACKAGE:SIGN ...]      more packages, written as in `needed` below
+#   deploy/install-packages.sh [--without-etcd] [PACKAGE:SIGN ...]      more packages, written as in `needed` below
 #
 # Debian's etcd-server starts an etcd on port 2379, at once and at every boot. Not here: nothing is
 # started, and no service is left enabled. An etcd that is already there is left as it is.
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 
+etcd=(etcd-client:etcdctl etcd-server:etcd)
+if [[ ${1-} == --without-etcd ]]; then
+    etcd=()
+    shift
+fi
 # PACKAGE:SIGN, where SIGN is the command or file by which one sees that it is not missing.
 needed=(
     containernetworking-plugins:/usr/lib/cni/bridge
-    etcd-client:etcdctl
-    etcd-server:etcd
     gcc:cc
     iproute2:ip
     iputils-ping:ping
@@ -20,6 +23,7 @@ needed=(
     libc6-dev:/usr/include/stdio.h
     libprotobuf-dev:/usr/include/google/protobuf/descriptor.proto
     protobuf-compiler:protoc
+    "${etcd[@]}"
     "$@"
 )
 # Debian asks this file, where it exists, whether a package may start its service.

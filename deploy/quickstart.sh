@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Shows whereabouts at work on one machine: three nodes, a three-member etcd, real CNI plugins.
 #
-#   deploy/quickstart.sh [--traces PICTURE]      as root, on Debian with a Rust toolchain
+#   deploy/quickstart.sh [--traces PICTURE | --local]      as root, on Debian with a Rust toolchain
+#
+# With --local there is one node and no etcd: the datastore is a file of that node.
 #
 # With --traces, an agent on each node sends a trace of each verb to a collector beside etcd; the slowest
 # ADD's is drawn, as SVG, from what the collector received.
@@ -30,12 +32,14 @@ etcd_pids=()    # by member: 1, 2, 3
 attached=()     # the pods that have addresses now
 calls_made=0    # of CNI
 picture=        # of a trace, if one is wanted
+datastore=etcd  # or local
 
 main() {
     case $#:${1-} in
     0:) ;;
+    1:--local) datastore=local nodes=(node1) ;;
     2:--traces) picture=$(realpath "$2") ;;
-    *) fail "usage: $0 [--traces PICTURE]" ;;
+    *) fail "usage: $0 [--traces PICTURE | --local]" ;;
     esac
     ((EUID == 0)) || fail "run this as root: it makes network namespaces."
     command -v cargo >/dev/null ||
@@ -45,6 +49,7 @@ main() {
     step "Installing what is missing, building the plugin and whereaboutsctl"
     local more=()
     [[ -z $picture ]] || more=(python3:python3 python3-pip:pip3)
+    [[ $datastore == etcd ]] || more=(--without-etcd)
     "$top/deploy/install-packages.sh" "${more[@]}"
     work=$(mktemp -d /tmp/whereabouts-XXXXXX)
     trap clean_up EXIT
@@ -52,15 +57,17 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     build
+    "show_$datastore"
+}
 
+show_etcd() {
     step "Making three nodes on one network, and etcd with three members"
     make_network
     start_etcd
     [[ -z $picture ]] || start_tracing
 
     step "Attaching four pods on each node, all twelve at once"
-    local node first=()
-    more=()
+    local node first=() more=()
     for node in "${nodes[@]}"; do
         first+=("$node"-pod{1,2,3,4})
         more+=("$node"-pod{5,6})
@@ -69,7 +76,7 @@ main() {
     show_pods
     check_addresses
     check_store
-    ping_across_nodes
+    ping_between_pods
 
     step "Deleting node1's pods, killing etcd's leader (kill -9), attaching two more pods on each node at once"
     detach_pods node1-pod{1,2,3,4}
@@ -78,7 +85,7 @@ main() {
     show_pods
     check_addresses
     check_store
-    ping_across_nodes
+    ping_between_pods
 
     step "Deleting all pods"
     detach_pods "${attached[@]}"
@@ -86,6 +93,54 @@ main() {
     [[ -z $picture ]] || draw_trace
 
     step "Shown: unique, lowest-free addresses over three nodes, with one etcd member lost; nothing left behind."
+}
+
+show_local() { # the plugin makes /var/lib/whereabouts/local.db, below a /var/lib of this run
+    step "Making one node without etcd"
+    mkdir "$work/lib"
+    make_network
+
+    step "Attaching twelve pods at once"
+    attach_pods node1-pod{1..12}
+    show_pods
+    check_addresses
+    check_store
+    ping_between_pods
+
+    step "Deleting four pods, killing two ADDs (kill -9), attaching six pods at once"
+    detach_pods node1-pod{1..4}
+    kill_adds node1-pod{13,14}
+    attach_pods node1-pod{15..20}
+    show_pods
+    check_addresses
+    check_store
+
+    step "What the tool sees of the file"
+    on_node node1 "$work/bin/whereaboutsctl" ranges --datastore local | sed 's/^/  /'
+    on_node node1 "$work/bin/whereaboutsctl" backup --datastore local "$work/backup" | sed 's/^/  /'
+
+    step "Deleting all pods"
+    detach_pods "${attached[@]}"
+    check_store
+
+    step "Shown: unique, lowest-free addresses on one host, from one file; nothing left behind."
+}
+
+kill_adds() { # POD...: their ADDs end at some moment, and their DELs take what is left
+    local pod pid
+    for pod in "$@"; do
+        ip netns add "$run-$pod"
+        write_cni_input ADD "$pod" >"$work/$pod.stdin"
+        start_cni ADD "$pod"
+        pid=$!
+        sleep 0.00"$((RANDOM % 10))"
+        kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null || true
+        kill_all_inside "$run-node1"
+        [[ -s $work/$pod.ADD ]] || echo null >"$work/$pod.ADD"
+    done
+    echo "  killed $# ADDs"
+    detach_pods "$@"
 }
 
 build() {
@@ -102,10 +157,14 @@ make_network() {
     ip -n "$run-network" link set bridge up
 
     local number node
-    connect_to_network etcd
-    for number in 1 2 3; do
-        ip -n "$run-etcd" address add "10.88.0.1$number/24" dev eth0
-        node=node$number
+    if [[ $datastore == etcd ]]; then
+        connect_to_network etcd
+        for number in 1 2 3; do
+            ip -n "$run-etcd" address add "10.88.0.1$number/24" dev eth0
+        done
+    fi
+    for node in "${nodes[@]}"; do
+        number=${node#node}
         connect_to_network "$node"
         ip -n "$run-$node" link add cni0 type bridge
         ip -n "$run-$node" link set eth0 master cni0
@@ -124,7 +183,8 @@ connect_to_network() { # NAME: makes that namespace, with an eth0 that leads to 
 }
 
 write_network_config() { # NODE
-    local tracing=
+    local tracing='' where="\"etcd_host\": \"$endpoints\","
+    [[ $datastore == etcd ]] || where='"datastore": "local",'
     [[ -z $picture ]] || tracing="\"trace_socket\": \"$work/$1.sock\","
     cat <<CONFIG
 {
@@ -134,7 +194,7 @@ write_network_config() { # NODE
   "bridge": "cni0",
   "ipam": {
     "type": "whereabouts",
-    "etcd_host": "$endpoints",
+    $where
     "ipRanges": [{ "range": "10.66.0.0/24" }, { "range": "fd00:66::/112" }],
     "node_name": "$1",
     $tracing
@@ -236,12 +296,7 @@ call_cni_for_all() { # VERB POD...: what a container runtime does, on each pod's
     local -A calls=()
     begin=$(date +%s%N)
     for pod in "$@"; do
-        ip netns exec "$run-${pod%%-*}" env \
-            CNI_COMMAND="$verb" CNI_CONTAINERID="$run-$pod" CNI_NETNS="/var/run/netns/$run-$pod" \
-            CNI_IFNAME=eth0 CNI_PATH="$work/bin:$cni_plugins" \
-            CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
-            timeout 90 "$cni_plugins/bridge" \
-            <"$work/$pod.stdin" >"$work/$pod.$verb" 2>"$work/$pod.stderr" &
+        start_cni "$verb" "$pod"
         calls[$pod]=$!
     done
     for pod in "$@"; do
@@ -249,6 +304,24 @@ call_cni_for_all() { # VERB POD...: what a container runtime does, on each pod's
     done
     calls_made=$((calls_made + $#))
     echo "  $verb: $# pods in $((($(date +%s%N) - begin) / 1000000)) ms"
+}
+
+start_cni() { # VERB POD: a call of the bridge plugin, in the background
+    on_node "${2%%-*}" env \
+        CNI_COMMAND="$1" CNI_CONTAINERID="$run-$2" CNI_NETNS="/var/run/netns/$run-$2" \
+        CNI_IFNAME=eth0 CNI_PATH="$work/bin:$cni_plugins" \
+        CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$2" \
+        timeout 90 "$cni_plugins/bridge" \
+        <"$work/$2.stdin" >"$work/$2.$1" 2>"$work/$2.stderr" &
+}
+
+on_node() { # NODE COMMAND...: on that node; without etcd, with a /var/lib that is this run's
+    if [[ $datastore == local ]]; then
+        # shellcheck disable=SC2016 # that shell expands them
+        inside "$1" sh -c 'mount --bind "$0" /var/lib && exec "$@"' "$work/lib" "${@:2}"
+    else
+        inside "$@"
+    fi
 }
 
 write_cni_input() { # VERB POD: the node's network config; for DEL with what ADD answered
@@ -286,22 +359,26 @@ check_addresses() { # the pods hold the lowest addresses of both ranges, each on
     echo "  each address is held once, and they are the lowest ones"
 }
 
-check_store() { # etcd holds a claim and two addresses for each pod that is attached, and nothing else
-    local check=("$work/bin/whereaboutsctl" check --etcd-host "$endpoints") found
-    found=$(inside node1 "${check[@]}" -o json) || fail "whereaboutsctl check is not content: $found"
-    inside node1 "${check[@]}" | sed 's/^/  /'
+check_store() { # the datastore holds a claim and two addresses for each pod that is attached, and nothing else
+    local check=("$work/bin/whereaboutsctl" check) found
+    case $datastore in
+    etcd) check+=(--etcd-host "$endpoints") ;;
+    local) check+=(--datastore local) ;;
+    esac
+    found=$(on_node node1 "${check[@]}" -o json) || fail "whereaboutsctl check is not content: $found"
+    on_node node1 "${check[@]}" | sed 's/^/  /'
     jq -e --argjson pods "${#attached[@]}" '.claims == $pods and .addresses == 2 * $pods
         and .set_bits == 2 * $pods and .locks == 0 and .tickets == 0 and .findings == []' <<<"$found" >/dev/null ||
-        fail "etcd should hold ${#attached[@]} claims, 2 addresses for each, neither lock nor ticket; it holds: $found"
+        fail "it should hold ${#attached[@]} claims, 2 addresses for each, neither lock nor ticket; it holds: $found"
 }
 
-ping_across_nodes() { # once between any two pods of different nodes, over both families
+ping_between_pods() { # once between any two pods, of different nodes where there are several, over both families
     # The one attached later pings. Others may still know its address as that of a deleted pod: they
     # learn better when it first speaks to them, as anywhere where addresses are given again.
     local from to mark earlier=() count=0
     for from in "${attached[@]}"; do
         for to in "${earlier[@]}"; do
-            [[ ${from%%-*} != "${to%%-*}" ]] || continue
+            [[ ${#nodes[@]} == 1 || ${from%%-*} != "${to%%-*}" ]] || continue
             for mark in . :; do
                 inside "$from" ping -q -c 1 -w 5 "$(address_of "$to" "$mark")" >/dev/null ||
                     fail "$from cannot ping $to at $(address_of "$to" "$mark")."
@@ -310,7 +387,7 @@ ping_across_nodes() { # once between any two pods of different nodes, over both 
         done
         earlier+=("$from")
     done
-    echo "  $count pings between pods of different nodes, IPv4 and IPv6, were answered"
+    echo "  $count pings between pods, IPv4 and IPv6, were answered"
 }
 
 inside() { # NAME COMMAND...: in that network namespace of this run

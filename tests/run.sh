@@ -11,7 +11,7 @@ main() {
         exit 1
     fi
     deploy/install-packages.sh chromium-headless-shell:chromium-headless-shell musl-tools:musl-gcc openssl:openssl \
-        python3-pip:pip3
+        python3-pip:pip3 strace:strace
     if [[ -z ${ROTEL_AGENT:-} ]]; then # the collector that the tests of traces send to
         tools=$(mktemp -d)
         trap 'rm -rf "$tools"' EXIT

@@ -172,7 +172,13 @@ fn a_finding_is_made_small_and_its_line_finds_it_again() {
 #[test]
 fn what_is_shipped_is_built_without_the_simulator() {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--package", "whereabouts-cni", "--edges", "normal,build"])
+        .args([
+            "tree",
+            "--package",
+            "whereabouts-cni",
+            "--edges",
+            "normal,build",
+        ])
         .args(["--prefix", "none", "--offline", "--locked"])
         .output()
         .expect("cargo runs this test");

@@ -25,7 +25,7 @@ use whereabouts_core::verbs;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_local::{LocalRegistry, LocalStore};
+use whereabouts_local::{LocalRegistry, LocalStore, Wait};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Keys;
@@ -288,7 +288,7 @@ async fn serve<S: Store>(
             answer_from(&session, parsed).await
         }
         Datastore::Local(path) => {
-            let store = LocalStore::new(path, deadline);
+            let store = LocalStore::new(path, Wait::Until(start.at + parsed.deadline));
             let keys = Keys::new(whereabouts_local::PREFIX);
             let now = SystemClock.since_epoch();
             let registry = LocalRegistry::new(&store, &keys, cluster, now);

@@ -66,7 +66,7 @@ pub enum Failure {
     /// The store has no identity, but this cluster has one.
     #[error(
         "{key} is absent, but claims or tickets exist: they may belong to another cluster than this one, {own}. \
-         If they belong to this cluster, run `whereaboutsctl cluster --set`; if not, give this cluster an etcd_prefix of its own"
+         If they belong to this cluster, run `whereaboutsctl cluster --set`; if not, give this cluster an etcd_prefix or a local_path of its own"
     )]
     NobodysStore {
         /// The key that should hold the identity.
@@ -114,13 +114,13 @@ fn strangers_text(key: &str, stored: &Identity, own: Option<&Identity>) -> Strin
     match own {
         Some(own) => format!(
             "{key} says that these keys belong to cluster {stored}, but this cluster is {own}. \
-             Give each cluster an etcd_prefix of its own. {share}. \
+             Give each cluster an etcd_prefix or a local_path of its own. {share}. \
              If this cluster was called {stored} before (its CA may have changed), \
              run `whereaboutsctl cluster --set`"
         ),
         None => format!(
             "{key} says that these keys belong to cluster {stored}, but the identity of this cluster is not known. \
-             If this is cluster {stored}, set cluster_id. If not, give each cluster an etcd_prefix of its own. {share}"
+             If this is cluster {stored}, set cluster_id. If not, give each cluster an etcd_prefix or a local_path of its own. {share}"
         ),
     }
 }

@@ -19,7 +19,7 @@ use whereabouts_core::limits;
 use whereabouts_core::registry::{Registry, Released, Taken};
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_local::{LocalRegistry, LocalStore};
+use whereabouts_local::{LocalRegistry, LocalStore, Wait};
 use whereabouts_protocol::cluster;
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
@@ -112,7 +112,7 @@ impl Connection {
                 (AnyStore::Etcd(store), access.prefix, place)
             }
             Datastore::Local(path) => {
-                let store = LocalStore::new(&path, DEADLINE);
+                let store = LocalStore::new(&path, Wait::Each(DEADLINE));
                 let place = format!("in {}", path.display());
                 let prefix = whereabouts_local::PREFIX.to_owned();
                 (AnyStore::Local(store), prefix, place)

@@ -10,6 +10,7 @@ mod delegated;
 mod fill;
 mod full;
 mod fuzz;
+mod local;
 mod orphans;
 mod outage;
 mod page;

@@ -6,6 +6,7 @@
 //! this plugin.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Component, Path};
 
 use super::error::RequestError;
@@ -136,34 +137,71 @@ impl Allowed {
     }
 }
 
-/// Whether the keys of a flat file configure etcd.
-pub(super) fn names_etcd(keys: &Object) -> bool {
-    ETCD_KEYS.iter().any(|key| keys.has(key))
+/// The datastore that a flat file configures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Etcd,
+    Local,
+}
+
+impl Named {
+    /// The other one, by its name in a configuration.
+    fn other(self) -> &'static str {
+        match self {
+            Self::Etcd => "local",
+            Self::Local => "etcd",
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Etcd => "etcd",
+            Self::Local => "the datastore local",
+        })
+    }
+}
+
+/// The datastore that the keys of a flat file configure, if they configure one.
+pub(super) fn named_datastore(keys: &Object) -> Option<Named> {
+    let named = keys.peek_text("datastore");
+    if named.is_some_and(|text| text.text == "local") {
+        return Some(Named::Local);
+    }
+    let says = ETCD_KEYS.iter().any(|key| keys.has(key));
+    says.then_some(Named::Etcd)
 }
 
 /// Takes the keys that belong to the node out of `ipam`, because the flat file at `path` configures
-/// etcd. A flat file that is not the node's protects only its own access to etcd.
+/// a datastore. A flat file that is not the node's protects only its own datastore.
 pub(super) fn take_nodes_keys(
     ipam: &mut Object,
-    path: &Path,
+    (path, named): (&Path, Named),
     named_by: NamedBy,
     allowed: &Allowed,
     refused: &mut Vec<RequestError>,
 ) {
     let others: &[&str] = match named_by {
         NamedBy::Node => &NODE_KEYS,
-        NamedBy::Network => &[],
+        NamedBy::Network => &["datastore"],
     };
-    let keys = ETCD_KEYS.iter().chain(others);
+    let of_local: &[&str] = match named {
+        Named::Etcd => &[],
+        Named::Local => &["local_path"],
+    };
+    let keys = ETCD_KEYS.iter().chain(others).chain(of_local);
     for key in keys.filter(|key| !allowed.has(key)) {
-        // Any other value means etcd, or is an error that its reader reports.
-        let is_harmless =
-            *key == "datastore" && ipam.peek_text(key).is_none_or(|text| text.text != "local");
+        // Any other value means the same datastore, or is an error that its reader reports.
+        let is_other = |text: Text| text.text == named.other();
+        let is_harmless = *key == "datastore" && !ipam.peek_text(key).is_some_and(is_other);
         if !is_harmless && let Some(node) = ipam.take(key) {
             let path = path.display();
             refused.push(RequestError::NotForNetworks {
                 key: node.key().to_owned(),
-                reason: format!("{path} configures etcd, and does not list the key in {ALLOW_KEY}"),
+                reason: format!(
+                    "{path} configures {named}, and does not list the key in {ALLOW_KEY}"
+                ),
             });
         }
     }

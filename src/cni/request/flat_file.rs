@@ -54,9 +54,10 @@ pub(super) fn merge(
     };
     let mut file = file.unwrap_or_default();
     if let Some(path) = &file.path
-        && authority::names_etcd(&file.keys)
+        && let Some(named) = authority::named_datastore(&file.keys)
     {
-        authority::take_nodes_keys(ipam, path, file.named_by, &file.allowed, &mut refused);
+        let by = (path.as_path(), named);
+        authority::take_nodes_keys(ipam, by, file.named_by, &file.allowed, &mut refused);
     }
     authority::take_foreign_paths(ipam, &file.allowed, machine, &mut refused);
     if file.named_by == NamedBy::Network {
@@ -208,16 +209,16 @@ fn named(
     }
     let named = FlatFile::read(path, &file, named_by, findings)?;
     if is_nodes
-        && !authority::names_etcd(&named.keys)
+        && authority::named_datastore(&named.keys).is_none()
         && let Some(usual) = usual(machine, findings)?
-        && authority::names_etcd(&usual.keys)
+        && authority::named_datastore(&usual.keys).is_some()
         && !usual.allowed.has(authority::FLAT_FILE_KEY)
     {
-        // Otherwise, a named file without etcd would let its author replace the node's access to
-        // etcd.
+        // Otherwise, a named file without a datastore would let its author replace the node's
+        // datastore.
         refused.push(RequestError::NotForNetworks {
             key: text.key.clone(),
-            reason: "the named file does not configure etcd, but the usual flat file does"
+            reason: "the named file does not configure the datastore, but the usual flat file does"
                 .to_owned(),
         });
         return Ok(Some(usual));

@@ -37,7 +37,7 @@ pub(crate) fn tool(arguments: &[&str]) -> Call {
 }
 
 /// A call of the tool on what `site` has.
-fn on(site: &Site, arguments: &[&str]) -> Call {
+pub(crate) fn on(site: &Site, arguments: &[&str]) -> Call {
     let endpoints = site.access().endpoints.join(",");
     tool(arguments)
         .argument("--etcd-host")

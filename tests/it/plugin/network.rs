@@ -1,6 +1,7 @@
 //! Network configurations and attachments, in the making.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -31,27 +32,38 @@ pub(crate) fn node_file(keys: &Value) -> NamedTempFile {
     file
 }
 
-/// A network configuration. It keeps its etcd running.
+/// A network configuration. It keeps its etcd running, if it has one.
 #[derive(Clone)]
 pub(crate) struct Network {
     config: Value,
-    _etcd: Arc<Cluster>,
+    _etcd: Option<Arc<Cluster>>,
 }
 
 impl Network {
     /// The network `net` of the newest version on the node `node-1`, with etcd below `prefix`.
     pub(crate) fn new(etcd: &Arc<Cluster>, prefix: &str) -> Self {
+        let network = Self::plain(Some(Arc::clone(etcd)));
+        network.ipam(json!({
+            "node_name": "node-1", "etcd_host": etcd.access().endpoints, "etcd_prefix": prefix,
+        }))
+    }
+
+    /// The network `net` of the newest version on a node whose flat file is at `path`.
+    pub(crate) fn of_node(path: &Path) -> Self {
+        Self::plain(None).ipam(json!({"configuration_path": path}))
+    }
+
+    fn plain(etcd: Option<Arc<Cluster>>) -> Self {
         let config = json!({
             "cniVersion": "1.1.0",
             "name": "net",
             "type": "bridge",
-            "ipam": {"type": "whereabouts", "node_name": "node-1"},
+            "ipam": {"type": "whereabouts"},
         });
-        let network = Self {
+        Self {
             config,
-            _etcd: Arc::clone(etcd),
-        };
-        network.ipam(json!({"etcd_host": etcd.access().endpoints, "etcd_prefix": prefix}))
+            _etcd: etcd,
+        }
     }
 
     /// With these keys of `ipam` set; `null` removes one.

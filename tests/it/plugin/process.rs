@@ -51,6 +51,20 @@ impl Call {
         self
     }
 
+    /// With more arguments.
+    pub(crate) fn arguments(self, arguments: &[&str]) -> Self {
+        let add = |call: Self, argument: &&str| call.argument(argument);
+        arguments.iter().fold(self, add)
+    }
+
+    /// The same, carried out by `program`, whose arguments are `before` and then this call.
+    pub(crate) fn below(mut self, program: &str, before: &[String]) -> Self {
+        let inner = std::mem::replace(&mut self.program, program.into());
+        let inner = inner.display().to_string();
+        self.arguments = [before, &[inner], &self.arguments].concat();
+        self
+    }
+
     /// With a variable set; an empty value takes it away.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.retain(|(other, _)| other != name);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::sample::{Sample, assert_found};
 use super::plain;
-use crate::request::{NamedBy, Parsed, RequestError};
+use crate::request::{Datastore, NamedBy, Parsed, RequestError};
 
 const USUAL: &str = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
 const LENIENT: [&str; 3] = ["DEL", "CHECK", "GC"];
@@ -444,4 +444,106 @@ fn a_named_file_that_leaves_etcd_open_takes_nothing_out_of_the_hands_of_the_usua
             assert_found(found.map(|parsed| access(&parsed)), Ok(expected));
         }
     }
+}
+
+/// Which file the datastore is, or that it is etcd.
+fn file(parsed: &Parsed) -> String {
+    match &parsed.datastore {
+        Datastore::Local(path) => path.display().to_string(),
+        Datastore::Etcd(access) => access.endpoints.join(","),
+    }
+}
+
+#[test]
+fn a_network_configuration_may_choose_a_file_below_the_plugins_folder_alone() {
+    let local = |path: &str| {
+        let ipam = json!({"etcd_host": null, "datastore": "local", "local_path": path});
+        on("ADD", &[], ipam).parsed().map(|parsed| file(&parsed))
+    };
+    for path in ["/var/lib/whereabouts/a.db", "/var/lib/whereabouts/lab/b"] {
+        assert_found(local(path), Ok(path));
+    }
+    let refused = "cannot be named in a network configuration; /var/lib/whereabouts/* can";
+    for path in [
+        "/tmp/a.db",
+        "/etc/whereabouts/a.db",
+        "/var/lib/whereabouts",
+        "/var/lib/whereabouts-2/a.db",
+        "/var/lib/whereabouts/../kubelet/a.db",
+        "/var/lib/etcd/member/snap/db",
+    ] {
+        assert_found(local(path), Err((7, refused)));
+    }
+    let keys = json!({"network_config_may_set": ["local_path"]});
+    let ipam = json!({"etcd_host": null, "datastore": "local", "local_path": "/srv/a.db"});
+    let allowed = on("ADD", &[(USUAL, &keys)], ipam).parsed();
+    assert_found(allowed.map(|parsed| file(&parsed)), Ok("/srv/a.db"));
+}
+
+#[test]
+fn the_datastore_is_the_nodes_once_its_flat_file_names_one() {
+    let etcd = flat_file();
+    let local = json!({"datastore": "local", "local_path": "/srv/node.db"});
+    let no_host = |mut keys: Value| {
+        keys["etcd_host"] = keys.get("etcd_host").cloned().unwrap_or(Value::Null);
+        keys
+    };
+    for (keys, ipam, key, nodes) in [
+        (
+            &etcd,
+            json!({"datastore": "local"}),
+            "datastore",
+            "https://nodes:2379",
+        ),
+        (
+            &local,
+            json!({"datastore": "etcd", "etcd_host": "evil"}),
+            "etcd_host",
+            "/srv/node.db",
+        ),
+        (
+            &local,
+            json!({"datastore": "etcd"}),
+            "datastore",
+            "/srv/node.db",
+        ),
+        (
+            &local,
+            json!({"etcd_host": "evil"}),
+            "etcd_host",
+            "/srv/node.db",
+        ),
+        (
+            &local,
+            json!({"local_path": "/var/lib/whereabouts/a.db"}),
+            "local_path",
+            "/srv/node.db",
+        ),
+    ] {
+        let ipam = no_host(ipam);
+        let found = on("ADD", &[(USUAL, keys)], ipam.clone()).parsed();
+        let expected =
+            format!("ipam.{key} cannot be set in a network configuration: {USUAL} configures");
+        assert_found(found.map(|parsed| file(&parsed)), Err((7, &expected)));
+        let del = on("DEL", &[(USUAL, keys)], ipam).parsed();
+        assert_eq!(file(&del.expect("it lives with it")), nodes);
+    }
+    // The same datastore may be named.
+    let ipam = json!({"etcd_host": null, "datastore": "local"});
+    let same = on("ADD", &[(USUAL, &local)], ipam).parsed();
+    assert_found(same.map(|parsed| file(&parsed)), Ok("/srv/node.db"));
+}
+
+#[test]
+fn the_usual_file_is_taken_where_none_is_named() {
+    let ipam = json!({"etcd_host": null, "datastore": "local"});
+    let found = on("ADD", &[], ipam).parsed();
+    let usual = "/var/lib/whereabouts/local.db";
+    assert_found(found.map(|parsed| file(&parsed)), Ok(usual));
+    let ipam = json!({"etcd_host": null, "datastore": "local", "local_path": "local.db"});
+    let relative = on("ADD", &[], ipam).parsed();
+    assert_found(
+        relative.map(|parsed| file(&parsed)),
+        Err((7, "ipam.local_path: \"local.db\"")),
+    );
 }
