@@ -103,7 +103,7 @@ fn a_damaged_backup_changes_nothing() {
         (&whole[..whole.len() - 1], "incomplete"),
         (&flipped[..], "damaged"),
         (b"whereabouts backup 7 prefix=/ revision=1\n", "version 7"),
-        (b"hello", "does not begin"),
+        (b"hello", "it is no backup"),
     ];
     for (bytes, part) in damaged {
         fs::write(&file, bytes).expect("the folder can be written");

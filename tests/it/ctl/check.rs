@@ -343,7 +343,11 @@ fn a_block_of_another_version_is_rebuilt_only_when_it_is_named() {
     assert_said(&refused, FOUND, &["rebuild block", "Nothing is changed"]);
     assert_eq!(site.entries(), before);
     let done = on(&site, &named).stdin("y\n").run();
-    assert_said(&done, WELL, &["done: rebuild block", "3 marked as taken"]);
+    assert_said(
+        &done,
+        WELL,
+        &["done: rebuild block", "3 addresses marked as taken"],
+    );
     site.assert_at_rest(3);
 }
 
