@@ -10,6 +10,7 @@ use serde_json::json;
 use whereabouts_chaos::ending;
 use whereabouts_chaos::plugin::{self, Program};
 use whereabouts_chaos::proxied::{ProxiedCluster, Security, Setup};
+use whereabouts_chaos::suite::fault::Fault;
 use whereabouts_chaos::suite::report::Report;
 use whereabouts_chaos::suite::{Options, Suite};
 use whereabouts_sim::planted::Bug;
@@ -23,6 +24,9 @@ struct Arguments {
     /// What the order of faults and the pods' choices derive from; drawn and printed if not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Let these kinds of faults strike first, in this order, before each kind does once.
+    #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = fault)]
+    first: Vec<Fault>,
     /// Members of etcd.
     #[arg(long, default_value_t = 3)]
     members: usize,
@@ -96,6 +100,7 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     let options = Options {
         seed,
         lasts: Duration::from_mins(arguments.minutes),
+        first: arguments.first.clone(),
         nodes: arguments.nodes,
         pods: arguments.pods,
         plugin,
@@ -125,6 +130,14 @@ fn bug(name: &str) -> Result<Bug, String> {
     found
         .copied()
         .ok_or_else(|| format!("the bugs are {:?}", Bug::ALL))
+}
+
+/// A kind of fault, by its name.
+fn fault(name: &str) -> Result<Fault, String> {
+    let found = Fault::ALL.iter().find(|fault| fault.to_string() == name);
+    found
+        .copied()
+        .ok_or_else(|| format!("the kinds of faults are {:?}", Fault::ALL))
 }
 
 /// The program, by its path: the environment of members has no `PATH`.

@@ -4,7 +4,7 @@
 //! killed meanwhile, and its reply can be lost after it was carried out. The model itself has no
 //! faults. Every change is shown to the judge with the process that made it.
 
-mod client;
+pub mod client;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,15 +17,13 @@ use whereabouts_core::claim::QueueId;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::{MemoryStore, State};
 
-pub use client::{Client, ClientWatch};
-
 use crate::history::History;
 use crate::judge::{Cause, Judge};
 use crate::knobs::Knobs;
 use crate::planted::Bug;
-use crate::process::{Identity, NodeId, ProcessId};
 use crate::step::{Fault, Verb};
 use crate::totals::{End, Totals};
+use crate::who::{Identity, NodeId, ProcessId};
 use crate::world::World;
 
 /// How often the leader looks for leases whose time is up.

@@ -10,6 +10,7 @@ use whereabouts_core::address::{Address, Interval, Range, RangeSpec};
 
 use crate::sharing::Sharing;
 use crate::step::Fault;
+use crate::who::NodeId;
 
 /// What the pods of a history ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,12 @@ pub enum Shape {
     Burst,
     /// As many pods as addresses, whose sandboxes are made anew.
     Anew,
+    /// One IPv4 and one IPv6 address each, of ranges that are full at different times.
+    FullFamilies,
+    /// Ranges of one address each, in blocks of their own: nobody else writes what a lost commit checked.
+    LastAddresses,
+    /// Containers whose claims were imported without their interfaces, and that get others beside them.
+    Imported,
 }
 
 impl Shape {
@@ -140,6 +147,16 @@ impl Shape {
                 vec![plain("10.0.0.0/29")],
                 vec![plain("10.0.0.0/29"), plain("fd00::/125")],
             ],
+            Self::FullFamilies => vec![
+                vec![plain("10.0.0.0/28"), plain("fd00::/125")],
+                vec![plain("fd00::/125"), plain("10.0.0.0/28")],
+                vec![plain("10.0.0.0/28")],
+                vec![plain("10.0.0.0/29"), plain("fd00::/64")],
+            ],
+            Self::LastAddresses => (0..6)
+                .map(|third| vec![plain(&format!("10.0.{third}.1/32"))])
+                .collect(),
+            Self::Imported => vec![vec![plain("10.0.0.0/27")]],
         }
     }
 
@@ -156,8 +173,17 @@ impl Shape {
     fn pods_per_node(self, nodes: u64) -> Option<u64> {
         match self {
             Self::Burst => Some(280 / nodes),
-            Self::Anew => Some(6 / nodes),
+            Self::Anew | Self::LastAddresses => Some(6 / nodes),
+            Self::FullFamilies => Some(18 / nodes),
             _ => None,
+        }
+    }
+
+    /// Containers of each node whose claims were imported.
+    pub fn imported_per_node(self) -> u64 {
+        match self {
+            Self::Imported => 2,
+            _ => 0,
         }
     }
 
@@ -259,8 +285,7 @@ impl Knobs {
         let most = pick(&[0, 2, 5, 9]);
         let mut faults = BTreeMap::new();
         for _ in 0..most {
-            let kinds = Fault::ALL.len() as u64;
-            let kind = Fault::ALL[usize::try_from(chance.below(kinds)).expect("a short list")];
+            let kind = Fault::ALL[usize::try_from(chance.below(DRAWN)).expect("a short list")];
             faults.insert(kind, pick(&[50, 200, 600]));
         }
         let nodes = pick(&[2, 3, 5]);
@@ -308,8 +333,39 @@ impl Knobs {
             sharing,
             ..drawn
         }
+        .with_rare(chance)
+    }
+
+    /// The same, or with a rare shape in its place, and now and then with writes that land late. Drawn last: the other
+    /// histories stay what they were.
+    fn with_rare(mut self, chance: &Chance) -> Self {
+        let shape = match chance.below(20) {
+            0 => Shape::FullFamilies,
+            1 => Shape::LastAddresses,
+            2 => Shape::Imported,
+            _ => self.shape,
+        };
+        if chance.below(10) == 0 || shape == Shape::LastAddresses {
+            self.faults.insert(Fault::Severed, 300);
+        }
+        if shape != self.shape {
+            self.pods_per_node = shape
+                .pods_per_node(self.nodes)
+                .unwrap_or(self.pods_per_node);
+            self.shape = shape;
+        }
+        match shape {
+            Shape::LastAddresses => drop(self.faults.insert(Fault::LostReply, 600)),
+            // Who imports claims knows whose they are.
+            Shape::Imported => self.sharing = Sharing::Own,
+            _ => {}
+        }
+        self
     }
 }
+
+/// How many of the kinds of faults are drawn together: all but the last.
+const DRAWN: u64 = Fault::ALL.len() as u64 - 1;
 
 impl Knobs {
     /// The same without faults, and with an etcd so far away that a lock is held for longer than a lease
@@ -321,6 +377,12 @@ impl Knobs {
             faults: BTreeMap::new(),
             ..self
         }
+    }
+
+    /// The name of a node, if it has one.
+    pub fn name_of(&self, node: NodeId) -> Option<String> {
+        let nameless = self.nameless && node.0 < 2;
+        (!nameless).then(|| self.sharing.node_name(node))
     }
 
     /// Whether etcd answers in less time than STATUS has.

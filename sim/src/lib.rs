@@ -15,6 +15,8 @@
 pub mod cluster;
 pub mod exhaustive;
 pub mod history;
+pub mod hunt;
+pub mod imports;
 pub mod judge;
 pub mod knobs;
 pub mod linearizable;
@@ -31,4 +33,5 @@ pub mod shrink;
 pub mod step;
 pub mod totals;
 pub mod versions;
+pub mod who;
 pub mod world;

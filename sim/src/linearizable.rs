@@ -102,7 +102,7 @@ impl Search<'_> {
             if operation.start > earliest {
                 continue;
             }
-            if let Some(after) = self.effect(operation, held) {
+            for after in self.effects(operation, held) {
                 self.order.push(index);
                 if self.from(over | 1 << index, &after) {
                     return true;
@@ -118,15 +118,13 @@ impl Search<'_> {
 }
 
 impl Search<'_> {
-    /// What is held after `operation` took effect on `held` with its outcome; `None` if it cannot have
-    /// had that outcome then.
-    fn effect(&self, operation: &Operation, held: &Holdings) -> Option<Holdings> {
+    /// What may be held after `operation` took effect on `held` with its outcome; nothing if it cannot have had that
+    /// outcome then.
+    fn effects(&self, operation: &Operation, held: &Holdings) -> Vec<Holdings> {
         let mut after = held.clone();
         match &operation.call {
-            Call::Del(attachment) => {
-                after.remove(attachment);
-                Some(after)
-            }
+            Call::Del(attachment) if after.remove(attachment).is_some() => vec![after],
+            Call::Del(attachment) => self.effects_on_nameless(attachment, operation, held),
             Call::Add(attachment, wants) => {
                 let own = held.get(attachment);
                 let old = self.held_before(operation, attachment, wants, held);
@@ -151,8 +149,34 @@ impl Search<'_> {
                     }
                     after.insert(attachment.clone(), given);
                 }
-                fits.then_some(after)
+                Vec::from_iter(fits.then_some(after))
             }
+        }
+    }
+
+    /// What may be held after the DEL of `attachment`, which holds nothing: the claim of its container without an
+    /// interface goes, unless the container holds others. One that comes or goes meanwhile may be seen or not.
+    fn effects_on_nameless(
+        &self,
+        attachment: &Attachment,
+        operation: &Operation,
+        held: &Holdings,
+    ) -> Vec<Holdings> {
+        let nameless = attachment.without_interface();
+        let is_beside = |other: &&Attachment| {
+            (&other.network, &other.container) == (&attachment.network, &attachment.container)
+                && **other != nameless
+        };
+        let beside: Vec<&Attachment> = held.keys().filter(is_beside).collect();
+        let is_certain = |other: &&Attachment| !self.changes(other, operation);
+        let mut without = held.clone();
+        without.remove(&nameless);
+        if beside.is_empty() {
+            vec![without]
+        } else if beside.iter().any(is_certain) {
+            vec![held.clone()]
+        } else {
+            vec![held.clone(), without]
         }
     }
 
@@ -353,6 +377,36 @@ mod tests {
             add("later", Some(1), 4, Some(5)),
         ];
         assert_eq!(order(&operations), None);
+    }
+
+    #[test]
+    fn a_del_takes_what_has_no_interface_if_its_container_holds_nothing_else() {
+        let held = |byte: u8| {
+            let address = IpAddr::from([10, 0, 0, byte]).into();
+            let range = want().range;
+            vec![Held { range, address }]
+        };
+        let (eth0, net1) = (attachment("a"), {
+            let interface = "net1".to_owned();
+            Attachment {
+                interface,
+                ..attachment("a")
+            }
+        });
+        let nameless = (eth0.without_interface(), held(1));
+        let check = |first: &Holdings, last: &Holdings, leads: bool| {
+            let found = linearize(first, &[del("a", 0, 1)], Some(last)).is_some();
+            assert_eq!(found, leads, "{first:?} {last:?}");
+        };
+        let alone = Holdings::from([nameless.clone()]);
+        check(&alone, &Holdings::new(), true);
+        check(&alone, &alone, false);
+        let beside = Holdings::from([nameless.clone(), (net1.clone(), held(2))]);
+        check(&beside, &beside, true);
+        check(&beside, &Holdings::from([(net1, held(2))]), false);
+        let own = Holdings::from([nameless.clone(), (eth0, held(2))]);
+        check(&own, &alone, true);
+        check(&own, &Holdings::new(), false);
     }
 
     #[test]

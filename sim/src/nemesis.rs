@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Way};
-use crate::process::NodeId;
 use crate::runtime::Runtime;
 use crate::step::Fault;
+use crate::who::NodeId;
 
 /// How often the nemesis looks whether to strike.
 const PERIOD_MS: u64 = 20;
@@ -77,6 +77,7 @@ async fn strike(cluster: &Cluster, runtime: &Runtime, fault: Fault) {
         | Fault::Killed
         | Fault::Paused
         | Fault::Stalled
-        | Fault::Orphaned => {}
+        | Fault::Orphaned
+        | Fault::Severed => {}
     }
 }

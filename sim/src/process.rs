@@ -1,7 +1,6 @@
 //! One execution of the plugin on a node: a verb of the production code, on a client of its own.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -17,20 +16,15 @@ use whereabouts_core::verbs::Error;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts_protocol::session::Session;
 
-use crate::cluster::{Client, Cluster};
-use crate::judge::{Seen, Used};
-use crate::planted::{self, Bug};
+use crate::cluster::Cluster;
+use crate::cluster::client::Client;
+use crate::judge::Seen;
+use crate::planted::refused::after_refusal;
+use crate::planted::{Bug, twist};
 use crate::step::{Step, Verb};
 use crate::totals::End;
+use crate::who::{Identity, NodeId, ProcessId, Used};
 use crate::world::{NodeClock, TaskId};
-
-/// A node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(pub u64);
-
-/// An execution of the plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProcessId(pub u64);
 
 /// What a process is to do.
 #[derive(Clone, Debug)]
@@ -45,50 +39,6 @@ pub enum Job {
     Gc(GcRequest),
     /// Tell whether ADD could be served.
     Status(StatusRequest),
-}
-
-/// What a process is, for whoever meets it.
-#[derive(Debug)]
-pub struct Identity {
-    /// Its number.
-    pub id: ProcessId,
-    /// Its node.
-    pub node: NodeId,
-    /// Its verb.
-    pub verb: Verb,
-    /// Whose addresses it is about.
-    pub attachment: Option<Attachment>,
-    /// What it is doing.
-    pub step: Cell<Step>,
-    /// Whether its runtime still waits for it.
-    pub used: Cell<Used>,
-    /// Whether a fault has struck it.
-    pub is_struck: Cell<bool>,
-    /// Whether it has put a ticket, or tried to.
-    pub has_joined: Cell<bool>,
-    /// Whether it has read anything.
-    pub has_read: Cell<bool>,
-    /// Its task, once it is started.
-    pub task: Cell<Option<TaskId>>,
-    /// Whether it is of a newer version, whose tickets this one cannot read.
-    pub is_newer: bool,
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            id,
-            node,
-            verb,
-            attachment,
-            ..
-        } = self;
-        write!(f, "n{} p{} {verb}", node.0, id.0)?;
-        match attachment {
-            Some(attachment) => write!(f, " {}", attachment.container),
-            None => Ok(()),
-        }
-    }
 }
 
 /// A process that was started.
@@ -195,7 +145,7 @@ pub fn kill(cluster: &Cluster, process: &Process) {
             format_args!("is killed in {}", process.identity.step.get()),
         );
         cluster.count_end(process.identity.verb, End::Killed);
-        cluster.judge().ends(process.identity.id);
+        cluster.judge().killed(process.identity.id);
         process.end.borrow_mut().come(None);
     }
 }
@@ -244,8 +194,8 @@ fn seen(cluster: &Cluster, node: NodeId, job: &Job) -> Seen {
 
 fn twisted(bug: Option<Bug>, mut job: Job) -> Job {
     match &mut job {
-        Job::Add(ask) => planted::twist_ask(bug, ask),
-        Job::Del(attachment, queues) => planted::twist_del(bug, attachment, queues),
+        Job::Add(ask) => twist::twist_ask(bug, ask),
+        Job::Del(attachment, queues) => twist::twist_del(bug, attachment, queues),
         Job::Gc(gc) if bug == Some(Bug::GcWithoutList) => {
             gc.valid.get_or_insert_default();
         }
@@ -279,7 +229,13 @@ async fn execute(client: &Client, job: Job) -> Answer {
     let session = session.of(identity.as_ref());
     let started = world.elapsed();
     let result = match &job {
-        Job::Add(ask) => verbs::add(&session, ask).await,
+        Job::Add(ask) => {
+            let result = verbs::add(&session, ask).await;
+            if let Err(Error::Exhausted { range, .. }) = &result {
+                after_refusal(cluster.bug(), client, cluster.keys(), ask, range).await;
+            }
+            result
+        }
         Job::Del(attachment, queues) => {
             let result = verbs::del(&session, attachment, queues).await;
             result.map(|()| Vec::new())
@@ -331,11 +287,22 @@ async fn execute(client: &Client, job: Job) -> Answer {
         }
         Err(error) => (Answer::Failed(error.to_string()), End::Failed),
     };
+    if let (Answer::Failed(reason), Some(attachment)) = (&answer, &identity.attachment)
+        && identity.verb == Verb::Add
+        && says_unknown(reason)
+    {
+        judge.doubts(attachment);
+    }
     judge.ends(identity.id);
     drop(judge);
     cluster.log(identity, format_args!("answers {answer:?}"));
     cluster.count_end(identity.verb, end);
     answer
+}
+
+/// Whether a failure says that what was sent may still come.
+pub fn says_unknown(reason: &str) -> bool {
+    reason.contains("is unknown")
 }
 
 /// Whether an error says that the store is not known to be the cluster's of who asked.

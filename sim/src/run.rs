@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use whereabouts_clock::Chance;
-use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{Budget, Demand, Reach, decide};
-use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::memory::MemoryStore;
@@ -17,14 +15,15 @@ use whereabouts_store::snapshot::Query;
 
 use crate::cluster::Cluster;
 use crate::history::History;
+use crate::imports;
 use crate::judge::Finding;
 use crate::knobs::Knobs;
 use crate::nemesis;
 use crate::planted::Bug;
-use crate::process::NodeId;
-use crate::runtime::{HELD_BEFORE, Runtime};
+use crate::runtime::Runtime;
 use crate::sharing::{self, Sharing};
 use crate::totals::Totals;
+use crate::who::NodeId;
 use crate::world::{Step, TaskId, World};
 
 /// Virtual time after which the phase under faults ends, whatever is still going on.
@@ -72,7 +71,23 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
     let runtime = Runtime::new(cluster.clone());
     let places =
         (0..knobs.nodes).flat_map(|node| (0..knobs.pods_per_node).map(move |place| (node, place)));
-    let pods_left = Rc::new(Cell::new(knobs.nodes * knobs.pods_per_node));
+    let nodes = (0..knobs.nodes).map(NodeId);
+    let imported: Vec<_> = nodes
+        .flat_map(|node| {
+            imports::containers(knobs, node)
+                .into_iter()
+                .map(move |name| (node, name))
+        })
+        .collect();
+    let count = knobs.nodes * knobs.pods_per_node + imported.len() as u64;
+    let pods_left = Rc::new(Cell::new(count));
+    for (node, container) in imported {
+        let (runtime, left) = (runtime.clone(), pods_left.clone());
+        world.spawn(async move {
+            runtime.run_imported(node, container).await;
+            left.set(left.get() - 1);
+        });
+    }
     for (node, place) in places {
         let (runtime, left) = (runtime.clone(), pods_left.clone());
         world.spawn(async move {
@@ -131,27 +146,7 @@ pub fn run(seed: u64, knobs: &Knobs, bug: Option<Bug>, history: &History) -> Ver
 
 /// Takes addresses before the history begins.
 fn fill(world: &World, store: &MemoryStore, keys: &Keys, knobs: &Knobs) {
-    let configs = knobs.shape.configs();
-    let wants: Vec<Want> = configs
-        .last()
-        .expect("at least one")
-        .iter()
-        .map(Want::lowest)
-        .collect();
-    let demands: Vec<Demand> = (0..knobs.shape.held_before())
-        .map(|number| {
-            let attachment = Attachment {
-                network: Name::new("net").expect("a name"),
-                container: Name::new(&format!("b{number}")).expect("a name"),
-                interface: HELD_BEFORE.to_owned(),
-            };
-            Demand::Take(Ask {
-                attachment,
-                wants: wants.clone(),
-                owner: Owner::default(),
-            })
-        })
-        .collect();
+    let demands: Vec<Demand> = imports::asks(knobs).into_iter().map(Demand::Take).collect();
     let chance = Chance::new(0);
     let session = Session::new(store, world, &chance, keys, Duration::from_secs(60));
     let mut rest = demands.as_slice();

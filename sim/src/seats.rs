@@ -13,6 +13,14 @@ thread_local! {
     static FOUND: RefCell<BTreeMap<(u16, String), u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// The container of that name, in one of the seats that a history has, if it has but few.
+pub fn container(seats: Option<u16>, name: String) -> String {
+    match seats {
+        Some(seats) => within(seats, &name),
+        None => name,
+    }
+}
+
 /// A name that begins with `name`, of a container whose `eth0` in the network `net` has one of the first
 /// `seats`.
 pub fn within(seats: u16, name: &str) -> String {

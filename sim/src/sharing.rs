@@ -2,7 +2,7 @@
 
 use whereabouts_core::identity::Identity;
 
-use crate::process::NodeId;
+use crate::who::NodeId;
 
 /// The clusters of a history. Where there are two, every other node is of the second, and their nodes have equal names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

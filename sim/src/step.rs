@@ -193,11 +193,13 @@ pub enum Fault {
     Orphaned,
     /// A node is lost with all its pods, and comes back under the same name.
     NodeLost,
+    /// A write is on its way while its node is cut off for longer than any deadline, and lands late.
+    Severed,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LostRequest,
         Self::LostReply,
         Self::LateRequest,
@@ -214,6 +216,7 @@ impl Fault {
         Self::Stalled,
         Self::Orphaned,
         Self::NodeLost,
+        Self::Severed,
     ];
 }
 

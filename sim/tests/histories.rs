@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 
 use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
+use whereabouts_sim::hunt::first_found;
 use whereabouts_sim::knobs::Shape;
-use whereabouts_sim::planted::{Bug, first_found};
+use whereabouts_sim::planted::Bug;
 use whereabouts_sim::replay::Replay;
 use whereabouts_sim::run::{Verdict, knobs_of, run};
 use whereabouts_sim::shrink::{Failing, shrink};
@@ -81,6 +82,13 @@ fn nobody_is_accused_of_what_is_right() {
     check_promises([831_955, 910_572]);
 }
 
+/// Alarms of the judge: a holder that deletes an imported claim, which is not its own by name, frees its addresses before it
+/// serves tickets.
+#[test]
+fn a_del_stands_for_the_claim_without_interface() {
+    check_promises([3_279, 3_675, 3_717, 4_420, 6_831]);
+}
+
 /// An ADD that could not make the put of its ticket impossible said that etcd is not available, and not
 /// that its request may still be carried out; after its DEL it was.
 #[test]
@@ -96,7 +104,7 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 20] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 22] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::ServedOutOfOrder, &[4]),
@@ -118,6 +126,8 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 20] = [
     (Bug::BeginsTooEarly, &[3]),
     (Bug::ExclusionForgotten, &[3]),
     (Bug::DeadlineForgotten, &[10]),
+    (Bug::RefusedBitsStay, &[2]),
+    (Bug::NamelessTaken, &[9]),
 ];
 
 #[test]
@@ -138,6 +148,9 @@ fn planted_bugs_are_found_in_small_worlds() {
         Bug::UnknownAsFailure,
         Bug::FenceForgotten,
         Bug::TakeOverOfTheNewer,
+        Bug::RefusedBitsStay,
+        Bug::NamelessTaken,
+        Bug::UnknownAsUnsent,
     ] {
         assert!(exhaustive::hunt(bug).is_some(), "{}", bug.description());
     }

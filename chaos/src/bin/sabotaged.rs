@@ -3,17 +3,19 @@
 //! One bug more is planted between the runtime and the plugin: `NullListAbsent`.
 
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
+use tokio::time::timeout;
 use whereabouts_cni::invocation::{Invocation, LocalMachine};
 use whereabouts_cni::plugin::{self, Start};
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::Attachment;
 use whereabouts_etcd::{EtcdStore, EtcdWatch};
-use whereabouts_sim::planted::{self, Bug, Piece, Reader};
-use whereabouts_sim::process::NodeId;
+use whereabouts_sim::planted::Bug;
+use whereabouts_sim::planted::twist::{self, Piece, Reader};
 use whereabouts_sim::step::Step;
+use whereabouts_sim::who::NodeId;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
@@ -25,7 +27,7 @@ const NULL_LIST_ABSENT: &str = "NullListAbsent";
 fn main() -> ExitCode {
     plugin::answer_panics();
     let name = std::env::var("SABOTAGE").unwrap_or_default();
-    let bug = planted::Bug::ALL.iter().find(|bug| bug.to_string() == name);
+    let bug = Bug::ALL.iter().find(|bug| bug.to_string() == name);
     if bug.is_none() && name != NULL_LIST_ABSENT {
         eprintln!(
             "SABOTAGE: {name:?} is not one of {NULL_LIST_ABSENT}, {:?}",
@@ -89,6 +91,9 @@ fn text<'i>(invocation: &'i Invocation, variable: &str) -> Option<&'i str> {
     invocation.variable(variable)?.to_str()
 }
 
+/// Less than the patience of a session with its first attempts.
+const IMPATIENT: Duration = Duration::from_millis(900);
+
 /// etcd, with a bug on the way to it.
 struct Sabotaged {
     store: EtcdStore,
@@ -103,7 +108,7 @@ impl Store for Sabotaged {
     type Watch = EtcdWatch;
 
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
-        let at = planted::read_at(self.bug, at);
+        let at = twist::read_at(self.bug, at);
         let mut view = self.store.read(reads, at).await?;
         let reader = match (self.collects_on, self.verb.as_str(), &self.attachment) {
             (Some(node), ..) => Reader::Collects(node),
@@ -111,17 +116,23 @@ impl Store for Sabotaged {
             (None, "ADD", Some(attachment)) => Reader::Adds(attachment),
             _ => Reader::Other,
         };
-        planted::twist_view(self.bug, &self.keys, reader, &mut view);
+        twist::twist_view(self.bug, &self.keys, reader, &mut view);
         Ok(view)
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
         let step = Step::of_commit(txn);
         for Piece { txn: piece, last } in
-            planted::twist_txn(self.bug, &self.keys, self.attachment.as_ref(), txn)
+            twist::twist_txn(self.bug, &self.keys, self.attachment.as_ref(), txn)
         {
-            let result = self.store.commit(&piece).await;
-            let result = planted::twist_outcome(self.bug, step, txn, result);
+            let commit = self.store.commit(&piece);
+            let result = if twist::is_impatient(self.bug) {
+                let late = || Err(CommitError::Unknown("no reply in time".to_owned()));
+                timeout(IMPATIENT, commit).await.unwrap_or_else(|_| late())
+            } else {
+                commit.await
+            };
+            let result = twist::twist_outcome(self.bug, step, txn, result);
             if last || !matches!(result, Ok(Outcome::Done(_))) {
                 return result;
             }

@@ -59,6 +59,8 @@ pub struct Options {
     pub seed: u64,
     /// How long faults last at least.
     pub lasts: Duration,
+    /// What strikes before each kind does once.
+    pub first: Vec<Fault>,
     /// Nodes.
     pub nodes: u64,
     /// Pods that a node runs at the same time.
@@ -257,6 +259,10 @@ impl Suite {
 
     fn seed(&self) -> u64 {
         self.options.seed
+    }
+
+    fn first(&self) -> &[Fault] {
+        &self.options.first
     }
 
     fn plugin(&self) -> &Path {

@@ -31,7 +31,7 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     let chance = Chance::new(suite.seed());
     suite.tally().becomes(Condition::Healthy);
     sleep(HEALTHY_AT_FIRST).await;
-    for fault in first_round(&chance) {
+    for fault in suite.first().iter().copied().chain(first_round(&chance)) {
         strike_alone(suite, fault, &chance).await;
     }
     for program in suite.upgrades() {
@@ -160,6 +160,8 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
     let done = match fault.strikes() {
         Strikes::Plugin => {
             suite.set_under(fault);
+            // Many that start now are stopped while they wait for the reply to a commit.
+            suite.burst.notify_waiters();
             sleep(lasts).await;
             suite.no_longer_under(fault);
             Ok(())

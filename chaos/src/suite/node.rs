@@ -18,7 +18,7 @@ use super::Suite;
 use super::execution::{Ended, Outcome, Strike, execute};
 use super::fault::Fault;
 use super::network::{Asked, Shape};
-use super::pod::{Pod, answer, brief, variables};
+use super::pod::{Pod, answer, brief, is_in_doubt, variables};
 use super::tally::End;
 use super::verdict::Answer;
 use crate::proxied::Security;
@@ -275,7 +275,8 @@ impl Node {
         let ask = pod.map(|pod| &pod.ask).filter(|_| verb == Verb::Add);
         let strike = self.strike(verb);
         let process = suite.verdict().starts(self.number, verb, attachment, ask);
-        let begun = suite.tally().begins(Instant::now());
+        let start = Instant::now();
+        let begun = suite.tally().begins(start);
         let Ended {
             outcome,
             took,
@@ -287,6 +288,7 @@ impl Node {
             strike,
         )
         .await;
+        let is_alone = suite.tally().is_alone(Fault::PluginStopped, start);
         let took = took.saturating_sub(stopped);
         let who = format!("node {} {verb} {}", self.number, pod.map_or("", Pod::name));
         suite.log(format_args!("{who}: {} in {took:?}", brief(&outcome)));
@@ -320,10 +322,13 @@ impl Node {
             }
             (Outcome::Killed, _) => End::Unknown,
         };
-        if let (Some(attachment), Verb::Add, End::Unknown | End::Failed) = (attachment, verb, end) {
+        if let (Some(attachment), Verb::Add, true) = (attachment, verb, is_in_doubt(&outcome)) {
             suite.suspect(attachment);
         }
         let answer = match answer(&outcome, ask) {
+            Ok(Answer::Other) if end == End::Failed && !stopped.is_zero() && is_alone => {
+                Answer::Stopped
+            }
             Ok(answer) => answer,
             Err(text) => {
                 suite.verdict().accuse(5, format!("{who}: {text}"));

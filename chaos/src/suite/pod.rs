@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Choice, Held};
+use whereabouts_sim::process::says_unknown;
 use whereabouts_sim::step::Verb;
 
 use super::execution::Outcome;
@@ -75,6 +76,9 @@ pub(super) fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, Str
     let Some(ask) = ask else {
         return Ok(Answer::Other);
     };
+    if is_in_doubt(outcome) {
+        return Ok(Answer::Unknown);
+    }
     let range = || ask.wants[0].range.clone();
     match outcome {
         Outcome::Done(result) => {
@@ -108,6 +112,15 @@ pub(super) fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, Str
     }
 }
 
+/// Whether what an execution has sent may still come.
+pub(super) fn is_in_doubt(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(_, words) => says_unknown(words),
+        Outcome::Killed | Outcome::Wrong(_) => true,
+        Outcome::Done(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -136,7 +149,8 @@ mod tests {
                 Ok(texts.collect::<Vec<_>>().join(" "))
             }
             Ok(Answer::Short(shortage)) => Ok(format!("{shortage:?}")),
-            Ok(Answer::Other) => Ok(String::new()),
+            Ok(Answer::Unknown) => Ok("unknown".to_owned()),
+            Ok(Answer::Stopped | Answer::Other) => Ok(String::new()),
             Err(text) => Err(text),
         };
         match (&found, expected) {
@@ -166,6 +180,9 @@ mod tests {
         check(Shape::Small, &failed(101), Ok("Exhausted"));
         check(Shape::Small, &failed(11), Ok(""));
         check(Shape::Small, &failed(102), Err("nobody asked"));
-        check(Shape::Small, &Outcome::Killed, Ok(""));
+        check(Shape::Small, &Outcome::Killed, Ok("unknown"));
+        let unknown = "whether the last commit was written is unknown: no reply in time";
+        let unknown = Outcome::Failed(11, unknown.to_owned());
+        check(Shape::Small, &unknown, Ok("unknown"));
     }
 }

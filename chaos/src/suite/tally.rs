@@ -166,6 +166,13 @@ impl Tally {
         });
     }
 
+    /// Whether no other fault than `fault` has struck since then.
+    pub fn is_alone(&self, fault: Fault, since: Instant) -> bool {
+        let lasted = |window: &&Window| window.end.is_none_or(|end| end > since);
+        let mut since_then = self.windows.iter().filter(lasted);
+        since_then.all(|window| window.fault == fault)
+    }
+
     /// A fault is healed.
     pub fn healed(&mut self, fault: Fault, now: Instant) {
         let mut windows = self.windows.iter_mut().rev();
@@ -279,6 +286,9 @@ mod tests {
         let struck = &tally.struck()[&Fault::LeaderKilled];
         let counts = (struck.before, struck.during, struck.after);
         assert_eq!(counts, (1, 2, 2));
+        assert!(tally.is_alone(Fault::LeaderKilled, at(1)));
+        assert!(!tally.is_alone(Fault::PluginStopped, at(6)));
+        assert!(tally.is_alone(Fault::PluginStopped, at(7)));
         assert_eq!(struck.clear_failures, 1);
         assert_eq!((struck.took.len(), struck.took_settled.len()), (2, 1));
         assert_eq!(struck.longest_gap, Duration::from_secs(3));

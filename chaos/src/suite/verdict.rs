@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Held};
-use whereabouts_sim::judge::{Judge, Ledger, Seen, Used};
-use whereabouts_sim::process::{NodeId, ProcessId};
+use whereabouts_sim::judge::{Judge, Ledger, Seen};
 use whereabouts_sim::step::Verb;
+use whereabouts_sim::who::{NodeId, ProcessId, Used};
 use whereabouts_store::keys::{Key, Keys, QueuedVerb};
 use whereabouts_store::{Event, Revision};
 
@@ -24,6 +24,10 @@ pub(super) enum Answer {
     Added(Vec<Held>),
     /// ADD could not be given what it wants.
     Short(Shortage),
+    /// Whether it did anything is unknown: it was killed, or says so.
+    Unknown,
+    /// It was stopped beyond its deadline while nothing else was wrong, and says that it has failed.
+    Stopped,
     /// Anything else.
     Other,
 }
@@ -159,6 +163,16 @@ impl Verdict {
                     self.judge.added(ended.process, held, used);
                 }
                 Answer::Short(shortage) => self.judge.short(ended.process, shortage),
+                Answer::Unknown => {
+                    if let Some(attachment) = &attachment {
+                        self.judge.doubts(attachment);
+                    }
+                }
+                Answer::Stopped => {
+                    if let Some(attachment) = &attachment {
+                        self.judge.denies(attachment);
+                    }
+                }
                 Answer::Other => {}
             }
             self.judge.ends(ended.process);

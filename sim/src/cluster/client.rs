@@ -16,10 +16,11 @@ use whereabouts_store::{
 
 use super::{Cluster, Way};
 use crate::judge::Cause;
-use crate::planted::{self, Bug, Piece, Reader};
-use crate::process::Identity;
+use crate::planted::Bug;
+use crate::planted::twist::{self, Piece, Reader};
 use crate::step::{Fault, Step, Verb};
 use crate::versions;
+use crate::who::Identity;
 
 /// How a call ends that is not answered.
 enum NoAnswer {
@@ -148,6 +149,9 @@ async fn yield_once() {
     .await;
 }
 
+/// The longest time for which a node is cut off from a write that it has sent.
+const LONGEST_CUT_MS: u64 = 90_000;
+
 /// A request on its way to the cluster and back.
 struct Journey {
     cluster: Cluster,
@@ -175,7 +179,9 @@ impl Journey {
                 .sleep(Duration::from_millis(world.chance().below(900)))
                 .await;
         }
-        let lost = self.strikes(Fault::LostRequest) || self.is_cut(Way::Out);
+        // What was sent before the link was cut is not lost with it.
+        let lost =
+            !self.is_severed().await && (self.strikes(Fault::LostRequest) || self.is_cut(Way::Out));
         let reply = if lost {
             Err(NoAnswer::Lost)
         } else {
@@ -234,6 +240,23 @@ impl Journey {
         }
     }
 
+    /// Whether the sender of a write has lost etcd for longer than its deadline. If so, the write lands by now, at any
+    /// time from then on.
+    async fn is_severed(&self) -> bool {
+        if self.needs != Needs::Write || !self.strikes(Fault::Severed) {
+            return false;
+        }
+        let world = self.cluster.world();
+        let millis = |least: u64, most: u64| least + world.chance().below(most - least);
+        let pause = Duration::from_millis(millis(limits::ADD_DEADLINE_MS, LONGEST_CUT_MS));
+        for way in [Way::Out, Way::Back] {
+            self.cluster.cut(self.identity.node, way, pause);
+        }
+        let lands = Duration::from_millis(millis(0, LONGEST_CUT_MS));
+        world.sleep(lands).await;
+        true
+    }
+
     fn strikes(&self, fault: Fault) -> bool {
         let strikes = self.cluster.strikes(fault);
         if strikes {
@@ -270,7 +293,7 @@ impl Store for Client {
         } else {
             Needs::Leader
         };
-        let at = planted::read_at(self.cluster.bug(), at);
+        let at = twist::read_at(self.cluster.bug(), at);
         let stale = self.cluster.bug() == Some(Bug::StaleReads) && at == At::Now;
         let reads = reads.to_vec();
         let read = move |state: &mut State| {
@@ -299,7 +322,7 @@ impl Store for Client {
             (Verb::Add, Some(attachment)) => Reader::Adds(attachment),
             _ => Reader::Other,
         };
-        planted::twist_view(self.cluster.bug(), self.cluster.keys(), reader, &mut view);
+        twist::twist_view(self.cluster.bug(), self.cluster.keys(), reader, &mut view);
         Ok(view)
     }
 
@@ -315,18 +338,18 @@ impl Store for Client {
         for Piece {
             txn: mut piece,
             last,
-        } in planted::twist_txn(bug, self.cluster.keys(), of, txn)
+        } in twist::twist_txn(bug, self.cluster.keys(), of, txn)
         {
             let (cluster, identity) = (self.cluster.clone(), self.identity.clone());
             let call = self.call(step, Needs::Write, move |state| {
                 let of = identity.attachment.as_ref();
-                planted::twist_arrival(bug, cluster.keys(), of, &mut piece, state);
+                twist::twist_arrival(bug, cluster.keys(), of, &mut piece, state);
                 if identity.is_newer {
                     versions::written_by_newer(&mut piece, state);
                 }
                 state.commit(&piece)
             });
-            let reply = if planted::is_impatient(bug) {
+            let reply = if twist::is_impatient(bug) {
                 let world = self.cluster.world();
                 let impatient = world.now() + Duration::from_millis(900);
                 within(world, impatient, call)
@@ -343,7 +366,7 @@ impl Store for Client {
             if let Ok(Outcome::Done(view) | Outcome::Conflict(view)) = &mut result {
                 self.understand(view);
             }
-            let result = planted::twist_outcome(bug, step, txn, result);
+            let result = twist::twist_outcome(bug, step, txn, result);
             self.cluster
                 .log(&*self.identity, format_args!("{step}: {}", brief(&result)));
             if last || !matches!(result, Ok(Outcome::Done(_))) {

@@ -24,6 +24,8 @@ use whereabouts_store::keys::Keys;
 
 use super::digest::Digest;
 use super::tape::{Answer, Request, Tape};
+use crate::planted::Bug;
+use crate::planted::refused::after_refusal;
 
 /// What one execution of the plugin does.
 #[derive(Clone, Debug)]
@@ -133,6 +135,7 @@ const SEEDS: [u64; 12] = [10, 7, 21, 20, 48, 38, 68, 53, 82, 55, 83, 61];
 pub struct Automata {
     verbs: Vec<(Verb, Option<Identity>)>,
     keys: Rc<Keys>,
+    bug: Option<Bug>,
     deadlines: Vec<Duration>,
     round_trip: Duration,
     nodes: Vec<Node>,
@@ -147,6 +150,7 @@ impl Automata {
         verbs: Vec<(Verb, Option<Identity>, Duration)>,
         round_trip: Duration,
         keys: Rc<Keys>,
+        bug: Option<Bug>,
     ) -> Self {
         let count = verbs.len();
         let verbs = verbs.into_iter();
@@ -154,6 +158,7 @@ impl Automata {
         let mut automata = Self {
             verbs,
             keys,
+            bug,
             deadlines,
             round_trip,
             nodes: Vec::new(),
@@ -251,6 +256,7 @@ impl Automata {
         self.executions += 1;
         let tape = Tape::new(self.round_trip);
         let (on, keys, deadline) = (tape.clone(), self.keys.clone(), self.deadlines[verb]);
+        let bug = self.bug;
         let seed = SEEDS[verb % SEEDS.len()];
         let (verb, identity) = self.verbs[verb].clone();
         let future = Box::pin(async move {
@@ -259,7 +265,10 @@ impl Automata {
             match verb {
                 Verb::Add(ask) => match verbs::add(&session, &ask).await {
                     Ok(held) => End::Added(held),
-                    Err(Error::Exhausted { .. }) => End::Exhausted,
+                    Err(Error::Exhausted { range, .. }) => {
+                        after_refusal(bug, &on, &keys, &ask, &range).await;
+                        End::Exhausted
+                    }
                     Err(Error::HoldsOther { .. }) => End::HoldsOther,
                     Err(Error::Failure(
                         Failure::Stranger { .. } | Failure::NobodysStore { .. },

@@ -76,7 +76,7 @@ impl<'s> Explorer<'s> {
         let setting = Setting::new(scenario, bug);
         let round_trip = Duration::from_millis(scenario.round_trip_ms);
         let verbs = setting.with_deadlines(scenario);
-        let automata = Automata::new(verbs, round_trip, setting.keys.clone());
+        let automata = Automata::new(verbs, round_trip, setting.keys.clone(), bug);
         Self {
             scenario,
             setting,

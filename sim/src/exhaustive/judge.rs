@@ -101,6 +101,11 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
         let mut swept = swept.iter().map(|verb| setting.verbs[*verb].attachment());
         left.contains_key(held) || !swept.any(|swept| pods::are_of_one(held, swept))
     });
+    // A DEL of its container may have taken what has no interface, or left it beside other claims.
+    may_be.retain(|held, _| {
+        let mut swept = swept.iter().map(|verb| setting.verbs[*verb].attachment());
+        left.contains_key(held) || !swept.any(|swept| swept.without_interface() == *held)
+    });
     for excused in &moment.excused {
         left.remove(setting.verbs[*excused].attachment());
     }

@@ -4,7 +4,9 @@
 //! ```text
 //! scenario -> setting     what each process does, and the store at first
 //! automaton, tape         production code as a function of its answers
-//! moment, choice, happen  a world at one moment, what can happen, and what then happens
+//! moment, choice, happen  a world at one moment, what can happen, and what then happens:
+//! carry_out, arrive       a request is carried out, and its answer arrives
+//! late, foreign           a commit lands late, and somebody else gives up the lock
 //! judge                   what must be true
 //! explorer                all of it, each moment once
 //! trace, report           what a person reads
@@ -14,12 +16,16 @@
 //! does between its requests nobody sees. Each process has its own clock, which goes on only when
 //! the process waits for nothing else: no decision rests on what two clocks have in common.
 
+mod arrive;
 pub mod automaton;
+mod carry_out;
 pub mod choice;
 pub mod digest;
 pub mod explorer;
+mod foreign;
 pub mod happen;
 pub mod judge;
+mod late;
 pub mod moment;
 pub mod report;
 pub mod scenario;

@@ -5,8 +5,8 @@ use Foreign::{Crashes, Leaves};
 
 use crate::sharing::{EAST, WEST};
 
-/// One execution of the plugin. Attachments are named by one word; the second part are the CIDRs
-/// of the config's ranges.
+/// One execution of the plugin. Attachments are named by their containers, and after a slash by their interfaces, where
+/// that is not `eth0`; the second part are the CIDRs of the config's ranges.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     /// ADD.
@@ -61,6 +61,15 @@ const INNER: &[&str] = &["10.0.0.0/30"];
 const WIDE: &[&str] = &["10.0.0.0/23"];
 const FOUR_SIX: &[&str] = &["10.0.0.0/29", "fd00::/125"];
 const SIX_FOUR: &[&str] = &["fd00::/125", "10.0.0.0/29"];
+
+const SIX: &[&str] = &["fd00::/126"];
+const FOUR_FEW: &[&str] = &["10.0.0.0/29", "fd00::/126"];
+
+/// All addresses of `SIX`.
+const SIX_HELD: Held = ("r", "fd00::/126", "fd00::1", "fd00::3");
+
+/// A claim without interface of the container `a`.
+const IMPORTED: Held = ("a/:", "10.0.0.0/29", "10.0.0.1", "10.0.0.1");
 
 /// A container whose attachment has the seat of `a`.
 const BESIDE_A: &str = "b1414";
@@ -399,6 +408,61 @@ pub const SCENARIOS: &[Scenario] = &[
         foreign: Some(Leaves),
         processes: &[&[Add("a", R)], &[Add("b", R)]],
         identities: &[Some(WEST), None],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "dual stack: ADD a || ADD b, one family full",
+        held: &[SIX_HELD],
+        processes: &[&[Add("b", R), Add("a", FOUR_FEW)], &[Add("c", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "dual stack: ADD a || DEL r, one family full",
+        held: &[SIX_HELD],
+        processes: &[&[Add("a", FOUR_FEW)], &[Del("r", SIX)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, dual stack: ADD a || DEL r, one family full",
+        foreign: Some(Leaves),
+        held: &[SIX_HELD],
+        processes: &[&[Add("a", FOUR_FEW)], &[Del("r", SIX)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "import: DEL a || ADD b, one address",
+        held: &[("a/:", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Del("a", ONE)], &[Add("b", ONE)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "import: DEL a || DEL a",
+        held: &[IMPORTED],
+        processes: &[&[Del("a", R)], &[Del("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "import: ADD a/net1, DEL a/net2 || ADD b",
+        held: &[IMPORTED],
+        processes: &[&[Add("a/net1", R), Del("a/net2", R)], &[Add("b", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "import: DEL a, DEL a/net1 || ADD b",
+        held: &[IMPORTED, ("a/net1", "10.0.0.0/29", "10.0.0.2", "10.0.0.2")],
+        processes: &[&[Del("a", R), Del("a/net1", R)], &[Add("b", R)]],
+        in_tests: false,
+        ..PLAIN
+    },
+    Scenario {
+        name: "queue, import: DEL a || ADD b",
+        foreign: Some(Leaves),
+        held: &[IMPORTED],
+        processes: &[&[Del("a", R)], &[Add("b", R)]],
         in_tests: false,
         ..PLAIN
     },

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use whereabouts_core::address::{Address, Bitmap, Interval, Name, Range, RangeSpec};
+use whereabouts_core::address::{Address, Bitmap, Interval, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
@@ -16,8 +16,9 @@ use whereabouts_store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
 use super::scenario::{Act, Foreign, Scenario};
+use crate::imports;
 use crate::linearizable::Holdings;
-use crate::planted::{self, Bug};
+use crate::planted::{Bug, twist};
 use crate::pods;
 use crate::sharing;
 
@@ -158,8 +159,8 @@ fn verb(act: &Act) -> Verb {
 
 fn twisted(bug: Option<Bug>, mut verb: Verb) -> Verb {
     match &mut verb {
-        Verb::Add(ask) => planted::twist_ask(bug, ask),
-        Verb::Del(attachment, queues) => planted::twist_del(bug, attachment, queues),
+        Verb::Add(ask) => twist::twist_ask(bug, ask),
+        Verb::Del(attachment, queues) => twist::twist_del(bug, attachment, queues),
     }
     verb
 }
@@ -181,12 +182,10 @@ fn sweep(verbs: &[Verb]) -> Vec<Verb> {
         .collect()
 }
 
-fn attachment(container: &str) -> Attachment {
-    Attachment {
-        network: Name::new("net").expect("a name"),
-        container: Name::new(container).expect("a name"),
-        interface: "eth0".to_owned(),
-    }
+/// The attachment of that name: a container, and after a slash its interface, if that is not `eth0`.
+fn attachment(name: &str) -> Attachment {
+    let (container, interface) = name.split_once('/').unwrap_or((name, "eth0"));
+    imports::attachment(container, interface)
 }
 
 /// Of a container of a known pod, the pod and its node are known.

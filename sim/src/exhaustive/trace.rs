@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use whereabouts_store::{CommitError, Compare, Entry, Event, Outcome, Read, Txn, View, Write};
 
+use super::arrive::Seen;
 use super::automaton::{Automata, Stand};
 use super::choice::Choice;
-use super::happen::Seen;
 use super::moment::Moment;
 use super::scenario::Scenario;
 use super::setting::Setting;

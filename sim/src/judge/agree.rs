@@ -1,7 +1,8 @@
 //! Promise 2, agree: the bits of the blocks are exactly the addresses of the claims, and blocks
 //! stand where they belong.
 
-use super::{Change, Ledger};
+use super::change::Change;
+use super::ledger::Ledger;
 
 pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
     for slot in &change.slots {

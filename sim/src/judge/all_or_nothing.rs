@@ -1,7 +1,7 @@
 //! Promise 5, all or nothing: a request with several ranges gets all its addresses or none.
 
-use super::Change;
 use super::asks::Asks;
+use super::change::Change;
 
 pub(super) fn check(asks: &Asks, change: &Change) -> Result<(), String> {
     let rewritten = change

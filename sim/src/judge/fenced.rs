@@ -1,8 +1,8 @@
 //! Promise 7, fenced: only who holds the lock of a queue serves its tickets, and commits batches.
 
-use whereabouts_store::keys::TicketId;
-
-use super::{Change, Ledger, Seen};
+use super::change::Change;
+use super::ledger::Ledger;
+use super::seen::Seen;
 use crate::step::Step;
 
 pub(super) fn check(
@@ -38,7 +38,9 @@ fn takes_no_lock_away(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(),
 
 fn serves_what_it_locks(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
     let left = change.left.iter().map(|ticket| &ticket.id);
-    let served = left.chain(&change.answered).find(|id| !is_own(by, id));
+    let served = left
+        .chain(&change.answered)
+        .find(|id| !by.is_about(&id.attachment));
     let Some(served) = served else { return Ok(()) };
     let lock = ledger.lock_before(&served.queue, change);
     if lock.is_some_and(|lock| by.may_use(lock)) {
@@ -64,10 +66,4 @@ fn holds_a_lock(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Strin
         "{:?} of {:?} committed a batch, and holds no lock",
         by.verb, by.attachment
     ))
-}
-
-fn is_own(by: &Seen, id: &TicketId) -> bool {
-    by.attachment
-        .as_ref()
-        .is_none_or(|attachment| *attachment == id.attachment)
 }

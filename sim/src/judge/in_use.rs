@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use whereabouts_core::claim::{Attachment, Held};
 
-use super::Change;
+use super::change::Change;
 
 pub(super) fn check(live: &BTreeMap<Attachment, Vec<Held>>, change: &Change) -> Result<(), String> {
     if let Some((attachment, claim)) = change

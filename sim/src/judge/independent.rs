@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use whereabouts_core::address::Interval;
 use whereabouts_core::claim::QueueId;
 
-use super::{Ledger, Seen};
-use crate::process::ProcessId;
+use super::ledger::Ledger;
+use super::seen::Seen;
+use crate::who::ProcessId;
 
 pub(super) fn check(
     ledger: &Ledger,

@@ -1,7 +1,7 @@
 //! Promise 3, inside: a given address is one that its request may be given.
 
-use super::Change;
 use super::asks::Asks;
+use super::change::Change;
 
 pub(super) fn check(asks: &Asks, change: &Change) -> Result<(), String> {
     for (attachment, claim) in &change.given {

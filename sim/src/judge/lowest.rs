@@ -12,8 +12,10 @@ use whereabouts_store::Revision;
 use whereabouts_store::keys::QueuedVerb;
 
 use super::asks::Asks;
-use super::ledger::Since;
-use super::{Change, Ledger, Seen};
+use super::change::Change;
+use super::ledger::Ledger;
+use super::seen::Seen;
+use super::since::Since;
 use crate::step::Verb;
 
 /// A demand that a commit served.
@@ -80,7 +82,12 @@ fn own_demand<'c>(
             Verb::Add => QueuedVerb::Add,
             Verb::Del | Verb::Check | Verb::Gc | Verb::Status => QueuedVerb::Del,
         };
-        Some((seen.attachment.as_ref()?, verb))
+        let attachment = seen.attachment.as_ref()?;
+        // A DEL may take the claim of its container whose interface is not known.
+        let nameless = attachment.without_interface();
+        let mut taken = change.taken.iter().map(|(attachment, _)| attachment);
+        let of_container = taken.find(|taken| verb == QueuedVerb::Del && **taken == nameless);
+        Some((of_container.unwrap_or(attachment), verb))
     });
     let holder = change.left.first().and_then(|ticket| {
         let lock = ledger.lock_before(&ticket.id.queue, change)?;

@@ -2,10 +2,17 @@
 //!
 //! It sees every revision of the store with the process that made it, and every question and answer
 //! of a verb. There is one checker for each promise; the first that is broken ends the history.
+//!
+//! ```text
+//! events of a revision ──> entry ──> ledger: the books ──> change ──> a checker for each promise
+//! questions and answers ──> seen, asks, settled ──────────────────────────^
+//! ```
 
 mod agree;
 mod all_or_nothing;
 mod asks;
+mod change;
+mod entry;
 mod fenced;
 mod in_use;
 mod independent;
@@ -16,6 +23,9 @@ mod no_leak;
 mod own_cluster;
 mod progress;
 mod same_again;
+mod seen;
+mod settled;
+mod since;
 mod take_over;
 mod unique;
 
@@ -23,17 +33,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::claim::{Attachment, Held};
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::State;
 use whereabouts_store::{Event, LeaseId, Revision};
 
-use crate::process::{NodeId, ProcessId};
 use crate::sharing::Sharing;
 use crate::step::{Step, Verb};
+use crate::who::{ProcessId, Used};
 use asks::Asks;
-pub use ledger::{Change, Ledger, LockAt};
+pub use change::{Change, LockAt, TicketAt};
+pub use ledger::Ledger;
 use own_cluster::Clusters;
+pub use seen::Seen;
+use settled::Settled;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,41 +70,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A process as the judge knows it.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Its node.
-    pub node: NodeId,
-    /// Its verb.
-    pub verb: Verb,
-    /// Whose addresses it is about; `None` for GC and STATUS.
-    pub attachment: Option<Attachment>,
-    /// What it asks for, if it is an ADD.
-    pub ask: Option<Ask>,
-    /// The ranges that it may touch.
-    pub ranges: BTreeSet<QueueId>,
-    /// The store's revision at its start.
-    pub started: Revision,
-    /// The store's revision at its end.
-    pub ended: Option<Revision>,
-    /// The leases it was granted.
-    pub leases: BTreeSet<LeaseId>,
-    /// Whether a fault has struck it.
-    pub is_struck: bool,
-}
-
-impl Seen {
-    /// Whether it holds a lock, or is the one to whom it is offered.
-    fn may_use(&self, lock: &LockAt) -> bool {
-        if lock.is_held() {
-            return self.leases.contains(&lock.lease);
-        }
-        let is_own =
-            |attachment: &Attachment| self.attachment.as_ref().is_none_or(|own| own == attachment);
-        lock.offered.iter().any(is_own)
-    }
-}
-
 /// Why the store has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -111,6 +89,7 @@ pub struct Judge {
     /// Whose processes a fault has struck.
     struck: BTreeSet<Attachment>,
     asks: Asks,
+    settled: Settled,
     /// Attachments that a runtime uses: added with success, and not being deleted.
     live: BTreeMap<Attachment, Vec<Held>>,
     /// The clusters that share the store, where they are known.
@@ -126,6 +105,7 @@ impl Judge {
             processes: BTreeMap::new(),
             struck: BTreeSet::new(),
             asks: Asks::default(),
+            settled: Settled::default(),
             live: BTreeMap::new(),
             clusters: None,
             finding: None,
@@ -167,10 +147,33 @@ impl Judge {
                 clusters.nodes.insert(ask.attachment.clone(), seen.node);
             }
         }
+        self.settled.starts(&seen);
         self.processes.insert(process, seen);
     }
 
-    /// A process ends, or is killed.
+    /// What an ADD of `attachment` has sent may still come: it was killed, or says so.
+    pub fn doubts(&mut self, attachment: &Attachment) {
+        self.settled.doubts(attachment);
+    }
+
+    /// An ADD of `attachment` fails, and cannot have heard of a commit whose reply was lost: it has done nothing, or says
+    /// that its outcome is unknown.
+    pub fn denies(&mut self, attachment: &Attachment) {
+        let result = self.settled.check_denial(attachment);
+        self.hold_against(8, result);
+    }
+
+    /// A process is killed: what it has sent may still come.
+    pub fn killed(&mut self, process: ProcessId) {
+        let killed = self.processes.get(&process);
+        let adding = killed.filter(|seen| seen.verb == Verb::Add);
+        if let Some(attachment) = adding.and_then(|seen| seen.attachment.clone()) {
+            self.doubts(&attachment);
+        }
+        self.ends(process);
+    }
+
+    /// A process ends.
     pub fn ends(&mut self, process: ProcessId) {
         let revision = self.ledger.revision();
         let ending = self.processes.get(&process);
@@ -179,6 +182,9 @@ impl Judge {
         {
             let result = progress::leaves_no_lock(&self.ledger, &self.processes, attachment);
             self.hold_against(10, result);
+        }
+        if let Some(seen) = self.processes.get(&process) {
+            self.settled.ends(seen, &self.processes);
         }
         if let Some(seen) = self.processes.get_mut(&process) {
             seen.ended = Some(revision);
@@ -275,6 +281,7 @@ impl Judge {
             (4, lowest::check(&self.ledger, &self.asks, change, by)),
             (5, all_or_nothing::check(&self.asks, change)),
             (7, fenced::check(&self.ledger, change, by, step)),
+            (8, self.settled.check(change)),
             (9, in_use::check(&self.live, change)),
             (9, take_over::check(change)),
             (4, take_over::check_need(&self.ledger, &self.asks, change)),
@@ -305,6 +312,7 @@ impl Judge {
             return;
         };
         let attachment = seen.attachment.expect("an ADD has an attachment");
+        self.settled.answers(&attachment);
         let result = same_again::check(&self.ledger, &attachment, held, seen.started);
         self.hold_against(6, result);
         if used == Used::ByRuntime {
@@ -354,13 +362,4 @@ impl Judge {
             });
         }
     }
-}
-
-/// Whether somebody uses what an ADD answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Used {
-    /// The runtime that asked.
-    ByRuntime,
-    /// Nobody: the runtime has given up on the process.
-    ByNobody,
 }

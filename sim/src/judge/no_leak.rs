@@ -1,7 +1,7 @@
 //! Promise 8, no leak: when everything was deleted, nothing is left. But the lock that is offered to one who was
 //! killed: it is for the next who comes.
 
-use super::Ledger;
+use super::ledger::Ledger;
 
 pub(super) fn check(ledger: &Ledger) -> Result<(), String> {
     if let Some((attachment, claim)) = ledger.claims().first_key_value() {

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::identity::Identity;
 
-use super::{Change, Ledger, Seen};
-use crate::process::NodeId;
+use super::change::Change;
+use super::ledger::Ledger;
+use super::seen::Seen;
 use crate::sharing::Sharing;
 use crate::step::Verb;
+use crate::who::NodeId;
 
 /// Of whom a store is, and who came to it.
 #[derive(Debug)]

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::claim::{Attachment, Claim, QueueId};
 
-use super::ledger::LockAt;
-use super::{Change, Ledger, Seen};
-use crate::process::ProcessId;
+use super::change::Change;
+use super::change::LockAt;
+use super::ledger::Ledger;
+use super::seen::Seen;
+use crate::who::ProcessId;
 
 pub(super) fn check(ledger: &Ledger, change: &Change, by: Option<&Seen>) -> Result<(), String> {
     if let Some(replaced) = change.replaced.first() {

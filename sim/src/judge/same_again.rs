@@ -3,7 +3,7 @@
 use whereabouts_core::claim::{Attachment, Held};
 use whereabouts_store::Revision;
 
-use super::Ledger;
+use super::ledger::Ledger;
 
 pub(super) fn check(
     ledger: &Ledger,

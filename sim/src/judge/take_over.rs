@@ -4,8 +4,9 @@
 use whereabouts_store::Revision;
 
 use super::asks::Asks;
+use super::change::Change;
+use super::ledger::Ledger;
 use super::lowest::is_short;
-use super::{Change, Ledger};
 
 /// The old claim was one that the new container may take over.
 pub(super) fn check(change: &Change) -> Result<(), String> {

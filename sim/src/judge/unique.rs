@@ -1,6 +1,7 @@
 //! Promise 1, unique: at no revision do two claims of a pool hold one address.
 
-use super::{Change, Ledger};
+use super::change::Change;
+use super::ledger::Ledger;
 
 pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
     let Some((pool, address)) = change.given_twice.first() else {

@@ -3,19 +3,12 @@
 //! They are planted between the production code and the cluster, in the questions, transactions
 //! and answers that pass there, so that the production code has no trace of them.
 
-mod twist;
+pub mod refused;
+pub mod twist;
 
 use std::fmt;
 
-use crate::history::History;
-use crate::judge::Finding;
-use crate::knobs::{Knobs, Shape};
-use crate::run::{knobs_of, run};
-
-pub use twist::{
-    Piece, Reader, is_impatient, read_at, twist_arrival, twist_ask, twist_del, twist_outcome,
-    twist_txn, twist_view,
-};
+use crate::knobs::Shape;
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -133,6 +126,12 @@ bugs! {
     ExclusionForgotten,
     /// Retries know no deadline.
     DeadlineForgotten,
+    /// Bits of a request with two ranges stay set when the second is full.
+    RefusedBitsStay,
+    /// DEL takes a claim without interface, although its container has others.
+    NamelessTaken,
+    /// A commit whose reply was lost is taken for one that was surely not sent.
+    UnknownAsUnsent,
 }
 
 /// Where a bug shows that seldom does elsewhere.
@@ -158,6 +157,7 @@ impl Bug {
                 0,
             )),
             Self::LeaseNotKeptAlive => Some(Home::FarAway),
+            Self::NamelessTaken => Some(Home::Shape(Shape::Imported)),
             Self::RemadeTicketServed => Some(Home::World(
                 "queue, impatient: ADD a, ADD a of two ranges || ADD b",
                 0,
@@ -166,43 +166,6 @@ impl Bug {
             _ => None,
         }
     }
-}
-
-/// A planted bug, found in a history.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The history's seed.
-    pub seed: u64,
-    /// Histories until then, this one included.
-    pub histories: u64,
-    /// What is wrong.
-    pub finding: Finding,
-}
-
-/// The first of so many histories that finds `bug`.
-pub fn first_found(bug: Bug, most: u64) -> Option<Found> {
-    let suits = |knobs: &Knobs| match bug.home() {
-        Some(Home::Shape(shape)) => knobs.shape == shape,
-        Some(Home::FarAway | Home::World(..)) | None => true,
-    };
-    let drawn = |seed| match bug.home() {
-        Some(Home::FarAway) => knobs_of(seed).far_away(),
-        Some(Home::Shape(_) | Home::World(..)) | None => knobs_of(seed),
-    };
-    let seeds = (0..).map(|seed| (seed, drawn(seed)));
-    let suited = seeds.filter(|(_, knobs)| suits(knobs));
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    (1..)
-        .zip(suited.take(most))
-        .find_map(|(histories, (seed, knobs))| {
-            let verdict = run(seed, &knobs, Some(bug), &History::default());
-            let finding = verdict.finding?;
-            Some(Found {
-                seed,
-                histories,
-                finding,
-            })
-        })
 }
 
 impl fmt::Display for Bug {

@@ -11,8 +11,8 @@ use whereabouts_store::{
 
 use super::Bug;
 use crate::pods;
-use crate::process::NodeId;
 use crate::step::{Step, is_block, is_claim, is_cluster, is_lock, is_ticket};
+use crate::who::NodeId;
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]
@@ -53,6 +53,12 @@ pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut 
             }
             (Some(Bug::GcLeavesTicket), Reader::Collects(_)) => {
                 answer.retain(|entry| !is_ticket(&entry.key));
+            }
+            (Some(Bug::NamelessTaken), Reader::Deletes(attachment)) => {
+                let nameless = keys.encode(&Key::Claim(attachment.without_interface()));
+                if answer.iter().any(|entry| entry.key == nameless) {
+                    answer.retain(|entry| entry.key == nameless);
+                }
             }
             (Some(Bug::GcOfOtherNodes), Reader::Collects(node)) => {
                 for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
@@ -101,6 +107,9 @@ pub fn twist_outcome(
         (Some(Bug::UnknownAsFailure), Err(CommitError::Unknown(reason))) if optimistic => {
             Err(Unavailable::Refused(reason).into())
         }
+        (Some(Bug::UnknownAsUnsent), Err(CommitError::Unknown(reason))) => {
+            Err(Unavailable::Later(reason).into())
+        }
         (Some(Bug::UnknownAsSuccess), Err(CommitError::Unknown(_))) if optimistic => {
             Ok(Outcome::Done(View {
                 revision: 1,
@@ -115,7 +124,10 @@ pub fn twist_outcome(
 /// Whether who sent a commit gives it up after a while of its own, so that this bug meets it before
 /// the session's patience ends.
 pub fn is_impatient(bug: Option<Bug>) -> bool {
-    matches!(bug, Some(Bug::UnknownAsFailure | Bug::UnknownAsSuccess))
+    matches!(
+        bug,
+        Some(Bug::UnknownAsFailure | Bug::UnknownAsSuccess | Bug::UnknownAsUnsent)
+    )
 }
 
 /// The transactions that are sent for one.

@@ -1,0 +1,99 @@
+//! What one revision changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts_core::address::{Address, Pool, Slot};
+use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_store::keys::{Seat, Spot, TicketId};
+use whereabouts_store::record::{Lock, Sender};
+use whereabouts_store::{LeaseId, Revision};
+
+/// A ticket in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketAt {
+    /// Who waits for what.
+    pub id: TicketId,
+    /// Where in its queue.
+    pub spot: Spot,
+    /// The revision that gives its place.
+    pub created: Revision,
+    /// Who put it; of one that cannot be read, that is not known.
+    pub sender: Option<Sender>,
+    /// Whether it has been answered.
+    pub is_answered: bool,
+    /// Whether its owner was woken, and nobody has had the lock since.
+    pub is_woken: bool,
+}
+
+impl TicketAt {
+    /// Whether it is at this seat of its queue.
+    pub fn is_at(&self, seat: &Seat) -> bool {
+        (&self.spot, self.id.verb) == (&seat.spot, seat.verb)
+    }
+}
+
+/// A lock that is not free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockAt {
+    /// Who has it, or had it last.
+    pub holder: Lock,
+    /// The holder's lease; 0 when it is offered.
+    pub lease: LeaseId,
+    /// To whom it is offered, who may use it until another writes it: to those whose tickets were touched with it,
+    /// or to the one who was refused.
+    pub offered: Vec<Attachment>,
+}
+
+impl LockAt {
+    /// Whether somebody has it by a lease.
+    pub fn is_held(&self) -> bool {
+        self.lease != 0
+    }
+}
+
+/// A claim, and whose it is.
+type Claimed = (Attachment, Claim);
+
+/// What one revision changed.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// The revision.
+    pub revision: Revision,
+    /// Claims that came into being.
+    pub given: Vec<(Attachment, Claim)>,
+    /// Claims that were written again: what they held before, and hold now.
+    pub rewritten: Vec<(Attachment, Claim, Claim)>,
+    /// Claims that went.
+    pub taken: Vec<(Attachment, Claim)>,
+    /// Blocks that were written, moved or deleted, or that those claims are about.
+    pub slots: BTreeSet<Slot>,
+    /// Whether any block was written, moved or deleted.
+    pub writes_blocks: bool,
+    /// Tickets that went, oldest first.
+    pub left: Vec<TicketAt>,
+    /// Tickets that were written and were there before.
+    pub touched: Vec<TicketId>,
+    /// Tickets that were rewritten with an answer.
+    pub answered: Vec<TicketId>,
+    /// Tickets that were put in the place of another process's.
+    pub replaced: Vec<TicketId>,
+    /// The queues of those tickets as they were before, oldest first.
+    pub queues_before: BTreeMap<QueueId, Vec<TicketAt>>,
+    /// The locks that were written or went, as they were before.
+    pub locks_before: BTreeMap<QueueId, Option<LockAt>>,
+    /// Addresses that were given while another claim held them.
+    pub given_twice: Vec<(Pool, Address)>,
+    /// Whether the store was one cluster's, and is not any more; or is that of one that came to others' claims.
+    pub renamed: bool,
+}
+
+impl Change {
+    /// The claim that went, and the one that came in its place: where no block is written, those who wait for a free
+    /// address are not concerned.
+    pub(super) fn taken_over(&self) -> Option<(&Claimed, &Claimed)> {
+        match (&self.taken[..], &self.given[..]) {
+            ([old], [new]) if !self.writes_blocks => Some((old, new)),
+            _ => None,
+        }
+    }
+}
