@@ -43,8 +43,9 @@ const COMMON: &str = "\
 Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
 stored, or if standard output takes no more; 2 if the command could not be carried out.
 
-etcd is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the one
-that --configuration-path names); each --etcd-... option replaces the key of its name.
+The datastore is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the
+one that --configuration-path names); each option of a key's name replaces the key. --local-path reads the
+file of a host without etcd.
 
 Commands that change something show what they are about to do and ask; --dry-run only shows, --yes does
 not ask.";
