@@ -130,7 +130,7 @@ fn newest(
 /// A key, and its new value or its end.
 type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// What a write comes to, judged by the state before all writes; `None` changes nothing.
+/// The effect of a write on the state before all writes; `None` changes nothing.
 fn resolve(
     connection: &Connection,
     write: &Write,

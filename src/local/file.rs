@@ -28,7 +28,7 @@ const FORMAT: i32 = 1;
 /// the log when it begins, so the log is to be short. Emptying it costs a few syncs, so it is not to be too short.
 const LOG_BYTES: u64 = 100 * 4096;
 
-/// What the name of the write-ahead log has after that of the file.
+/// The suffix of the write-ahead log.
 const LOG: &str = "-wal";
 
 /// File systems of several hosts. SQLite's log needs memory that all users of the file share.
@@ -84,7 +84,7 @@ pub(crate) fn open_or_make(path: &Path, wait: Wait) -> Result<Connection, Failur
     let locked = lock(folder, wait)?;
     if open(path, wait)?.is_none() {
         make(path)?;
-        // Whoever finds the file answers soon, and its name must survive a loss of power by then.
+        // A process that finds the file may answer at once. By then, the name must survive a loss of power.
         let synced = locked.sync_all();
         synced.map_err(|error| of_system(folder, &error))?;
     }
@@ -198,8 +198,8 @@ fn connect(path: &Path, wait: Wait) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-/// Empties the log if it is long. Whoever waits for the file does not wait for that: if others use the file now, a later
-/// process does it. What was committed is on the disk in any case, so no failure matters.
+/// Empties the log if it is long. This never waits: if other processes use the file now, a later process empties the log.
+/// The commits are on the disk in any case, so no failure matters.
 pub(crate) fn shorten_log(path: &Path, connection: &Connection) {
     let is_long = fs::metadata(beside(path, LOG)).is_ok_and(|log| log.len() > LOG_BYTES);
     if !is_long || connection.busy_timeout(Duration::ZERO).is_err() {
@@ -289,7 +289,7 @@ fn make(path: &Path) -> Result<(), Failure> {
 /// Removes what is at `new`, of a process that was killed perhaps.
 fn remove(new: &Path) {
     for suffix in ["", "-journal", LOG, "-shm"] {
-        // What cannot be removed is in the way of the next step, which says so.
+        // If a file cannot be removed, the next step fails and names it.
         let _ = fs::remove_file(beside(new, suffix));
     }
 }

@@ -1,7 +1,7 @@
 //! One suite for every datastore: what [`Registry`]'s documentation says, as named cases.
 //!
-//! A datastore that passes is one that the verbs cannot tell from another. What several processes at once do to it, and
-//! what survives their end, is for tests with processes.
+//! The verbs cannot tell a datastore that passes from another one. Tests with processes show the effects of parallel
+//! operations, and of processes that end early.
 
 mod adds;
 mod listings;
@@ -164,7 +164,7 @@ fn address(text: &str) -> Address {
     address.into()
 }
 
-/// What was given.
+/// The addresses of a grant.
 #[track_caller]
 fn granted(taken: Taken) -> Vec<Held> {
     match taken {

@@ -67,7 +67,7 @@ impl Host {
             .argument(&flat_file)
     }
 
-    /// What the tool says in JSON.
+    /// The answer of the tool in JSON.
     #[track_caller]
     fn json(&self, arguments: &[&str]) -> Value {
         let answer = self.tool(arguments).argument("-o").argument("json").run();

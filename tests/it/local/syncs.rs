@@ -1,11 +1,11 @@
-//! What is synced before an answer, as the kernel is asked for it.
+//! The syncs before an answer, as the kernel sees them.
 
 use std::path::PathBuf;
 
 use super::Host;
 use crate::plugin::{Answer, Call, Network, Pod};
 
-/// What one execution asked of the kernel: writes and syncs, in order.
+/// The writes and syncs of one execution, in order.
 struct Trace(Vec<String>);
 
 /// Runs `call` under strace.

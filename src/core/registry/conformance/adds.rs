@@ -1,4 +1,4 @@
-//! What a request for addresses gets.
+//! Requests for addresses, and their answers.
 
 use super::{Bench, Scene, address, granted, texts};
 use crate::allocator::Shortage;

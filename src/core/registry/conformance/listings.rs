@@ -1,4 +1,4 @@
-//! What is told of claims without a change of one.
+//! Questions about claims: they change nothing.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::claim::{Attachment, QueueId, Want};
 use crate::limits;
 use crate::registry::Registry;
 
-/// Who has claims in a network, and on how many pages they are.
+/// The attachments with a claim in a network, and the number of pages that list them.
 async fn listed<B: Bench>(
     scene: &Scene<'_, B>,
     network: Option<&Name>,

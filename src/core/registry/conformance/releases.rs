@@ -1,4 +1,4 @@
-//! What a release needs, and what it leaves.
+//! Releases: their conditions and their effects.
 
 use super::{Bench, Scene, granted};
 use crate::claim::Attachment;

@@ -1,4 +1,4 @@
-//! What a new container of a pod gets of an old one.
+//! A new container of a pod takes over the addresses of an old one.
 
 use super::{Bench, Scene, granted, texts};
 use crate::address::Range;
