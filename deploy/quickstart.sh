@@ -338,7 +338,7 @@ show_pods() {
     printf '  %-6s %-11s %-12s %s\n' node pod IPv4 IPv6
     for pod in "${attached[@]}"; do
         printf '  %-6s %-11s %-12s %s\n' "${pod%%-*}" "$pod" "$(address_of "$pod" .)" "$(address_of "$pod" :)"
-    done | sort -V -k 3
+    done | sort -b -V -k 3
 }
 
 address_of() { # POD, and what tells its family: . or :
