@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Draws traces from what Rotel printed of the spans it received: of `served`, the trace of a request
-that was served from the queue, and that of the process that served it, with the link between them; or the
-`slowest` ADD's alone.
+"""Draws traces: of `served`, the trace of a request that was served from the queue, and that of the process that
+served it, with the link between them; or the `slowest` ADD's alone.
 
-    deploy/draw-traces.py served|slowest ROTEL_OUTPUT PICTURE.svg
+    deploy/draw-traces.py served|slowest SPANS PICTURE.svg
+
+SPANS is what Rotel printed of the spans it received, or spans as Jaeger's query API has them, one a line, each with its
+process.
 """
 
+import json
 import sys
 from html import escape
 
@@ -14,7 +17,29 @@ COLOURS = ["#4c78a8", "#e07b39", "#54a24b", "#b279a2", "#9d755d"]
 
 
 def parse(text):
-    """The spans of the output, each a dict."""
+    """The spans, each a dict."""
+    return parse_jaeger(text) if text.startswith("{") else parse_rotel(text)
+
+
+def parse_jaeger(text):
+    return [of_jaeger(json.loads(line)) for line in text.splitlines()]
+
+
+def of_jaeger(span):
+    tags = {tag["key"]: str(tag["value"]) for tag in span["tags"]}
+    of_kind = lambda kind: [one for one in span["references"] if one["refType"] == kind]
+    start = span["startTime"] * 1000
+    return {
+        "Trace ID": span["traceID"], "ID": span["spanID"], "Name": span["operationName"],
+        "Parent ID": next((one["spanID"] for one in of_kind("CHILD_OF")), ""),
+        "Kind": "SPAN_KIND_" + tags.get("span.kind", "").upper(), "attributes": tags,
+        "links": [one["traceID"] for one in of_kind("FOLLOWS_FROM")],
+        "resource": {tag["key"]: tag["value"] for tag in span["process"]["tags"]},
+        "start": start, "end": start + span["duration"] * 1000,
+    }
+
+
+def parse_rotel(text):
     spans, resource, part = [], {}, "resource"
     for line in map(str.strip, text.splitlines()):
         if line.startswith("ResourceSpans #"):
@@ -67,6 +92,12 @@ def verbs(spans):
     return {span["Trace ID"]: span for span in spans if span["Kind"] == "SPAN_KIND_SERVER"}
 
 
+def server(span):
+    """Where a request went; empty for other spans."""
+    address = [span["attributes"].get(f"server.{part}", "") for part in ("address", "port")]
+    return ":".join(address).strip(":")
+
+
 def lasted(span):
     return span["end"] - span["start"]
 
@@ -112,7 +143,7 @@ def draw(spans, batch, traces):
         for span, depth in block:
             node = span["resource"].get("k8s.node.name", "?")
             left, width = x(span["start"]), max(x(span["end"]) - x(span["start"]), 1.5)
-            text(12 + 12 * depth, at + 14, f'{span["Name"]} {span["attributes"].get("url.full", "")}')
+            text(12 + 12 * depth, at + 14, f'{span["Name"]} {server(span)}')
             parts.append(f'<rect x="{NAMES}" y="{at + 18.5}" width="{BAR + 100}" height="0.5" fill="#ddd"/>')
             parts.append(f'<rect x="{left:.1f}" y="{at + 4}" width="{width:.1f}" height="11" rx="2" '
                          f'fill="{colour[node]}"/>')

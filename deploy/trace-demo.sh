@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Shows traces at work on one machine: an etcd, a collector, a node's agent, and 24 pods at once on one
-# range. Draws the trace of a pod that waited above that of the pod whose process allocated for it, from
-# what the collector received.
+# Shows traces at work on one machine: an etcd, a Jaeger, a node's agent, and 24 pods at once on one range. Draws the
+# trace of a pod that waited above that of the pod whose process allocated for it, from what Jaeger's query API answers.
 #
 #   deploy/trace-demo.sh [PICTURE]      as root where packages are missing; the picture is an SVG
+#
+#   JAEGER=PATH      Jaeger 2; by default the command jaeger. tests/parts.sh jaeger builds one. Without a Jaeger the
+#                    demonstration installs Rotel, a collector that prints what it receives, and draws from that.
 #
 # What was started is ended, whatever happens. Ends with 0 only if all traces arrived.
 set -euo pipefail
@@ -19,27 +21,42 @@ main() {
 
     echo "Building the plugin and whereaboutsctl"
     build
-    [[ -n ${ROTEL_AGENT:-} ]] || ROTEL_AGENT=$("$top/deploy/install-collector.sh" "$work/tools")
+    jaeger=${JAEGER:-$(command -v jaeger || true)}
+    if [[ -z $jaeger && -z ${ROTEL_AGENT:-} ]]; then
+        ROTEL_AGENT=$("$top/deploy/install-collector.sh" "$work/tools")
+    fi
 
-    echo "Starting etcd, a collector, and the agent"
+    echo "Starting etcd, ${jaeger:-a collector}, and the agent"
     start_etcd
-    start_collector
+    collector=127.0.0.1:$(free_port)
+    if [[ -n $jaeger ]]; then
+        start_jaeger
+    else
+        start_rotel
+    fi
     start_agent
 
     echo "Attaching $pods pods at once"
     attach_pods
     await_spans
-    "$top/deploy/draw-traces.py" served "$work/collector.log" "$picture"
+    "$top/deploy/draw-traces.py" served "$work/received" "$picture"
     curl --silent --fail "$agent/metrics" | grep '^whereabouts_agent_spans'
 }
 
-start_collector() {
-    collector=127.0.0.1:$(free_port)
+start_jaeger() {
+    query=127.0.0.1:$(free_port)
+    JAEGER_OTLP=$collector JAEGER_QUERY=$query JAEGER_QUERY_GRPC=127.0.0.1:$(free_port) \
+        "$jaeger" --config "$top/deploy/jaeger.yaml" >"$work/jaeger.log" 2>&1 &
+    await "Jaeger takes spans" is_open "$collector"
+    await "Jaeger answers" curl --silent --fail --output /dev/null "http://$query/api/services"
+}
+
+start_rotel() {
     local http
     http=127.0.0.1:$(free_port)
     "$ROTEL_AGENT" start --exporter blackhole --disable-batching --debug-log traces \
         --debug-log-verbosity detailed --otlp-grpc-endpoint "$collector" --otlp-http-endpoint "$http" \
-        >"$work/collector.log" 2>&1 &
+        >"$work/received" 2>&1 &
     await "the collector listens" is_open "$http"
 }
 
@@ -78,7 +95,17 @@ await_spans() {
 }
 
 all_arrived() {
-    (($(grep --count 'SPAN_KIND_SERVER' "$work/collector.log") >= pods))
+    [[ -z $jaeger ]] || ask_jaeger
+    (($(grep --count "$(printf 'SPAN_KIND_SERVER\|"value":"server"')" "$work/received") >= pods))
+}
+
+# What Jaeger's page asks for when a person searches: the traces of the last hour. One span a line, to be counted.
+ask_jaeger() {
+    local now
+    now=$(date +%s)
+    curl --silent --fail "http://$query/api/traces?service=whereabouts&limit=1000&start=$((now - 3600))000000&end=${now}999999" |
+        jq --compact-output '.data[] | .processes as $processes
+            | .spans[] | .process = $processes[.processID]' >"$work/received"
 }
 
 main

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the long judges for a given time: fresh seeds of the simulation, the small worlds, chaos on each etcd, and the real
-# parts: all scenarios in a cluster, each version of etcd with an upgrade under load, and causes of old faults put back.
+# parts: all scenarios in a cluster, each version of etcd with an upgrade under load, Jaeger, and causes of old faults put back.
 #
 #   tests/long.sh MINUTES [RECORD.jsonl]      as root
 #
@@ -21,6 +21,7 @@ real_parts=(
     "cluster.sh --all"
     "etcd-versions.sh upgrade"
     "etcd-versions.sh 3.4 3.5 3.6 3.7"
+    "jaeger.sh"
     "cluster.sh --sabotage PrimaryRoutedTwice"
     "cluster.sh --sabotage NullListAbsent"
     "cluster.sh --sabotage ReleaseNotSent"

@@ -14,9 +14,11 @@ use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptio
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::OnceCell;
+use tracing::field::{Empty, display};
 use tracing::{Span, instrument};
 
-use super::failure::{self, Failure};
+use super::failure::{self, FailedRequest, Failure};
+use super::spans::{self, Method, Unanswered};
 use crate::SystemClock;
 use crate::access::Access;
 use whereabouts_clock::{Chance, Clock, within};
@@ -77,7 +79,8 @@ impl Endpoints {
     /// is asked when the previous one has failed or is late.
     pub(super) async fn first_to_answer<T>(
         &self,
-        request: impl AsyncFn(Client) -> Result<T, Failure>,
+        method: Method,
+        request: impl AsyncFn(Client) -> Result<T, FailedRequest>,
     ) -> Result<T, Unavailable> {
         let (start, pause_ms) = match (self.chosen.get(), &self.access.login) {
             (Some(chosen), _) => (chosen, PATIENCE_MS),
@@ -87,7 +90,7 @@ impl Endpoints {
         let pause = Duration::from_millis(pause_ms);
         let count = self.clients.len();
         let mut waiting = (0..count).map(|step| (start + step) % count);
-        let ask = async |index| (index, self.ask(index, &request).await);
+        let ask = async |index| (index, self.ask(index, method, &request).await);
         let mut asked = FuturesUnordered::new();
         let mut failed = Unavailable::Later("no endpoint is configured".to_owned());
         loop {
@@ -131,8 +134,9 @@ impl Endpoints {
     /// others.
     pub(super) async fn serve<T>(
         &self,
+        method: Method,
         repeat: Repeat,
-        request: impl AsyncFn(Client) -> Result<T, Failure>,
+        request: impl AsyncFn(Client) -> Result<T, FailedRequest>,
     ) -> Result<T, Failure> {
         let mut tries = self.clients.len();
         loop {
@@ -141,7 +145,7 @@ impl Endpoints {
                 endpoints: self,
                 index,
             };
-            let result = self.ask(index, &request).await;
+            let result = self.ask(index, method, &request).await;
             tries -= 1;
             match (&result, repeat) {
                 (Ok(_) | Err(Failure::Refused(_) | Failure::LongAnswer(_)), _) => {
@@ -167,19 +171,25 @@ impl Endpoints {
             client.kv_client().txn(etcd_client::Txn::new()).await?;
             Ok(())
         };
-        self.first_to_answer(probe).await?;
+        self.first_to_answer(Method::Txn, probe).await?;
         Ok(self.chosen.get().expect("an endpoint has just answered"))
     }
 
     #[instrument(name = "etcd", level = "debug", skip_all, fields(
-        otel.kind = "client", otel.status_code, db.system.name = "etcd",
-        url.full = self.access.endpoints[index]
-    ), err(level = "debug", Debug))]
+        otel.name = %format_args!("etcd {}", method.operation()), otel.kind = "client",
+        db.system.name = "etcd", db.operation.name = method.operation(),
+        rpc.system.name = "grpc", rpc.method = method.full_name(), rpc.response.status_code,
+        server.address = spans::host(&self.access.endpoints[index]),
+        server.port = spans::port(&self.access.endpoints[index]),
+        error.type = Empty, otel.status_description
+    ), err(level = "debug"))]
     async fn ask<T>(
         &self,
         index: usize,
-        request: &impl AsyncFn(Client) -> Result<T, Failure>,
+        method: Method,
+        request: &impl AsyncFn(Client) -> Result<T, FailedRequest>,
     ) -> Result<T, Failure> {
+        let unanswered = Unanswered::new();
         let url = &self.access.endpoints[index];
         // Both futures are large. The boxes keep them out of the callers' futures.
         let connect = || Box::pin(connect(&self.access, url));
@@ -187,10 +197,7 @@ impl Endpoints {
             Ok(client) => Box::pin(request(client.clone())).await,
             Err(error) => Err(error.into()),
         };
-        if result.is_err() {
-            Span::current().record("otel.status_code", "ERROR");
-        }
-        result.map_err(|failure| match failure {
+        unanswered.end(result).map_err(|failure| match failure {
             // A server that requires a client certificate closes the connection. With TLS 1.3 it is
             // a matter of luck whether its reason arrives.
             Failure::Lost(reason) if self.may_lack_a_certificate(index) => Failure::Lost(format!(
@@ -243,7 +250,9 @@ impl Drop for Suspicion<'_> {
 
 /// A client of one endpoint, logged in if there is a login. Without a login it connects at its
 /// first use.
-#[instrument(level = "debug", skip_all, fields(url.full = url))]
+#[instrument(level = "debug", skip_all, fields(
+    server.address = spans::host(url), server.port = spans::port(url), otel.status_description
+))]
 async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
     let milliseconds = Duration::from_millis;
     let mut options = ConnectOptions::new()
@@ -272,6 +281,10 @@ async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
         // etcd's own clients also go on without a login that the cluster does not require.
         Err(error) if failure::is_login_not_asked_for(&error) => {
             Client::connect([url], Some(options)).await
+        }
+        Err(error) => {
+            Span::current().record("otel.status_description", display(&error));
+            Err(error)
         }
         connected => connected,
     }

@@ -6,6 +6,7 @@
 //! their text alone (`api/v3rpc/rpctypes/error.go`).
 
 use std::error::Error;
+use std::fmt;
 
 use etcd_client::Error as ClientError;
 use tonic::{Code, ConnectError, Status};
@@ -23,6 +24,44 @@ pub(super) enum Failure {
     Lost(String),
     /// The request was carried out, but the client does not accept so long an answer.
     LongAnswer(String),
+}
+
+/// A failure, and the code with which gRPC tells of it, if it does.
+#[derive(Debug)]
+pub(super) struct FailedRequest {
+    pub(super) failure: Failure,
+    pub(super) code: Option<Code>,
+}
+
+impl From<Failure> for FailedRequest {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            code: None,
+        }
+    }
+}
+
+impl From<ClientError> for FailedRequest {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::GRpcStatus(status) => Some(status.code()),
+            _ => None,
+        };
+        Self {
+            failure: error.into(),
+            code,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) | Self::Unsent(why) => why.fmt(f),
+            Self::Lost(reason) | Self::LongAnswer(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Failure {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use etcd_client::{Client, WatchOptions, WatchStream};
 
 use super::failure::{self, Failure};
+use super::spans::Method;
 use super::{EtcdStore, Repeat, watch, wire};
 use whereabouts_store::{Entry, LeaseId, Revision, Unavailable, WatchEnded};
 
@@ -81,8 +82,8 @@ impl EtcdStore {
             let mut watcher = super::watcher(&client);
             Ok(Changes(watcher.watch(from.clone(), Some(options)).await?))
         };
-        let opened = self.endpoints.serve(Repeat::Always, open).await;
-        opened.map_err(Failure::of_request)
+        let opened = self.endpoints.serve(Method::Watch, Repeat::Always, open);
+        opened.await.map_err(Failure::of_request)
     }
 
     /// The remaining life of a lease; `None` if the lease has ended.
@@ -96,8 +97,10 @@ impl EtcdStore {
                 left,
             }))
         };
-        let answer = self.endpoints.serve(Repeat::Always, ask).await;
-        answer.map_err(Failure::of_request)
+        let answer = self
+            .endpoints
+            .serve(Method::LeaseTimeToLive, Repeat::Always, ask);
+        answer.await.map_err(Failure::of_request)
     }
 }
 

@@ -16,6 +16,7 @@ mod clock;
 mod endpoints;
 mod failure;
 mod follow;
+mod spans;
 mod watch;
 mod wire;
 
@@ -28,6 +29,7 @@ pub use self::clock::SystemClock;
 use self::endpoints::{Endpoints, Repeat};
 use self::failure::Failure;
 pub use self::follow::{Change, Changes, LeaseLife, News, Told};
+use self::spans::Method;
 pub use self::watch::EtcdWatch;
 use whereabouts_clock::Chance;
 use whereabouts_store::{
@@ -60,9 +62,9 @@ impl Store for EtcdStore {
         let question = wire::question(reads, at);
         let ask = async |client: Client| {
             let answer = kv(&client).txn(question.clone()).await?;
-            wire::view(&answer, ..reads.len())
+            Ok(wire::view(&answer, ..reads.len())?)
         };
-        self.endpoints.first_to_answer(ask).await
+        self.endpoints.first_to_answer(Method::Txn, ask).await
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
@@ -70,9 +72,10 @@ impl Store for EtcdStore {
         let request = wire::transaction(txn);
         let send = async |client: Client| {
             let answer = kv(&client).txn(request.clone()).await?;
-            wire::outcome(&answer, txn)
+            Ok(wire::outcome(&answer, txn)?)
         };
-        let outcome = self.endpoints.serve(Repeat::IfUnsent, send).await;
+        let served = self.endpoints.serve(Method::Txn, Repeat::IfUnsent, send);
+        let outcome = served.await;
         outcome.map_err(Failure::of_commit)
     }
 
@@ -86,8 +89,10 @@ impl Store for EtcdStore {
                 ttl: Duration::from_secs(ttl_s),
             })
         };
-        let lease = self.endpoints.serve(Repeat::Always, send).await;
-        lease.map_err(Failure::of_request)
+        let granted = self
+            .endpoints
+            .serve(Method::LeaseGrant, Repeat::Always, send);
+        granted.await.map_err(Failure::of_request)
     }
 
     /// Opens a stream for one keep-alive. It costs no more round trips than a reused stream. A
@@ -97,8 +102,10 @@ impl Store for EtcdStore {
             client.lease_client().keep_alive(lease).await?;
             Ok(())
         };
-        let kept = self.endpoints.serve(Repeat::Always, send).await;
-        kept.map_err(Failure::of_request)
+        let kept = self
+            .endpoints
+            .serve(Method::LeaseKeepAlive, Repeat::Always, send);
+        kept.await.map_err(Failure::of_request)
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<(), Unavailable> {
@@ -106,15 +113,17 @@ impl Store for EtcdStore {
             client.lease_client().revoke(lease).await?;
             Ok(())
         };
-        let revoked = self.endpoints.serve(Repeat::Always, send).await;
-        revoked.map_err(Failure::of_request)
+        let revoked = self
+            .endpoints
+            .serve(Method::LeaseRevoke, Repeat::Always, send);
+        revoked.await.map_err(Failure::of_request)
     }
 
     async fn watch(&self, keys: &[Vec<u8>]) -> Result<EtcdWatch, Unavailable> {
         well_formed::assert_keys(keys);
         let open = async |client: Client| EtcdWatch::open(&client, keys).await;
-        let watch = self.endpoints.serve(Repeat::Always, open).await;
-        watch.map_err(Failure::of_request)
+        let watch = self.endpoints.serve(Method::Watch, Repeat::Always, open);
+        watch.await.map_err(Failure::of_request)
     }
 }
 

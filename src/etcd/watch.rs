@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use etcd_client::{Client, EventType, WatchResponse, WatchStream};
 
-use super::failure::{self, Failure};
+use super::failure::{self, FailedRequest, Failure};
 use super::wire;
 use whereabouts_store::{Event, Unavailable, Watch, WatchEnded};
 
@@ -20,7 +20,7 @@ pub struct EtcdWatch {
 impl EtcdWatch {
     /// Creates the watchers, and waits until etcd confirms them. They begin at the present
     /// revision. A watcher that begins at an earlier revision waits up to 100 ms for a sweep.
-    pub(super) async fn open(client: &Client, keys: &[Vec<u8>]) -> Result<Self, Failure> {
+    pub(super) async fn open(client: &Client, keys: &[Vec<u8>]) -> Result<Self, FailedRequest> {
         let mut missing: BTreeSet<&Vec<u8>> = keys.iter().collect();
         let first = missing.pop_first().expect("a watch has a key");
         let mut stream = super::watcher(client).watch(first.clone(), None).await?;
@@ -31,10 +31,10 @@ impl EtcdWatch {
         let mut early = Vec::new();
         while awaited > 0 {
             let Some(message) = stream.message().await? else {
-                return Err(Failure::Lost("the watch stream ended".to_owned()));
+                return Err(Failure::Lost("the watch stream ended".to_owned()).into());
             };
             if message.canceled() {
-                return Err(of_cancellation(&message));
+                return Err(of_cancellation(&message).into());
             }
             if message.created() {
                 awaited -= 1;

@@ -21,7 +21,7 @@ use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::snapshot::{Query, Snapshot};
 use whereabouts_store::{
-    At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Unavailable, View,
+    At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Txn, Unavailable, View,
 };
 
 /// How a commit ended; that it was surely not written is a [`Failure`].
@@ -201,7 +201,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     #[instrument(name = "read", level = "debug", skip_all, fields(
-        whereabouts.attempts, whereabouts.revision
+        whereabouts.attempts, whereabouts.revision, otel.status_code
     ))]
     async fn view(&self, queries: &[Query], at: At) -> Result<View, Failure> {
         let reads: Vec<_> = queries.iter().map(|query| query.read(self.keys)).collect();
@@ -220,38 +220,53 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     ))]
     pub async fn commit(&self, draft: Draft<'_>) -> Result<Commit, Failure> {
         let (txn, then, otherwise) = draft.finish();
+        match self.send(&txn).await? {
+            Ok(Outcome::Done(view)) => {
+                self.check_cluster(view.cluster)?;
+                Ok(match Snapshot::new(self.keys, &then, view) {
+                    Ok(snapshot) => Commit::Done(snapshot),
+                    Err(corrupt) => Commit::DoneUnread(corrupt),
+                })
+            }
+            Ok(Outcome::Conflict(view)) => {
+                self.check_cluster(view.cluster)?;
+                let snapshot = Snapshot::new(self.keys, &otherwise, view)?;
+                self.own(snapshot).map(Commit::Conflict)
+            }
+            Err(reason) => Ok(Commit::Unknown(reason)),
+        }
+    }
+
+    /// Sends a transaction until an endpoint takes it. The inner error is the reason why the outcome is unknown.
+    async fn send(&self, txn: &Txn) -> Result<Result<Outcome, String>, Failure> {
         let mut pauses = self.pauses();
         loop {
-            let outcome = within(self.clock, self.attempt_end(), self.store.commit(&txn)).await;
+            let outcome = within(self.clock, self.attempt_end(), self.store.commit(txn)).await;
             let outcome = outcome.unwrap_or_else(|| {
                 self.lengthen_attempts();
                 Err(CommitError::Unknown("no reply in time".to_owned()))
             });
-            note_outcome(&outcome, pauses.tries + 1);
             match &outcome {
                 Err(CommitError::Unknown(_) | CommitError::Unavailable(Unavailable::Later(_))) => {}
                 Ok(_) | Err(CommitError::Unavailable(_)) => self.is_reached.set(true),
             }
+            let attempts = pauses.tries + 1;
+            if let Err(CommitError::Unavailable(
+                Unavailable::Later(reason) | Unavailable::NotNow(reason),
+            )) = &outcome
+            {
+                match self.pause(&mut pauses, reason).await {
+                    Ok(()) => continue,
+                    Err(failure) => {
+                        note_outcome(&outcome, attempts);
+                        return Err(failure);
+                    }
+                }
+            }
+            note_outcome(&outcome, attempts);
             return match outcome {
-                Ok(Outcome::Done(view)) => {
-                    self.check_cluster(view.cluster)?;
-                    Ok(match Snapshot::new(self.keys, &then, view) {
-                        Ok(snapshot) => Commit::Done(snapshot),
-                        Err(corrupt) => Commit::DoneUnread(corrupt),
-                    })
-                }
-                Ok(Outcome::Conflict(view)) => {
-                    self.check_cluster(view.cluster)?;
-                    let snapshot = Snapshot::new(self.keys, &otherwise, view)?;
-                    self.own(snapshot).map(Commit::Conflict)
-                }
-                Err(CommitError::Unknown(reason)) => Ok(Commit::Unknown(reason)),
-                Err(CommitError::Unavailable(
-                    Unavailable::Later(reason) | Unavailable::NotNow(reason),
-                )) => {
-                    self.pause(&mut pauses, &reason).await?;
-                    continue;
-                }
+                Ok(outcome) => Ok(Ok(outcome)),
+                Err(CommitError::Unknown(reason)) => Ok(Err(reason)),
                 Err(CommitError::Unavailable(reason)) => Err(reason.into()),
             };
         }
@@ -286,7 +301,9 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// Grants a lease for a lock.
-    #[instrument(name = "grant lease", level = "debug", skip_all, fields(whereabouts.attempts))]
+    #[instrument(name = "grant lease", level = "debug", skip_all, fields(
+        whereabouts.attempts, otel.status_code
+    ))]
     pub async fn grant(&self) -> Result<Lease, Failure> {
         self.repeat(|| self.store.grant(limits::LOCK_TTL_S)).await
     }
@@ -323,7 +340,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// Watches `keys` from now on.
-    #[instrument(level = "debug", skip_all, fields(whereabouts.attempts))]
+    #[instrument(level = "debug", skip_all, fields(whereabouts.attempts, otel.status_code))]
     pub async fn watch(&self, keys: &[Vec<u8>]) -> Result<S::Watch, Failure> {
         self.repeat(|| self.store.watch(keys)).await
     }
@@ -351,13 +368,29 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         Pauses::new(self.clock)
     }
 
+    /// Asks until there is an answer. The span is told of the end alone: it has each attribute once, and is no
+    /// error if a later attempt succeeds.
     async fn repeat<T, F>(&self, call: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Unavailable>>,
+    {
+        let mut attempts = 0;
+        let answer = self.attempt(&mut attempts, call).await;
+        let span = Span::current();
+        span.record("whereabouts.attempts", attempts);
+        if answer.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        answer
+    }
+
+    async fn attempt<T, F>(&self, attempts: &mut i64, call: impl Fn() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Unavailable>>,
     {
         let mut pauses = self.pauses();
         loop {
-            Span::current().record("whereabouts.attempts", i64::from(pauses.tries + 1));
+            *attempts += 1;
             let answer = within(self.clock, self.attempt_end(), call()).await;
             if !matches!(answer, None | Some(Err(Unavailable::Later(_)))) {
                 self.is_reached.set(true);

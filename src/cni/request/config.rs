@@ -6,7 +6,8 @@ use super::error::RequestError;
 use super::findings::Findings;
 use super::json::{Node, Object};
 use super::{
-    LogLevel, behaviour, datastore, flat_file, plan, previous, ranges, static_parts, tracing,
+    LogLevel, behaviour, datastore, flat_file, identity, plan, previous, ranges, static_parts,
+    tracing,
 };
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::Name;
@@ -35,8 +36,8 @@ pub(super) struct Config {
     pub(super) valid_attachments: previous::Valid,
     /// The folders of the files beside the flat file.
     pub(super) directories: Vec<PathBuf>,
-    /// `node_name`
-    pub(super) node_name: Option<Node>,
+    /// The node's name. Its error is reported in its turn.
+    pub(super) node: Result<Option<String>, RequestError>,
     /// `cluster_id`
     pub(super) cluster_id: Option<Node>,
     pub(super) datastore: datastore::Raw,
@@ -68,6 +69,11 @@ impl Config {
         let merged = flat_file::merge(&mut ipam, machine, findings)?;
         findings.logging = behaviour::logging(&mut ipam, merged.log_file, findings)?;
         findings.tracing = tracing::tracing(&mut ipam, merged.otlp_endpoint, invocation, findings)?;
+        let node = ipam.take("node_name");
+        let node = identity::node_name(node, &merged.directories, machine, findings);
+        if let (Some(tracing), Ok(node)) = (&mut findings.tracing, &node) {
+            tracing.node.clone_from(node);
+        }
         for error in merged.refused {
             findings.tolerate::<()>(Err(error))?;
         }
@@ -83,7 +89,7 @@ impl Config {
             previous: config.take("prevResult"),
             valid_attachments: previous::Valid::take(&mut config),
             directories: merged.directories,
-            node_name: ipam.take("node_name"),
+            node,
             cluster_id: ipam.take("cluster_id"),
             datastore: datastore::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),

@@ -270,6 +270,8 @@ pub struct Tracing {
     pub collector: Option<Collector>,
     /// `trace_flush_ms`: the longest time for sending spans to the collector.
     pub flush: Duration,
+    /// The node's name, if it is known.
+    pub node: Option<String>,
 }
 
 /// A collector that speaks OTLP over gRPC.

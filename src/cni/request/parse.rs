@@ -91,7 +91,7 @@ fn parse_config(
         configured: parts.addresses,
         gateways: arguments.gateways,
     };
-    let node = identity::node_name(config.node_name, &config.directories, machine, findings)?;
+    let node = config.node?;
     let cluster = identity::cluster(config.cluster_id, &config.directories, machine);
     let cluster = match verb {
         // Without an identity, GC could collect the claims of another cluster's node.

@@ -132,8 +132,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     } else {
         plan.unwrap_or_default()
     };
-    let node = identity::node_name(config.node_name, &[], machine, &mut findings);
-    findings.tolerate(node)?;
+    findings.tolerate(config.node)?;
     findings.tolerate(identity::cluster(config.cluster_id, &[], machine))?;
     Ok(Linted {
         network,

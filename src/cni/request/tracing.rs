@@ -78,6 +78,8 @@ pub(super) fn tracing(
             },
         }),
         flush: Duration::from_millis(flush),
+        // It is read later.
+        node: None,
     }))
 }
 

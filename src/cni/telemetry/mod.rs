@@ -19,6 +19,7 @@ mod send;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
@@ -40,6 +41,9 @@ pub(crate) use root::granted;
 
 /// The target of events that are logged even with `log_level: panic`.
 pub(crate) const PANIC: &str = "whereabouts::panic";
+
+/// The version of OpenTelemetry's semantic conventions that names of attributes are from.
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.40.0";
 
 /// The tracer, if spans are traced.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -78,7 +82,7 @@ impl Telemetry {
             Err(error) => (None, Some(error)),
         };
         let mut outbox =
-            tracing.map(|tracing| Outbox::new(tracing, root::resource(subject), subject.begun));
+            tracing.map(|tracing| Outbox::new(tracing, root::resource(tracing), subject.begun));
         if log.is_some() || outbox.is_some() {
             let tracer = outbox.as_ref().map(tracer);
             let subscriber = tracing_subscriber::registry()
@@ -145,8 +149,12 @@ fn tracer(outbox: &Outbox) -> SdkTracer {
         .with_span_processor(outbox.kept())
         .with_resource(outbox.resource())
         .build();
+    let scope = InstrumentationScope::builder("whereabouts")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA)
+        .build();
     TRACER
-        .get_or_init(|| provider.tracer("whereabouts"))
+        .get_or_init(|| provider.tracer_with_scope(scope))
         .clone()
 }
 

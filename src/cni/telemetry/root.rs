@@ -17,7 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{Subject, TRACER, context_of};
 use crate::error::Error;
-use crate::request::{AddRequest, DelRequest, Request};
+use crate::request::{AddRequest, DelRequest, Request, Tracing};
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Attachment, Held, Owner, QueueId, Want};
 use whereabouts_core::limits;
@@ -25,11 +25,9 @@ use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
 /// The resource: the program on its node. Its service name is fixed: `OTEL_SERVICE_NAME` would name
 /// the runtime, whose variables a plugin inherits.
-pub(super) fn resource(subject: Subject<'_>) -> Resource {
-    let about = subject.request.map(About::of).unwrap_or_default();
-    let node = about
-        .node
-        .map(|node| KeyValue::new("k8s.node.name", node.to_owned()));
+pub(super) fn resource(tracing: &Tracing) -> Resource {
+    let node = tracing.node.clone();
+    let node = node.map(|node| KeyValue::new("k8s.node.name", node));
     Resource::builder_empty()
         .with_detector(Box::new(EnvResourceDetector::new()))
         .with_service_name("whereabouts")
@@ -140,7 +138,6 @@ struct About<'a> {
     attachment: Option<&'a Attachment>,
     network: Option<&'a Name>,
     owner: Option<&'a Owner>,
-    node: Option<&'a str>,
     ranges: Vec<&'a QueueId>,
 }
 
@@ -149,7 +146,6 @@ impl<'a> About<'a> {
         match request {
             Request::Add(AddRequest { ask: Some(ask), .. }) => Self {
                 owner: Some(&ask.owner),
-                node: ask.owner.node.as_deref(),
                 ranges: ranges_of(&ask.wants),
                 ..Self::of_attachment(&ask.attachment)
             },
@@ -161,9 +157,8 @@ impl<'a> About<'a> {
                 ..Self::of_attachment(attachment)
             },
             Request::Check(CheckRequest { attachment, .. }) => Self::of_attachment(attachment),
-            Request::Gc(GcRequest { network, node, .. }) => Self {
+            Request::Gc(GcRequest { network, .. }) => Self {
                 network: Some(network),
-                node: node.as_deref(),
                 ..Self::default()
             },
             Request::Status(StatusRequest { wants, .. }) => Self {

@@ -3,20 +3,26 @@
 use std::collections::BTreeSet;
 
 use super::verbs::traced;
-use crate::plugin::{Answer, Foreigner, Running, Site, pods};
+use crate::plugin::{Answer, Foreigner, Network, Pod, Running, Site, pods};
 use crate::support::collector::{Collector, Span};
 use crate::support::etcd::Cluster;
 use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
-const WAITERS: usize = 20;
+pub(super) const WAITERS: usize = 20;
 
 #[test]
 fn a_batch_of_20_waiters_is_linked_with_20_traces_and_each_of_them_with_the_batch() {
     let site = Site::of(Cluster::start(1));
     let collector = Collector::start();
     let network = traced(&site.network(CIDR), &collector);
-    let foreigner = Foreigner::hold(&site, CIDR);
+    serve_in_line(&site, &network);
+    assert_linked(&collector.spans_of(WAITERS + 1));
+}
+
+/// Lets pods queue for addresses of a range, until one of them serves all the others.
+pub(super) fn serve_in_line(site: &Site, network: &Network) -> Vec<Pod> {
+    let foreigner = Foreigner::hold(site, CIDR);
     // The holder, and those that it serves.
     let pods = pods(WAITERS + 1);
     let running: Vec<Running> = pods
@@ -27,15 +33,18 @@ fn a_batch_of_20_waiters_is_linked_with_20_traces_and_each_of_them_with_the_batc
         (site.audit().tickets == WAITERS + 1).then_some(())
     });
     // It serves nobody: the oldest of them does.
-    foreigner.leave(&site);
+    foreigner.leave(site);
     let addresses: BTreeSet<String> = running
         .into_iter()
         .map(Running::finish)
         .map(|answer: Answer| answer.address())
         .collect();
     assert_eq!(addresses.len(), WAITERS + 1);
+    pods
+}
 
-    let spans = collector.spans_of(WAITERS + 1);
+/// One batch served all but its holder. It is linked with each of their traces, and each of them with it.
+pub(super) fn assert_linked(spans: &[Span]) {
     let serving: Vec<&Span> = spans
         .iter()
         .filter(|span| span.name == "batch" && !span.links.is_empty())

@@ -43,11 +43,11 @@ fn an_add_is_one_trace_of_nine_spans() {
         "ADD",
         "ADD > parse",
         "ADD > read",
-        "read > etcd",
-        "etcd > connect",
+        "read > etcd Txn",
+        "etcd Txn > connect",
         "ADD > decide",
         "ADD > commit",
-        "commit > etcd",
+        "commit > etcd Txn",
         "ADD > answer",
     ];
     assert_eq!(outline(&spans), expected);
@@ -76,11 +76,24 @@ fn an_add_is_one_trace_of_nine_spans() {
     assert_eq!(commit.attribute("whereabouts.outcome"), "done");
     assert_eq!(commit.attribute("whereabouts.attempts"), "1");
     assert_ne!(commit.attribute("whereabouts.revision"), "");
-    let request = spans.iter().find(|span| span.name == "etcd");
+    let request = spans.iter().find(|span| span.name == "etcd Txn");
     let request = request.expect("it asks etcd");
     assert_eq!(request.kind, "CLIENT");
-    assert_eq!(request.attribute("db.system.name"), "etcd");
-    assert_eq!(request.attribute("url.full"), site.access().endpoints[0]);
+    for (name, value) in [
+        ("db.system.name", "etcd"),
+        ("db.operation.name", "Txn"),
+        ("rpc.method", "etcdserverpb.KV/Txn"),
+        ("rpc.response.status_code", "OK"),
+        ("server.address", "127.0.0.1"),
+        ("error.type", ""),
+    ] {
+        assert_eq!(request.attribute(name), value, "{name}");
+    }
+    let port = request.attribute("server.port");
+    assert_eq!(
+        site.access().endpoints,
+        [format!("http://127.0.0.1:{port}")]
+    );
 }
 
 #[test]
@@ -94,6 +107,9 @@ fn every_verb_is_a_trace_of_its_own() {
     network.gc(Some(&[&pod])).assert_silent();
     network.del(&pod).assert_silent();
     let spans = collector.spans_of(5);
+    for span in &spans {
+        assert_eq!(span.resource["k8s.node.name"], "node-1", "{}", span.name);
+    }
     let mut verbs: Vec<&Span> = spans.iter().filter(|span| span.is_verb()).collect();
     verbs.sort_by_key(|span| span.start);
     let names: Vec<&str> = verbs.iter().map(|span| span.name.as_str()).collect();
@@ -110,17 +126,17 @@ fn every_verb_is_a_trace_of_its_own() {
             verb.to_owned(),
             parse,
             read,
-            "read > etcd".to_owned(),
-            "etcd > connect".to_owned(),
+            "read > etcd Txn".to_owned(),
+            "etcd Txn > connect".to_owned(),
         ]
     };
     assert_eq!(steps(verbs[2]), read("STATUS"));
     let release = [
         "DEL > read",
-        "read > etcd",
+        "read > etcd Txn",
         "DEL > decide",
         "DEL > commit",
-        "commit > etcd",
+        "commit > etcd Txn",
     ];
     let expected: Vec<String> = read("DEL")
         .into_iter()
@@ -185,9 +201,18 @@ fn log_lines_and_an_errors_details_name_the_trace() {
         assert!(log.lines().any(|line| named(&line)), "{log}");
         assert_eq!(verb.status, "ERROR");
         assert_eq!(verb.attribute("error.type"), code.to_string());
+        assert_eq!(verb.resource["k8s.node.name"], "node-1", "{container}");
     }
-    let failed = |span: &&Span| span.name == "etcd" && span.status == "ERROR";
-    assert!(spans.iter().any(|span| failed(&span)), "a request failed");
+    for name in ["etcd Txn", "read"] {
+        let failed = |span: &Span| span.name == name && span.status == "ERROR";
+        assert!(spans.iter().any(failed), "{name} failed");
+    }
+    let failed = spans
+        .iter()
+        .filter(|span| span.name == "etcd Txn" && span.status == "ERROR");
+    for request in failed {
+        assert_eq!(request.attribute("error.type"), "UNAVAILABLE");
+    }
 }
 
 #[test]
