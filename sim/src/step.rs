@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use whereabouts_store::{At, Compare, Txn, Write};
+use whereabouts_store::{At, Purpose, Txn};
 
 /// A verb of the plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,52 +66,18 @@ impl Step {
         }
     }
 
-    /// Which step a commit is, told by what it writes.
+    /// Which step a commit is.
     pub fn of_commit(txn: &Txn) -> Self {
-        let writes = |is: &dyn Fn(&Write) -> bool| txn.writes.iter().any(is);
-        let checks_lock = txn.compares.iter().any(|compare| match compare {
-            Compare::Modified(key, _) => is_lock(key),
-            Compare::Absent(_)
-            | Compare::Created(..)
-            | Compare::NoneIn(..)
-            | Compare::Value(..) => false,
-        });
-        let puts_claims = writes(&|write| matches!(write, Write::Put { key, .. } if is_claim(key)));
-        let deletes_claims = writes(&|write| matches!(write, Write::Delete(key) if is_claim(key)));
-        let deletes_tickets =
-            writes(&|write| matches!(write, Write::Delete(key) if is_ticket(key)));
-        let puts = |is: fn(&[u8]) -> bool, leased: bool| {
-            writes(
-                &|write| matches!(write, Write::Put { key, lease, .. } if is(key) && (*lease != 0) == leased),
-            )
-        };
-        let deletes_lock = writes(&|write| matches!(write, Write::Delete(key) if is_lock(key)));
-        let touches_tickets = writes(&|write| matches!(write, Write::Touch(key) if is_ticket(key)));
-        let deletes_last_lock =
-            writes(&|write| matches!(write, Write::DeleteUnlessNewer { key, .. } if is_lock(key)));
-        let touches_lock = writes(&|write| matches!(write, Write::Touch(key) if is_lock(key)));
-        if puts(is_cluster, false) {
-            Self::Note
-        } else if puts(is_ticket, false) {
-            Self::Join
-        } else if puts(is_lock, true) {
-            Self::Acquire
-        } else if deletes_tickets && (puts(is_lock, false) || deletes_lock || touches_lock) {
-            Self::Leave
-        } else if puts(is_lock, false) || deletes_lock || deletes_last_lock && touches_tickets {
-            Self::GiveUp
-        } else if touches_lock {
-            Self::Fence
-        } else if checks_lock {
-            Self::Batch
-        } else if puts_claims && deletes_claims {
-            Self::TakeOver
-        } else if puts_claims || deletes_claims {
-            Self::Commit
-        } else if deletes_tickets {
-            Self::Leave
-        } else {
-            Self::Fence
+        match txn.purpose {
+            Purpose::Claim | Purpose::Other => Self::Commit,
+            Purpose::Join => Self::Join,
+            Purpose::Acquire => Self::Acquire,
+            Purpose::Batch => Self::Batch,
+            Purpose::StepDown | Purpose::HandOver => Self::GiveUp,
+            Purpose::Withdraw => Self::Leave,
+            Purpose::Fence => Self::Fence,
+            Purpose::TakeOver => Self::TakeOver,
+            Purpose::Note => Self::Note,
         }
     }
 }

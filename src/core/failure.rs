@@ -36,6 +36,9 @@ pub enum Failure {
     /// A DEL or a GC has deleted the ticket in this queue. The demand was not carried out.
     #[error("the ticket in the queue of {0} was deleted before a holder served it")]
     Cancelled(QueueId),
+    /// Another process of the same attachment has taken over the ticket in this queue.
+    #[error("another process of this attachment has taken over the ticket in the queue of {0}")]
+    Displaced(QueueId),
     /// A decision needs more reads than one operation may make.
     #[error("the operation is still undecided after {0} reads")]
     Undecided(usize),

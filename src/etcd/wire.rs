@@ -153,7 +153,7 @@ fn operation(write: &Write) -> TxnOp {
         } => TxnOp::txn(
             WireTxn::new()
                 .when([
-                    WireCompare::create_revision(from.clone(), CompareOp::Less, *revision + 1)
+                    WireCompare::mod_revision(from.clone(), CompareOp::Less, *revision + 1)
                         .with_range(until.clone()),
                 ])
                 .and_then([TxnOp::delete(key.clone(), None)]),

@@ -2,12 +2,11 @@
 
 use tracing::info;
 
+use crate::queue::transactions;
 use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::failure::Failure;
 use whereabouts_store::Store;
-use whereabouts_store::keys::Key;
-use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;
 
 /// Notes that the store is this cluster's, unless it is another's. One that has claims or tickets and no identity may
@@ -20,11 +19,8 @@ pub async fn found<S: Store, C: Clock>(session: &Session<'_, S, C>) -> Result<()
     let mut pauses = session.pauses();
     loop {
         let mut draft = session.draft();
-        draft
-            .absent(&Key::Cluster)
-            .unclaimed()
-            .put(&Key::Cluster, record::encode_cluster(identity))
-            .read_otherwise([Query::Cluster]);
+        transactions::note(&mut draft, identity);
+        draft.read_otherwise([Query::Cluster]);
         match session.commit(draft).await? {
             Commit::Done(_) => {
                 info!(%identity, "the store is this cluster's from now on");

@@ -1,158 +1,267 @@
-//! The way of one demand: read, decide, commit, settle; and through the queue when others are at it.
-//!
-//! Without contention this is one read and one transaction, which is the lock: taken and released
-//! in one instant. Contention shows as a refused commit, and as a lock that somebody has; then the
-//! demand goes to [`queue`]. A second commit, if it is refused too, offers the lock to its sender in the same
-//! instant, if it is free: so whoever is refused after it finds whom to wait for. Why a demand is made is not
-//! known here.
+//! The driver of the protocol: it does what the machine asks for, and decides nothing.
 
-use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use tracing::{debug, instrument};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, debug_span, instrument};
 
-use crate::queue::{self, Lock};
-use crate::session::{Commit, Session};
-use whereabouts_clock::Clock;
-use whereabouts_core::allocator::{Budget, Demand, Plan, Reach, Verdict, decide};
+use crate::queue::{Answer, Machine, Moment, Step};
+use crate::session::{Commit, Pauses, Session};
+use whereabouts_clock::{Clock, within};
+use whereabouts_core::allocator::{Demand, Verdict};
 use whereabouts_core::claim::QueueId;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
-use whereabouts_store::keys::Key;
-use whereabouts_store::record;
-use whereabouts_store::snapshot::{HeldLock, Query, Snapshot};
-use whereabouts_store::{Store, Unavailable};
+use whereabouts_store::keys::{Key, Seat};
+use whereabouts_store::{Event, Lease, Purpose, Store, Watch};
 
 /// Carries out `demand`.
 pub async fn perform<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     demand: &Demand,
 ) -> Result<Verdict, Failure> {
-    let queues = demand.queues();
-    let queries = queries(demand, &queues);
-    let when_refused = || queries.iter().cloned().chain(Query::whose_store(demand));
-    let locks: Vec<Key> = queues.iter().cloned().map(Key::Lock).collect();
-    // A process that does not know its cluster gets nothing once the store has an identity, and would leave an offered
-    // lock. A known identity is the store's when its first commit was refused, and stays so.
-    let unless = (Query::whose_store(demand).is_some() && session.identity().is_none())
-        .then_some(Key::Cluster);
-    let mut snapshot = session.snapshot(&queries).await?;
-    let mut pauses = session.pauses();
-    let mut unknown: Option<String> = None;
-    let mut was_refused = false;
-    loop {
-        if let Some((queue, lock)) = lock_in(&snapshot, &queues) {
-            let is_own = snapshot.holder(queue) == Some(&queue::holder(demand));
-            let lock = match unknown {
-                Some(_) if lock.is_offered() && is_own => Lock::PerhapsOffered(lock),
-                _ => Lock::Taken(lock),
-            };
-            return queue::line_up(session, demand, queue, lock).await;
-        }
-        let budget = Budget {
-            // The locks, and whose the store is.
-            compares: limits::TRANSACTION_OPERATIONS - queues.len() - 1,
-            operations: limits::TRANSACTION_OPERATIONS,
-        };
-        let plan = decide_fully(session, &mut snapshot, &queries, demand, budget).await?;
-        if plan.writes_nothing() {
-            let verdict = only_verdict(plan);
-            if let Verdict::Held(_) = verdict {
-                // No commit compares whose the store is.
-                session.snapshot(&[Query::Cluster]).await?;
-            }
-            return Ok(verdict);
-        }
-        if let Some(reason) = unknown.take() {
-            session.pause(&mut pauses, &reason).await?;
-        }
-        let mut draft = session.draft();
-        for lock in &locks {
-            draft.absent(lock);
-        }
-        draft.plan(&plan, session.clock().since_epoch());
-        draft.read_otherwise(when_refused());
-        if was_refused {
-            let keys = locks.iter().chain(&unless);
-            draft.put_otherwise(keys, record::encode_lock(&queue::holder(demand)));
-        }
-        snapshot = match session.commit(draft).await? {
-            Commit::Done(_) => return Ok(only_verdict(plan)),
-            Commit::DoneUnread(corrupt) => unreachable!("nothing was read after: {corrupt}"),
-            Commit::Conflict(refused) if was_refused && lock_in(&refused, &queues).is_none() => {
-                let first = queues.first().expect("a demand is about an address");
-                let lock = Lock::Offered(refused.revision());
-                return queue::line_up(session, demand, first, lock).await;
-            }
-            // Somebody else got what was to be had. Where few meet, the next try succeeds.
-            Commit::Conflict(refused) => {
-                was_refused = true;
-                refused
-            }
-            Commit::Unknown(reason) => {
-                debug!(reason, "the commit is fenced off");
-                unknown = Some(reason);
-                let mut fence = session.draft();
-                fence.fence(&plan);
-                fence.read_anyway(when_refused());
-                session.settle(&fence).await?
-            }
-        };
-    }
+    let sender = session.chance().bits();
+    let machine = Machine::new(demand, sender, session.surroundings());
+    let step = machine.start();
+    drive(session, machine, step).await
 }
 
-fn queries(demand: &Demand, queues: &BTreeSet<QueueId>) -> Vec<Query> {
-    let claim = Query::Claim(demand.attachment().clone());
-    let mut queries = vec![claim];
-    queries.extend(queues.iter().cloned().map(Query::Lock));
-    queries.extend(
-        demand
-            .block_questions(Reach::OneDemand)
-            .into_iter()
-            .map(Query::Blocks),
-    );
-    queries
-}
-
-/// The first of `queues` whose lock is not free.
-fn lock_in<'q>(
-    snapshot: &Snapshot,
-    queues: &'q BTreeSet<QueueId>,
-) -> Option<(&'q QueueId, HeldLock)> {
-    queues.iter().find_map(|queue| {
-        let lock = snapshot.lock(queue).expect("the locks were read");
-        Some((queue, lock?))
-    })
-}
-
-/// Decides `demand`, reading as much more as that takes, at the revision of the snapshot. If that
-/// revision has been compacted, begins anew.
-#[instrument(name = "decide", level = "debug", skip_all)]
-async fn decide_fully<S: Store, C: Clock>(
+/// Does what `machine` asks for, from `step` on.
+pub(crate) async fn drive<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
-    snapshot: &mut Snapshot,
-    queries: &[Query],
-    demand: &Demand,
-    budget: Budget,
-) -> Result<Plan, Failure> {
-    for _ in 0..limits::READS_PER_DECISION {
-        let plan = decide(snapshot.facts(), std::slice::from_ref(demand), budget);
-        if !plan.verdicts.is_empty() {
-            return Ok(plan);
-        }
-        let missing: Vec<Query> = plan.missing.into_iter().map(Query::Blocks).collect();
-        match session.extend(snapshot, &missing).await {
-            Err(Failure::Unavailable(Unavailable::Compacted)) => {
-                *snapshot = session.snapshot(queries).await?;
-            }
-            other => other?,
-        }
+    mut machine: Machine<'_>,
+    mut step: Step<'_>,
+) -> Result<Verdict, Failure> {
+    let settling = session.settling();
+    let mut driver = Driver::new(session, &settling);
+    loop {
+        driver.is_leaving = machine.is_leaving();
+        let span = driver.span_of(&step);
+        let answer = match step {
+            Step::Done(result) => return result,
+            step => driver.take(step).instrument(span.clone()).await,
+        };
+        step = span.in_scope(|| machine.on(answer, driver.moment()));
     }
-    Err(Failure::Undecided(limits::READS_PER_DECISION))
 }
 
-fn only_verdict(plan: Plan) -> Verdict {
-    plan.verdicts
-        .into_iter()
-        .next()
-        .expect("a full decision has a verdict")
+/// What does the steps of one machine.
+struct Driver<'s, 'a, S: Store, C> {
+    session: &'s Session<'a, S, C>,
+    settling: &'s Session<'a, S, C>,
+    is_leaving: bool,
+    /// The span of the queue, once there is one.
+    queue: Option<Span>,
+    pauses: Pauses,
+    /// The lease for the lock, and when it must be kept alive next.
+    lease: Option<(Lease, Instant)>,
+    /// How long the put of the ticket took.
+    put_took: Duration,
+    /// The pause before the next look, and when it is time to watch the ticket.
+    pause: Duration,
+    watch_from: Instant,
+    /// When others may be dead, if nothing is heard.
+    look_at: Option<Instant>,
+    watch: Option<(Seat, S::Watch)>,
+}
+
+impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
+    fn new(session: &'s Session<'a, S, C>, settling: &'s Session<'a, S, C>) -> Self {
+        Self {
+            session,
+            settling,
+            is_leaving: false,
+            queue: None,
+            pauses: session.pauses(),
+            lease: None,
+            put_took: Duration::ZERO,
+            pause: Duration::ZERO,
+            watch_from: session.clock().now(),
+            look_at: None,
+            watch: None,
+        }
+    }
+
+    fn session(&self) -> &'s Session<'a, S, C> {
+        if self.is_leaving {
+            self.settling
+        } else {
+            self.session
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let clock = self.session.clock();
+        Moment {
+            is_late: clock.now() >= self.session.until(),
+            date: clock.since_epoch(),
+        }
+    }
+
+    async fn take(&mut self, step: Step<'_>) -> Answer {
+        let result = match step {
+            Step::Read(queries) => self.session().snapshot(&queries).await.map(Answer::Read),
+            Step::ReadMore(mut snapshot, queries) => {
+                let more = self.session().extend(&mut snapshot, &queries).await;
+                more.map(|()| Answer::Read(snapshot))
+            }
+            Step::Commit(draft) => {
+                self.keep_alive().await;
+                let begun = self.session.clock().now();
+                let is_join = draft.purpose() == Purpose::Join;
+                let commit = self.session().commit(draft).await;
+                if is_join {
+                    self.watch_later(begun);
+                }
+                commit.map(Answer::from)
+            }
+            Step::Fence(draft) => {
+                debug!("a commit is fenced off");
+                self.session.settle(&draft).await.map(Answer::Read)
+            }
+            Step::Pause(reason) => {
+                let session = self.session();
+                let paused = session.pause(&mut self.pauses, &reason).await;
+                paused.map(|()| Answer::Resumed)
+            }
+            Step::Enter(range) => Ok(self.enter(&range)),
+            Step::Wait(seat) => self.wait(&seat).await,
+            Step::Grant => self.grant().await,
+            Step::EndLease { lease, certain } => {
+                self.lease = None;
+                if certain {
+                    self.session()
+                        .end_lease(lease)
+                        .await
+                        .map(|()| Answer::Ended)
+                } else {
+                    self.session().revoke(lease).await;
+                    Ok(Answer::Ended)
+                }
+            }
+            Step::Done(_) => unreachable!("it is no step to take"),
+        };
+        result.unwrap_or_else(Answer::Failed)
+    }
+
+    async fn grant(&mut self) -> Result<Answer, Failure> {
+        let lease = self.session().grant().await?;
+        let renew_at = self.session.clock().now() + lease.ttl / 3;
+        self.lease = Some((lease, renew_at));
+        Ok(Answer::Granted(lease))
+    }
+
+    /// Keeps the lease alive, if that is due. If it has ended, the commit that relies on it tells.
+    async fn keep_alive(&mut self) {
+        let session = self.session();
+        let now = session.clock().now();
+        if let Some((lease, renew_at)) = &mut self.lease
+            && now >= *renew_at
+        {
+            *renew_at = match session.keep_alive(lease.id).await {
+                Ok(()) => now + lease.ttl / 3,
+                Err(error) => {
+                    debug!(%error, "the lease could not be kept alive this time");
+                    session.clock().now() + lease.ttl / 12
+                }
+            };
+        }
+    }
+
+    /// The ticket is there, by a put begun at `begun`: what a round trip takes, and how long to do without a watch.
+    fn watch_later(&mut self, begun: Instant) {
+        let now = self.session.clock().now();
+        self.put_took = now - begun;
+        self.pause = self.put_took;
+        self.watch_from = now + self.put_took * limits::ROUND_TRIPS_BEFORE_WATCH;
+    }
+
+    /// Waits. Most are served within a few round trips: a waiter looks in growing intervals at first, and only then
+    /// watches. Against a holder that is dead, and events that never come, it goes on to look now and then.
+    #[instrument(level = "debug", skip_all)]
+    async fn wait(&mut self, seat: &Seat) -> Result<Answer, Failure> {
+        let session = self.session;
+        let clock = session.clock();
+        let look_at = *self.look_at.get_or_insert_with(|| {
+            let interval = Duration::from_millis(limits::LOOK_AGAIN_MS);
+            let interval = interval.max(self.put_took * limits::LOOK_AGAIN_ROUND_TRIPS);
+            clock.now() + session.chance().jitter(interval)
+        });
+        let resume = clock.now() + self.pause;
+        if resume < look_at.min(self.watch_from).min(session.until()) {
+            clock.sleep_until(resume).await;
+            self.pause += self.put_took;
+            return Ok(Answer::Look);
+        }
+        loop {
+            let now = clock.now();
+            if now >= look_at || now >= session.until() {
+                self.look_at = None;
+                return Ok(Answer::Late);
+            }
+            let Some((_, watch)) = self.watch.as_mut().filter(|(at, _)| at == seat) else {
+                let key = session.keys().encode(&Key::Ticket(seat.clone()));
+                self.watch = Some((seat.clone(), session.watch(&[key]).await?));
+                return Ok(Answer::Look);
+            };
+            match within(clock, look_at.min(session.until()), watch.next()).await {
+                Some(Ok(events)) => return Ok(heard(&events)),
+                Some(Err(ended)) => {
+                    debug!(%ended, "watching anew");
+                    self.watch = None;
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn enter(&mut self, range: &QueueId) -> Answer {
+        let span = debug_span!(
+            "queue",
+            whereabouts.range = %range.cidr,
+            whereabouts.pool = %range.pool
+        );
+        let trace = span.in_scope(|| self.session.traces().here());
+        self.queue = Some(span);
+        Answer::Entered(trace)
+    }
+
+    /// The span of a step: below that of the queue, and of a commit that of its purpose.
+    fn span_of(&self, step: &Step<'_>) -> Span {
+        let Some(queue) = &self.queue else {
+            return Span::current();
+        };
+        let Step::Commit(draft) = step else {
+            return queue.clone();
+        };
+        queue.in_scope(|| match draft.purpose() {
+            Purpose::Join => debug_span!("join"),
+            Purpose::Acquire => debug_span!("acquire"),
+            Purpose::Batch => debug_span!("batch", whereabouts.queue.length = Empty),
+            Purpose::StepDown => debug_span!("step down"),
+            Purpose::HandOver => debug_span!("hand over"),
+            Purpose::Withdraw => debug_span!("withdraw"),
+            _ => queue.clone(),
+        })
+    }
+}
+
+fn heard(events: &[Event]) -> Answer {
+    let is_put = |event: &Event| matches!(event, Event::Put(_));
+    if events.iter().all(is_put) {
+        Answer::Woken
+    } else {
+        Answer::Look
+    }
+}
+
+impl From<Commit> for Answer {
+    fn from(commit: Commit) -> Self {
+        match commit {
+            Commit::Done(snapshot) => Self::Done(snapshot),
+            Commit::DoneUnread(corrupt) => Self::DoneUnread(corrupt),
+            Commit::Conflict(snapshot) => Self::Conflict(snapshot),
+            Commit::Unknown(reason) => Self::Unknown(reason),
+        }
+    }
 }

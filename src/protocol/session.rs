@@ -162,6 +162,11 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         self.begun.get()
     }
 
+    /// What a machine of the protocol has of its surroundings.
+    pub(crate) fn surroundings(&self) -> (&'a Keys, Option<&'a Identity>, &'a dyn Traces) {
+        (self.keys, self.identity, self.traces)
+    }
+
     /// When the operation must begin to leave.
     pub fn until(&self) -> Instant {
         self.until

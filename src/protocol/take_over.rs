@@ -10,6 +10,7 @@
 
 use tracing::{info, instrument};
 
+use crate::queue::transactions;
 use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
@@ -17,8 +18,6 @@ use whereabouts_core::claim::{Ask, Attachment, Claim};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{Candidate, Registry, TakenOver};
 use whereabouts_store::Store;
-use whereabouts_store::keys::Key;
-use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;
 
 /// Takes over what an old container of the same pod holds, if that is all of what `ask` wants.
@@ -79,23 +78,14 @@ async fn commit<S: Store, C: Clock>(
     holder: &Attachment,
     claim: Stored<Claim>,
 ) -> Result<TakenOver, Failure> {
-    let (old, new) = (
-        Key::Claim(holder.clone()),
-        Key::Claim(ask.attachment.clone()),
-    );
     let taken = Claim {
         held: claim.value.held,
         owner: ask.owner.clone(),
         created: session.clock().since_epoch(),
     };
     let mut draft = session.draft();
-    draft
-        .modified(&old, claim.modified)
-        .absent(&new)
-        .in_own_cluster()
-        .delete(&old)
-        .put(&new, record::encode_claim(&taken))
-        .read_otherwise([Query::Cluster]);
+    transactions::take_over(&mut draft, holder, claim.modified, &ask.attachment, &taken);
+    draft.read_otherwise([Query::Cluster]);
     match session.commit(draft).await? {
         Commit::Done(_) => {
             info!(from = %holder, claim = %taken, "taken over");
@@ -105,7 +95,7 @@ async fn commit<S: Store, C: Clock>(
         Commit::Conflict(_) => Ok(TakenOver::Changed),
         Commit::Unknown(_) => {
             let mut fence = session.draft();
-            fence.modified(&old, claim.modified).touch(&old);
+            transactions::fence_take_over(&mut fence, holder, claim.modified);
             session.settle(&fence).await?;
             Ok(TakenOver::Changed)
         }

@@ -139,7 +139,7 @@ pub enum Write {
         value: Vec<u8>,
     },
     /// Deletes `key`, if before the commit there was no key from `from` (included) until `until` (excluded)
-    /// that came into being after `revision`; else does nothing. Never of a key that the commit ensures.
+    /// that was written after `revision`; else does nothing. Never of a key that the commit ensures.
     DeleteUnlessNewer {
         /// The key.
         key: Vec<u8>,
@@ -152,6 +152,34 @@ pub enum Write {
     },
 }
 
+/// What a transaction is for. It is not stored: whoever looks on, a span or a simulator, knows the transaction by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Something that the protocol knows nothing of.
+    #[default]
+    Other,
+    /// To carry out the sender's own demand, while nobody has the lock.
+    Claim,
+    /// To put the sender's ticket.
+    Join,
+    /// To put the lock with a lease.
+    Acquire,
+    /// To serve a batch.
+    Batch,
+    /// To delete the lock.
+    StepDown,
+    /// To offer the lock to the next in the queue.
+    HandOver,
+    /// To delete a ticket that is not to be served.
+    Withdraw,
+    /// To make a commit impossible whose outcome is unknown.
+    Fence,
+    /// To give a claim to the new container of its pod.
+    TakeOver,
+    /// To note whose the store is.
+    Note,
+}
+
 /// A transaction: all `writes` if all `compares` hold, else all of `instead`; and a read at the same instant.
 ///
 /// etcd limits the number of `compares`, of `writes` and `then` together, and of `otherwise` and `instead`
@@ -159,6 +187,8 @@ pub enum Write {
 /// write with a condition of its own leaves so many less for each as that has compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
+    /// What it is for.
+    pub purpose: Purpose,
     /// What must hold.
     pub compares: Vec<Compare>,
     /// What is then written.

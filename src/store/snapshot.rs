@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::keys::{Key, Keys, Seat, Spot, TicketId};
-use crate::record::{self, Lock, RecordError, Ticket};
+use crate::record::{self, RecordError, Sender, Ticket};
 use crate::{Entry, LeaseId, Order, Read, Revision, View};
 use whereabouts_core::address::{Bitmap, Name, Slot};
 use whereabouts_core::allocator::{
@@ -116,6 +116,8 @@ pub struct HeldLock {
     pub modified: Revision,
     /// The holder's lease; 0 when it is offered.
     pub lease: LeaseId,
+    /// The process that holds it, or to which it is offered; `None` if that cannot be read.
+    pub sender: Option<Sender>,
 }
 
 impl HeldLock {
@@ -174,8 +176,6 @@ pub struct Snapshot {
     cluster: Cluster,
     listed: Vec<Listed>,
     locks: BTreeMap<QueueId, Option<HeldLock>>,
-    /// What they say, as far as that can be read: it is of no account to others.
-    holders: BTreeMap<QueueId, Lock>,
     waiting: Vec<Queued>,
     seats: BTreeMap<Seat, Option<Stored<Seated>>>,
     queues: BTreeMap<QueueId, Vec<Queued>>,
@@ -266,24 +266,6 @@ impl Snapshot {
         self.locks.get(queue).copied().ok_or(NotRead)
     }
 
-    /// Who has the lock of `queue`, or is offered it.
-    pub fn holder(&self, queue: &QueueId) -> Option<&Lock> {
-        self.holders.get(queue)
-    }
-
-    /// The lock, if it is offered to the one whose ticket is at `seat`: that was touched with it; or it was touched
-    /// before, and the lock, which another has touched since, names its owner.
-    pub fn offered_to(&self, seat: &Seat) -> Option<HeldLock> {
-        let lock = self.lock(&seat.queue).ok()??;
-        let ticket = self.seat(seat).ok()??;
-        let is_named = self.holder(&seat.queue).is_some_and(|to| {
-            to.verb == seat.verb && Some(&to.attachment) == ticket.value.whose.as_ref()
-        });
-        let was_touched = ticket.modified > ticket.created;
-        let is_its = lock.modified == ticket.modified || is_named && was_touched;
-        (lock.is_offered() && is_its).then_some(lock)
-    }
-
     /// The tickets of the pages that were read.
     pub fn waiting(&self) -> &[Queued] {
         &self.waiting
@@ -320,17 +302,13 @@ impl Snapshot {
                 self.cluster = Cluster::Read(identity.transpose()?);
             }
             Query::Lock(queue) => {
-                let entry = only(entries);
-                let holder = entry
-                    .as_ref()
-                    .map(|entry| record::decode_lock(&entry.value));
-                if let Some(Ok(holder)) = holder {
-                    self.holders.insert(queue.clone(), holder);
-                }
-                let lock = entry.map(|entry| HeldLock {
+                let lock = only(entries).map(|entry| HeldLock {
                     created: entry.created,
                     modified: entry.modified,
                     lease: entry.lease,
+                    sender: record::decode_lock(&entry.value)
+                        .ok()
+                        .map(|lock| lock.sender),
                 });
                 self.locks.insert(queue.clone(), lock);
             }

@@ -238,7 +238,7 @@ fn the_refused_dead_go_with_their_del_and_the_lock_with_them() {
 
 /// Whoever was refused leaves by itself, so an answer that stays is of the dead.
 #[test]
-fn an_add_again_takes_the_place_of_one_that_was_killed_after_it_was_refused() {
+fn an_add_again_takes_over_the_ticket_of_one_that_was_killed_after_it_was_refused() {
     let site = Site::shared();
     let pod = Pod::new("again");
     let holder = Foreigner::hold(&site, CIDR);
@@ -253,7 +253,7 @@ fn an_add_again_takes_the_place_of_one_that_was_killed_after_it_was_refused() {
     let mut add = site.network(CIDR).call("ADD", &pod).start();
     poll("it stands in the queue", || {
         assert!(add.is_running(), "it must not end before");
-        site.entry(&key).filter(|own| own.created != dead.created)
+        site.entry(&key).filter(|own| own.value != dead.value)
     });
     holder.leave(&site);
     assert_eq!(add.finish().address(), "10.0.0.1/24");

@@ -10,12 +10,10 @@ use std::time::Duration;
 use serde_json::json;
 use whereabouts_clock::Chance;
 use whereabouts_core::address::Name;
-use whereabouts_core::allocator::Demand;
-use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_core::verbs;
 use whereabouts_etcd::SystemClock;
 use whereabouts_etcd::{EtcdStore, EtcdWatch};
-use whereabouts_protocol::queue::{self, Lock};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
@@ -185,19 +183,26 @@ fn a_del_cancels_the_waiting_add_of_its_own_attachment() {
     site.assert_at_rest(1);
 }
 
+/// CNI forbids it, and a runtime does it: it is only safe.
 #[test]
-fn two_processes_of_one_attachment_in_the_queue_get_the_same_address() {
+fn a_second_process_of_an_attachment_takes_over_the_ticket_of_the_first_and_its_place() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let pod = Pod::new("twice");
     let foreigner = Foreigner::hold(&site, CIDR);
     let mut first = network.call("ADD", &pod).start();
     await_in_line(&site, 1, &mut first);
+    let mut other = network.call("ADD", &Pod::new("other")).start();
+    await_in_line(&site, 2, &mut other);
     let second = network.call("ADD", &pod).start();
+    first
+        .finish()
+        .assert_error(11, &["10.0.0.0/24", "taken over"]);
+    assert_eq!(site.audit().tickets, 2, "the second one waits");
     foreigner.leave(&site);
-    assert_eq!(first.finish().address(), "10.0.0.1/24");
     assert_eq!(second.finish().address(), "10.0.0.1/24");
-    site.assert_at_rest(1);
+    assert_eq!(other.finish().address(), "10.0.0.2/24");
+    site.assert_at_rest(2);
 }
 
 #[test]
@@ -225,33 +230,6 @@ fn a_lock_that_is_taken_between_the_read_and_the_commit_of_an_add_refuses_the_co
     let audit = site.audit();
     assert_eq!((audit.claims, audit.set_bits, audit.tickets), (0, 0, 0));
     assert_eq!(audit.locks, 1, "the lock is another's");
-}
-
-/// The lock was offered to it, and then another took it, behind whom its own attachment waits.
-#[test]
-fn who_loses_the_lock_waits_behind_the_ticket_of_its_own_attachment() {
-    let site = Site::shared();
-    let pod = Pod::new("twice");
-    let foreigner = Foreigner::hold(&site, CIDR);
-    let mut first = site.network(CIDR).call("ADD", &pod).start();
-    await_in_line(&site, 1, &mut first);
-    let (keys, chance, store) = (site.keys(), Chance::new(1), site.store());
-    let demand = Demand::Take(ask(&pod.container));
-    let queue = QueueId::of(&range(CIDR));
-    let deadline = Duration::from_secs(TIMEOUT_S);
-    let late = run(async {
-        let session = Session::new(&store, &SystemClock, &chance, &keys, deadline);
-        queue::line_up(&session, &demand, &queue, Lock::Offered(1)).await
-    });
-    let late = late.expect_err("the lock is another's");
-    assert!(
-        late.to_string().contains("too long for the deadline"),
-        "{late}"
-    );
-    assert_eq!(site.audit().tickets, 1, "the first still waits");
-    foreigner.leave(&site);
-    assert_eq!(first.finish().address(), "10.0.0.1/24");
-    site.assert_at_rest(1);
 }
 
 /// Seats are few, so two attachments can share one. The second waits at one of its own.

@@ -22,10 +22,11 @@ impl Moment {
                 let Ok(Key::Ticket(seat)) = setting.keys.decode(&next.key) else {
                     unreachable!("nothing else is among the tickets");
                 };
-                let (id, _) = record::decode_ticket(&seat, &next.value).expect("it was written");
+                let (id, ticket) =
+                    record::decode_ticket(&seat, &next.value).expect("it was written");
                 let offered = Write::Put {
                     key: lock,
-                    value: record::encode_lock(&Lock::from(&id)),
+                    value: record::encode_lock(&Lock::of(ticket.sender(), &id)),
                     lease: 0,
                 };
                 vec![offered, Write::Touch(next.key.clone())]

@@ -23,7 +23,7 @@ use crate::pods;
 use crate::sharing;
 
 /// Leases that one operation may be granted.
-pub const LEASES: usize = 3;
+pub const LEASES: usize = 6;
 
 /// A scenario made ready.
 pub struct Setting {
@@ -268,6 +268,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
 /// Who has the lock when the foreigner has it.
 fn foreign_holder() -> Lock {
     Lock {
+        sender: 0,
         attachment: attachment("foreign"),
         verb: QueuedVerb::Add,
     }

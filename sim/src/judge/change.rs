@@ -21,8 +21,8 @@ pub struct TicketAt {
     pub sender: Option<Sender>,
     /// Whether it has been answered.
     pub is_answered: bool,
-    /// Whether its owner was woken, and nobody has had the lock since.
-    pub is_woken: bool,
+    /// Whether a newer version has put it, which this one cannot read.
+    pub is_newer: bool,
 }
 
 impl TicketAt {
@@ -35,13 +35,10 @@ impl TicketAt {
 /// A lock that is not free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockAt {
-    /// Who has it, or had it last.
+    /// The process that has it, or to which it is offered.
     pub holder: Lock,
     /// The holder's lease; 0 when it is offered.
     pub lease: LeaseId,
-    /// To whom it is offered, who may use it until another writes it: to those whose tickets were touched with it,
-    /// or to the one who was refused.
-    pub offered: Vec<Attachment>,
 }
 
 impl LockAt {
@@ -75,7 +72,7 @@ pub struct Change {
     pub touched: Vec<TicketId>,
     /// Tickets that were rewritten with an answer.
     pub answered: Vec<TicketId>,
-    /// Tickets that were put in the place of another process's.
+    /// Tickets that were put in the place of another attachment's.
     pub replaced: Vec<TicketId>,
     /// The queues of those tickets as they were before, oldest first.
     pub queues_before: BTreeMap<QueueId, Vec<TicketAt>>,

@@ -43,22 +43,6 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn note_offers(&mut self, change: &Change) {
-        for (queue, before) in &change.locks_before {
-            let Some(lock) = self.locks.get_mut(queue).filter(|lock| !lock.is_held()) else {
-                continue;
-            };
-            let touched = change.touched.iter().filter(|id| id.queue == *queue);
-            lock.offered = touched.map(|id| id.attachment.clone()).collect();
-            if lock.offered.is_empty() {
-                lock.offered = match before {
-                    None => vec![lock.holder.attachment.clone()],
-                    Some(before) => before.offered.clone(),
-                };
-            }
-        }
-    }
-
     fn apply_cluster(&mut self, event: &Event, change: &mut Change) -> Result<(), String> {
         change.renamed = self.cluster.is_some() || !self.claims.is_empty();
         self.cluster = match event {
@@ -142,17 +126,7 @@ impl Ledger {
         if let Event::Put(entry) = event {
             let holder = record::decode_lock(&entry.value).map_err(|error| error.to_string())?;
             let lease = entry.lease;
-            if lease != 0 {
-                let waiting = self.queues.get_mut(&queue).into_iter().flatten();
-                waiting.for_each(|ticket| ticket.is_woken = false);
-            }
-            let offered = Vec::new();
-            let lock = LockAt {
-                holder,
-                lease,
-                offered,
-            };
-            self.locks.insert(queue, lock);
+            self.locks.insert(queue, LockAt { holder, lease });
         }
         Ok(())
     }
@@ -183,24 +157,19 @@ impl Ledger {
         let ticket = record::decode_ticket(seat, &versions::readable(&entry.value));
         let ticket = ticket.map(|(_, ticket)| ticket).ok();
         let is_answered = matches!(ticket, Some(Ticket::Refused { .. }));
-        // Who is touched while somebody has the lock has nothing to take.
-        let is_free = self
-            .locks
-            .get(&seat.queue)
-            .is_none_or(|lock| !lock.is_held());
         let ticket = TicketAt {
             id: id.clone(),
             spot: seat.spot.clone(),
             created: entry.created,
             sender: ticket.as_ref().map(Ticket::sender),
             is_answered,
-            is_woken: index.is_some() && !is_answered && is_free,
+            is_newer: versions::readable(&entry.value) != entry.value,
         };
         let before = index.map(|index| std::mem::replace(&mut queue[index], ticket.clone()));
         match &before {
             Some(before) => {
                 change.touched.push(id.clone());
-                if (&before.id, before.sender) != (&ticket.id, ticket.sender) {
+                if before.id != ticket.id {
                     change.replaced.push(id.clone());
                 }
             }

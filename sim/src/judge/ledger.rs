@@ -208,7 +208,6 @@ impl Ledger {
             past.push((self.revision, now.unwrap_or_default()));
         }
         change.left.sort_by_key(|ticket| ticket.created);
-        self.note_offers(&change);
         self.was_nobodys |= self.cluster.is_none() && !change.given.is_empty();
         Ok(change)
     }

@@ -196,6 +196,16 @@ impl Judge {
             .retain(|_, seen| seen.ended.is_none_or(|ended| ended >= oldest));
     }
 
+    /// Whether another process of the same attachment, with the same verb, ran at the same time.
+    pub fn has_mate(&self, process: ProcessId) -> bool {
+        let Some(one) = self.processes.get(&process) else {
+            return true;
+        };
+        let key = |seen: &Seen| (seen.attachment.clone(), seen.verb);
+        let mut others = self.processes.iter().filter(|(id, _)| **id != process);
+        others.any(|(_, other)| key(other) == key(one))
+    }
+
     /// A process is granted a lease.
     pub fn granted(&mut self, process: ProcessId, lease: LeaseId) {
         if let Some(seen) = self.processes.get_mut(&process) {

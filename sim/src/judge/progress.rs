@@ -1,5 +1,5 @@
 //! Promise 10, progress: nobody passes a lock or takes another's place, nobody waits where there is no
-//! lock, and whoever gives up a lock, or a place that may have been offered it, wakes one who waits. That
+//! lock, and whoever gives up a lock hands it to one who waits. That
 //! everything ends in time is seen where processes end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,7 @@ pub(super) fn leaves_no_lock(
     if running.filter(is_of_it).count() > 1 {
         return Ok(());
     }
-    let is_its = |lock: &LockAt| !lock.is_held() && lock.offered.iter().all(|to| to == attachment);
+    let is_its = |lock: &LockAt| !lock.is_held() && lock.holder.attachment == *attachment;
     match ledger.locks().iter().find(|(_, lock)| is_its(lock)) {
         None => Ok(()),
         Some((queue, _)) => Err(format!(
@@ -98,24 +98,24 @@ fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Str
         }
         let waiting = ledger.queue(queue);
         if let Some(lock) = lock {
-            if before.is_some_and(|before| before.offered == lock.offered) {
+            if before.is_some_and(|before| !before.is_held() && before.holder == lock.holder) {
                 continue;
             }
-            let waits = |to: &Attachment| waiting.iter().any(|ticket| ticket.id.attachment == *to);
-            if !lock.offered.iter().any(waits) {
+            let to = &lock.holder.attachment;
+            if !waiting.iter().any(|ticket| ticket.id.attachment == *to) {
                 return Err(format!("the lock of {queue} is offered to nobody"));
             }
         }
         let was_held = before.is_some_and(|lock| lock.is_held() || by.may_use(lock));
-        let leaves = change
-            .left
-            .iter()
-            .any(|ticket| ticket.id.queue == *queue && ticket.is_woken);
         let is_woken = waiting
             .iter()
             .any(|ticket| change.touched.contains(&ticket.id));
-        if let Some(next) = waiting.first()
-            && (was_held || leaves)
+        // One that is answered does not ask, and one that this version cannot read has its timer.
+        let mut asking = waiting
+            .iter()
+            .filter(|ticket| !ticket.is_answered && !ticket.is_newer);
+        if let Some(next) = asking.next()
+            && was_held
             && !is_woken
         {
             let (waits, gone) = (&next.id.attachment, &by.attachment);

@@ -38,7 +38,7 @@ impl Seen {
         if lock.is_held() {
             return self.leases.contains(&lock.lease);
         }
-        lock.offered.iter().any(|to| self.is_about(to))
+        self.is_about(&lock.holder.attachment)
     }
 
     /// Whether what it does may be about `attachment`: about any, if it is of none; and a DEL stands for the claim of

@@ -58,14 +58,16 @@ bugs! {
     RemadeTicketServed,
     /// Tickets are served in another order than they came.
     ServedOutOfOrder,
-    /// Whoever gives up the lock, or a place that may have been offered it, wakes nobody.
+    /// Whoever hands the lock over touches no ticket.
     NextNotTouched,
-    /// Whoever gives up the lock does not write on it to whom it is offered.
+    /// Whoever hands the lock over does not name its successor on it.
     OfferUnnamed,
     /// A holder leaves without checking that nobody waits.
     LeavesWithoutLooking,
     /// A batch gives up the lock without checking that nobody has come since it was decided on.
     LastBatchUnchecked,
+    /// Whoever gives up the lock does not see that a ticket was taken over since the read.
+    TakenOverUnseen,
     /// The lease of a lock is not kept alive.
     LeaseNotKeptAlive,
     /// What a decision needs further is read at a later revision.
@@ -162,7 +164,6 @@ impl Bug {
                 "queue, impatient: ADD a, ADD a of two ranges || ADD b",
                 0,
             )),
-            Self::OfferUnnamed => Some(Home::World("queue: ADD a || ADD b", 2)),
             _ => None,
         }
     }

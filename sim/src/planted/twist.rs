@@ -154,14 +154,12 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         | (Some(Bug::LockOverwritten), Step::Acquire)
         | (Some(Bug::HolderUnfenced), Step::Batch)
         | (Some(Bug::JoinUnchecked), Step::Join) => drop_compares(&checks_lock),
-        (Some(Bug::LeavesWithoutLooking), Step::GiveUp) => {
-            drop_compares(&|compare| matches!(compare, Compare::NoneIn(..)));
-        }
         (Some(Bug::OfferUnnamed), Step::GiveUp) => twisted.writes.iter_mut().for_each(offer_nobody),
         (Some(Bug::OfferOverwrites), Step::Commit) => {
             twisted.instead.iter_mut().for_each(drop_own_compares);
         }
-        (Some(Bug::LastBatchUnchecked), Step::Batch) => {
+        (Some(Bug::LeavesWithoutLooking), Step::GiveUp)
+        | (Some(Bug::LastBatchUnchecked), Step::Batch) => {
             let last = |write: &&mut Write| matches!(write, Write::DeleteUnlessNewer { .. });
             let writes = twisted.writes.iter_mut();
             writes.filter(last).for_each(drop_own_compares);
@@ -185,7 +183,7 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
             change_nothing(&mut twisted);
             twisted.then.clone_from(&txn.otherwise);
         }
-        (Some(Bug::NextNotTouched), Step::Leave | Step::GiveUp) => {
+        (Some(Bug::NextNotTouched), Step::GiveUp) => {
             twisted
                 .writes
                 .retain(|write| !matches!(write, Write::Touch(_)));
@@ -286,6 +284,13 @@ pub fn twist_arrival(
     txn: &mut Txn,
     state: &State,
 ) {
+    if bug == Some(Bug::TakenOverUnseen) {
+        let unseen = |write: &&mut Write| has_no_younger(write, state);
+        txn.writes
+            .iter_mut()
+            .filter(unseen)
+            .for_each(drop_own_compares);
+    }
     if Step::of_commit(txn) != Step::Batch {
         return;
     }
@@ -303,6 +308,23 @@ pub fn twist_arrival(
             *compare = weaker;
         }
     }
+}
+
+/// Whether a write deletes the lock unless a ticket is newer, and no ticket has come into being since.
+fn has_no_younger(write: &Write, state: &State) -> bool {
+    let Write::DeleteUnlessNewer {
+        from,
+        until,
+        revision,
+        ..
+    } = write
+    else {
+        return false;
+    };
+    let mut tickets = state
+        .entries()
+        .filter(|entry| entry.key >= *from && entry.key < *until);
+    tickets.all(|ticket| ticket.created <= *revision)
 }
 
 fn entry_at(state: &State, key: &[u8], at: At) -> Option<Entry> {
@@ -388,6 +410,7 @@ fn stay(txn: &mut Txn, from: &[u8], to: &[u8], stays: &[u8]) {
 /// A lock that is put is offered to one who never was.
 fn offer_nobody(write: &mut Write) {
     let nobody = Lock {
+        sender: 0,
         attachment: Attachment {
             network: Name::new("net").expect("a name"),
             container: Name::new("nobody").expect("a name"),

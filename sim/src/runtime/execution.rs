@@ -132,7 +132,9 @@ impl Runtime {
             if process::says_unknown(reason) {
                 self.suspect(&process);
             }
-            if cluster.knobs().faults.is_empty() {
+            // Of two processes of one attachment, the second takes over the first one's ticket.
+            let has_mate = cluster.judge().has_mate(process.identity.id);
+            if cluster.knobs().faults.is_empty() && !(has_mate && reason.contains("the ticket")) {
                 let text = format!("{} failed without a fault: {reason}", process.identity);
                 cluster.judge().accuse(10, text);
             }

@@ -347,4 +347,10 @@ impl Plan {
     pub fn writes_nothing(&self) -> bool {
         self.blocks.is_empty() && self.given.is_empty() && self.released.is_empty()
     }
+
+    /// The verdict of a plan on one demand.
+    pub fn only_verdict(self) -> Verdict {
+        let mut verdicts = self.verdicts.into_iter();
+        verdicts.next().expect("a full decision has a verdict")
+    }
 }

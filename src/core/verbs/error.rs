@@ -139,9 +139,8 @@ impl Error {
                 11,
                 "the pod's old container holds the addresses; try again later",
             ),
-            Self::Failure(Failure::Cancelled(_)) | Self::AddedAgain { .. } => {
-                (11, "the attachment changes; try again later")
-            }
+            Self::Failure(Failure::Cancelled(_) | Failure::Displaced(_))
+            | Self::AddedAgain { .. } => (11, "the attachment changes; try again later"),
             Self::Full(_) => (50, "a range is full"),
             Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
             Self::NotReady(Failure::File(_)) => (50, "the file of addresses cannot be used"),

@@ -114,6 +114,7 @@ fn stored(claim: &Claim, interface: &str, bits: [u8; 32]) -> [Entry; 4] {
         verb: QueuedVerb::Add,
     };
     let lock = record::Lock {
+        sender: 1,
         attachment: attachment.clone(),
         verb: QueuedVerb::Del,
     };

@@ -123,11 +123,13 @@ pub(super) async fn a_key_is_deleted_unless_there_is_something_newer<S: Store>(
     let old = scene.put("b", "").await;
     let new = scene.put("c", "").await;
     scene.put("d", "beyond").await;
-    scene.put("b", "written again, not created").await;
     scene.writes([delete(old)]).await;
     assert!(scene.exists("a").await, "c is newer");
+    let again = scene.put("b", "written again").await;
+    scene.writes([delete(new)]).await;
+    assert!(scene.exists("a").await, "b was written again");
     let of_its_own = scene.write("bb", "");
-    scene.writes([of_its_own, delete(new)]).await;
+    scene.writes([of_its_own, delete(again)]).await;
     assert!(!scene.exists("a").await, "nothing else was newer before");
     scene.put("a", "").await;
     let all = [

@@ -5,7 +5,7 @@ mod plan;
 use crate::keys::{Key, Keys};
 use crate::record;
 use crate::snapshot::Query;
-use crate::{Compare, LeaseId, Revision, Txn, Write};
+use crate::{Compare, LeaseId, Purpose, Revision, Txn, Write};
 use whereabouts_core::claim::QueueId;
 use whereabouts_core::identity::Identity;
 
@@ -31,9 +31,15 @@ impl<'k> Draft<'k> {
         }
     }
 
-    /// The keys.
-    pub fn keys(&self) -> &'k Keys {
-        self.keys
+    /// What the transaction is for.
+    pub fn purpose(&self) -> Purpose {
+        self.txn.purpose
+    }
+
+    /// The transaction is for `purpose`.
+    pub fn is_for(&mut self, purpose: Purpose) -> &mut Self {
+        self.txn.purpose = purpose;
+        self
     }
 
     /// If `key` does not exist.
@@ -49,20 +55,6 @@ impl<'k> Draft<'k> {
     /// If `key` exists since `revision`.
     pub fn created(&mut self, key: &Key, revision: Revision) -> &mut Self {
         self.compare(Compare::Created(self.keys.encode(key), revision))
-    }
-
-    /// If nobody waits in `queue`.
-    pub fn nobody_in(&mut self, queue: &QueueId) -> &mut Self {
-        let (from, until) = self.keys.tickets(queue);
-        self.compare(Compare::NoneIn(from, until))
-    }
-
-    /// If nobody but the ticket `key` waits in `queue`.
-    pub fn nobody_else_in(&mut self, queue: &QueueId, key: &[u8]) -> &mut Self {
-        let (from, until) = self.keys.tickets(queue);
-        let after = [key, &[0]].concat();
-        self.compare(Compare::NoneIn(from, key.to_vec()))
-            .compare(Compare::NoneIn(after, until))
     }
 
     /// If the store is this cluster's; or no cluster's, where its identity is not known.
@@ -130,7 +122,7 @@ impl<'k> Draft<'k> {
         self
     }
 
-    /// Deletes the lock of `queue`, if no ticket was put there after `revision`.
+    /// Deletes the lock of `queue`, if no ticket was written there after `revision`.
     pub fn delete_lock_if_last(&mut self, queue: &QueueId, revision: Revision) -> &mut Self {
         let key = self.keys.encode(&Key::Lock(queue.clone()));
         let (from, until) = self.keys.tickets(queue);

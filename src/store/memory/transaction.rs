@@ -105,7 +105,7 @@ pub(super) fn resolve(state: &State, writes: &[Write]) -> Result<Vec<Resolved>, 
                 until,
                 revision,
             } => {
-                if within(&state.live, from, until).any(|entry| entry.created > *revision) {
+                if within(&state.live, from, until).any(|entry| entry.modified > *revision) {
                     continue;
                 }
                 (key.clone(), None)

@@ -31,23 +31,27 @@ const FORMAT: u8 = 1;
 /// Who holds the lock of a range, or is offered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
-    /// For which attachment that process works.
+    /// That process.
+    pub sender: Sender,
+    /// For which attachment it works.
     pub attachment: Attachment,
     /// What it does itself.
     pub verb: QueuedVerb,
 }
 
-impl From<&TicketId> for Lock {
-    fn from(id: &TicketId) -> Self {
+impl Lock {
+    /// The lock of the process `sender`, which has the request `id`.
+    pub fn of(sender: Sender, id: &TicketId) -> Self {
         Self {
+            sender,
             attachment: id.attachment.clone(),
             verb: id.verb,
         }
     }
 }
 
-/// A number that a process draws, to tell its own ticket from one of another process of the same
-/// attachment.
+/// The name of one process: a number that it draws. A lock and a ticket name their owner by it, so "is it mine?" is
+/// one comparison.
 pub type Sender = u64;
 
 /// What a ticket says.

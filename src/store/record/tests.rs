@@ -54,6 +54,7 @@ fn attachment(interface: &str) -> Attachment {
 
 fn locks() -> [Lock; 2] {
     [("eth0", QueuedVerb::Add), ("net1", QueuedVerb::Del)].map(|(interface, verb)| Lock {
+        sender: 0x0123_4567_89ab_cdef,
         attachment: attachment(interface),
         verb,
     })
@@ -159,7 +160,8 @@ fn a_lock_that_is_cut_or_longer_or_whose_holder_has_no_cni_name_is_garbage() {
     for value in cut.chain([longer.as_slice()]) {
         assert!(matches!(decode_lock(value), Err(RecordError::Garbage(_))));
     }
-    let nameless = postcard::to_extend(&("", "c1", "eth0", 0_u8), vec![FORMAT]).expect("room");
+    let nameless =
+        postcard::to_extend(&(7_u64, "", "c1", "eth0", 0_u8), vec![FORMAT]).expect("room");
     assert!(matches!(
         decode_lock(&nameless),
         Err(RecordError::Garbage(_))

@@ -89,6 +89,7 @@ pub(super) struct AttachmentTwin {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LockTwin {
+    sender: Sender,
     attachment: AttachmentTwin,
     verb: VerbTwin,
 }
@@ -357,6 +358,7 @@ impl TryFrom<AttachmentTwin> for Attachment {
 impl From<&Lock> for LockTwin {
     fn from(lock: &Lock) -> Self {
         Self {
+            sender: lock.sender,
             attachment: AttachmentTwin::from(&lock.attachment),
             verb: match lock.verb {
                 QueuedVerb::Add => VerbTwin::Add,
@@ -371,6 +373,7 @@ impl TryFrom<LockTwin> for Lock {
 
     fn try_from(twin: LockTwin) -> Result<Self, RecordError> {
         Ok(Self {
+            sender: twin.sender,
             attachment: twin.attachment.try_into()?,
             verb: match twin.verb {
                 VerbTwin::Add => QueuedVerb::Add,

@@ -298,6 +298,7 @@ fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
             record::encode_ticket(&whose, &ticket),
         ));
         let lock = Lock {
+            sender: 1,
             attachment: whose,
             verb: QueuedVerb::Del,
         };

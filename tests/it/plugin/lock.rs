@@ -65,22 +65,27 @@ impl Foreigner {
                 let snapshot = session.snapshot(&queries).await.expect("it reads");
                 let lock = snapshot.lock(&self.queue).expect("it was read");
                 let waiting = snapshot.queue(&self.queue).expect("it was read");
-                let asks = |ticket: &&Queued| {
-                    let request = ticket.request.as_ref();
-                    request.is_ok_and(|(_, ticket)| !matches!(ticket, Ticket::Refused { .. }))
+                let asks = |ticket: &Queued| match &ticket.request {
+                    Ok((_, Ticket::Refused { .. })) | Err(_) => None,
+                    Ok((id, asking)) => Some((ticket.clone(), Lock::of(asking.sender(), id))),
                 };
-                let readable = waiting.iter().find(asks);
                 let mut draft = session.draft();
                 draft.modified(&key, lock.expect("it is held").modified);
-                match readable.or(waiting.first()) {
-                    Some(next) => draft
-                        .put(&key, lock_value())
-                        .compare(Compare::Created(next.key.clone(), next.created))
+                match waiting.iter().find_map(asks) {
+                    Some((next, lock)) => draft
+                        .put(&key, record::encode_lock(&lock))
+                        .compare(Compare::Modified(next.key.clone(), next.modified))
                         .write(Write::Touch(next.key.clone())),
-                    None => draft.nobody_in(&self.queue).delete(&key),
+                    None => draft.delete_lock_if_last(&self.queue, snapshot.revision()),
                 };
+                draft.read_anyway([Query::Lock(self.queue.clone())]);
                 match session.commit(draft).await.expect("it commits") {
-                    Commit::Done(_) => break,
+                    Commit::Done(after) => {
+                        let lock = after.lock(&self.queue).expect("it was read");
+                        if lock.is_none_or(|lock| lock.lease != self.lease) {
+                            break;
+                        }
+                    }
                     Commit::Conflict(_) => {}
                     other => panic!("{other:?}"),
                 }
@@ -112,6 +117,7 @@ pub(crate) fn attachment(network: &str, pod: &Pod) -> Attachment {
 
 fn lock_value() -> Vec<u8> {
     record::encode_lock(&Lock {
+        sender: 1,
         attachment: attachment("abroad", &Pod::new("foreigner")),
         verb: QueuedVerb::Add,
     })

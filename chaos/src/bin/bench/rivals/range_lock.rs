@@ -62,12 +62,17 @@ impl Client for RangeLock {
             draft
                 .compare(Compare::Modified(key.clone(), mine.modified))
                 .write(Write::Delete(key.clone()));
-            match others.first() {
-                Some(Queued { key, created, .. }) => draft
+            if let Some(Queued { key, created, .. }) = others.first() {
+                draft
                     .compare(Compare::Created(key.clone(), *created))
-                    .write(Write::Touch(key.clone())),
-                None => draft.nobody_else_in(&queue, &key),
-            };
+                    .write(Write::Touch(key.clone()));
+            } else {
+                let (from, until) = self.0.keys.tickets(&queue);
+                let after = [key.as_slice(), &[0]].concat();
+                draft
+                    .compare(Compare::NoneIn(from, key.clone()))
+                    .compare(Compare::NoneIn(after, until));
+            }
             draft.plan(&plan, session.clock().since_epoch());
             draft.read_otherwise(queries.iter().cloned());
             match session.commit(draft).await.map_err(text)? {

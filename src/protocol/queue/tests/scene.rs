@@ -1,0 +1,369 @@
+//! What the table of the protocol is made of: stores, states, answers, and what is shown of a step.
+
+use std::time::Duration;
+
+use super::super::holder::{Batch, Hold};
+use super::super::machine::{Answer, Machine, Moment, State, Step};
+use super::super::place::Place;
+use super::super::requester::Trial;
+use super::super::transactions::Served;
+use crate::traces::Untraced;
+use whereabouts_core::address::{Name, Range, RangeSpec};
+use whereabouts_core::allocator::{Demand, Plan, Shortage, Verdict};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::failure::Corrupt;
+use whereabouts_core::failure::Failure;
+use whereabouts_core::limits;
+use whereabouts_store::keys::{Key, Keys, QueuedVerb, TicketId};
+use whereabouts_store::memory::State as Memory;
+use whereabouts_store::record::{self, Lock, Sender, Ticket};
+use whereabouts_store::snapshot::{Query, Snapshot};
+use whereabouts_store::{At, Lease, LeaseId, Outcome, Txn, Unavailable, Write};
+
+/// The name of the process, of another process of its attachment, and of other processes.
+pub(super) const ME: Sender = 1;
+pub(super) const MATE: Sender = 2;
+pub(super) const OTHER: Sender = 3;
+
+pub(super) const CIDR: &str = "10.0.0.0/29";
+
+/// Whose the lock is, in a store.
+#[derive(Clone, Copy)]
+pub(super) enum Holder {
+    Nobody,
+    /// The sender has it, with a lease.
+    Bound(Sender),
+    /// It is offered to the sender.
+    Offered(Sender),
+}
+
+/// What is at the shared seat of the process.
+#[derive(Clone, Copy)]
+pub(super) enum Seat {
+    Free,
+    /// A ticket of the attachment, by this sender.
+    Asks(Sender),
+    /// The own ticket, which was refused.
+    Refused,
+    /// A ticket of another attachment.
+    Strangers,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    pub(super) claim: bool,
+    pub(super) lock: Holder,
+    pub(super) seat: Seat,
+    /// Tickets of other attachments, which ask.
+    pub(super) others: usize,
+}
+
+pub(super) const REST: Stored = Stored {
+    claim: false,
+    lock: Holder::Nobody,
+    seat: Seat::Free,
+    others: 0,
+};
+
+pub(super) fn range() -> Range {
+    let spec = RangeSpec::of(CIDR.parse().expect("a CIDR"));
+    Range::new(spec).expect("a range")
+}
+
+pub(super) fn queue() -> QueueId {
+    QueueId::of(&range())
+}
+
+pub(super) fn attachment(container: &str) -> Attachment {
+    Attachment {
+        network: Name::new("net").expect("a name"),
+        container: Name::new(container).expect("a name"),
+        interface: "eth0".to_owned(),
+    }
+}
+
+pub(super) fn ask(container: &str) -> Ask {
+    Ask {
+        attachment: attachment(container),
+        wants: vec![Want::lowest(&range())],
+        owner: Owner::default(),
+    }
+}
+
+pub(super) fn held() -> Vec<Held> {
+    vec![Held {
+        range: queue(),
+        address: "10.0.0.1".parse::<std::net::IpAddr>().expect("one").into(),
+    }]
+}
+
+pub(super) fn id(container: &str) -> TicketId {
+    TicketId {
+        queue: queue(),
+        attachment: attachment(container),
+        verb: QueuedVerb::Add,
+    }
+}
+
+pub(super) fn take(sender: Sender, container: &str) -> Ticket {
+    let Ask { wants, owner, .. } = ask(container);
+    Ticket::Take {
+        sender,
+        wants,
+        owner,
+        trace: None,
+    }
+}
+
+pub(super) fn refused() -> Ticket {
+    Ticket::Refused {
+        sender: ME,
+        node: None,
+        shortage: Shortage::Exhausted(queue()),
+    }
+}
+
+pub(super) fn ticket(keys: &Keys, container: &str, at: &TicketId, ticket: &Ticket) -> Write {
+    Write::Put {
+        key: keys.encode(&Key::Ticket(at.seats()[0].clone())),
+        value: record::encode_ticket(&attachment(container), ticket),
+        lease: 0,
+    }
+}
+
+impl Stored {
+    fn memory(self, keys: &Keys) -> Memory {
+        let mut memory = Memory::default();
+        let lease = memory.grant(10).id;
+        let mut put = |write| {
+            let writes = vec![write];
+            let txn = Txn {
+                writes,
+                ..Txn::default()
+            };
+            let outcome = memory.commit(&txn).expect("it is well formed");
+            assert!(matches!(outcome, Outcome::Done(_)));
+        };
+        let (sender, lease) = match self.lock {
+            Holder::Nobody => (None, 0),
+            Holder::Bound(sender) => (Some(sender), lease),
+            Holder::Offered(sender) => (Some(sender), 0),
+        };
+        if let Some(sender) = sender {
+            put(lock(keys, sender, lease));
+        }
+        match self.seat {
+            Seat::Free => {}
+            Seat::Asks(sender) => put(ticket(keys, "me", &id("me"), &take(sender, "me"))),
+            Seat::Refused => put(ticket(keys, "me", &id("me"), &refused())),
+            Seat::Strangers => put(ticket(
+                keys,
+                "stranger",
+                &id("me"),
+                &take(OTHER, "stranger"),
+            )),
+        }
+        for number in 0..self.others {
+            let name = format!("other{number}");
+            put(ticket(keys, &name, &id(&name), &take(OTHER, &name)));
+        }
+        if self.claim {
+            put(Write::Put {
+                key: keys.encode(&Key::Claim(attachment("me"))),
+                value: record::encode_claim(&Claim {
+                    held: held(),
+                    owner: Owner::default(),
+                    created: Duration::ZERO,
+                }),
+                lease: 0,
+            });
+        }
+        memory
+    }
+
+    pub(super) fn read(self, keys: &Keys, queries: &[Query]) -> Snapshot {
+        let reads: Vec<_> = queries.iter().map(|query| query.read(keys)).collect();
+        let view = self.memory(keys).read(&reads, At::Now).expect("it reads");
+        Snapshot::new(keys, queries, view).expect("it is in order")
+    }
+}
+
+pub(super) fn lock(keys: &Keys, sender: Sender, lease: LeaseId) -> Write {
+    Write::Put {
+        key: keys.encode(&Key::Lock(queue())),
+        value: record::encode_lock(&Lock::of(sender, &id("me"))),
+        lease,
+    }
+}
+
+/// What a step is, in few words.
+pub(super) fn shown(step: &Step<'_>) -> String {
+    match step {
+        Step::Read(queries) => {
+            let is_page = |query: &Query| matches!(query, Query::Tickets { .. });
+            let is_seat = |query: &Query| matches!(query, Query::Seat(_));
+            let is_cluster = |query: &Query| matches!(query, Query::Cluster);
+            match (
+                queries.iter().any(is_page),
+                queries.iter().filter(|query| is_seat(query)).count(),
+            ) {
+                (true, 0) => "read the queue".to_owned(),
+                (true, _) => "read to begin".to_owned(),
+                (false, 0) if queries.iter().any(is_cluster) => "read the cluster".to_owned(),
+                (false, 0) => "read to decide".to_owned(),
+                (false, seats) => format!("look at {seats}"),
+            }
+        }
+        Step::ReadMore(..) => "read more".to_owned(),
+        Step::Commit(draft) => format!("{:?}", draft.purpose()),
+        Step::Fence(draft) => format!("settle {:?}", draft.purpose()),
+        Step::Pause(_) => "pause".to_owned(),
+        Step::Enter(_) => "enter".to_owned(),
+        Step::Wait(_) => "wait".to_owned(),
+        Step::Grant => "grant".to_owned(),
+        Step::EndLease { certain: true, .. } => "end the lease for certain".to_owned(),
+        Step::EndLease { .. } => "end the lease".to_owned(),
+        Step::Done(Ok(verdict)) => name(verdict),
+        Step::Done(Err(failure)) => name(failure),
+    }
+}
+
+/// The name of a variant.
+pub(super) fn name(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric());
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
+/// What makes a state, of a machine with that demand and those keys.
+pub(super) type Given = fn(&Demand, &Keys) -> State;
+
+pub(super) fn place(demand: &Demand) -> Box<Place> {
+    Box::new(Place::new(demand, queue()))
+}
+
+pub(super) fn in_line(demand: &Demand) -> Box<Place> {
+    let mut place = place(demand);
+    place.ticket = Some(place.seats[0].clone());
+    place
+}
+
+pub(super) fn leased(demand: &Demand) -> Box<Place> {
+    let ttl = Duration::from_secs(10);
+    place(demand).bound(Lease { id: 5, ttl })
+}
+
+pub(super) fn served() -> Hold {
+    let mut hold = Hold::default();
+    hold.own = Some(Verdict::Granted(held()));
+    hold
+}
+
+pub(super) fn decided(keys: &Keys, demand: &Demand) -> Plan {
+    let questions = demand.block_questions(whereabouts_core::allocator::Reach::OneDemand);
+    let queries: Vec<Query> = questions.into_iter().map(Query::Blocks).collect();
+    let snapshot = REST.read(keys, &queries);
+    let budget = whereabouts_core::allocator::Budget {
+        compares: 100,
+        operations: 100,
+    };
+    whereabouts_core::allocator::decide(snapshot.facts(), std::slice::from_ref(demand), budget)
+}
+
+pub(super) fn committing(demand: &Demand, keys: &Keys, is_refused: bool) -> State {
+    let trial = Trial {
+        is_refused,
+        ..Trial::default()
+    };
+    State::Committing(trial, decided(keys, demand))
+}
+
+pub(super) fn serving(demand: &Demand, keys: &Keys) -> State {
+    let own = vec![Served::Own(demand.clone(), None)];
+    let plan = decided(keys, demand);
+    let hold = Hold::default();
+    let batch = Batch::new(
+        &hold,
+        plan,
+        own,
+        2,
+        std::collections::BTreeSet::new(),
+        Duration::ZERO,
+    );
+    State::Serving(place(demand), hold, Box::new(batch))
+}
+
+pub(super) fn many(batches: usize) -> Hold {
+    let mut hold = served();
+    hold.batches = batches;
+    hold
+}
+
+/// An answer, by what the store holds at that moment.
+pub(super) enum Told {
+    Read(Stored),
+    Done(Stored),
+    Conflict(Stored),
+    Says(fn() -> Answer),
+    /// The same, when the operation must begin to leave.
+    Late(fn() -> Answer),
+    LateRead(Stored),
+}
+
+pub(super) fn corrupt() -> Corrupt {
+    Corrupt {
+        key: "k".to_owned(),
+        reason: "r".to_owned(),
+    }
+}
+
+pub(super) fn unknown() -> Answer {
+    Answer::Unknown("the reply was lost".to_owned())
+}
+
+pub(super) fn failed() -> Answer {
+    Answer::Failed(Failure::Undecided(1))
+}
+
+pub(super) fn unavailable(why: Unavailable) -> Answer {
+    Answer::Failed(Failure::Unavailable(why))
+}
+
+/// What the machine has asked: all that it ever reads of this demand.
+pub(super) fn all_of(demand: &Demand, keys_of: &State) -> Vec<Query> {
+    let mut place = Place::new(demand, queue());
+    let is_alone = matches!(
+        keys_of,
+        State::Deciding(_) | State::Committing(..) | State::Confirming(_)
+    );
+    let blocks = demand.block_questions(whereabouts_core::allocator::Reach::Batch);
+    let mut queries = place.queries();
+    queries.extend(blocks.into_iter().map(Query::Blocks));
+    place.page = limits::TICKETS_PER_READ;
+    if !is_alone {
+        queries.extend(place.queue_queries());
+    }
+    queries
+}
+
+pub(super) fn run(given: Given, told: &Told) -> (String, String) {
+    let (keys, demand) = (Keys::new("/t/"), Demand::Take(ask("me")));
+    let mut machine = Machine::new(&demand, ME, (&keys, None, &Untraced));
+    machine.state = given(&demand, &keys);
+    let queries = all_of(&demand, &machine.state);
+    let answer = match told {
+        Told::Read(stored) | Told::LateRead(stored) => Answer::Read(stored.read(&keys, &queries)),
+        Told::Done(stored) => Answer::Done(stored.read(&keys, &queries)),
+        Told::Conflict(stored) => Answer::Conflict(stored.read(&keys, &queries)),
+        Told::Says(answer) | Told::Late(answer) => answer(),
+    };
+    let step = machine.on(
+        answer,
+        Moment {
+            is_late: matches!(told, Told::Late(_) | Told::LateRead(_)),
+            date: Duration::ZERO,
+        },
+    );
+    (name(&machine.state), shown(&step))
+}
