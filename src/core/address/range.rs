@@ -72,7 +72,7 @@ pub enum RangeError {
         /// The last address.
         last: Address,
     },
-    /// More exclusions than [`limits::EXCLUSIONS`].
+    /// More exclusions than `limits::EXCLUSIONS`.
     #[error("{0} exclusions are more than {max}; join neighbours into one CIDR", max = limits::EXCLUSIONS)]
     TooManyExclusions(usize),
     /// No address remains that may be given.
