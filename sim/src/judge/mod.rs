@@ -196,12 +196,14 @@ impl Judge {
             .retain(|_, seen| seen.ended.is_none_or(|ended| ended >= oldest));
     }
 
-    /// Whether another process of the same attachment, with the same verb, ran at the same time.
+    /// Whether another process of the same container, with the same verb, ran at the same time. The DELs of two interfaces
+    /// release one claim, if that names no interface.
     pub fn has_mate(&self, process: ProcessId) -> bool {
         let Some(one) = self.processes.get(&process) else {
             return true;
         };
-        let key = |seen: &Seen| (seen.attachment.clone(), seen.verb);
+        let container = |seen: &Seen| seen.attachment.as_ref().map(Attachment::without_interface);
+        let key = |seen: &Seen| (container(seen), seen.verb);
         let mut others = self.processes.iter().filter(|(id, _)| **id != process);
         others.any(|(_, other)| key(other) == key(one))
     }
