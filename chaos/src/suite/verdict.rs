@@ -168,11 +168,7 @@ impl Verdict {
                         self.judge.doubts(attachment);
                     }
                 }
-                Answer::Stopped => {
-                    if let Some(attachment) = &attachment {
-                        self.judge.denies(attachment);
-                    }
-                }
+                Answer::Stopped => self.judge.denies(ended.process),
                 Answer::Other => {}
             }
             self.judge.ends(ended.process);

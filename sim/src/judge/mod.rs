@@ -156,11 +156,16 @@ impl Judge {
         self.settled.doubts(attachment);
     }
 
-    /// An ADD of `attachment` fails, and cannot have heard of a commit whose reply was lost: it has done nothing, or says
+    /// An ADD fails, and cannot have heard of a commit whose reply was lost: it has done nothing, or says
     /// that its outcome is unknown.
-    pub fn denies(&mut self, attachment: &Attachment) {
-        let result = self.settled.check_denial(attachment);
-        self.hold_against(8, result);
+    pub fn denies(&mut self, process: ProcessId) {
+        let seen = self.processes.get(&process);
+        if let Some(attachment) = seen.and_then(|seen| seen.attachment.as_ref()) {
+            let result = self
+                .settled
+                .check_denial(process, attachment, &self.processes);
+            self.hold_against(8, result);
+        }
     }
 
     /// A process is killed: what it has sent may still come.

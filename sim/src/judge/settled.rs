@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::claim::Attachment;
+use whereabouts_store::Revision;
 
 use super::change::Change;
 use super::seen::Seen;
@@ -21,8 +22,8 @@ pub(super) struct Settled {
     in_doubt: BTreeSet<Attachment>,
     /// Attachments of which an ADD has answered with addresses.
     answered: BTreeSet<Attachment>,
-    /// Attachments that were given something, and not with a ticket.
-    given: BTreeSet<Attachment>,
+    /// Attachments that were given something, not with a ticket, and the revision at which they first were.
+    given: BTreeMap<Attachment, Revision>,
 }
 
 impl Settled {
@@ -43,10 +44,27 @@ impl Settled {
         self.answered.insert(attachment.clone());
     }
 
-    /// Every ADD of `attachment` says that it has done nothing, or that its outcome is unknown.
-    pub(super) fn check_denial(&self, attachment: &Attachment) -> Result<(), String> {
+    /// Every ADD of `attachment` that has ended says that it has done nothing, or that its outcome is unknown. One that
+    /// runs beside `denying` may have been given what was given since it started.
+    pub(super) fn check_denial(
+        &self,
+        denying: ProcessId,
+        attachment: &Attachment,
+        processes: &BTreeMap<ProcessId, Seen>,
+    ) -> Result<(), String> {
         let explained = [&self.answered, &self.in_doubt];
-        if explained.iter().any(|by| by.contains(attachment)) || !self.given.contains(attachment) {
+        let Some(given) = self.given.get(attachment) else {
+            return Ok(());
+        };
+        let is_anothers = processes.iter().any(|(process, seen)| {
+            *process != denying
+                && seen.verb == Verb::Add
+                && seen.attachment.as_ref() == Some(attachment)
+                && seen.started < *given
+        });
+        let began = processes.get(&denying).map(|seen| seen.started);
+        let is_older = began.is_none_or(|began| *given <= began);
+        if is_older || is_anothers || explained.iter().any(|by| by.contains(attachment)) {
             return Ok(());
         }
         Err(format!(
@@ -82,13 +100,85 @@ impl Settled {
         };
         let unserved = change.given.iter().map(|(attachment, _)| attachment);
         let unserved = unserved.filter(|attachment| !served(attachment)).cloned();
-        self.given.extend(unserved);
+        for attachment in unserved {
+            self.given.entry(attachment).or_insert(change.revision);
+        }
         let mut given = change.given.iter();
         match given.find(|(attachment, _)| is_late(attachment)) {
             Some((attachment, claim)) => Err(format!(
                 "{attachment} was given {claim} after its ADD had ended, which did not say that it may be"
             )),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use whereabouts_core::claim::{Claim, Owner};
+
+    use super::*;
+    use crate::imports;
+    use crate::who::NodeId;
+
+    fn add(started: Revision) -> Seen {
+        Seen {
+            node: NodeId(0),
+            verb: Verb::Add,
+            attachment: Some(imports::attachment("a", "eth0")),
+            ask: None,
+            ranges: BTreeSet::new(),
+            started,
+            ended: None,
+            leases: BTreeSet::new(),
+            is_struck: false,
+        }
+    }
+
+    fn given_at(revision: Revision) -> Settled {
+        let claim = Claim {
+            held: Vec::new(),
+            owner: Owner::default(),
+            created: Duration::ZERO,
+        };
+        let change = Change {
+            revision,
+            given: vec![(imports::attachment("a", "eth0"), claim)],
+            ..Change::default()
+        };
+        let mut settled = Settled::default();
+        settled.check(&change).expect("no ADD has ended");
+        settled
+    }
+
+    /// An ADD that started at 3 denies what was given at `given`, beside one that started at `other`.
+    fn is_accused(given: Revision, other: Option<Revision>) -> bool {
+        let other = other.map(|started| (ProcessId(2), add(started)));
+        let processes = [(ProcessId(1), add(3))].into_iter().chain(other).collect();
+        let attachment = imports::attachment("a", "eth0");
+        let denial = given_at(given).check_denial(ProcessId(1), &attachment, &processes);
+        denial.is_err()
+    }
+
+    #[test]
+    fn an_add_that_denies_is_accused_of_what_no_other_can_have_been_given() {
+        assert!(is_accused(5, None));
+        assert!(!is_accused(3, None), "it was given before");
+        assert!(is_accused(5, Some(5)), "the other began later");
+        assert!(!is_accused(5, Some(4)), "it may be the other's");
+    }
+
+    #[test]
+    fn what_is_in_doubt_or_answered_is_not_denied() {
+        let attachment = imports::attachment("a", "eth0");
+        let processes = BTreeMap::from([(ProcessId(1), add(3))]);
+        for explain in [Settled::doubts, Settled::answers] {
+            let mut settled = given_at(5);
+            explain(&mut settled, &attachment);
+            let denial = settled.check_denial(ProcessId(1), &attachment, &processes);
+            assert_eq!(denial, Ok(()));
         }
     }
 }
