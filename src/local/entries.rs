@@ -117,13 +117,13 @@ fn holds(connection: &Connection, compare: &Compare) -> rusqlite::Result<bool> {
     })
 }
 
-/// The last creation from `from` (included) until `until` (excluded).
+/// The last write from `from` (included) until `until` (excluded).
 fn newest(
     connection: &Connection,
     from: &[u8],
     until: &[u8],
 ) -> rusqlite::Result<Option<Revision>> {
-    let newest = "SELECT max(created) FROM entries WHERE key >= ? AND key < ?";
+    let newest = "SELECT max(modified) FROM entries WHERE key >= ? AND key < ?";
     connection.query_row(newest, [from, until], |row| row.get(0))
 }
 
