@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use whereabouts_sim::exhaustive;
 use whereabouts_sim::history::History;
 use whereabouts_sim::hunt::first_found;
+use whereabouts_sim::judge::Finding;
 use whereabouts_sim::knobs::Shape;
 use whereabouts_sim::planted::Bug;
 use whereabouts_sim::replay::Replay;
@@ -56,8 +57,19 @@ fn an_etcd_far_away_keeps_every_promise() {
     for seed in (0..40).filter(|seed| !is_crowd(seed)) {
         let knobs = knobs_of(seed).far_away();
         let verdict = run(seed, &knobs, None, &History::default());
-        assert_eq!(verdict.finding, None, "seed {seed}: {}", verdict.knobs);
+        let finding = verdict
+            .finding
+            .filter(|finding| !is_limit_of_distance(finding));
+        assert_eq!(finding, None, "seed {seed}: {}", verdict.knobs);
     }
+}
+
+/// Two limits of a round trip of two seconds. A commit that is refused after its sender has given it up may offer the lock
+/// to nobody (PROTOCOL, "Unknown outcomes"): the next to come takes it after a slow timer. And the queue of a busy range may
+/// be longer than a deadline of 30 s.
+fn is_limit_of_distance(finding: &Finding) -> bool {
+    let limits = ["is offered to it", "is too long for the deadline"];
+    finding.promise == 10 && limits.iter().any(|limit| finding.text.contains(limit))
 }
 
 /// GC released claims first and took abandoned tickets out after: where a release needed the lock, GC
@@ -122,7 +134,7 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 22] = [
     (Bug::GcWithoutList, &[9]),
     (Bug::DelSwallowsFailure, &[8]),
     // Nobody serves a DEL's ticket for an address beyond the end; a dead DEL leaves it.
-    (Bug::EndsTooLate, &[3, 8]),
+    (Bug::EndsTooLate, &[3, 8, 10]),
     (Bug::BeginsTooEarly, &[3]),
     (Bug::ExclusionForgotten, &[3]),
     (Bug::DeadlineForgotten, &[10]),
