@@ -8,4 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 deploy/install-packages.sh
 part=$(tests/parts.sh jaeger)
 export JAEGER=${part#jaeger=}
-cargo test --locked --package whereabouts-tests --test it -- --ignored traces::jaeger
+cargo test --locked --package whereabouts-tests --features jaeger --test it -- traces::jaeger

@@ -18,6 +18,8 @@ main() {
         ROTEL_AGENT=$(deploy/install-collector.sh "$tools")
         export ROTEL_AGENT
     fi
+    # A test that finds them missing would build them while it measures.
+    cargo build --workspace --bins --locked
     cargo test --workspace --locked "$@"
 }
 

@@ -29,6 +29,9 @@ pub struct Replay {
     /// Pods one after the other, instead of what the seed says.
     #[arg(long, value_name = "N")]
     pub rounds: Option<u64>,
+    /// With an etcd as far away as an operation bears: nearly two seconds there and back, and no fault.
+    #[arg(long)]
+    pub far_away: bool,
     /// Kinds of faults to leave out.
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = parse_fault)]
     pub without: Vec<Fault>,
@@ -53,6 +56,7 @@ impl Replay {
             nodes: changed(knobs.nodes, whole.nodes),
             pods: changed(knobs.pods_per_node, whole.pods_per_node),
             rounds: changed(knobs.rounds, whole.rounds),
+            far_away: !knobs.is_near() && whole.is_near(),
             without: kinds
                 .filter(|kind| !knobs.faults.contains_key(kind))
                 .copied()
@@ -64,6 +68,9 @@ impl Replay {
     /// What the history is made of.
     pub fn knobs(&self) -> Knobs {
         let mut knobs = knobs_of(self.seed);
+        if self.far_away {
+            knobs = knobs.far_away();
+        }
         knobs.nodes = self.nodes.unwrap_or(knobs.nodes);
         knobs.pods_per_node = self.pods.unwrap_or(knobs.pods_per_node);
         knobs.rounds = self.rounds.unwrap_or(knobs.rounds);
@@ -88,6 +95,9 @@ impl fmt::Display for Replay {
             if let Some(count) = count {
                 write!(f, " --{name} {count}")?;
             }
+        }
+        if self.far_away {
+            f.write_str(" --far-away")?;
         }
         if !self.without.is_empty() {
             let kinds: Vec<String> = self.without.iter().map(Fault::to_string).collect();

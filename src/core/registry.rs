@@ -65,12 +65,7 @@ impl Candidate {
     /// The candidate, if the claim of `holder` satisfies `ask` and is not younger than the ADD's
     /// first read, at revision `begun`. A younger claim may belong to the newer container: an ADD
     /// of the old container may still be under way, and must not take that claim.
-    pub fn of(
-        ask: &Ask,
-        holder: &Attachment,
-        claim: &Stored<Claim>,
-        begun: Revision,
-    ) -> Option<Self> {
+    fn of(ask: &Ask, holder: &Attachment, claim: &Stored<Claim>, begun: Revision) -> Option<Self> {
         let (own, owner) = (&ask.attachment, &claim.value.owner);
         let is_old = ask.owner.pod_uid.is_some()
             && owner.pod_uid == ask.owner.pod_uid
@@ -84,6 +79,29 @@ impl Candidate {
         } else {
             Self::Elsewhere
         })
+    }
+
+    /// Looks through `claims` for the claim that `ask` takes over: one of its node, if there is one. `best` keeps the
+    /// choice from page to page. Whether no further page can have a better one.
+    pub fn choose(
+        best: &mut Option<(Attachment, Stored<Claim>, Self)>,
+        ask: &Ask,
+        claims: impl IntoIterator<Item = (Attachment, Stored<Claim>)>,
+        begun: Revision,
+    ) -> bool {
+        for (holder, claim) in claims {
+            match Self::of(ask, &holder, &claim, begun) {
+                Some(Self::Here) => {
+                    *best = Some((holder, claim, Self::Here));
+                    return true;
+                }
+                Some(Self::Elsewhere) => {
+                    best.get_or_insert((holder, claim, Self::Elsewhere));
+                }
+                None => {}
+            }
+        }
+        false
     }
 }
 

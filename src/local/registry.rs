@@ -170,25 +170,18 @@ impl<'a> LocalRegistry<'a> {
             .get()
             .expect("the ADD has been decided on a read");
         let network = Some(ask.attachment.network.clone());
-        let (mut elsewhere, mut after) = (None, None);
+        let (mut best, mut after) = (None, None);
         loop {
             let claims = Query::Claims {
                 network: network.clone(),
                 after,
             };
             let page = self.snapshot(Some(connection), &[claims])?.page();
-            for (holder, claim) in page.claims.into_iter().flatten() {
-                match Candidate::of(ask, &holder, &claim, begun) {
-                    Some(Candidate::Here) => return Ok(Some((holder, claim, Candidate::Here))),
-                    Some(Candidate::Elsewhere) => {
-                        elsewhere.get_or_insert((holder, claim, Candidate::Elsewhere));
-                    }
-                    None => {}
-                }
-            }
+            let claims = page.claims.into_iter().flatten();
+            let is_found = Candidate::choose(&mut best, ask, claims, begun);
             match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(elsewhere),
+                Some(next) if !is_found => after = Some(next),
+                Some(_) | None => return Ok(best),
             }
         }
     }

@@ -51,23 +51,14 @@ async fn held_before<S: Store, C: Clock>(
     ask: &Ask,
 ) -> Result<Option<(Attachment, Stored<Claim>, Candidate)>, Failure> {
     let begun = session.begun().expect("the ADD has been decided on a read");
-    let (mut elsewhere, mut after) = (None, None);
+    let (mut best, mut after) = (None, None);
     loop {
-        let page = session
-            .page(Some(&ask.attachment.network), after.as_ref())
-            .await?;
-        for (holder, claim) in page.claims.into_iter().flatten() {
-            match Candidate::of(ask, &holder, &claim, begun) {
-                Some(Candidate::Here) => return Ok(Some((holder, claim, Candidate::Here))),
-                Some(Candidate::Elsewhere) => {
-                    elsewhere.get_or_insert((holder, claim, Candidate::Elsewhere));
-                }
-                None => {}
-            }
-        }
+        let network = Some(&ask.attachment.network);
+        let page = session.page(network, after.as_ref()).await?;
+        let is_found = Candidate::choose(&mut best, ask, page.claims.into_iter().flatten(), begun);
         match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(elsewhere),
+            Some(next) if !is_found => after = Some(next),
+            Some(_) | None => return Ok(best),
         }
     }
 }

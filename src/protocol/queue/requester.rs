@@ -36,6 +36,9 @@ impl<'a> Machine<'a> {
 
     /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken.
     pub(super) fn decide(&mut self, trial: Trial, snapshot: Snapshot) -> Step<'a> {
+        if let Some(range) = self.offered(&snapshot) {
+            return self.contend(range, Some(snapshot));
+        }
         if let Some(verdict) = self.verdict(&snapshot) {
             return self.confirm(verdict);
         }
@@ -57,6 +60,16 @@ impl<'a> Machine<'a> {
             return Step::Done(Ok(plan.only_verdict()));
         }
         self.commit(trial, plan)
+    }
+
+    /// The range whose lock a refused commit has offered to this process, which has not heard of it. Whatever the claim
+    /// tells, this process gives that lock up.
+    fn offered(&self, snapshot: &Snapshot) -> Option<QueueId> {
+        let is_mine = |range: &&QueueId| {
+            let lock = snapshot.lock(range).expect("the locks were read");
+            lock.is_some_and(|lock| self.is_mine(&lock))
+        };
+        self.ranges.iter().find(is_mine).cloned()
     }
 
     fn read_more(&mut self, mut trial: Trial, snapshot: Snapshot, more: Vec<Query>) -> Step<'a> {

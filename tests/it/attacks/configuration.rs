@@ -88,8 +88,9 @@ fn raw(text: &str) -> Vec<char> {
 /// The answer to a verb, which is a success without a word too much, or an error that is no bug.
 #[track_caller]
 fn answered(network: &Network, verb: &str, pod: &Pod) -> Answer {
+    let call = network.call(verb, pod);
     let begun = Instant::now();
-    let answer = network.call(verb, pod).run();
+    let answer = call.run();
     assert!(begun.elapsed() < PATIENCE, "{verb} of {}", network.json());
     match answer.exit_code {
         Some(0) => {}

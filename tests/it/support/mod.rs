@@ -1,6 +1,7 @@
 //! What the tests stand on: real etcd clusters, and a runtime with a bound on everything.
 
 pub(crate) mod collector;
+#[cfg(feature = "jaeger")]
 pub(crate) mod jaeger;
 
 use std::future::Future;

@@ -32,7 +32,6 @@ fn verbs(spans: &[Span]) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs a Jaeger: tests/jaeger.sh"]
 fn jaeger_lists_operations_that_say_what_is_done_and_finds_traces_by_their_tags() {
     let (site, jaeger) = (Site::shared(), Jaeger::start());
     let network = traced(&site.network("10.0.0.0/24"), &jaeger);
@@ -100,7 +99,6 @@ fn jaeger_lists_operations_that_say_what_is_done_and_finds_traces_by_their_tags(
 }
 
 #[test]
-#[ignore = "needs a Jaeger: tests/jaeger.sh"]
 fn jaeger_marks_what_failed_and_nothing_else() {
     let (site, jaeger) = (Site::shared(), Jaeger::start());
     let network = traced(&site.network("10.0.0.7/32"), &jaeger).ipam(json!({"timeout": 4}));
@@ -150,7 +148,6 @@ fn jaeger_marks_what_failed_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "needs a Jaeger: tests/jaeger.sh"]
 fn jaeger_links_each_pod_that_was_served_with_the_batch_of_its_holder() {
     let site = Site::of(Cluster::start(1));
     let jaeger = Jaeger::start();

@@ -1,6 +1,7 @@
 //! Traces, as a real collector receives them.
 
 mod agent;
+#[cfg(feature = "jaeger")]
 mod jaeger;
 mod queue;
 mod verbs;

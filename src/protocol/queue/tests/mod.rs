@@ -61,6 +61,7 @@ fn a_requester_commits_alone_until_a_lock_is_taken() {
         ("another has the lock", deciding, Read(locked(Bound(OTHER))), "Entering", "enter"),
         ("it is offered to another", deciding, Read(locked(Offered(OTHER))), "Entering", "enter"),
         ("an unheard commit has offered it", deciding, Read(locked(Offered(ME))), "Entering", "enter"),
+        ("the same, and the claim is there: the lock goes first", deciding, Read(Stored { claim: true, ..locked(Offered(ME)) }), "Entering", "enter"),
         ("the revision is compacted", deciding, Says(|| unavailable(Unavailable::Compacted)), "Deciding", "read to decide"),
         ("it cannot read", deciding, Says(failed), "Over", "Undecided"),
         ("the commit is done", first, Done(REST), "Over", "Granted"),
