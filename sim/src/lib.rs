@@ -5,33 +5,35 @@
 //! is judged at every revision. One seed gives one history, byte for byte.
 //!
 //! ```text
-//! seed ──> knobs ──> runtime: pods come and go on nodes ──> process: a verb of the plugin
-//!                    nemesis: faults of etcd and network        │ every store call
-//!                         └──────────> cluster <────────────────┘
+//! seed ──> setup ──> runtime: pods come and go on nodes, and each verb is a process
+//!                    run::nemesis: faults of etcd and network     │ every store call
+//!                         └──────────> cluster <──────────────────┘
 //!                                        │ every revision, every answer
 //!                                      judge: one checker for each promise
 //! ```
+//!
+//! Each module imports only modules above it:
+//!
+//! | module | has |
+//! | --- | --- |
+//! | `world` | tasks and virtual time |
+//! | [`vocabulary`] | verbs, steps, faults, and the identity of an execution |
+//! | [`journal`] | the lines of a history, and totals |
+//! | [`setup`] | the world in which a history begins |
+//! | [`planted`] | bugs that the judge must find |
+//! | [`judge`] | the promises |
+//! | `cluster` | etcd behind links and members that fail |
+//! | [`runtime`] | container runtimes and the processes that they start |
+//! | [`run`] | one history, the hunt for planted bugs, and smaller histories |
+//! | [`exhaustive`] | small worlds, completely; beside `cluster`, `runtime` and `run` |
 
-pub mod cluster;
+mod cluster;
 pub mod exhaustive;
-pub mod history;
-pub mod hunt;
-pub mod imports;
+pub mod journal;
 pub mod judge;
-pub mod knobs;
-pub mod linearizable;
-pub mod nemesis;
 pub mod planted;
-pub mod pods;
-pub mod process;
-pub mod replay;
 pub mod run;
-pub mod runtime;
-pub mod seats;
-pub mod sharing;
-pub mod shrink;
-pub mod step;
-pub mod totals;
-pub mod versions;
-pub mod who;
-pub mod world;
+mod runtime;
+pub mod setup;
+pub mod vocabulary;
+mod world;

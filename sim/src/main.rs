@@ -13,13 +13,11 @@ use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 use serde_json::json;
 use whereabouts_sim::exhaustive;
-use whereabouts_sim::history::History;
-use whereabouts_sim::hunt::first_found;
+use whereabouts_sim::journal::{History, Totals};
 use whereabouts_sim::planted::{Bug, Home};
-use whereabouts_sim::replay::{Replay, parse_bug};
-use whereabouts_sim::run::{Verdict, knobs_of, run};
-use whereabouts_sim::shrink::{Failing, shrink};
-use whereabouts_sim::totals::Totals;
+use whereabouts_sim::run::{
+    Failing, Replay, Verdict, first_found, knobs_of, parse_bug, run, shrink,
+};
 
 /// A fifth of the time of a run goes into memory with the system's allocator.
 #[global_allocator]

@@ -17,11 +17,11 @@ type Process = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A running process of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TaskId(u64);
+pub(crate) struct TaskId(u64);
 
 /// The scheduler and its clock. Clones are the same world.
 #[derive(Clone)]
-pub struct World(Rc<Inner>);
+pub(crate) struct World(Rc<Inner>);
 
 struct Inner {
     chance: Chance,
@@ -75,7 +75,7 @@ impl Ready {
 
 /// What one step of the world did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// A process ran until it waited.
     Ran(TaskId),
     /// Nothing could run, so time went on by this much.
@@ -86,7 +86,7 @@ pub enum Step {
 
 impl World {
     /// The world that `seed` determines.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Rc::new(Inner {
             chance: Chance::new(seed),
             origin: Instant::now(),
@@ -100,17 +100,17 @@ impl World {
     }
 
     /// The source of all chance.
-    pub fn chance(&self) -> &Chance {
+    pub(crate) fn chance(&self) -> &Chance {
         &self.0.chance
     }
 
     /// Virtual time since the beginning.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.now.get()
     }
 
     /// Starts a process.
-    pub fn spawn(&self, process: impl Future<Output = ()> + 'static) -> TaskId {
+    pub(crate) fn spawn(&self, process: impl Future<Output = ()> + 'static) -> TaskId {
         let id = TaskId(self.0.next_id.get());
         self.0.next_id.set(id.0 + 1);
         self.0.tasks.borrow_mut().insert(id, Box::pin(process));
@@ -119,34 +119,34 @@ impl World {
     }
 
     /// Ends a process where it stands. What it has sent is still on its way.
-    pub fn kill(&self, id: TaskId) {
+    pub(crate) fn kill(&self, id: TaskId) {
         let process = self.0.tasks.borrow_mut().remove(&id);
         drop(process);
     }
 
     /// Stops a process: time goes on, and it does not.
-    pub fn pause(&self, id: TaskId) {
+    pub(crate) fn pause(&self, id: TaskId) {
         self.0.paused.borrow_mut().insert(id);
     }
 
     /// Lets a stopped process go on.
-    pub fn resume(&self, id: TaskId) {
+    pub(crate) fn resume(&self, id: TaskId) {
         self.0.paused.borrow_mut().remove(&id);
     }
 
     /// Whether a process has neither ended nor been killed.
-    pub fn is_alive(&self, id: TaskId) -> bool {
+    pub(crate) fn is_alive(&self, id: TaskId) -> bool {
         self.0.tasks.borrow().contains_key(&id)
     }
 
     /// Ends after `pause`.
-    pub async fn sleep(&self, pause: Duration) {
+    pub(crate) async fn sleep(&self, pause: Duration) {
         let until = self.elapsed() + pause;
         self.sleep_until_elapsed(until).await;
     }
 
     /// Lets one process run, or time pass.
-    pub fn step(&self) -> Step {
+    pub(crate) fn step(&self) -> Step {
         let chosen = self.0.ready.choose(&self.0.paused.borrow(), self.chance());
         let Some(id) = chosen else { return self.wait() };
         let process = self.0.tasks.borrow_mut().remove(&id);
@@ -215,7 +215,7 @@ impl Clock for World {
 
 /// The clock of a node: time passes as everywhere, and each node believes another date, which jumps.
 #[derive(Clone, Debug)]
-pub struct NodeClock {
+pub(crate) struct NodeClock {
     world: World,
     node: u64,
 }
@@ -228,7 +228,7 @@ const JUMP_S: u64 = 7;
 
 impl NodeClock {
     /// The clock of a node.
-    pub fn new(world: World, node: u64) -> Self {
+    pub(crate) fn new(world: World, node: u64) -> Self {
         Self { world, node }
     }
 }

@@ -5,14 +5,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use whereabouts_sim::exhaustive;
-use whereabouts_sim::history::History;
-use whereabouts_sim::hunt::first_found;
+use whereabouts_sim::journal::History;
 use whereabouts_sim::judge::Finding;
-use whereabouts_sim::knobs::Shape;
 use whereabouts_sim::planted::Bug;
-use whereabouts_sim::replay::Replay;
-use whereabouts_sim::run::{Verdict, knobs_of, run};
-use whereabouts_sim::shrink::{Failing, shrink};
+use whereabouts_sim::run::{Failing, Replay, Verdict, first_found, knobs_of, run, shrink};
+use whereabouts_sim::setup::Shape;
 
 fn simulator(line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_whereabouts-sim"))

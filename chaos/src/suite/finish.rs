@@ -99,7 +99,7 @@ async fn collect_all(suite: &Suite, nodes: &[Rc<Node>]) {
 async fn catch_up(suite: &Suite) {
     let process = suite
         .verdict()
-        .starts(0, whereabouts_sim::step::Verb::Status, None, None);
+        .starts(0, whereabouts_sim::vocabulary::Verb::Status, None, None);
     suite
         .verdict()
         .ended(process, super::verdict::Answer::Other);

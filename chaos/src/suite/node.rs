@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use whereabouts_clock::Chance;
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Ask, Attachment, Owner};
-use whereabouts_sim::step::Verb;
+use whereabouts_sim::vocabulary::Verb;
 
 use super::Suite;
 use super::execution::{Ended, Outcome, Strike, execute};

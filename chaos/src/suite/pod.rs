@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Choice, Held};
-use whereabouts_sim::process::says_unknown;
-use whereabouts_sim::step::Verb;
+use whereabouts_sim::judge::says_unknown;
+use whereabouts_sim::vocabulary::Verb;
 
 use super::execution::Outcome;
 use super::network::Shape;

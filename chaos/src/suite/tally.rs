@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use whereabouts_sim::step::Verb;
+use whereabouts_sim::vocabulary::Verb;
 
 use super::fault::Fault;
 

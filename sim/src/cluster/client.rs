@@ -18,9 +18,9 @@ use super::{Cluster, Way};
 use crate::judge::Cause;
 use crate::planted::Bug;
 use crate::planted::twist::{self, Piece, Reader};
-use crate::step::{Fault, Step, Verb};
-use crate::versions;
-use crate::who::Identity;
+use crate::setup::versions;
+use crate::vocabulary::Identity;
+use crate::vocabulary::{Fault, Step, Verb};
 
 /// How a call ends that is not answered.
 enum NoAnswer {
@@ -43,24 +43,24 @@ enum Needs {
 
 /// A process' connection to the cluster.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     cluster: Cluster,
     identity: Rc<Identity>,
 }
 
 impl Client {
     /// The connection of one process.
-    pub fn new(cluster: Cluster, identity: Rc<Identity>) -> Self {
+    pub(crate) fn new(cluster: Cluster, identity: Rc<Identity>) -> Self {
         Self { cluster, identity }
     }
 
     /// The cluster.
-    pub fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
     /// Whose connection it is.
-    pub fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }
 
@@ -421,7 +421,7 @@ fn brief(result: &Result<Outcome, CommitError>) -> String {
 
 /// A process' watch: its events arrive after a delay, or it ends.
 #[derive(Debug)]
-pub struct ClientWatch {
+pub(crate) struct ClientWatch {
     inner: MemoryWatch,
     cluster: Cluster,
     identity: Rc<Identity>,

@@ -11,7 +11,7 @@ use super::tape::{Answer, Request};
 
 /// What was seen to happen, for the trace.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     /// The request that was carried out, or not.
     pub request: Option<Request>,
     /// What came of it.
@@ -54,7 +54,7 @@ impl Moment {
         }
         if let Stand::Ended(end) = automata.stand(place).clone() {
             seen.ended.push((operation, end.to_string()));
-            self.end(process, Some(place), setting, automata);
+            self.end(process, Some(place), setting);
             judge::ended(self, operation, &end, setting)?;
         }
         Ok(())
@@ -118,13 +118,7 @@ impl Moment {
     }
 
     /// The operation of a process is over; it goes on with its next one.
-    pub(super) fn end(
-        &mut self,
-        process: ProcessId,
-        place: Option<Place>,
-        setting: &Setting,
-        automata: &Automata,
-    ) {
+    pub(super) fn end(&mut self, process: ProcessId, place: Option<Place>, setting: &Setting) {
         let operation = self.operation(process, setting);
         self.operations[operation].over = Some((self.steps, place));
         let granted = self.runs[process].granted;
@@ -133,7 +127,7 @@ impl Moment {
         run.at += 1;
         run.place = setting.processes[process]
             .get(run.at)
-            .map(|verb| automata.beginning(*verb));
+            .map(|verb| Automata::beginning(*verb));
         run.watch = None;
         run.read_at = None;
         run.granted = 0;

@@ -29,7 +29,7 @@ use crate::planted::refused::after_refusal;
 
 /// What one execution of the plugin does.
 #[derive(Clone, Debug)]
-pub enum Verb {
+pub(super) enum Verb {
     /// ADD.
     Add(Ask),
     /// DEL, with the ranges of the config.
@@ -38,7 +38,7 @@ pub enum Verb {
 
 impl Verb {
     /// Whose attachment it is about.
-    pub fn attachment(&self) -> &Attachment {
+    pub(super) fn attachment(&self) -> &Attachment {
         match self {
             Self::Add(ask) => &ask.attachment,
             Self::Del(attachment, _) => attachment,
@@ -48,7 +48,7 @@ impl Verb {
 
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// ADD gave these.
     Added(Vec<Held>),
     /// DEL succeeded.
@@ -81,7 +81,7 @@ impl fmt::Display for End {
 
 /// What an operation does where it stands.
 #[derive(Clone, Debug)]
-pub enum Stand {
+pub(super) enum Stand {
     /// It has asked this, and gives up waiting at `timer`.
     Asks {
         /// What it asked.
@@ -89,19 +89,19 @@ pub enum Stand {
         /// Until when it waits, since its start.
         timer: Option<Duration>,
     },
-    /// It pauses until then, since its start.
-    Pauses(Duration),
+    /// It pauses.
+    Pauses,
     /// It has ended.
     Ended(Rc<End>),
 }
 
 /// Where an operation stands: a sequence of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(u32);
+pub(super) struct Place(u32);
 
 impl Place {
     /// A number that no other place has.
-    pub fn number(self) -> u64 {
+    pub(super) fn number(self) -> u64 {
         u64::from(self.0)
     }
 
@@ -132,7 +132,7 @@ const KEPT: usize = 4_096;
 const SEEDS: [u64; 12] = [10, 7, 21, 20, 48, 38, 68, 53, 82, 55, 83, 61];
 
 /// The automata of some operations.
-pub struct Automata {
+pub(super) struct Automata {
     verbs: Vec<(Verb, Option<Identity>)>,
     keys: Rc<Keys>,
     bug: Option<Bug>,
@@ -146,7 +146,7 @@ pub struct Automata {
 impl Automata {
     /// The automata of `verbs`, each with what it may take; a request takes `round_trip` of that. Their
     /// first places are those numbered as they are.
-    pub fn new(
+    pub(super) fn new(
         verbs: Vec<(Verb, Option<Identity>, Duration)>,
         round_trip: Duration,
         keys: Rc<Keys>,
@@ -174,17 +174,17 @@ impl Automata {
     }
 
     /// Where the operation `verb` begins.
-    pub fn beginning(&self, verb: usize) -> Place {
+    pub(super) fn beginning(verb: usize) -> Place {
         Place(u32::try_from(verb).expect("few operations"))
     }
 
     /// What the operation does at `place`.
-    pub fn stand(&self, place: Place) -> &Stand {
+    pub(super) fn stand(&self, place: Place) -> &Stand {
         &self.nodes[place.index()].stand
     }
 
     /// Where `answer` leads to from `place`.
-    pub fn advance(&mut self, place: Place, answer: Answer) -> Place {
+    pub(super) fn advance(&mut self, place: Place, answer: Answer) -> Place {
         let mut digest = Digest::default();
         let hash = digest.answer(&answer).finish();
         if let Some(known) = self.nodes[place.index()].next.get(&hash) {
@@ -200,12 +200,12 @@ impl Automata {
     }
 
     /// How many different histories of one operation were found, by executing each.
-    pub fn histories(&self) -> u64 {
+    pub(super) fn histories(&self) -> u64 {
         self.nodes.len() as u64
     }
 
     /// How often production code was started.
-    pub fn executions(&self) -> u64 {
+    pub(super) fn executions(&self) -> u64 {
         self.executions
     }
 
@@ -297,7 +297,7 @@ impl Running {
                     request: Rc::new(request),
                     timer,
                 },
-                (None, Some(timer)) => Stand::Pauses(timer),
+                (None, Some(_)) => Stand::Pauses,
                 (None, None) => unreachable!("a process waits for nothing"),
             },
         }

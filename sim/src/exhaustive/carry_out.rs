@@ -14,7 +14,7 @@ impl Moment {
         let place = self.runs[process].place.expect("it has not ended");
         match automata.stand(place) {
             Stand::Asks { request, .. } => Some(request.as_ref().clone()),
-            Stand::Pauses(_) | Stand::Ended(_) => None,
+            Stand::Pauses | Stand::Ended(_) => None,
         }
     }
 

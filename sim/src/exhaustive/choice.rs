@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// A process, by its place in the scenario.
-pub type ProcessId = usize;
+pub(super) type ProcessId = usize;
 
 /// Which events of a watch arrive together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arriving {
+pub(super) enum Arriving {
     /// All that there are.
     All,
     /// Those of one of the watched keys only.
@@ -16,7 +16,7 @@ pub enum Arriving {
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(super) enum Choice {
     /// The process' request is carried out and answered; or its pause ends.
     Step(ProcessId),
     /// Its watch tells it something.
@@ -45,7 +45,7 @@ pub enum Choice {
 
 impl Choice {
     /// Whether it uses up the fault of the run.
-    pub fn is_fault(self) -> bool {
+    pub(super) fn is_fault(self) -> bool {
         match self {
             Self::LoseReply(_)
             | Self::Delay(_)

@@ -12,7 +12,7 @@ use super::tape::Answer;
 
 /// A hash in the making.
 #[derive(Clone, Copy, Debug)]
-pub struct Digest(u64, u64);
+pub(super) struct Digest(u64, u64);
 
 impl Default for Digest {
     fn default() -> Self {
@@ -22,7 +22,7 @@ impl Default for Digest {
 
 impl Digest {
     /// Adds a number.
-    pub fn number(&mut self, number: u64) -> &mut Self {
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
         self.0 = (self.0 ^ number)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29);
@@ -32,12 +32,12 @@ impl Digest {
     }
 
     /// Adds a revision or a lease.
-    pub fn signed(&mut self, number: i64) -> &mut Self {
+    pub(super) fn signed(&mut self, number: i64) -> &mut Self {
         self.number(number.cast_unsigned())
     }
 
     /// Adds bytes, and how many they are.
-    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
             self.number(u64::from_le_bytes(*word));
@@ -49,7 +49,7 @@ impl Digest {
     }
 
     /// Adds a stored key with all that etcd knows of it.
-    pub fn entry(&mut self, entry: &Entry) -> &mut Self {
+    pub(super) fn entry(&mut self, entry: &Entry) -> &mut Self {
         self.bytes(&entry.key)
             .bytes(&entry.value)
             .signed(entry.created)
@@ -58,7 +58,7 @@ impl Digest {
     }
 
     /// Adds what a watch tells.
-    pub fn event(&mut self, event: &Event) -> &mut Self {
+    pub(super) fn event(&mut self, event: &Event) -> &mut Self {
         match event {
             Event::Put(entry) => self.number(1).entry(entry),
             Event::Deleted { key, revision } => self.number(2).bytes(key).signed(*revision),
@@ -66,7 +66,7 @@ impl Digest {
     }
 
     /// Adds an answer.
-    pub fn answer(&mut self, answer: &Answer) -> &mut Self {
+    pub(super) fn answer(&mut self, answer: &Answer) -> &mut Self {
         match answer {
             Answer::View(Ok(view)) => self.number(1).view(view),
             Answer::Outcome(Ok(Outcome::Done(view))) => self.number(2).view(view),
@@ -100,7 +100,7 @@ impl Digest {
     }
 
     /// The hash.
-    pub fn finish(self) -> u128 {
+    pub(super) fn finish(self) -> u128 {
         let mixed = |word: u64| {
             let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -111,14 +111,14 @@ impl Digest {
 }
 
 /// A map from what has been hashed already.
-pub type Digests<V> = HashMap<u128, V, BuildHasherDefault<Hashed>>;
+pub(super) type Digests<V> = HashMap<u128, V, BuildHasherDefault<Hashed>>;
 
 /// A set of what has been hashed already.
-pub type DigestSet = HashSet<u128, BuildHasherDefault<Hashed>>;
+pub(super) type DigestSet = HashSet<u128, BuildHasherDefault<Hashed>>;
 
 /// The hasher of a hash: its own low half.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hashed(u64);
+pub(super) struct Hashed(u64);
 
 impl Hasher for Hashed {
     fn write_u128(&mut self, hash: u128) {

@@ -49,7 +49,7 @@ pub struct Finding {
 }
 
 /// The search in one scenario with one budget.
-pub struct Explorer<'s> {
+pub(super) struct Explorer<'s> {
     scenario: &'s Scenario,
     setting: Setting,
     automata: Automata,
@@ -72,7 +72,7 @@ const SHORTENING_STEPS: u64 = 400_000;
 
 impl<'s> Explorer<'s> {
     /// Makes `scenario` ready, perhaps with a bug.
-    pub fn new(scenario: &'s Scenario, budget: Budget, bug: Option<Bug>) -> Self {
+    pub(super) fn new(scenario: &'s Scenario, budget: Budget, bug: Option<Bug>) -> Self {
         let setting = Setting::new(scenario, bug);
         let round_trip = Duration::from_millis(scenario.round_trip_ms);
         let verbs = setting.with_deadlines(scenario);
@@ -88,7 +88,7 @@ impl<'s> Explorer<'s> {
     }
 
     /// Explores everything, or until something is found.
-    pub fn explore(mut self) -> (Counts, Option<Finding>) {
+    pub(super) fn explore(mut self) -> (Counts, Option<Finding>) {
         let found = self.search(u64::MAX).map(|(what, choices)| {
             let (what, choices) = self.shorten(what, choices);
             let trace = self.trace(&choices);
@@ -104,7 +104,7 @@ impl<'s> Explorer<'s> {
     }
 
     /// Goes through `choices`, and tells what happens, and what is wrong in the end.
-    pub fn replay(mut self, choices: &[usize]) -> (String, Option<String>) {
+    pub(super) fn replay(mut self, choices: &[usize]) -> (String, Option<String>) {
         let trace = self.trace(choices);
         let mut moment = self.first();
         for choice in choices {
@@ -116,7 +116,7 @@ impl<'s> Explorer<'s> {
     }
 
     /// Explores at most `most` steps: what is found first, after how many interleavings.
-    pub fn first_finding(mut self, most: u64) -> Option<(String, u128)> {
+    pub(super) fn first_finding(mut self, most: u64) -> Option<(String, u128)> {
         let (what, _) = self.search(most)?;
         Some((what, self.counts.interleavings))
     }
@@ -202,7 +202,7 @@ impl<'s> Explorer<'s> {
     }
 
     fn first(&self) -> Moment {
-        Moment::first(&self.setting, &self.automata, self.budget)
+        Moment::first(&self.setting, self.budget)
     }
 
     fn frame(&self, moment: Moment) -> Frame {

@@ -10,11 +10,11 @@ use super::moment::Moment;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 use crate::planted::twist;
-use crate::step::Step;
+use crate::vocabulary::Step;
 
 impl Moment {
     /// Takes `choice`. `Err` is a finding.
-    pub fn happen(
+    pub(super) fn happen(
         &mut self,
         choice: Choice,
         setting: &Setting,
@@ -89,7 +89,7 @@ impl Moment {
                 self.left_to_timers = true;
                 let request = self.strike(process, setting, automata, &mut seen);
                 self.set_late(process, request, setting);
-                self.end(process, None, setting, automata);
+                self.end(process, None, setting);
             }
             Choice::EndLease(process) => {
                 let operation = self.operation(process, setting);

@@ -11,18 +11,18 @@ use whereabouts_store::{Entry, Outcome as Committed, Revision, Txn, Write, recor
 
 use super::automaton::{Automata, End, Stand, Verb};
 use super::choice::ProcessId;
+use super::linearizable::{Call, Holdings, Operation, Outcome, linearize};
 use super::moment::Moment;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
-use crate::linearizable::{Call, Holdings, Operation, Outcome, linearize};
-use crate::pods;
-use crate::step::Step;
+use crate::setup::pods;
+use crate::vocabulary::Step;
 
 /// Steps within which everything ends.
 const STEPS: u64 = 1_000;
 
 /// The store is in order, and the end is not too far.
-pub fn moment(moment: &Moment, setting: &Setting) -> Result<(), String> {
+pub(super) fn moment(moment: &Moment, setting: &Setting) -> Result<(), String> {
     if moment.steps > STEPS {
         return Err(format!("no end after {STEPS} steps"));
     }
@@ -59,7 +59,11 @@ fn cluster(state: &State, keys: &Keys) -> Option<Identity> {
 }
 
 /// All that was done, before everything is deleted: it could have happened one at a time.
-pub fn history(moment: &Moment, setting: &Setting, automata: &Automata) -> Result<(), String> {
+pub(super) fn history(
+    moment: &Moment,
+    setting: &Setting,
+    automata: &Automata,
+) -> Result<(), String> {
     let main = setting.processes[..setting.processes.len() - 1].concat();
     let operations: Vec<Operation> = main
         .into_iter()
@@ -68,7 +72,7 @@ pub fn history(moment: &Moment, setting: &Setting, automata: &Automata) -> Resul
             let (end, place) = moment.operations[index].over?;
             let outcome = match place.map(|place| automata.stand(place)) {
                 Some(Stand::Ended(end)) => outcome(end)?,
-                Some(Stand::Asks { .. } | Stand::Pauses(_)) | None => Outcome::Unknown,
+                Some(Stand::Asks { .. } | Stand::Pauses) | None => Outcome::Unknown,
             };
             Some(Operation {
                 call: call(&setting.verbs[index]),
@@ -89,7 +93,7 @@ pub fn history(moment: &Moment, setting: &Setting, automata: &Automata) -> Resul
 
 /// After everything was deleted: nothing is left but what was not to be deleted, and what a killed
 /// ADD sent and arrived after its DEL.
-pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
+pub(super) fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
     let swept = &setting.processes[setting.processes.len() - 1];
     let mut may_be = setting.held.clone();
     for verb in swept {
@@ -137,7 +141,7 @@ pub fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String> {
 }
 
 /// An operation has ended as it may.
-pub fn ended(
+pub(super) fn ended(
     moment: &Moment,
     operation: usize,
     end: &End,
@@ -177,7 +181,11 @@ pub fn ended(
 }
 
 /// Nobody is left to the slow timer unless somebody died.
-pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Result<(), String> {
+pub(super) fn slow_timer(
+    moment: &Moment,
+    process: ProcessId,
+    setting: &Setting,
+) -> Result<(), String> {
     let operation = moment.operation(process, setting);
     // Whose ticket its own DEL has taken waits for a claim for the grace of an event.
     let sweeping = operation >= setting.sweep_from();
@@ -189,7 +197,7 @@ pub fn slow_timer(moment: &Moment, process: ProcessId, setting: &Setting) -> Res
 
 /// A claim that has come into being since revision `before` is of an ADD that has not ended, or
 /// was killed and not deleted since.
-pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<(), String> {
+pub(super) fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<(), String> {
     for entry in moment
         .state
         .entries()
@@ -228,7 +236,7 @@ pub fn appeared(moment: &Moment, before: Revision, setting: &Setting) -> Result<
 }
 
 /// A request arrived and was applied after its sender had ended: it may change no claim.
-pub fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Result<(), String> {
+pub(super) fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Result<(), String> {
     if changes_claim(txn, setting) {
         return Err(format!(
             "a request of operation {operation} changed a claim after its end"
@@ -238,7 +246,7 @@ pub fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Result<()
 }
 
 /// Whoever has lost the lease of its lock changes no claim any more.
-pub fn fenced(
+pub(super) fn fenced(
     moment: &Moment,
     process: ProcessId,
     request: &Request,

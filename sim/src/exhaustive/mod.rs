@@ -17,20 +17,21 @@
 //! the process waits for nothing else: no decision rests on what two clocks have in common.
 
 mod arrive;
-pub mod automaton;
+mod automaton;
 mod carry_out;
-pub mod choice;
-pub mod digest;
-pub mod explorer;
+mod choice;
+mod digest;
+mod explorer;
 mod foreign;
-pub mod happen;
-pub mod judge;
+mod happen;
+mod judge;
 mod late;
-pub mod moment;
-pub mod report;
-pub mod scenario;
-pub mod setting;
-pub mod tape;
+mod linearizable;
+mod moment;
+mod report;
+mod scenario;
+mod setting;
+mod tape;
 mod trace;
 
 use std::sync::Mutex;

@@ -18,7 +18,7 @@ use super::tape::{Answer, Request};
 
 /// What may strike in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub(super) struct Budget {
     /// Faults.
     pub faults: u8,
     /// Timers that fire although something else could happen.
@@ -27,7 +27,7 @@ pub struct Budget {
 
 /// One moment.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub(super) struct Moment {
     pub(super) state: State,
     pub(super) runs: Vec<Run>,
     pub(super) operations: Vec<Progress>,
@@ -105,10 +105,10 @@ impl WatchAt {
 
 impl Moment {
     /// The beginning.
-    pub fn first(setting: &Setting, automata: &Automata, budget: Budget) -> Self {
+    pub(super) fn first(setting: &Setting, budget: Budget) -> Self {
         let runs = setting.processes.iter().map(|operations| Run {
             at: 0,
-            place: operations.first().map(|verb| automata.beginning(*verb)),
+            place: operations.first().map(|verb| Automata::beginning(*verb)),
             watch: None,
             read_at: None,
             granted: 0,
@@ -132,7 +132,7 @@ impl Moment {
     }
 
     /// The revision of the store.
-    pub fn revision(&self) -> Revision {
+    pub(super) fn revision(&self) -> Revision {
         self.state.revision()
     }
 
@@ -142,24 +142,24 @@ impl Moment {
     }
 
     /// Whether all processes but the last have ended.
-    pub fn is_main_over(&self) -> bool {
+    pub(super) fn is_main_over(&self) -> bool {
         let (_, others) = self.runs.split_last().expect("there is a last process");
         others.iter().all(|run| run.place.is_none())
     }
 
     /// Whether the last process has begun to delete everything.
-    pub fn is_sweeping(&self, setting: &Setting) -> bool {
+    pub(super) fn is_sweeping(&self, setting: &Setting) -> bool {
         let first = setting.processes[self.sweeper()].first();
         first.is_some_and(|verb| self.operations[*verb].begun.is_some())
     }
 
     /// Whether nothing is left to happen but the arrival of late requests.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.runs.iter().all(|run| run.place.is_none()) && self.orphans.is_empty() && !self.foreign
     }
 
     /// What can happen next.
-    pub fn choices(&self, setting: &Setting, automata: &Automata) -> Vec<Choice> {
+    pub(super) fn choices(&self, setting: &Setting, automata: &Automata) -> Vec<Choice> {
         let mut choices = Vec::new();
         let main_over = self.is_main_over();
         let active: Vec<(ProcessId, &Stand)> = self
@@ -182,7 +182,7 @@ impl Moment {
                 request,
                 timer: Some(timer),
             } if matches!(**request, Request::Next) => Some((*timer, *process)),
-            Stand::Asks { .. } | Stand::Pauses(_) | Stand::Ended(_) => None,
+            Stand::Asks { .. } | Stand::Pauses | Stand::Ended(_) => None,
         });
         if self.budget.early_timers > 0 && !main_over {
             choices.extend(timers.map(|(_, process)| Choice::Wake(process)));
@@ -294,7 +294,7 @@ impl Moment {
 
     /// What tells this moment from others that have another future. `stored` is the hash of the
     /// store.
-    pub fn digest(&self, setting: &Setting, automata: &Automata, stored: u128) -> u128 {
+    pub(super) fn digest(&self, setting: &Setting, automata: &Automata, stored: u128) -> u128 {
         let mut digest = Digest::default();
         digest.bytes(&stored.to_le_bytes());
         for (process, run) in self.runs.iter().enumerate() {
@@ -349,7 +349,7 @@ impl Moment {
     }
 
     /// The hash of what is stored.
-    pub fn stored(&self) -> u128 {
+    pub(super) fn stored(&self) -> u128 {
         let mut digest = Digest::default();
         digest.signed(self.state.revision());
         for entry in self.state.entries() {

@@ -3,7 +3,7 @@
 use Act::{Add, Del};
 use Foreign::{Crashes, Leaves};
 
-use crate::sharing::{EAST, WEST};
+use crate::setup::sharing::{EAST, WEST};
 
 /// One execution of the plugin. Attachments are named by their containers, and after a slash by their interfaces, where
 /// that is not `eth0`; the second part are the CIDRs of the config's ranges.
@@ -25,7 +25,7 @@ pub enum Foreign {
 }
 
 /// Addresses held at first: the attachment, its range, and the first and last address.
-pub type Held = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Held = (&'static str, &'static str, &'static str, &'static str);
 
 /// A small world.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +93,7 @@ const PLAIN: Scenario = Scenario {
 };
 
 /// All worlds.
-pub const SCENARIOS: &[Scenario] = &[
+pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ADD a || ADD b",
         processes: &[&[Add("a", R)], &[Add("b", R)]],
@@ -477,7 +477,7 @@ pub const SCENARIOS: &[Scenario] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seats;
+    use crate::setup::seats;
 
     #[test]
     fn who_is_said_to_share_the_seat_of_a_does() {

@@ -15,18 +15,18 @@ use whereabouts_store::record::{self, Lock};
 use whereabouts_store::{LeaseId, Txn, Write};
 
 use super::automaton::Verb;
+use super::linearizable::Holdings;
 use super::scenario::{Act, Foreign, Scenario};
-use crate::imports;
-use crate::linearizable::Holdings;
 use crate::planted::{Bug, twist};
-use crate::pods;
-use crate::sharing;
+use crate::setup::imports;
+use crate::setup::pods;
+use crate::setup::sharing;
 
 /// Leases that one operation may be granted.
-pub const LEASES: usize = 6;
+pub(super) const LEASES: usize = 6;
 
 /// A scenario made ready.
-pub struct Setting {
+pub(super) struct Setting {
     /// The keys of the store.
     pub keys: Rc<Keys>,
     /// The operations of all processes, and at last a DEL of each attachment.
@@ -54,7 +54,7 @@ pub struct Setting {
 
 impl Setting {
     /// Prepares `scenario`, perhaps with a bug.
-    pub fn new(scenario: &Scenario, bug: Option<Bug>) -> Self {
+    pub(super) fn new(scenario: &Scenario, bug: Option<Bug>) -> Self {
         let keys = Rc::new(Keys::new("/w/"));
         let mut verbs = Vec::new();
         let mut processes = Vec::new();
@@ -108,7 +108,10 @@ impl Setting {
 
     /// The operations with the identities of their clusters, and what each may take: those that delete everything at last never give up
     /// for want of time.
-    pub fn with_deadlines(&self, scenario: &Scenario) -> Vec<(Verb, Option<Identity>, Duration)> {
+    pub(super) fn with_deadlines(
+        &self,
+        scenario: &Scenario,
+    ) -> Vec<(Verb, Option<Identity>, Duration)> {
         let sweep_from = self.sweep_from();
         let deadline_ms = |verb| {
             if verb < sweep_from {
@@ -128,7 +131,7 @@ impl Setting {
     }
 
     /// Whether another operation, but for the DEL at last, is about the same attachment, or another container of its pod.
-    pub fn has_rival(&self, operation: usize) -> bool {
+    pub(super) fn has_rival(&self, operation: usize) -> bool {
         let attachment = self.verbs[operation].attachment();
         let others = self.verbs[..self.sweep_from()].iter().enumerate();
         others
@@ -138,7 +141,7 @@ impl Setting {
     }
 
     /// The first of the operations that delete everything at last.
-    pub fn sweep_from(&self) -> usize {
+    pub(super) fn sweep_from(&self) -> usize {
         self.verbs.len() - self.processes.last().map_or(0, Vec::len)
     }
 }

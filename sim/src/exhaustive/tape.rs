@@ -18,7 +18,7 @@ use whereabouts_store::{
 
 /// What a process asks of its store.
 #[derive(Clone, Debug)]
-pub enum Request {
+pub(super) enum Request {
     /// [`Store::read`].
     Read(Vec<Read>, At),
     /// [`Store::commit`].
@@ -37,7 +37,7 @@ pub enum Request {
 
 /// What comes back to a process.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Of [`Request::Read`].
     View(Result<View, Unavailable>),
     /// Of [`Request::Commit`].
@@ -54,7 +54,7 @@ pub enum Answer {
 
 /// The store and the clock of one run of one process. Clones are the same tape.
 #[derive(Clone, Debug)]
-pub struct Tape(Rc<Inner>);
+pub(super) struct Tape(Rc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -68,7 +68,7 @@ struct Inner {
 
 impl Tape {
     /// A tape with nothing on it yet, on which a request takes so long.
-    pub fn new(round_trip: Duration) -> Self {
+    pub(super) fn new(round_trip: Duration) -> Self {
         Self(Rc::new(Inner {
             round_trip,
             ..Inner::default()
@@ -76,7 +76,7 @@ impl Tape {
     }
 
     /// Gives the process what it waits for; it sees that when it is polled next.
-    pub fn give(&self, answer: Answer) {
+    pub(super) fn give(&self, answer: Answer) {
         if matches!(answer, Answer::Time) {
             let timer = self
                 .0
@@ -92,12 +92,12 @@ impl Tape {
     }
 
     /// What the process has asked and is not answered yet.
-    pub fn asked(&self) -> Option<Request> {
+    pub(super) fn asked(&self) -> Option<Request> {
         self.0.asked.borrow().clone()
     }
 
     /// When the process wants to be woken, since its start.
-    pub fn timer(&self) -> Option<Duration> {
+    pub(super) fn timer(&self) -> Option<Duration> {
         self.0.timer.get()
     }
 
@@ -130,7 +130,7 @@ impl Drop for Asking<'_> {
 
 /// The watch that a process created last.
 #[derive(Debug)]
-pub struct TapeWatch(Tape);
+pub(super) struct TapeWatch(Tape);
 
 impl Watch for TapeWatch {
     async fn next(&mut self) -> Result<Vec<Event>, WatchEnded> {

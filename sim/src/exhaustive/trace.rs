@@ -67,7 +67,7 @@ pub(super) fn failed_step(
                 .map(|place| automata.stand(place))
             {
                 Some(Stand::Asks { request, .. }) => describe(request),
-                Some(Stand::Pauses(_) | Stand::Ended(_)) | None => String::new(),
+                Some(Stand::Pauses | Stand::Ended(_)) | None => String::new(),
             }
         }
         Choice::Land(index) => describe(&Request::Commit(before.late[index].txn.clone())),

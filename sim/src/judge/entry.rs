@@ -8,7 +8,7 @@ use whereabouts_store::record::{self, Ticket};
 
 use super::change::{Change, LockAt, TicketAt};
 use super::ledger::Ledger;
-use crate::versions;
+use crate::setup::versions;
 
 /// Which of its two keys a block has.
 #[derive(Clone, Copy)]

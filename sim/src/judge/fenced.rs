@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::ledger::Ledger;
 use super::seen::Seen;
-use crate::step::Step;
+use crate::vocabulary::Step;
 
 pub(super) fn check(
     ledger: &Ledger,

@@ -7,7 +7,7 @@ use whereabouts_core::claim::QueueId;
 
 use super::ledger::Ledger;
 use super::seen::Seen;
-use crate::who::ProcessId;
+use crate::vocabulary::ProcessId;
 
 pub(super) fn check(
     ledger: &Ledger,

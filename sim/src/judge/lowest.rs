@@ -16,7 +16,7 @@ use super::change::Change;
 use super::ledger::Ledger;
 use super::seen::Seen;
 use super::since::Since;
-use crate::step::Verb;
+use crate::vocabulary::Verb;
 
 /// A demand that a commit served.
 enum Served<'c> {

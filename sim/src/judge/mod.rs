@@ -38,9 +38,9 @@ use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::State;
 use whereabouts_store::{Event, LeaseId, Revision};
 
-use crate::sharing::Sharing;
-use crate::step::{Step, Verb};
-use crate::who::{ProcessId, Used};
+use crate::setup::Sharing;
+use crate::vocabulary::{ProcessId, Used};
+use crate::vocabulary::{Step, Verb};
 use asks::Asks;
 pub use change::{Change, LockAt, TicketAt};
 pub use ledger::Ledger;
@@ -68,6 +68,11 @@ impl fmt::Display for Finding {
         } = self;
         write!(f, "promise {promise} broken at revision {revision}: {text}")
     }
+}
+
+/// Whether a failure says that what was sent may still come.
+pub fn says_unknown(reason: &str) -> bool {
+    reason.contains("is unknown")
 }
 
 /// Why the store has changed.

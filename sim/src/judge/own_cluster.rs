@@ -9,9 +9,9 @@ use whereabouts_core::identity::Identity;
 use super::change::Change;
 use super::ledger::Ledger;
 use super::seen::Seen;
-use crate::sharing::Sharing;
-use crate::step::Verb;
-use crate::who::NodeId;
+use crate::setup::Sharing;
+use crate::vocabulary::NodeId;
+use crate::vocabulary::Verb;
 
 /// Of whom a store is, and who came to it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::change::LockAt;
 use super::ledger::Ledger;
 use super::seen::Seen;
-use crate::who::ProcessId;
+use crate::vocabulary::ProcessId;
 
 pub(super) fn check(ledger: &Ledger, change: &Change, by: Option<&Seen>) -> Result<(), String> {
     if let Some(replaced) = change.replaced.first() {

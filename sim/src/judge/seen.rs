@@ -6,8 +6,8 @@ use whereabouts_core::claim::{Ask, Attachment, QueueId};
 use whereabouts_store::{LeaseId, Revision};
 
 use super::change::LockAt;
-use crate::step::Verb;
-use crate::who::NodeId;
+use crate::vocabulary::NodeId;
+use crate::vocabulary::Verb;
 
 /// A process as the judge knows it.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use whereabouts_store::Revision;
 
 use super::change::Change;
 use super::seen::Seen;
-use crate::step::Verb;
-use crate::who::ProcessId;
+use crate::vocabulary::ProcessId;
+use crate::vocabulary::Verb;
 
 /// Whose ADDs have ended, and how far they can be believed.
 #[derive(Debug, Default)]
@@ -120,8 +120,8 @@ mod tests {
     use whereabouts_core::claim::{Claim, Owner};
 
     use super::*;
-    use crate::imports;
-    use crate::who::NodeId;
+    use crate::setup::imports;
+    use crate::vocabulary::NodeId;
 
     fn add(started: Revision) -> Seen {
         Seen {

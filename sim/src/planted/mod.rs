@@ -3,12 +3,12 @@
 //! They are planted between the production code and the cluster, in the questions, transactions
 //! and answers that pass there, so that the production code has no trace of them.
 
-pub mod refused;
+pub(crate) mod refused;
 pub mod twist;
 
 use std::fmt;
 
-use crate::knobs::Shape;
+use crate::setup::Shape;
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {

@@ -10,9 +10,10 @@ use whereabouts_store::{
 };
 
 use super::Bug;
-use crate::pods;
-use crate::step::{Step, is_block, is_claim, is_cluster, is_lock, is_ticket};
-use crate::who::NodeId;
+use crate::setup::pods;
+use crate::vocabulary::NodeId;
+use crate::vocabulary::Step;
+use crate::vocabulary::keys::{is_block, is_claim, is_cluster, is_lock, is_ticket};
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]

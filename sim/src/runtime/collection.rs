@@ -8,14 +8,14 @@ use whereabouts_core::claim::{Attachment, Want};
 use whereabouts_core::verbs::{GcRequest, StatusRequest, ValidAttachment, WhenFull};
 
 use super::Runtime;
-use crate::imports::HELD_BEFORE;
-use crate::process::Job;
-use crate::step::Fault;
-use crate::who::NodeId;
+use super::process::Job;
+use crate::setup::imports::HELD_BEFORE;
+use crate::vocabulary::Fault;
+use crate::vocabulary::NodeId;
 
 impl Runtime {
     /// A node is lost with all its pods and processes, and comes back under the same name.
-    pub fn lose_node(&self, id: NodeId) {
+    pub(crate) fn lose_node(&self, id: NodeId) {
         let node = self.node(id);
         node.lost.set(node.lost.get() + 1);
         self.0
@@ -39,7 +39,7 @@ impl Runtime {
     }
 
     /// Collects what the node does not use any more.
-    pub async fn collect(&self, id: NodeId) {
+    pub(crate) async fn collect(&self, id: NodeId) {
         let node = self.node(id);
         if node.adding.get() > 0 || node.collecting.replace(true) {
             return;
@@ -85,7 +85,7 @@ impl Runtime {
 
     /// Deletes everything that was not deleted; what is left after that GC collects, and what GC
     /// cannot tell to be its node's, an operator releases.
-    pub async fn clean_up(self) {
+    pub(crate) async fn clean_up(self) {
         let cluster = &self.0.cluster;
         // Requests still on their way, and leases of processes that are gone, end first.
         let known: Vec<(Attachment, NodeId)> = {

@@ -6,9 +6,10 @@ use whereabouts_core::claim::{Ask, Attachment, QueueId};
 use whereabouts_core::verbs::{CheckRequest, Expectation};
 
 use super::Runtime;
-use crate::process::{self, Answer, Job, Process};
-use crate::step::{Fault, Step, Verb};
-use crate::who::{NodeId, Used};
+use super::process::{self, Answer, Job, Process};
+use crate::judge::says_unknown;
+use crate::vocabulary::{Fault, Step, Verb};
+use crate::vocabulary::{NodeId, Used};
 
 /// How often a DEL is sent before its runtime turns to other things, while faults last.
 const DELETE_TRIES: u64 = 4;
@@ -75,7 +76,7 @@ impl Runtime {
     }
 
     /// Deletes until that succeeds; while faults last, not for ever.
-    pub async fn delete(&self, node: NodeId, attachment: &Attachment) {
+    pub(crate) async fn delete(&self, node: NodeId, attachment: &Attachment) {
         let cluster = &self.0.cluster;
         let queues = match self.0.known.borrow().get(attachment) {
             Some((_, queues)) => queues.clone(),
@@ -129,7 +130,7 @@ impl Runtime {
             .borrow_mut()
             .retain(|other| other.task != process.task);
         if let Some(Answer::Failed(reason)) = &answer {
-            if process::says_unknown(reason) {
+            if says_unknown(reason) {
                 self.suspect(&process);
             }
             // Of two processes of one attachment, the second takes over the first one's ticket.
@@ -175,7 +176,7 @@ impl Runtime {
     }
 
     /// Counts a fault that strikes everybody who waits for something.
-    pub fn count_for_all(&self, fault: Fault) {
+    pub(crate) fn count_for_all(&self, fault: Fault) {
         for node in self.0.nodes.values() {
             for process in node
                 .running

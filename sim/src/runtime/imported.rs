@@ -4,9 +4,9 @@ use futures::future::join;
 use whereabouts_core::claim::Attachment;
 
 use super::Runtime;
-use crate::imports;
-use crate::process::Job;
-use crate::who::NodeId;
+use super::process::Job;
+use crate::setup::imports;
+use crate::vocabulary::NodeId;
 
 impl Runtime {
     /// Knows the containers that were there before the plugin was, so that no GC takes them.
@@ -23,7 +23,7 @@ impl Runtime {
 
     /// Runs such a container: perhaps it gets a second interface, and loses a third that it never had. Both DELs come in
     /// the end, in either order or at once.
-    pub async fn run_imported(self, node: NodeId, container: String) {
+    pub(crate) async fn run_imported(self, node: NodeId, container: String) {
         let pause_us = self.0.cluster.knobs().pause_us;
         let lost = self.node(node).lost.get();
         let attachment = |interface| imports::attachment(&container, interface);

@@ -5,10 +5,10 @@ use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 
 use super::Runtime;
-use crate::knobs::Shape;
-use crate::step::Fault;
-use crate::who::NodeId;
-use crate::{pods, seats};
+use crate::setup::Shape;
+use crate::setup::{pods, seats};
+use crate::vocabulary::Fault;
+use crate::vocabulary::NodeId;
 
 impl Runtime {
     pub(super) async fn run_pod(&self, node: NodeId, name: &str) {

@@ -4,15 +4,15 @@
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 
-use crate::knobs::Knobs;
-use crate::seats;
-use crate::who::NodeId;
+use super::knobs::Knobs;
+use super::seats;
+use crate::vocabulary::NodeId;
 
 /// The interface of attachments that are there before a history begins, and that no runtime knows.
-pub const HELD_BEFORE: &str = "before";
+pub(crate) const HELD_BEFORE: &str = "before";
 
 /// The attachment of that interface of a container in the network `net`.
-pub fn attachment(container: &str, interface: &str) -> Attachment {
+pub(crate) fn attachment(container: &str, interface: &str) -> Attachment {
     Attachment {
         network: Name::new("net").expect("a name"),
         container: Name::new(container).expect("a name"),
@@ -21,13 +21,13 @@ pub fn attachment(container: &str, interface: &str) -> Attachment {
 }
 
 /// The containers of a node whose claims were imported.
-pub fn containers(knobs: &Knobs, node: NodeId) -> Vec<String> {
+pub(crate) fn containers(knobs: &Knobs, node: NodeId) -> Vec<String> {
     let named = |number| seats::container(knobs.seats, format!("n{}-import-{number}", node.0));
     (0..knobs.shape.imported_per_node()).map(named).collect()
 }
 
 /// What was asked for, to hold all that is held before a history begins.
-pub fn asks(knobs: &Knobs) -> Vec<Ask> {
+pub(crate) fn asks(knobs: &Knobs) -> Vec<Ask> {
     let configs = knobs.shape.configs();
     let ranges = configs.last().expect("at least one");
     let ask = |attachment, owner| Ask {

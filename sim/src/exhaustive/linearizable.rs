@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use whereabouts_core::address::{Address, Pool};
 use whereabouts_core::claim::{Attachment, Choice, Held, Want};
 
-use crate::pods;
+use crate::setup::pods;
 
 /// Who holds what.
-pub type Holdings = BTreeMap<Attachment, Vec<Held>>;
+pub(super) type Holdings = BTreeMap<Attachment, Vec<Held>>;
 
 /// What an operation was to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
+pub(super) enum Call {
     /// ADD.
     Add(Attachment, Vec<Want>),
     /// DEL.
@@ -26,7 +26,7 @@ pub enum Call {
 
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// ADD was given these.
     Added(Vec<Held>),
     /// ADD could not be given all it wants, since something of it was taken.
@@ -41,7 +41,7 @@ pub enum Outcome {
 
 /// One operation of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
+pub(super) struct Operation {
     /// What it was to do.
     pub call: Call,
     /// What came of it.
@@ -58,7 +58,7 @@ const MOST: usize = 128;
 /// An order in which `operations` can have taken effect one at a time, from what was held at
 /// `first` to what is held at `last` where that is given; `None` when there is no such order.
 /// Operations of unknown outcome that are not in it did not take effect.
-pub fn linearize(
+pub(super) fn linearize(
     first: &Holdings,
     operations: &[Operation],
     last: Option<&Holdings>,

@@ -13,17 +13,17 @@ use whereabouts_store::memory::MemoryStore;
 use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;
 
+use super::nemesis;
 use crate::cluster::Cluster;
-use crate::history::History;
-use crate::imports;
+use crate::journal::History;
+use crate::journal::Totals;
 use crate::judge::Finding;
-use crate::knobs::Knobs;
-use crate::nemesis;
 use crate::planted::Bug;
 use crate::runtime::Runtime;
-use crate::sharing::{self, Sharing};
-use crate::totals::Totals;
-use crate::who::NodeId;
+use crate::setup::Knobs;
+use crate::setup::imports;
+use crate::setup::sharing::{self, Sharing};
+use crate::vocabulary::NodeId;
 use crate::world::{Step, TaskId, World};
 
 /// Virtual time after which the phase under faults ends, whatever is still going on.

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::history::History;
-use crate::knobs::Knobs;
+use super::history::{Verdict, run};
+use crate::journal::History;
 use crate::planted::Bug;
-use crate::run::{Verdict, run};
+use crate::setup::Knobs;
 
 /// Histories that one search for a smaller one may run.
 const MOST_HISTORIES: u64 = 600;

@@ -7,7 +7,7 @@
 use whereabouts_store::memory::State;
 use whereabouts_store::{At, Entry, Read, Txn, Write};
 
-use crate::step::is_ticket;
+use crate::vocabulary::keys::is_ticket;
 
 /// The format version of this version's tickets.
 const THIS: u8 = 1;
@@ -16,14 +16,14 @@ const THIS: u8 = 1;
 const NEWER: u8 = 2;
 
 /// What a process of the newer version reads in place of what is stored.
-pub fn read_by_newer(entry: &mut Entry) {
+pub(crate) fn read_by_newer(entry: &mut Entry) {
     if is_ticket(&entry.key) {
         entry.value = readable(&entry.value);
     }
 }
 
 /// A ticket's value, in the format of this version.
-pub fn readable(value: &[u8]) -> Vec<u8> {
+pub(crate) fn readable(value: &[u8]) -> Vec<u8> {
     let mut value = value.to_vec();
     if let Some(format @ &mut NEWER) = value.first_mut() {
         *format = THIS;
@@ -32,7 +32,7 @@ pub fn readable(value: &[u8]) -> Vec<u8> {
 }
 
 /// What a process of the newer version writes, on a store in this state.
-pub fn written_by_newer(txn: &mut Txn, state: &State) {
+pub(crate) fn written_by_newer(txn: &mut Txn, state: &State) {
     for write in &mut txn.writes {
         match write {
             Write::Put { key, value, .. } if is_ticket(key) => set_format(value, NEWER),

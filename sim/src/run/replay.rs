@@ -5,10 +5,10 @@ use std::fmt;
 
 use clap::Args;
 
-use crate::knobs::Knobs;
+use super::history::knobs_of;
 use crate::planted::Bug;
-use crate::run::knobs_of;
-use crate::step::Fault;
+use crate::setup::Knobs;
+use crate::vocabulary::Fault;
 
 /// Which history: a seed, and what of it is left out.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

@@ -18,17 +18,17 @@ use whereabouts_protocol::session::Session;
 
 use crate::cluster::Cluster;
 use crate::cluster::client::Client;
-use crate::judge::Seen;
+use crate::journal::End;
+use crate::judge::{Seen, says_unknown};
 use crate::planted::refused::after_refusal;
 use crate::planted::{Bug, twist};
-use crate::step::{Step, Verb};
-use crate::totals::End;
-use crate::who::{Identity, NodeId, ProcessId, Used};
+use crate::vocabulary::{Identity, NodeId, ProcessId, Used};
+use crate::vocabulary::{Step, Verb};
 use crate::world::{NodeClock, TaskId};
 
 /// What a process is to do.
 #[derive(Clone, Debug)]
-pub enum Job {
+pub(super) enum Job {
     /// Give addresses.
     Add(Ask),
     /// Take them back.
@@ -43,7 +43,7 @@ pub enum Job {
 
 /// A process that was started.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub(super) struct Process {
     /// What it is.
     pub identity: Rc<Identity>,
     /// Its task.
@@ -71,7 +71,7 @@ impl Ending {
 
 /// What a process answers its runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Success, with the addresses of an ADD.
     Done(Vec<Held>),
     /// No, for good.
@@ -82,12 +82,12 @@ pub enum Answer {
 
 impl Process {
     /// What it answered, when it has ended.
-    pub fn answer(&self) -> Option<Answer> {
+    pub(super) fn answer(&self) -> Option<Answer> {
         self.end.borrow().answer.clone()
     }
 
     /// Waits for its end; `None` when it was killed.
-    pub async fn ended(&self) -> Option<Answer> {
+    pub(super) async fn ended(&self) -> Option<Answer> {
         poll_fn(|context| {
             let mut end = self.end.borrow_mut();
             if end.is_over {
@@ -101,7 +101,7 @@ impl Process {
 }
 
 /// Starts a process on a node.
-pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
+pub(super) fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
     let is_newer = cluster.knobs().mixed && cluster.world().chance().below(2) == 0;
     let identity = Rc::new(Identity {
         id: ProcessId(cluster.next_number()),
@@ -137,7 +137,7 @@ pub fn start(cluster: &Cluster, node: NodeId, job: Job) -> Process {
 }
 
 /// Kills a process where it stands.
-pub fn kill(cluster: &Cluster, process: &Process) {
+pub(super) fn kill(cluster: &Cluster, process: &Process) {
     if process.answer().is_none() {
         cluster.world().kill(process.task);
         cluster.log(
@@ -298,11 +298,6 @@ async fn execute(client: &Client, job: Job) -> Answer {
     cluster.log(identity, format_args!("answers {answer:?}"));
     cluster.count_end(identity.verb, end);
     answer
-}
-
-/// Whether a failure says that what was sent may still come.
-pub fn says_unknown(reason: &str) -> bool {
-    reason.contains("is unknown")
 }
 
 /// Whether an error says that the store is not known to be the cluster's of who asked.

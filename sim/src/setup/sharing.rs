@@ -2,7 +2,7 @@
 
 use whereabouts_core::identity::Identity;
 
-use crate::who::NodeId;
+use crate::vocabulary::NodeId;
 
 /// The clusters of a history. Where there are two, every other node is of the second, and their nodes have equal names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +18,10 @@ pub enum Sharing {
 }
 
 /// The first cluster.
-pub const WEST: &str = "west";
+pub(crate) const WEST: &str = "west";
 
 /// The second.
-pub const EAST: &str = "east";
+pub(crate) const EAST: &str = "east";
 
 impl Sharing {
     /// The identity of a node's cluster, if it is known.
@@ -43,6 +43,6 @@ impl Sharing {
 }
 
 /// The identity of that name.
-pub fn named(name: &str) -> Identity {
+pub(crate) fn named(name: &str) -> Identity {
     Identity::new(name).expect("a name")
 }

@@ -1,10 +1,10 @@
 //! The hunt for planted bugs in histories.
 
-use crate::history::History;
+use super::history::{knobs_of, run};
+use crate::journal::History;
 use crate::judge::Finding;
-use crate::knobs::Knobs;
 use crate::planted::{Bug, Home};
-use crate::run::{knobs_of, run};
+use crate::setup::Knobs;
 
 /// A planted bug, found in a history.
 #[derive(Clone, Debug)]

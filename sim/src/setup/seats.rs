@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// The container of that name, in one of the seats that a history has, if it has but few.
-pub fn container(seats: Option<u16>, name: String) -> String {
+pub(crate) fn container(seats: Option<u16>, name: String) -> String {
     match seats {
         Some(seats) => within(seats, &name),
         None => name,
@@ -23,7 +23,7 @@ pub fn container(seats: Option<u16>, name: String) -> String {
 
 /// A name that begins with `name`, of a container whose `eth0` in the network `net` has one of the first
 /// `seats`.
-pub fn within(seats: u16, name: &str) -> String {
+pub(crate) fn within(seats: u16, name: &str) -> String {
     let key = (seats, name.to_owned());
     let number = FOUND.with_borrow_mut(|found| {
         *found.entry(key).or_insert_with(|| {
@@ -39,7 +39,7 @@ fn numbered(name: &str, number: u64) -> String {
 }
 
 /// The seat of a container's `eth0` in the network `net`.
-pub fn of(container: &str) -> u16 {
+pub(crate) fn of(container: &str) -> u16 {
     Spot::number_of(&Attachment {
         network: Name::new("net").expect("a name"),
         container: Name::new(container).expect("a name"),

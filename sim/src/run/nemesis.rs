@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Way};
 use crate::runtime::Runtime;
-use crate::step::Fault;
-use crate::who::NodeId;
+use crate::vocabulary::Fault;
+use crate::vocabulary::NodeId;
 
 /// How often the nemesis looks whether to strike.
 const PERIOD_MS: u64 = 20;
 
 /// Strikes now and then, until nothing fails any more.
-pub async fn haunt(cluster: Cluster, runtime: Runtime) {
+pub(super) async fn haunt(cluster: Cluster, runtime: Runtime) {
     let world = cluster.world().clone();
     while !cluster.is_calm() {
         world

@@ -4,7 +4,7 @@
 //! killed meanwhile, and its reply can be lost after it was carried out. The model itself has no
 //! faults. Every change is shown to the judge with the process that made it.
 
-pub mod client;
+pub(crate) mod client;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +17,13 @@ use whereabouts_core::claim::QueueId;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::{MemoryStore, State};
 
-use crate::history::History;
+use crate::journal::History;
+use crate::journal::{End, Totals};
 use crate::judge::{Cause, Judge};
-use crate::knobs::Knobs;
 use crate::planted::Bug;
-use crate::step::{Fault, Verb};
-use crate::totals::{End, Totals};
-use crate::who::{Identity, NodeId, ProcessId};
+use crate::setup::Knobs;
+use crate::vocabulary::{Fault, Verb};
+use crate::vocabulary::{Identity, NodeId, ProcessId};
 use crate::world::World;
 
 /// How often the leader looks for leases whose time is up.
@@ -31,7 +31,7 @@ const SWEEP: Duration = Duration::from_millis(500);
 
 /// A cluster. Clones are one cluster.
 #[derive(Clone)]
-pub struct Cluster(Rc<Inner>);
+pub(crate) struct Cluster(Rc<Inner>);
 
 struct Inner {
     world: World,
@@ -58,7 +58,7 @@ struct Inner {
 
 /// A way that messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub(crate) enum Way {
     /// From a node to etcd.
     Out,
     /// Back.
@@ -67,7 +67,7 @@ pub enum Way {
 
 impl Cluster {
     /// A cluster whose store may hold something already.
-    pub fn new(
+    pub(crate) fn new(
         world: World,
         store: MemoryStore,
         keys: Keys,
@@ -102,37 +102,37 @@ impl Cluster {
     }
 
     /// The scheduler.
-    pub fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &World {
         &self.0.world
     }
 
     /// The keys.
-    pub fn keys(&self) -> &Keys {
+    pub(crate) fn keys(&self) -> &Keys {
         &self.0.keys
     }
 
     /// The knobs.
-    pub fn knobs(&self) -> &Knobs {
+    pub(crate) fn knobs(&self) -> &Knobs {
         &self.0.knobs
     }
 
     /// The bug that is planted.
-    pub fn bug(&self) -> Option<Bug> {
+    pub(crate) fn bug(&self) -> Option<Bug> {
         self.0.bug
     }
 
     /// The judge.
-    pub fn judge(&self) -> RefMut<'_, Judge> {
+    pub(crate) fn judge(&self) -> RefMut<'_, Judge> {
         self.0.judge.borrow_mut()
     }
 
     /// What has been counted.
-    pub fn totals(&self) -> RefMut<'_, Totals> {
+    pub(crate) fn totals(&self) -> RefMut<'_, Totals> {
         self.0.totals.borrow_mut()
     }
 
     /// All ranges that are ever asked for.
-    pub fn ranges(&self) -> BTreeSet<QueueId> {
+    pub(crate) fn ranges(&self) -> BTreeSet<QueueId> {
         let configs = self.0.knobs.shape.configs();
         let ranges = configs.iter().flatten();
         ranges
@@ -144,22 +144,22 @@ impl Cluster {
     }
 
     /// A number that was not given before.
-    pub fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.0.next_number.replace(self.0.next_number.get() + 1)
     }
 
     /// Writes a line of the history.
-    pub fn log(&self, who: &dyn fmt::Display, what: fmt::Arguments<'_>) {
+    pub(crate) fn log(&self, who: &dyn fmt::Display, what: fmt::Arguments<'_>) {
         self.0.history.line(self.0.world.elapsed(), &who, what);
     }
 
     /// Counts the end of a verb.
-    pub fn count_end(&self, verb: Verb, end: End) {
+    pub(crate) fn count_end(&self, verb: Verb, end: End) {
         *self.totals().verbs.entry((verb, end)).or_default() += 1;
     }
 
     /// Counts a fault that struck a process.
-    pub fn count_fault(&self, fault: Fault, identity: &Identity) {
+    pub(crate) fn count_fault(&self, fault: Fault, identity: &Identity) {
         identity.is_struck.set(true);
         self.judge().strikes(identity.id);
         let place = (fault, identity.verb, identity.step.get());
@@ -171,7 +171,7 @@ impl Cluster {
     }
 
     /// Whether a fault strikes at one of its occasions.
-    pub fn strikes(&self, fault: Fault) -> bool {
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let rate = self.0.knobs.faults.get(&fault).copied().unwrap_or_default();
         if self.0.calm.get() || rate == 0 || self.0.fault_chance.below(10_000) >= rate {
             return false;
@@ -190,12 +190,12 @@ impl Cluster {
     }
 
     /// How many faults have struck, or would have.
-    pub fn faults(&self) -> u64 {
+    pub(crate) fn faults(&self) -> u64 {
         self.0.next_fault.get()
     }
 
     /// From now on nothing fails any more.
-    pub fn calm_down(&self) {
+    pub(crate) fn calm_down(&self) {
         let now = self.0.world.elapsed();
         self.0.calm.set(true);
         self.0.leader_at.set(now);
@@ -205,12 +205,12 @@ impl Cluster {
     }
 
     /// Whether nothing fails any more.
-    pub fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.0.calm.get()
     }
 
     /// Lets time pass in the store; leases end, as far as a leader is there to end them.
-    pub fn pass(&self, by: Duration) {
+    pub(crate) fn pass(&self, by: Duration) {
         self.0.store.with(|state| state.advance(by));
         let now = self.0.world.elapsed();
         if self.has_leader() && now >= self.0.sweep_at.get() {
@@ -221,7 +221,7 @@ impl Cluster {
     }
 
     /// Takes the leader away for a while. The next one lets all leases live anew.
-    pub async fn lose_leader(&self, pause: Duration) {
+    pub(crate) async fn lose_leader(&self, pause: Duration) {
         let back = self.0.world.elapsed() + pause;
         self.0.leader_at.set(back.max(self.0.leader_at.get()));
         self.0.world.sleep(pause).await;
@@ -229,13 +229,13 @@ impl Cluster {
     }
 
     /// Restarts a member: all watches end, and nobody is there for a while.
-    pub async fn restart(&self, pause: Duration) {
+    pub(crate) async fn restart(&self, pause: Duration) {
         self.0.store.end_watches();
         self.lose_leader(pause).await;
     }
 
     /// Forgets the history up to a little before now.
-    pub fn compact(&self) {
+    pub(crate) fn compact(&self) {
         let chance = self.0.world.chance();
         self.0.store.with(|state| {
             let back = i64::try_from(chance.below(4)).expect("small");
@@ -245,23 +245,23 @@ impl Cluster {
     }
 
     /// Takes no requests for a while.
-    pub fn refuse(&self, pause: Duration) {
+    pub(crate) fn refuse(&self, pause: Duration) {
         self.0.refusing_until.set(self.0.world.elapsed() + pause);
     }
 
     /// Takes no writes for a while.
-    pub fn run_full(&self, pause: Duration) {
+    pub(crate) fn run_full(&self, pause: Duration) {
         self.0.full_until.set(self.0.world.elapsed() + pause);
     }
 
     /// Cuts a node off, one way, for a while.
-    pub fn cut(&self, node: NodeId, way: Way, pause: Duration) {
+    pub(crate) fn cut(&self, node: NodeId, way: Way, pause: Duration) {
         let until = self.0.world.elapsed() + pause;
         self.0.cut_until.borrow_mut().insert((node, way), until);
     }
 
     /// How long a process was stopped altogether.
-    pub fn paused(&self, process: ProcessId) -> Duration {
+    pub(crate) fn paused(&self, process: ProcessId) -> Duration {
         self.0
             .paused
             .borrow()
@@ -271,7 +271,7 @@ impl Cluster {
     }
 
     /// Notes that a process is stopped for a while.
-    pub fn note_pause(&self, process: ProcessId, pause: Duration) {
+    pub(crate) fn note_pause(&self, process: ProcessId, pause: Duration) {
         *self.0.paused.borrow_mut().entry(process).or_default() += pause;
     }
 

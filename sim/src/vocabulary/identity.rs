@@ -5,7 +5,7 @@ use std::fmt;
 
 use whereabouts_core::claim::Attachment;
 
-use crate::step::{Step, Verb};
+use super::step::{Step, Verb};
 use crate::world::TaskId;
 
 /// A node.
@@ -18,7 +18,7 @@ pub struct ProcessId(pub u64);
 
 /// What a process is, for whoever meets it.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Its number.
     pub id: ProcessId,
     /// Its node.

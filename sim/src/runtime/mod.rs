@@ -8,6 +8,7 @@ mod collection;
 mod execution;
 mod imported;
 mod pods;
+mod process;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +18,12 @@ use std::time::Duration;
 use whereabouts_core::claim::{Attachment, QueueId};
 
 use crate::cluster::Cluster;
-use crate::process::Process;
-use crate::who::NodeId;
+use crate::vocabulary::NodeId;
+use process::Process;
 
 /// The runtimes of all nodes. Clones are the same.
 #[derive(Clone)]
-pub struct Runtime(Rc<Inner>);
+pub(crate) struct Runtime(Rc<Inner>);
 
 struct Inner {
     cluster: Cluster,
@@ -46,7 +47,7 @@ struct Node {
 
 impl Runtime {
     /// The runtimes of a cluster's nodes.
-    pub fn new(cluster: Cluster) -> Self {
+    pub(crate) fn new(cluster: Cluster) -> Self {
         let nodes = (0..cluster.knobs().nodes).map(|node| (NodeId(node), Node::default()));
         let (suspects, known) = (RefCell::default(), RefCell::default());
         let runtime = Self(Rc::new(Inner {
@@ -60,7 +61,7 @@ impl Runtime {
     }
 
     /// Runs one place for pods on a node: one pod after the other.
-    pub async fn run_pods(self, node: NodeId, place: u64) {
+    pub(crate) async fn run_pods(self, node: NodeId, place: u64) {
         let cluster = &self.0.cluster;
         for round in 0..cluster.knobs().rounds {
             self.idle(cluster.knobs().pause_us).await;
