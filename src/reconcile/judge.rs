@@ -1,0 +1,296 @@
+//! The judgement: one look after the other, and what they prove together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use whereabouts_core::allocator::Revision;
+use whereabouts_core::claim::Attachment;
+
+use crate::claim::{JudgedClaim, PodName};
+use crate::history::NodeHistory;
+use crate::observation::{Evidence, Look, NodeState, PodState};
+
+/// Claims that one run may release, however few claims there are.
+const LEAST_BOUND: usize = 50;
+
+/// One run may release this part of all claims: a tenth.
+const BOUND_PART: usize = 10;
+
+/// Graces for which a kubelet must have been heard of. One is not enough: a node that is cut off stays Ready for up to
+/// 50 s, unnoticed, and its kubelet needs time to end the pod when it is back.
+const READY_GRACES: u32 = 2;
+
+/// How long after a look the next one can see a renewed Lease: a kubelet renews it every ten seconds.
+const LEASE_RENEWAL: Duration = Duration::from_secs(11);
+
+/// How a judge judges.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The time between two answers that are evidence together.
+    pub grace: Duration,
+    /// Whether a run may release any number of claims.
+    pub force: bool,
+}
+
+/// What earlier rounds saw, and the rules.
+#[derive(Debug)]
+pub struct Judge {
+    rules: Rules,
+    absences: BTreeMap<Attachment, Absence>,
+    nodes: BTreeMap<String, NodeHistory>,
+    run: Option<RunOfReleases>,
+}
+
+/// The first of the looks that found no pod with the UID of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Absence {
+    revision: Revision,
+    since: Duration,
+}
+
+/// The releases within one grace.
+#[derive(Clone, Copy, Debug)]
+struct RunOfReleases {
+    begun: Duration,
+    released: usize,
+}
+
+/// A round that has begun: the claims are read, and nothing has been asked yet.
+#[derive(Debug)]
+pub struct Round {
+    candidates: Vec<JudgedClaim>,
+    total: usize,
+}
+
+/// Why a claim stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// A pod with its UID exists.
+    PodPresent,
+    /// Its node may still run the pod: it is not Ready, has no taint, and its object exists.
+    NodeNotReady,
+    /// The API server gave no answer, for this reason.
+    Unknown(String),
+}
+
+/// What is known of one candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The claim can be released at the judged revision.
+    Releasable(Evidence),
+    /// The evidence is complete, but the run has released as many claims as one run may.
+    HeldBack(Evidence),
+    /// The evidence may be complete at this moment.
+    Waiting(Duration),
+    /// The claim is in use, as far as can be told.
+    InUse(Stay),
+}
+
+/// A candidate and its standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The claim as it was read.
+    pub claim: JudgedClaim,
+    /// What is known of it.
+    pub standing: Standing,
+}
+
+impl Round {
+    /// The nodes to ask for.
+    pub fn nodes(&self) -> BTreeSet<&str> {
+        let subjects = self.candidates.iter().filter_map(JudgedClaim::subject);
+        subjects.map(|subject| subject.node).collect()
+    }
+
+    /// The pods to ask for: those of nodes whose state allows evidence.
+    pub fn pods(&self, nodes: &BTreeMap<String, NodeState>) -> BTreeSet<&PodName> {
+        let subjects = self.candidates.iter().filter_map(JudgedClaim::subject);
+        subjects
+            .filter(|subject| nodes.get(subject.node).is_some_and(allows_evidence))
+            .map(|subject| subject.pod)
+            .collect()
+    }
+}
+
+fn allows_evidence(state: &NodeState) -> bool {
+    match state {
+        NodeState::Ready { .. } | NodeState::Missing | NodeState::OutOfService => true,
+        NodeState::NotReady | NodeState::Unknown(_) => false,
+    }
+}
+
+impl Judge {
+    /// A judge that has seen nothing.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            absences: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            run: None,
+        }
+    }
+
+    /// Begins a round with all claims, as they have just been read. `is_cached` tells whether a cache shows a pod with a
+    /// UID: such a claim is in use, and no candidate. A claim without a pod's UID, a pod's name or a node is none either.
+    pub fn begin(
+        &mut self,
+        claims: impl IntoIterator<Item = JudgedClaim>,
+        is_cached: impl Fn(&str) -> bool,
+    ) -> Round {
+        let mut total = 0;
+        let claims = claims.into_iter().inspect(|_| total += 1);
+        let candidates: Vec<JudgedClaim> = claims
+            .filter(|claim| {
+                let subject = claim.subject();
+                subject.is_some_and(|subject| !is_cached(subject.uid))
+            })
+            .collect();
+        Round { candidates, total }
+    }
+
+    /// Ends a round with the answers to its questions, and tells of each candidate what all rounds prove together.
+    pub fn decide(&mut self, round: Round, look: &Look) -> Vec<Judgement> {
+        self.remember_nodes(look);
+        let earlier = std::mem::take(&mut self.absences);
+        let mut bound = self.bound(round.total, look.begun);
+        let mut judgements: Vec<(Duration, Judgement)> = Vec::new();
+        for claim in round.candidates {
+            let (since, standing) = self.judge(&claim, earlier.get(&claim.attachment), look);
+            judgements.push((since, Judgement { claim, standing }));
+        }
+        // The pods that have been absent for longest come first.
+        judgements.sort_by_key(|(since, _)| *since);
+        for (_, judgement) in &mut judgements {
+            self.hold_back(judgement, &mut bound);
+        }
+        judgements
+            .into_iter()
+            .map(|(_, judgement)| judgement)
+            .collect()
+    }
+
+    /// The moment from which on another round can prove more; `None` if nothing is being waited for.
+    pub fn due(&self, judgements: &[Judgement]) -> Option<Duration> {
+        let next_run = self.run.map(|run| run.begun + self.rules.grace);
+        let dues = judgements
+            .iter()
+            .filter_map(|judgement| match judgement.standing {
+                Standing::Waiting(due) => Some(due),
+                Standing::HeldBack(_) => next_run,
+                Standing::Releasable(_) | Standing::InUse(_) => None,
+            });
+        dues.min()
+    }
+
+    fn remember_nodes(&mut self, look: &Look) {
+        let histories = look.nodes.iter().filter_map(|(node, state)| {
+            let history = NodeHistory::after(self.nodes.get(node), state, look.begun, look.ended);
+            Some((node.clone(), history?))
+        });
+        // The history of a node that was not asked for is broken.
+        self.nodes = histories.collect();
+    }
+
+    /// The standing of a claim, and the first look that found its pod absent.
+    fn judge(
+        &mut self,
+        claim: &JudgedClaim,
+        earlier: Option<&Absence>,
+        look: &Look,
+    ) -> (Duration, Standing) {
+        let subject = claim.subject().expect("a candidate has a subject");
+        let pod = look.pods.get(subject.pod);
+        let pod = pod.map(|answer| PodState::of(subject.uid, answer));
+        if let Some(stay) = stay(look.nodes.get(subject.node), pod) {
+            return (look.ended, Standing::InUse(stay));
+        }
+        let unchanged = earlier.filter(|absence| absence.revision == claim.revision);
+        let absence = unchanged.cloned().unwrap_or(Absence {
+            revision: claim.revision,
+            since: look.ended,
+        });
+        let since = absence.since;
+        self.absences.insert(claim.attachment.clone(), absence);
+        let (evidence, due) = self.evidence(subject.node, since);
+        let standing = if due <= look.begun {
+            Standing::Releasable(evidence)
+        } else {
+            Standing::Waiting(due)
+        };
+        (since, standing)
+    }
+
+    /// The evidence that the state of a node will be, and the moment from which on it counts for a pod that has been
+    /// absent since `absent`.
+    fn evidence(&self, node: &str, absent: Duration) -> (Evidence, Duration) {
+        let grace = self.rules.grace;
+        match self.nodes.get(node) {
+            None => (Evidence::NodeOutOfService, absent + grace),
+            Some(NodeHistory::Missing { since }) => {
+                (Evidence::NodeGone, absent.max(*since) + grace)
+            }
+            Some(NodeHistory::Ready {
+                since,
+                looked,
+                heard_after,
+                ..
+            }) => {
+                let wanted = absent.max(*since) + grace * READY_GRACES;
+                let is_heard = heard_after.is_some_and(|heard| heard >= wanted);
+                let due = if is_heard {
+                    wanted
+                } else {
+                    wanted.max(*looked + LEASE_RENEWAL)
+                };
+                (Evidence::PodGoneNodeReady, due)
+            }
+        }
+    }
+
+    /// How many claims the present run may still release.
+    fn bound(&mut self, total: usize, now: Duration) -> usize {
+        let grace = self.rules.grace;
+        let is_over = |run: &RunOfReleases| now >= run.begun + grace;
+        if self.run.as_ref().is_none_or(is_over) {
+            self.run = Some(RunOfReleases {
+                begun: now,
+                released: 0,
+            });
+        }
+        if self.rules.force {
+            return usize::MAX;
+        }
+        let released = self.run.map_or(0, |run| run.released);
+        LEAST_BOUND.max(total / BOUND_PART).saturating_sub(released)
+    }
+
+    fn hold_back(&mut self, judgement: &mut Judgement, bound: &mut usize) {
+        let Standing::Releasable(evidence) = judgement.standing else {
+            return;
+        };
+        if *bound == 0 {
+            judgement.standing = Standing::HeldBack(evidence);
+            return;
+        }
+        *bound -= 1;
+        if let Some(run) = &mut self.run {
+            run.released += 1;
+        }
+    }
+}
+
+/// Why a claim stays by the answers of one look.
+fn stay(node: Option<&NodeState>, pod: Option<PodState>) -> Option<Stay> {
+    match node {
+        None => return Some(Stay::Unknown("its node was not asked for".to_owned())),
+        Some(NodeState::Unknown(reason)) => return Some(Stay::Unknown(reason.clone())),
+        Some(NodeState::NotReady) => return Some(Stay::NodeNotReady),
+        Some(NodeState::Ready { .. } | NodeState::Missing | NodeState::OutOfService) => {}
+    }
+    match pod {
+        None => Some(Stay::Unknown("its pod was not asked for".to_owned())),
+        Some(PodState::Unknown(reason)) => Some(Stay::Unknown(reason)),
+        Some(PodState::Present) => Some(Stay::PodPresent),
+        Some(PodState::Absent) => None,
+    }
+}
