@@ -8,5 +8,5 @@ mod shrink;
 
 pub use history::{Verdict, knobs_of, run};
 pub use hunt::{Found, first_found};
-pub use replay::{Numbers, Replay, parse_bug};
+pub use replay::Replay;
 pub use shrink::{Failing, shrink};

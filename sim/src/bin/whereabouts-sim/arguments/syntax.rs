@@ -1,0 +1,310 @@
+//! The commands and their options: what may be given, and the help that tells it.
+
+use std::fmt::Write as _;
+
+/// A command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Syntax {
+    pub(super) kind: Kind,
+    pub(super) name: &'static str,
+    /// One sentence without its full stop.
+    pub(super) about: &'static str,
+    /// What only the long help says.
+    pub(super) more: Option<&'static str>,
+    pub(super) flags: &'static [Flag],
+}
+
+/// Which command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Run,
+    Replay,
+    Exhaustive,
+    Planted,
+}
+
+/// An option of a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    /// The name of its value, if it has one.
+    pub(super) value: Option<&'static str>,
+    pub(super) about: &'static str,
+    pub(super) given: Given,
+}
+
+/// Whether an option must be given, and how often it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    Always,
+    AtMostOnce,
+    Repeatedly,
+    /// At most once; the help shows the value that holds without it.
+    OrElse(&'static str),
+}
+
+/// How much of the help is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// `-h`.
+    Short,
+    /// `--help`.
+    Long,
+}
+
+const ABOUT: &str = "Runs the plugin's code on many simulated nodes against a simulated etcd that fails, and judges \
+    every revision. One seed gives one history, byte for byte";
+
+const MORE: &str = "Begin with `run --seeds 0..1000`. What it finds it makes smaller, and prints as a `replay` line; \
+    with `--trace`, that line shows what happens.";
+
+/// The commands.
+pub(super) const COMMANDS: [&Syntax; 4] = [&RUN, &REPLAY, &EXHAUSTIVE, &PLANTED];
+
+const RUN: Syntax = Syntax {
+    kind: Kind::Run,
+    name: "run",
+    about: "Run the histories of many seeds, on all cores",
+    more: Some(
+        "Exit status: 0 if every promise held, and, with 10,000 seeds or more, every kind of fault struck, and every \
+         step of every verb was struck.",
+    ),
+    flags: &[
+        Flag {
+            name: "seeds",
+            value: Some("FROM..UNTIL"),
+            about: "Which seeds",
+            given: Given::Always,
+        },
+        Flag::valued("json", "FILE", "Write the totals to this file, too"),
+    ],
+};
+
+const REPLAY: Syntax = Syntax {
+    kind: Kind::Replay,
+    name: "replay",
+    about: "Run one history again, all of it or what was left when it was made smaller",
+    more: None,
+    flags: &[
+        Flag {
+            name: "seed",
+            value: Some("SEED"),
+            about: "Its seed",
+            given: Given::Always,
+        },
+        Flag::valued("bug", "BUG", "With this bug planted"),
+        Flag::valued("nodes", "N", "Nodes, instead of what the seed says"),
+        Flag::valued(
+            "pods",
+            "N",
+            "Pods at once on each node, instead of what the seed says",
+        ),
+        Flag::valued(
+            "rounds",
+            "N",
+            "Pods one after the other, instead of what the seed says",
+        ),
+        Flag::bare(
+            "far-away",
+            "With an etcd as far away as an operation bears: nearly two seconds there and back, and no fault",
+        ),
+        Flag {
+            name: "without",
+            value: Some("KIND,.."),
+            about: "Kinds of faults to leave out",
+            given: Given::Repeatedly,
+        },
+        Flag::valued(
+            "faults",
+            "N,..",
+            "Numbers of the only faults that strike; \"none\" for none",
+        ),
+        Flag::bare("trace", "Print what happens, a line an event"),
+    ],
+};
+
+const EXHAUSTIVE: Syntax = Syntax {
+    kind: Kind::Exhaustive,
+    name: "exhaustive",
+    about: "Explore small worlds completely: every interleaving of store calls, with up to one fault, or two",
+    more: None,
+    flags: &[
+        Flag {
+            name: "world",
+            value: Some("TEXT"),
+            about: "Only the worlds whose name has this in it",
+            given: Given::OrElse(""),
+        },
+        Flag::bare(
+            "large",
+            "Those too that take longer than some seconds: two faults, and three processes in a queue",
+        ),
+    ],
+};
+
+const PLANTED: Syntax = Syntax {
+    kind: Kind::Planted,
+    name: "planted",
+    about: "Plant each bug of the catalogue, and see that it is found: after how many histories, and after how many \
+        interleavings of a small world",
+    more: Some("Exit status: 0 if each was found in one of the two."),
+    flags: &[
+        Flag {
+            name: "seeds",
+            value: Some("SEEDS"),
+            about: "After how many histories to give up",
+            given: Given::OrElse("1000"),
+        },
+        Flag::valued(
+            "bug",
+            "BUG",
+            "Only this bug, and make the history that finds it smaller",
+        ),
+    ],
+};
+
+impl Flag {
+    const fn valued(name: &'static str, value: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            value: Some(value),
+            about,
+            given: Given::AtMostOnce,
+        }
+    }
+
+    const fn bare(name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            value: None,
+            about,
+            given: Given::AtMostOnce,
+        }
+    }
+
+    /// The option as help and errors name it.
+    pub(super) fn shown(&self) -> String {
+        let Self { name, value, .. } = self;
+        value.map_or_else(
+            || format!("--{name}"),
+            |value| format!("--{name} <{value}>"),
+        )
+    }
+
+    fn is_required(&self) -> bool {
+        self.given == Given::Always
+    }
+}
+
+impl Syntax {
+    /// The options that must be given.
+    pub(super) fn required(&self) -> impl Iterator<Item = &Flag> {
+        self.flags.iter().filter(|flag| flag.is_required())
+    }
+
+    /// The line after `Usage:`.
+    pub(super) fn usage(&self, program: &str) -> String {
+        let optional = self.flags.iter().any(|flag| !flag.is_required());
+        let name = self.name;
+        let mut usage = format!("{program} {name}");
+        if optional {
+            usage.push_str(" [OPTIONS]");
+        }
+        for flag in self.required() {
+            let _ = write!(usage, " {}", flag.shown());
+        }
+        usage
+    }
+
+    /// The help of the command.
+    pub(super) fn help(&self, program: &str, length: Length) -> String {
+        let usage = self.usage(program);
+        let Self { about, flags, .. } = self;
+        let print = match (self.more, length) {
+            (None, _) => "Print help",
+            (Some(_), Length::Short) => "Print help (see more with '--help')",
+            (Some(_), Length::Long) => "Print help (see a summary with '-h')",
+        };
+        let entries = flags.iter().map(|flag| {
+            let default = match flag.given {
+                Given::OrElse("") => Some("[default: \"\"]".to_owned()),
+                Given::OrElse(value) => Some(format!("[default: {value}]")),
+                Given::Always | Given::AtMostOnce | Given::Repeatedly => None,
+            };
+            (format!("      {}", flag.shown()), flag.about, default)
+        });
+        let help = ("  -h, --help".to_owned(), print, None);
+        let entries: Vec<_> = entries.chain([help]).collect();
+        match (self.more, length) {
+            (Some(more), Length::Long) => {
+                let list = spacious(&entries);
+                format!("{about}.\n\n{more}\n\nUsage: {usage}\n\nOptions:\n{list}")
+            }
+            _ => format!(
+                "{about}\n\nUsage: {usage}\n\nOptions:\n{}",
+                compact(&entries)
+            ),
+        }
+    }
+}
+
+/// The help of the program.
+pub(super) fn help(program: &str, length: Length) -> String {
+    let print = match length {
+        Length::Short => "Print help (see more with '--help')",
+        Length::Long => "Print help (see a summary with '-h')",
+    };
+    let entries = [
+        ("  -h, --help".to_owned(), print, None),
+        ("  -V, --version".to_owned(), "Print version", None),
+    ];
+    let (about, options) = match length {
+        Length::Short => (ABOUT.to_owned(), compact(&entries)),
+        Length::Long => (format!("{ABOUT}.\n\n{MORE}"), spacious(&entries)),
+    };
+    let commands = COMMANDS.map(|command| (format!("  {}", command.name), command.about, None));
+    let help = (
+        "  help".to_owned(),
+        "Print this message or the help of the given subcommand(s)",
+        None,
+    );
+    let commands: Vec<_> = commands.into_iter().chain([help]).collect();
+    let (usage, commands) = (program_usage(program), compact(&commands));
+    format!("{about}\n\nUsage: {usage}\n\nCommands:\n{commands}\nOptions:\n{options}")
+}
+
+/// The line after `Usage:` of the program.
+pub(super) fn program_usage(program: &str) -> String {
+    format!("{program} <COMMAND>")
+}
+
+/// A name, what it is, and its default.
+type Entry = (String, &'static str, Option<String>);
+
+/// A line for each entry.
+fn compact(entries: &[Entry]) -> String {
+    let width = entries.iter().map(|entry| entry.0.len()).max().unwrap_or(0);
+    let mut list = String::new();
+    for (name, about, default) in entries {
+        let _ = write!(list, "{name:<width$}  {about}");
+        if let Some(default) = default {
+            let _ = write!(list, " {default}");
+        }
+        list.push('\n');
+    }
+    list
+}
+
+/// A paragraph for each entry.
+fn spacious(entries: &[Entry]) -> String {
+    let paragraphs: Vec<String> = entries
+        .iter()
+        .map(|(name, about, default)| match default {
+            Some(default) => format!("{name}\n{INDENT}{about}\n{INDENT}\n{INDENT}{default}\n"),
+            None => format!("{name}\n{INDENT}{about}\n"),
+        })
+        .collect();
+    paragraphs.join("\n")
+}
+
+const INDENT: &str = "          ";
