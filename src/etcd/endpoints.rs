@@ -10,13 +10,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+use etcd_client::{Channel, Client, ConnectOptions, Error};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::OnceCell;
 use tracing::field::{Empty, display};
 use tracing::{Span, instrument};
 
+use super::channel;
 use super::failure::{self, FailedRequest, Failure};
 use super::spans::{self, Method, Unanswered};
 use crate::SystemClock;
@@ -30,16 +31,6 @@ const LOGIN_STAGGER_MS: u64 = 100;
 
 /// As [`STAGGER_MS`], for an endpoint that has answered before. It may only be busy.
 const PATIENCE_MS: u64 = 300;
-
-/// Longest time for a connection, in milliseconds.
-const CONNECT_MS: u64 = 2_000;
-
-/// Silence after which a connection in use sends an HTTP/2 ping, in milliseconds. etcd closes a
-/// connection that pings more often than every 5 s (`--grpc-keepalive-min-time`).
-const PING_AFTER_MS: u64 = 6_000;
-
-/// Longest wait for the answer to a ping, in milliseconds. Then the connection and its watches end.
-const PING_TIMEOUT_MS: u64 = 3_000;
 
 const _: () = assert!(STAGGER_MS < LOGIN_STAGGER_MS && LOGIN_STAGGER_MS < PATIENCE_MS);
 
@@ -254,33 +245,19 @@ impl Drop for Suspicion<'_> {
     server.address = spans::host(url), server.port = spans::port(url), otel.status_description
 ))]
 async fn connect(access: &Access, url: &str) -> Result<Client, Error> {
-    let milliseconds = Duration::from_millis;
-    let mut options = ConnectOptions::new()
-        .with_connect_timeout(milliseconds(CONNECT_MS))
-        .with_keep_alive(milliseconds(PING_AFTER_MS), milliseconds(PING_TIMEOUT_MS))
-        .with_keep_alive_while_idle(false)
-        .with_require_leader(true);
-    if let Some(tls) = &access.tls {
-        let mut trust = match &tls.ca {
-            Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(ca)),
-            None => TlsOptions::new().with_native_roots(),
-        };
-        if let Some((certificate, key)) = &tls.identity {
-            trust = trust.identity(Identity::from_pem(certificate, key.reveal()));
-        }
-        options = options.with_tls(trust);
-    }
+    let options = ConnectOptions::new().with_require_leader(true);
+    let channel = Channel::Tonic(channel::open(url, access.tls.as_ref())?);
     let Some((user, password)) = &access.login else {
-        return Client::connect([url], Some(options)).await;
+        return Client::from_channel(channel, Some(options)).await;
     };
     let with_login = options
         .clone()
         .with_user(user, password.reveal())
         .with_auto_token_refresh(true);
-    match Client::connect([url], Some(with_login)).await {
+    match Client::from_channel(channel.clone(), Some(with_login)).await {
         // etcd's own clients also go on without a login that the cluster does not require.
         Err(error) if failure::is_login_not_asked_for(&error) => {
-            Client::connect([url], Some(options)).await
+            Client::from_channel(channel, Some(options)).await
         }
         Err(error) => {
             Span::current().record("otel.status_description", display(&error));

@@ -12,7 +12,9 @@
 )]
 
 mod access;
+mod channel;
 mod clock;
+mod corked;
 mod endpoints;
 mod failure;
 mod follow;
