@@ -1,5 +1,7 @@
 //! Network configurations in files: each document by itself, so that a broken one hides no other.
 
+mod resources;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,8 +12,8 @@ use whereabouts_cni::invocation::{LocalMachine, open_file};
 use whereabouts_cni::request::{self, Linted, RequestError};
 use whereabouts_core::limits;
 
-use crate::lint::resources::{Carried, Content, carried};
 use crate::output::tree::Tree;
+use resources::{Carried, Content, carried};
 
 /// The names that the plugin answers to.
 const NAMES: [&str; 2] = ["whereabouts", "whereaboots"];

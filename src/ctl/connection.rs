@@ -1,5 +1,7 @@
 //! How the tool reaches the datastore: options named after the keys of a config, and the plugin's own stores.
 
+mod datastore;
+
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
@@ -26,8 +28,8 @@ use whereabouts_store::keys::Keys;
 use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, CommitError, Entry, Outcome, Revision, Store, Txn};
 
-use crate::datastore::AnyStore;
 use crate::output::{Progress, say};
+use datastore::AnyStore;
 
 /// How long the datastore may take to answer one question.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -12,7 +12,6 @@ mod chosen;
 mod commands;
 mod configs;
 mod connection;
-mod datastore;
 mod foreign;
 mod install;
 mod lint;
@@ -20,7 +19,6 @@ mod netns;
 mod output;
 mod serve;
 mod stay;
-mod taking;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 //! the keys and values in etcd.
 //!
 //! Each target takes bytes and panics if something does not hold. Fuzzers call them
-//! (`fuzz_targets/`), and a bounded test with seeds and mutations of them (`tests/it/fuzz.rs`).
+//! (`fuzz_targets/`), and a bounded test with seeds and mutations of them (`tests/it/attacks/fuzz.rs`).
 //! What is well-formed is not only decoded: it is carried out on a store in memory.
 
 use std::cell::Cell;

@@ -14,12 +14,12 @@ use whereabouts_core::claim::Ask;
 use whereabouts_core::limits;
 use whereabouts_store::At;
 
+use super::taking::{Outcome, addresses, interface, take};
 use crate::chosen::selector;
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, OutputOption, Progress, say, table};
-use crate::taking::{Outcome, addresses, interface, take};
 
 /// Where the addresses are to be remembered, and how.
 #[derive(Args)]

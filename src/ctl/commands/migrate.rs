@@ -7,13 +7,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use whereabouts_core::claim::Ask;
 
+use super::taking::{Outcome, addresses, interface, take};
 use crate::chosen::choose;
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::output::Ending;
 use crate::output::shown;
 use crate::output::{Decision, Output, OutputOption, Progress, print, say, table, yaml};
-use crate::taking::{Outcome, addresses, interface, take};
 
 /// Objects to be taken over, or the way back.
 #[derive(Args)]

@@ -12,4 +12,5 @@ pub(crate) mod queue;
 pub(crate) mod ranges;
 pub(crate) mod release;
 pub(crate) mod restore;
+mod taking;
 pub(crate) mod watch;

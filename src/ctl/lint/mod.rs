@@ -1,6 +1,5 @@
 //! `lint`: what is wrong with configs, before a runtime meets it.
 
-pub(crate) mod resources;
 mod rules;
 
 use std::collections::BTreeSet;

@@ -13,7 +13,7 @@ use whereabouts_store::keys::Key;
 use whereabouts_store::{Entry, Write, record};
 
 use super::{FAILED, FOUND, WELL, assert_said, on, tool_binary};
-use crate::fill::fill;
+use crate::plugin::fill::fill;
 use crate::plugin::{Foreigner, Pod, Site, attachment, kill_in_line, pods, put, range};
 use crate::support::etcd::{Cluster, Setup};
 

@@ -11,7 +11,7 @@ use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record;
 
 use super::{FAILED, FOUND, WELL, assert_said, json_of, on};
-use crate::fill::fill;
+use crate::plugin::fill::fill;
 use crate::plugin::{Foreigner, Pod, Site, kill_in_line, lock_key, pods, put, range, ticket_key};
 use crate::support::etcd::Cluster;
 

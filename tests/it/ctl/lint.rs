@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{FAILED, FOUND, WELL, assert_said, on, tool};
-use crate::fuzz::mutations;
+use crate::attacks::fuzz::mutations;
 use crate::plugin::{Pod, Site};
 
 fn lint(text: &str) -> crate::plugin::Answer {

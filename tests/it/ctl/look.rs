@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{FOUND, WELL, addresses, assert_said, json_of, on};
-use crate::fill::fill;
+use crate::plugin::fill::fill;
 use crate::plugin::{Pod, Site, pods, range};
 use crate::support::etcd::Cluster;
 

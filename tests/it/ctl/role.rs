@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{FAILED, WELL, assert_said, tool, tool_binary};
-use crate::page::Server;
+use crate::ctl::page::Server;
 use crate::plugin::{Call, Pod};
 use crate::support::{free_port, poll};
 

@@ -1,6 +1,7 @@
 //! The built plugin, executed as a container runtime executes it, and the etcd it works on.
 
 mod answer;
+pub(crate) mod fill;
 mod lock;
 mod network;
 mod process;

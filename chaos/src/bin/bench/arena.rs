@@ -10,13 +10,13 @@ use tokio::runtime::Runtime;
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_etcd::Access;
 
-use super::Setting;
-use super::client::{Client, Connection, Whereabouts};
-use super::load::{self, Load, Numbers};
-use super::measure::Cost;
-use super::range::audited;
-use super::rivals::{CompareRetry, GlobalLock, LockService, RangeLock, Raw, RawKind};
-use super::workload::Workload;
+use crate::client::{Client, Connection, Whereabouts};
+use crate::load::{self, Load, Numbers};
+use crate::measure::Cost;
+use crate::range::audited;
+use crate::rivals::{CompareRetry, GlobalLock, LockService, RangeLock, Raw, RawKind};
+use crate::setting::Setting;
+use crate::workload::Workload;
 
 /// Below what the rivals keep their blocks and claims.
 const RIVALS_PREFIX: &str = "/rivals/";
@@ -233,7 +233,7 @@ impl<'c> Arena<'c> {
             .next();
         let connection = connection.expect("there is one");
         let audit = self.runtime.block_on(audited(&connection))?;
-        Ok(super::judge::judge_audit(scenario, &audit, 0))
+        Ok(crate::range::judge::judge_audit(scenario, &audit, 0))
     }
 
     /// Who can ask by the production code.

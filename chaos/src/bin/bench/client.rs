@@ -15,7 +15,7 @@ use whereabouts_protocol::session::Session;
 use whereabouts_store as store;
 use whereabouts_store::keys::Keys;
 
-use super::workload::Workload;
+use crate::workload::Workload;
 
 /// One client under load.
 #[allow(async_fn_in_trait, reason = "all clients are on one thread")]

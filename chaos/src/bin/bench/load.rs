@@ -10,8 +10,8 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 use whereabouts_chaos::cluster::Cluster;
 
-use super::client::{Client, text};
-use super::measure::{Cost, Meters, Pace};
+use crate::client::{Client, text};
+use crate::measure::{Cost, Meters, Pace};
 
 /// How long a load may take until its last operation has ended. None is given up before: etcd's lock
 /// service (3.4) wakes nobody any more when clients that wait for it have gone away.

@@ -4,22 +4,13 @@
 
 mod arena;
 mod client;
-mod exec;
-mod fill;
-mod hot;
-mod judge;
 mod load;
-mod many;
 mod measure;
-mod plot;
-mod pods;
 mod range;
 mod report;
 mod rivals;
-mod row;
-mod slow;
-mod storm;
-mod table;
+mod scenarios;
+mod setting;
 mod workload;
 
 use std::fs;
@@ -29,13 +20,13 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::json;
-use tokio::runtime::Runtime;
 use whereabouts_chaos::cluster::{Cluster, Storage};
 use whereabouts_chaos::{ending, plugin};
 
 use arena::Arena;
-use client::text;
-use report::Found;
+use report::{Found, plot};
+use scenarios::{exec, fill, hot, many, pods, slow, storm};
+use setting::{Setting, runtime};
 
 /// Measures whereabouts on an etcd of its own.
 #[derive(Parser)]
@@ -72,7 +63,7 @@ struct Arguments {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
     clients: Vec<usize>,
     #[command(flatten)]
-    fill: row::Options,
+    fill: range::row::Options,
 }
 
 #[derive(Subcommand)]
@@ -116,14 +107,6 @@ const EACH: [Scenario; 7] = [
     Scenario::Pods1000,
     Scenario::Slow,
 ];
-
-/// What every scenario is run with.
-struct Setting {
-    members: usize,
-    storage: Storage,
-    seed: u64,
-    plugin: PathBuf,
-}
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -232,10 +215,4 @@ fn in_arena(
     let cluster = Cluster::start(setting.members, setting.storage, &[]);
     let arena = Arena::new(setting, &runtime, &cluster, cluster.access())?;
     act(&arena)
-}
-
-/// A runtime like the plugin's.
-fn runtime() -> Result<Runtime, String> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().map_err(text)
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use whereabouts_chaos::plugin::Plugin;
 use whereabouts_core::claim::Ask;
 
-use super::Setting;
-use super::arena::Arena;
-use super::measure::{Cost, Meters, Pace};
-use super::report::{Found, Row};
-use super::workload::Workload;
+use crate::arena::Arena;
+use crate::measure::{Cost, Meters, Pace};
+use crate::report::{Found, Row};
+use crate::setting::Setting;
+use crate::workload::Workload;
 
 /// Processes at once.
 const PROCESSES: u64 = 500;

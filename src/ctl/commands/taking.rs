@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::output::Decision;
 
 /// The outcome of one request.
-pub(crate) struct Outcome {
+pub(super) struct Outcome {
     /// In a word.
     pub(crate) what: &'static str,
     /// Why it is refused.
@@ -48,7 +48,7 @@ impl Outcome {
 }
 
 /// Claims what `ask` states, or tells what would become of it.
-pub(crate) fn take(
+pub(super) fn take(
     connection: &Connection,
     ask: &Ask,
     decision: Decision,
@@ -80,7 +80,7 @@ fn foresee(connection: &Connection, ask: &Ask) -> Result<Verdict, String> {
 }
 
 /// The addresses that `ask` states.
-pub(crate) fn addresses(ask: &Ask) -> Vec<String> {
+pub(super) fn addresses(ask: &Ask) -> Vec<String> {
     let stated = ask.wants.iter().filter_map(|want| match want.choice {
         Choice::Exactly(address) => Some(address.to_string()),
         Choice::Lowest(_) => None,
@@ -89,7 +89,7 @@ pub(crate) fn addresses(ask: &Ask) -> Vec<String> {
 }
 
 /// The interface that `ask` names, if it names one.
-pub(crate) fn interface(ask: &Ask) -> Option<&str> {
+pub(super) fn interface(ask: &Ask) -> Option<&str> {
     let interface = ask.attachment.interface.as_str();
     (interface != UNKNOWN_INTERFACE).then_some(interface)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use whereabouts_clock::Chance;
 use whereabouts_store::record;
 
-#[path = "../fuzz/targets.rs"]
+#[path = "../../fuzz/targets.rs"]
 #[expect(unreachable_pub, reason = "the fuzzers call them from another crate")]
 mod targets;
 

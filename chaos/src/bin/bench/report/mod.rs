@@ -1,9 +1,12 @@
 //! What a scenario found: rows of one kind for all scenarios but `fill`, ratios, complaints.
 
+pub(crate) mod plot;
+pub(crate) mod table;
+
 use serde_json::{Value, json};
 
-use super::measure::{Cost, milliseconds};
-use super::table::Table;
+use crate::measure::{Cost, milliseconds};
+use table::Table;
 
 /// One measured load.
 pub(crate) struct Row {

@@ -3,8 +3,8 @@
 use whereabouts_audit::invariants::Audit;
 use whereabouts_core::address::Family;
 
-use super::measure::Cost;
 use super::row::{Row, Way};
+use crate::measure::Cost;
 
 /// Requests of an uncontended ADD.
 const ADD_REQUESTS: u64 = 2;

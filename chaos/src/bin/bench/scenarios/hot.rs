@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::arena::{Arena, Contender, Pattern};
-use super::client::text;
-use super::report::{Found, Ratio, Row, Target};
-use super::rivals::RawKind;
+use crate::arena::{Arena, Contender, Pattern};
+use crate::client::text;
+use crate::report::{Found, Ratio, Row, Target};
+use crate::rivals::RawKind;
 
 /// How many clients.
 pub(crate) const CLIENTS: [usize; 5] = [1, 8, 64, 256, 1_000];

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::UsageWho;
 use whereabouts_chaos::plugin::Plugin;
 
-use super::Setting;
-use super::arena::{Arena, Contender, Pattern};
-use super::measure::{Cost, cpu, milliseconds, percentile};
-use super::report::{Found, Ratio, Row, Target};
-use super::rivals::RawKind;
-use super::table::Table;
-use super::workload::Workload;
+use crate::arena::{Arena, Contender, Pattern};
+use crate::measure::{Cost, cpu, milliseconds, percentile};
+use crate::report::table::Table;
+use crate::report::{Found, Ratio, Row, Target};
+use crate::rivals::RawKind;
+use crate::setting::Setting;
+use crate::workload::Workload;
 
 /// How often each program is executed.
 const ROUNDS: u64 = 200;

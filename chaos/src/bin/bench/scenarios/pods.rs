@@ -3,9 +3,9 @@
 
 use whereabouts_core::verbs::Error;
 
-use super::arena::{Arena, Contender, Pattern};
-use super::report::{Found, Ratio, Row, Target};
-use super::rivals::RawKind;
+use crate::arena::{Arena, Contender, Pattern};
+use crate::report::{Found, Ratio, Row, Target};
+use crate::rivals::RawKind;
 
 /// How many pods, and addresses.
 const PODS: u16 = 1_000;

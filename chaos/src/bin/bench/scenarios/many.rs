@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::arena::{Arena, Contender, Pattern};
-use super::report::{Found, Ratio, Row, Target};
-use super::rivals::RawKind;
+use crate::arena::{Arena, Contender, Pattern};
+use crate::report::{Found, Ratio, Row, Target};
+use crate::rivals::RawKind;
 
 /// How many clients, on however many ranges.
 const CLIENTS: usize = 256;

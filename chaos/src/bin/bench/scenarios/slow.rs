@@ -8,10 +8,11 @@ use whereabouts_chaos::cluster::Cluster;
 use whereabouts_chaos::proxy::{Link, Links, Party, Proxy};
 use whereabouts_etcd::Access;
 
-use super::arena::{Arena, Contender, Pattern};
-use super::client::text;
-use super::report::{Found, Ratio, Row, Target};
-use super::{Setting, pods, runtime};
+use super::pods;
+use crate::arena::{Arena, Contender, Pattern};
+use crate::client::text;
+use crate::report::{Found, Ratio, Row, Target};
+use crate::setting::{Setting, runtime};
 
 /// By how much round trips take longer, in milliseconds.
 const DELAYS_MS: [u64; 3] = [1, 5, 20];

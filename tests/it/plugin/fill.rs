@@ -12,7 +12,7 @@ use whereabouts_etcd::SystemClock;
 use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::snapshot::Query;
 
-use crate::plugin::{Pod, Site};
+use super::{Pod, Site};
 use crate::support::runtime;
 
 /// Demands that are decided at once, if they fit into a transaction.

@@ -1,6 +1,6 @@
 //! A large range filled to its last address, and beyond.
 
-use crate::fill::{fill, filler};
+use crate::plugin::fill::{fill, filler};
 use crate::plugin::{Pod, Site, range};
 use crate::support::etcd::Cluster;
 

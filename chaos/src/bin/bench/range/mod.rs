@@ -1,5 +1,8 @@
 //! One large range under load: filling it, and measuring ADD and DEL in it, both ways.
 
+pub(crate) mod judge;
+pub(crate) mod row;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +22,11 @@ use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::listing::list;
 use whereabouts_store::snapshot::{Query, Snapshot};
 
-use super::Setting;
-use super::client::{Connection, Whereabouts, text};
-use super::measure::Cost;
-use super::row::{Options, Row, Way};
-use super::workload::Workload;
+use crate::client::{Connection, Whereabouts, text};
+use crate::measure::Cost;
+use crate::setting::Setting;
+use crate::workload::Workload;
+use row::{Options, Row, Way};
 
 /// The number of the first pod that is measured: those below fill the range.
 const FIRST_MEASURED: u64 = 1 << 40;

@@ -1,6 +1,8 @@
 //! Executed as in life: by the reference CNI plugins, which find this one by its name in CNI_PATH,
 //! for a container's network namespace.
 
+mod samples;
+
 use std::fs;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_core::address::Family;
 
-use super::Setting;
-use super::judge::{BYTES_GROWTH, judge, judge_audit};
-use super::measure::{Cost, milliseconds};
-use super::range::RangeUnderLoad;
-use super::report::{Found, Ratio, Target};
-use super::row::{Options, Row, Way};
-use super::table::Table;
+use crate::measure::{Cost, milliseconds};
+use crate::range::RangeUnderLoad;
+use crate::range::judge::{BYTES_GROWTH, judge, judge_audit};
+use crate::range::row::{Options, Row, Way};
+use crate::report::table::Table;
+use crate::report::{Found, Ratio, Target};
+use crate::setting::Setting;
 
 /// By how much an ADD's latency may grow from the emptiest to the fullest range.
 const LATENCY_GROWTH: f64 = 1.2;

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde_json::Value;
 
-use super::client::text;
+use crate::client::text;
 
 /// Width and height of a drawing, in pixels.
 const SIZE: (u32, u32) = (860, 460);

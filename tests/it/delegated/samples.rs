@@ -12,7 +12,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 
-use crate::delegated::{Namespace, REFERENCE_PLUGINS, ip};
+use super::{Namespace, REFERENCE_PLUGINS, ip};
 use crate::plugin::{Answer, Call, Pod, Site, log_folder};
 use crate::support::etcd::Cluster;
 

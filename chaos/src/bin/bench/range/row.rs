@@ -6,7 +6,7 @@ use clap::Args;
 use whereabouts_chaos::cluster::StoreSize;
 use whereabouts_core::address::Family;
 
-use super::measure::Cost;
+use crate::measure::Cost;
 
 /// How `fill` is to be run.
 #[derive(Args)]

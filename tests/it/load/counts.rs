@@ -8,7 +8,7 @@ use whereabouts_store::Write;
 use whereabouts_store::keys::QueuedVerb;
 use whereabouts_store::record::{self, Ticket};
 
-use crate::fill::{fill, fill_with, filler};
+use crate::plugin::fill::{fill, fill_with, filler};
 use crate::plugin::{
     Answer, Foreigner, Network, Pod, Site, attachment, await_in_line, newer_ticket, put, range,
     seated_apart, ticket_key,
