@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests the store on each supported version of etcd: the conformance suite and the comparison with the model, requests and
-# bytes, TLS and logins, every error that is told by its text, the role, and a short chaos run.
+# Tests the store on each supported version of etcd. The tests cover conformance, the comparison with the
+# model, requests and bytes, TLS and logins, errors that are told by their text, and the role. A short chaos run
+# follows.
 #
 #   tests/etcd-versions.sh [VERSION ...]      as root; 3.4 (Debian's), 3.5, 3.6, 3.7 and upgrade by default
 #

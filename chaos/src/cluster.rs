@@ -1,7 +1,7 @@
 //! A real etcd cluster to put under load: on free loopback ports, with data in a temporary folder.
 //!
-//! It is started as the integration tests start theirs, and ends when it is dropped. What is asked
-//! of it is in [`Counters`].
+//! The cluster starts like those of the integration tests, and ends when it is dropped. [`Counters`] has its
+//! requests.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub enum Storage {
 /// A running cluster, open to everybody and in the clear.
 pub struct Cluster(etcd::Cluster);
 
-/// What the store of a cluster takes, in bytes, where it takes most.
+/// The size of a cluster's store, in bytes, on the member where it is largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreSize {
     /// The database file.
@@ -67,7 +67,7 @@ impl Cluster {
         self.0.access()
     }
 
-    /// What was asked of it so far.
+    /// The counters so far.
     pub fn counters(&self) -> Counters {
         Counters::of_members(&self.metrics())
     }
@@ -90,7 +90,7 @@ impl Cluster {
         client.compact(present, Some(to_the_end)).await.map(drop)
     }
 
-    /// What its store takes.
+    /// The size of its store.
     pub fn store_size(&self) -> StoreSize {
         let metrics = self.metrics();
         let most = |name: &str| {

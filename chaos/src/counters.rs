@@ -1,9 +1,9 @@
-//! What was asked of etcd, in its own words: the counters of `/metrics`. Pure.
+//! The requests to etcd in its own words: the counters of `/metrics`. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a cluster was asked, and what it did, since its start or between two looks.
+/// The requests to a cluster, and its own work, since its start or between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests by gRPC method, over all members, whatever their outcome
@@ -72,7 +72,7 @@ impl Counters {
         counters
     }
 
-    /// What came after `before`.
+    /// The counts after `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let earlier = |method: &String| before.requests.get(method).copied().unwrap_or(0);
@@ -97,7 +97,7 @@ impl Counters {
     }
 }
 
-/// What one counter of gRPC counts.
+/// The subject of a counter of gRPC.
 enum Message<'m> {
     /// Requests of this method.
     Request(&'m str),

@@ -1,7 +1,7 @@
 //! Leaving nothing behind, however a program of this crate ends.
 //!
-//! What is dropped ends what it started. Where nothing is dropped (a panic that aborts, a signal),
-//! this ends the processes that this one started and removes the folders that bear its number.
+//! A value that is dropped ends the processes that it started. A panic that aborts, or a signal, drops nothing. Then
+//! this module ends the processes that the program started, and removes the folders that bear its number.
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -18,19 +18,19 @@ use whereabouts_sim::planted::Bug;
 /// Shakes etcd and the plugin for a while, and judges all that happened.
 #[derive(Parser)]
 struct Arguments {
-    /// For so many minutes at least, and until every kind of fault has struck.
+    /// Minutes that the run lasts at least. It goes on until every kind of fault has struck.
     #[arg(long, default_value_t = 4)]
     minutes: u64,
-    /// What the order of faults and the pods' choices derive from; drawn and printed if not given.
+    /// The seed of the order of faults and of the pods' choices. Without it, a seed is drawn and printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Let these kinds of faults strike first, in this order, before each kind does once.
+    /// Kinds of faults that strike first, in this order. Then each kind strikes once.
     #[arg(long, value_name = "KIND,..", value_delimiter = ',', value_parser = fault)]
     first: Vec<Fault>,
     /// Members of etcd.
     #[arg(long, default_value_t = 3)]
     members: usize,
-    /// How connections to etcd, and within it, are protected.
+    /// The protection of connections to etcd, and within it.
     #[arg(long, value_enum, default_value_t = Security::Plain)]
     security: Security,
     /// Nodes.
@@ -48,8 +48,7 @@ struct Arguments {
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    /// Run the plugin with this bug of the simulator's catalogue, until it is found: that is then the
-    /// success.
+    /// Run the plugin with this bug of the simulator's catalogue. Success is then that the bug is found.
     #[arg(long, value_name = "BUG", value_parser = bug)]
     sabotage: Option<Bug>,
     /// Also write the report to this file.
@@ -77,7 +76,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<usize, String> {
     ending::clean_up_on_panic_and_signal().map_err(|error| error.to_string())?;
     if arguments.members < 3 {
-        return Err("a cluster that loses a member has at least three".to_owned());
+        let members = arguments.members;
+        return Err(format!(
+            "--members {members}: a cluster that loses a member has at least three"
+        ));
     }
     let plugin = match (&arguments.plugin, arguments.sabotage) {
         (Some(plugin), _) => plugin.clone(),

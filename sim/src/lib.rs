@@ -1,8 +1,8 @@
 //! Deterministic simulation of many nodes that allocate at once.
 //!
-//! The production code of the plugin runs unchanged, by the thousand, on a seeded scheduler with
-//! virtual time, against a simulated etcd whose network and members fail. Everything that happens
-//! is judged at every revision. One seed gives one history, byte for byte.
+//! The production code of the plugin runs unchanged, in thousands of executions, on a seeded scheduler with virtual
+//! time. Its etcd is simulated, with a network and members that fail. The judge sees every revision and every answer.
+//! One seed gives one history, byte for byte.
 //!
 //! ```text
 //! seed ──> setup ──> runtime: pods come and go on nodes, and each verb is a process
@@ -23,7 +23,7 @@
 //! | [`planted`] | bugs that the judge must find |
 //! | [`judge`] | the promises |
 //! | `cluster` | etcd behind links and members that fail |
-//! | [`runtime`] | container runtimes and the processes that they start |
+//! | `runtime` | container runtimes and the processes that they start |
 //! | [`run`] | one history, the hunt for planted bugs, and smaller histories |
 //! | [`exhaustive`] | small worlds, completely; beside `cluster`, `runtime` and `run` |
 

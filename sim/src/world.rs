@@ -25,7 +25,7 @@ pub(crate) struct World(Rc<Inner>);
 
 struct Inner {
     chance: Chance,
-    /// What virtual instants are measured from; only differences of instants are ever used.
+    /// The origin of virtual instants. The code only uses differences of instants.
     origin: Instant,
     now: Cell<Duration>,
     next_id: Cell<u64>,
@@ -73,7 +73,7 @@ impl Ready {
     }
 }
 
-/// What one step of the world did.
+/// The result of one step of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A process ran until it waited.
@@ -118,7 +118,7 @@ impl World {
         id
     }
 
-    /// Ends a process where it stands. What it has sent is still on its way.
+    /// Ends a process where it stands. Its requests are still on their way.
     pub(crate) fn kill(&self, id: TaskId) {
         let process = self.0.tasks.borrow_mut().remove(&id);
         drop(process);

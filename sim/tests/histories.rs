@@ -73,16 +73,16 @@ fn gc_leaves_no_claim_that_it_served_itself() {
     check_promises([25_726, 33_423, 36_843, 48_679]);
 }
 
-/// The lease granted for a first try to acquire the lock was used for a second one, ten seconds later, and
-/// ended at once; its owner asked for the lock again and again until the lock was gone.
+/// An owner granted a lease for a first try to acquire the lock, and used it for a second try ten seconds later. The
+/// lease ended at once. The owner asked for the lock again and again until the lock was gone.
 #[test]
 fn a_lock_is_not_acquired_with_a_lease_at_its_end() {
     check_promises([53_066]);
 }
 
-/// Two alarms of the judge: a ticket that was touched while somebody had the lock was taken for the one
-/// to which it was offered; and a newer version's abandoned ticket was served by another node's GC, after
-/// that of its own node, which could not read it.
+/// Two false alarms of the judge. First, a ticket was touched while a process had the lock, and the judge took it for
+/// the ticket to which the lock was offered. Second, another node's GC served an abandoned ticket of a newer version.
+/// The GC of the ticket's own node came before it and could not read the ticket.
 #[test]
 fn nobody_is_accused_of_what_is_right() {
     check_promises([831_955, 910_572]);
@@ -95,15 +95,15 @@ fn a_del_stands_for_the_claim_without_interface() {
     check_promises([3_279, 3_675, 3_717, 4_420, 6_831]);
 }
 
-/// An ADD that could not make the put of its ticket impossible said that etcd is not available, and not
-/// that its request may still be carried out; after its DEL it was.
+/// An ADD could not make the put of its ticket impossible. It said that etcd is not available, and not that its
+/// request may still be carried out. The put came after the DEL.
 #[test]
 fn what_may_still_come_is_told() {
     check_promises([166_574]);
 }
 
-/// When waiters had begun to look before they watch, a second ADD of an attachment took away the ticket of
-/// the first, which had been refused, before that one had read why.
+/// Waiters had begun to look before they watch. Then a second ADD of an attachment took away the ticket of the first
+/// ADD. That ticket had been refused, and the first ADD had not read why.
 #[test]
 fn a_refusal_is_left_to_be_read() {
     check_promises([3_247]);

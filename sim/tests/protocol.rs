@@ -1,8 +1,9 @@
-//! The protocol of `docs/ARCHITECTURE.md` alone, as a model that shares no code with the rest. A process reads,
-//! decides and sends a transaction in one step; in a later one, or never, it is applied or refused. Up to two
-//! faults: its sender goes on without a reply (a lost request, a lost reply, a late request), a lease ends under
-//! its process, a process gives up. Who is killed takes no further step. Revisions are not counted, as none comes
-//! twice: a write makes void what relies on the one before. Not modelled: full ranges, two for one, GC, order, time.
+//! The protocol of `docs/PROTOCOL.md` alone, as a model that shares no code with the rest. A process reads, decides
+//! and sends a transaction in one step. In a later step, or never, the transaction is applied or refused. Up to two
+//! faults strike. A sender goes on without a reply (a lost request, a lost reply, a late request). A lease ends under
+//! its process. A process gives up. A killed process takes no further step. Revisions are not counted, as none
+//! comes twice: a write makes void what relies on the one before. Not modelled: full ranges, two for one, GC, order,
+//! time.
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::collections::BTreeMap;
@@ -37,10 +38,10 @@ words! {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Txn {
-    /// What must be as it was read: there and unmodified, or not there.
+    /// The condition of each key: there and unmodified since the read, or not there.
     checks: BTreeMap<Key, bool>,
     writes: BTreeMap<Key, Option<usize>>,
-    /// What its sender, without a reply, writes anew to make it void.
+    /// The key that its sender, without a reply, writes anew to make the transaction void.
     fence: Option<Key>,
     is_holder: bool,
     /// Refused, it gives its sender the lock, if nobody has it: without a lease, but that may end, too.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A Kubernetes cluster of two nodes on one machine, of real parts: etcd, API server, controller manager and scheduler on a
-# hub; kubelet, kube-proxy, containerd and runc on each node, which has its own network, mounts, host name and processes.
+# A Kubernetes cluster of two nodes on one machine, of real parts. A hub has etcd, API server, controller manager and
+# scheduler. Each node has kubelet, kube-proxy, containerd and runc, and its own network, mounts, host name and
+# processes.
 #
 #   lab.sh up    FOLDER      starts it; FOLDER/bin has the programs, FOLDER/images the images that nodes have from the start
 #   lab.sh down  FOLDER      ends every process by its pid, and removes namespaces and cgroups
@@ -10,7 +11,7 @@
 #   lab.sh mend  FOLDER NODE and is plugged in again
 #
 # The nodes are node-a and node-b. FOLDER/kubectl is kubectl as an administrator. FOLDER/NODE/enter runs a command on a node.
-# What FOLDER/environment exports is in the environment of every process of a node.
+# The exports of FOLDER/environment are in the environment of every process of a node.
 # The labs of several FOLDERs do not meet: every name outside of FOLDER has the folder's random part in it.
 set -euo pipefail
 
@@ -213,7 +214,7 @@ first_process() { # NODE
 crash() { # NODE
     kill -KILL "$(cat "$lab/$1/pid")"
     await "the processes of $1 have ended" gone "$(cat "$lab/$1/pid")"
-    # What the kernel forgets when the power fails.
+    # The kernel forgets these links when the power fails.
     local link
     for link in $(ip -n "$id-$1" -json link show | jq -r '.[] | select(.ifname | IN("lo", "eth0", "eth1") | not).ifname'); do
         ip -n "$id-$1" link del "$link" 2>/dev/null || true

@@ -1,9 +1,8 @@
-//! What must hold of any bytes, whatever they are: of stdin, of the flat file, of variables, and of
-//! the keys and values in etcd.
+//! The rules for any bytes: of stdin, of the flat file, of variables, and of the keys and values in etcd.
 //!
 //! Each target takes bytes and panics if something does not hold. Fuzzers call them
 //! (`fuzz_targets/`), and a bounded test with seeds and mutations of them (`tests/it/attacks/fuzz.rs`).
-//! What is well-formed is not only decoded: it is carried out on a store in memory.
+//! A well-formed input is not only decoded: it is carried out on a store in memory.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -781,7 +780,7 @@ const CONFIG: &[u8] = br#"{"cniVersion": "1.1.0", "name": "net", "prevResult": {
     "ipam": {"range": "10.0.0.0/24", "etcd_host": "etcd", "node_name": "node-1",
     "etcd_username": "root", "etcd_password_file": "/etc/whereabouts/password"}}"#;
 
-/// What an ADD of [`CONFIG`] asks for.
+/// The request of an ADD of [`CONFIG`].
 fn ask() -> Ask {
     let invocation = Invocation {
         variables: variables("ADD")

@@ -1,5 +1,5 @@
-//! What an operator does to a cluster: asks who leads, compacts, defragments, raises and clears
-//! alarms, replaces members. Each member is asked past its proxy, with a bound on every call.
+//! The work of an operator on a cluster: asking who leads, compacting, defragmenting, raising and clearing alarms,
+//! replacing members. Each member is asked past its proxy, with a bound on every call.
 
 use std::future::Future;
 use std::path::Path;

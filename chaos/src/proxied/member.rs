@@ -29,9 +29,9 @@ pub struct Member {
     name: String,
     client: SocketAddr,
     peer: SocketAddr,
-    /// What members reach each other through.
+    /// The proxy in the way of other members.
     pub(super) peer_proxy: Proxy,
-    /// What clients reach it through.
+    /// The proxy in the way of clients.
     pub(super) client_proxy: Proxy,
     folder: PathBuf,
     process: Mutex<Process>,
@@ -170,7 +170,7 @@ impl Member {
     /// Forgets its data: it is to begin anew.
     pub(super) fn forget(&self) {
         let mut process = self.process();
-        // What is left is removed with the cluster's folder.
+        // A remainder is removed with the cluster's folder.
         let _ = fs::remove_dir_all(self.data(process.lives));
         process.lives += 1;
     }

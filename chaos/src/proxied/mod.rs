@@ -46,7 +46,7 @@ impl Security {
     }
 }
 
-/// What a cluster is to be like.
+/// The properties of a cluster.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// How many members.

@@ -1,5 +1,5 @@
-//! One connection through a proxy: two ways, each a reader that stamps what comes with the time at
-//! which it is due, and a writer that waits for that time and for the link.
+//! One connection through a proxy, with two ways. Each way has a reader and a writer. The reader stamps each chunk
+//! with the time at which it is due. The writer waits for that time and for the link.
 
 use std::io;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ async fn one_way(from: ReadHalf<'_>, to: WriteHalf<'_>, (link, passed): Way) -> 
     }
 }
 
-/// What was sent, and when it is to arrive.
+/// A chunk, and the time of its arrival.
 type Chunk = (Instant, Vec<u8>);
 
 async fn read(

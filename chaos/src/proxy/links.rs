@@ -1,4 +1,4 @@
-//! What the network does with what one party sends to another. Pure but for telling the proxies.
+//! The treatment of messages between two parties by the network. Pure but for telling the proxies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

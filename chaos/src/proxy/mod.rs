@@ -94,7 +94,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// What a proxy stands in front of.
+/// The server behind a proxy.
 struct Front {
     links: Links,
     owner: Party,

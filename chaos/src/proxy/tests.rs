@@ -1,4 +1,4 @@
-//! What the proxies let pass, hold and break, seen from both ends of a connection.
+//! The proxies let pass, hold and break, as both ends of a connection see it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

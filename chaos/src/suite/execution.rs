@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// What strikes an execution.
+/// The fault that strikes an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strike {
     /// Nothing.
@@ -25,7 +25,7 @@ pub(super) enum Strike {
     TimeOut(Duration),
 }
 
-/// What came of an execution.
+/// The outcome of an execution.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// Success, and what was on stdout.
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 /// An execution that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
-    /// What came of it.
+    /// Its outcome.
     pub(super) outcome: Outcome,
     /// How long it took.
     pub(super) took: Duration,

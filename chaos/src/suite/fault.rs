@@ -51,7 +51,7 @@ pub enum Fault {
     DelRepeated,
 }
 
-/// What is left of etcd under a fault.
+/// The rest of etcd under a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
     /// A majority that clients reach: ADD must go on.
@@ -60,7 +60,7 @@ pub enum Leaves {
     Minority,
 }
 
-/// What a fault strikes.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strikes {
     /// The cluster.
@@ -96,7 +96,7 @@ impl Fault {
         Self::DelRepeated,
     ];
 
-    /// What is left under it.
+    /// The rest of etcd under it.
     pub fn leaves(self) -> Leaves {
         match self {
             Self::MajorityKilled | Self::AllKilled | Self::MajorityCut | Self::NoSpace => {
@@ -123,7 +123,7 @@ impl Fault {
         }
     }
 
-    /// What it strikes.
+    /// Its target.
     pub fn strikes(self) -> Strikes {
         match self {
             Self::PluginKilled | Self::PluginStopped | Self::RuntimeTimeout | Self::DelRepeated => {

@@ -74,7 +74,7 @@ pub(super) async fn finish<T>(suite: &Suite, nodes: &[Rc<Node>], pods: impl Futu
     suite.verdict().all_is_gone();
 }
 
-/// What is held though it was deleted, and was never in doubt, is a leak.
+/// A claim that is held though it was deleted, and was never in doubt, is a leak.
 fn accuse_what_is_left(suite: &Suite) {
     let suspects = suite.suspects.borrow();
     let mut verdict = suite.verdict();

@@ -52,14 +52,14 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Lines of the log that are kept for a finding.
 const LOG_LINES: usize = 4_000;
 
-/// What a run is made of.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What its choices derive from.
+    /// The seed of its choices.
     pub seed: u64,
     /// How long faults last at least.
     pub lasts: Duration,
-    /// What strikes before each kind does once.
+    /// The kinds that strike before each kind does once.
     pub first: Vec<Fault>,
     /// Nodes.
     pub nodes: u64,
@@ -191,7 +191,7 @@ impl Suite {
         }
     }
 
-    /// What breaks a promise.
+    /// The broken promises.
     fn findings(&self) -> Vec<String> {
         self.verdict().finding().into_iter().collect()
     }

@@ -1,6 +1,6 @@
-//! What strikes: every kind of fault once, in an order drawn from the seed, then more of them,
-//! also two at once, until time is up. After each, ADD must succeed again. Between, the members are
-//! upgraded, if there is a version to upgrade them to.
+//! The order of faults. Every kind strikes once, in an order drawn from the seed. Then more of them strike, also two
+//! at once, until time is up. After each, ADD must succeed again. Between, the members are upgraded, if there is a
+//! version to upgrade them to.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -49,8 +49,8 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     }
 }
 
-/// Every kind once: first those of the cluster that leave a majority, so that no ADD waits for the
-/// lease of somebody who was killed, or ended without etcd, while it is measured what they cost.
+/// Every kind once. The faults of the cluster that leave a majority come first, while their cost is measured.
+/// Otherwise an ADD could wait for the lease of a process that was killed, or that ended without etcd.
 fn first_round(chance: &Chance) -> Vec<Fault> {
     let (minority, majority) = of(Strikes::Cluster)
         .into_iter()
@@ -177,8 +177,8 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
     }
 }
 
-/// What must be true of every kind when all is over: it has struck; where a majority lives, ADD
-/// went on; where none does, and for long, some have failed clearly.
+/// The faults of the run itself, when all is over. Each kind must have struck. With a majority alive, ADD must have
+/// gone on. Without one for long, some ADDs must have failed clearly.
 pub(super) fn complaints(suite: &Suite) -> Vec<String> {
     let struck = suite.tally().struck();
     let mut complaints = Vec::new();

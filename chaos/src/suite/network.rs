@@ -8,7 +8,7 @@ use whereabouts_clock::Chance;
 use whereabouts_core::address::{Address, Interval, Name, Range, RangeSpec};
 use whereabouts_core::claim::Want;
 
-/// What the pods of a network are to each other.
+/// The relation between the pods of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shape {
     /// Everybody wants of one range.
@@ -42,7 +42,7 @@ const fn plain(cidr: &'static str) -> Written {
     }
 }
 
-/// What a pod of a network asks for.
+/// The request of a pod of a network.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The wants, as the judge knows them.
@@ -84,7 +84,7 @@ impl Shape {
         Name::new(self.name()).expect("a name")
     }
 
-    /// What one pod asks for.
+    /// The request of one pod.
     pub(super) fn draw(self, chance: &Chance) -> Asked {
         let configs = self.configs();
         let index = usize::try_from(chance.below(configs.len() as u64)).expect("a short list");

@@ -1,6 +1,6 @@
-//! A node with its runtime: pods come and go, with the habits that runtimes have. ADD perhaps
-//! again after a failure, CHECK now and then, DEL until that succeeds and perhaps once more, GC
-//! with the list of what is known, and pods that are forgotten, which only GC can collect.
+//! A node with its runtime: pods come and go, with the habits of runtimes. ADD comes perhaps again after a failure,
+//! and CHECK now and then. DEL comes until it succeeds, and perhaps once more. GC has the list of the pods that are
+//! known. A runtime also forgets pods, and only GC can collect their claims.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ pub(super) struct Node {
     adding: Cell<u64>,
     /// Whether GC is under way, which keeps ADDs waiting, as the specification wants.
     collecting: Cell<bool>,
-    /// What the runtime knows to exist: what GC must leave.
+    /// The attachments that the runtime knows. GC must leave them.
     known: RefCell<BTreeSet<Attachment>>,
 }
 
@@ -310,7 +310,7 @@ impl Node {
             {
                 End::Refused
             }
-            // What was deleted meanwhile is not there.
+            // An attachment that was deleted meanwhile is not there.
             (Outcome::Failed(106, _), Verb::Check)
                 if attachment.is_some_and(|it| suite.verdict().is_deleted(it)) =>
             {

@@ -17,7 +17,7 @@ use super::verdict::Answer;
 pub(super) struct Pod {
     /// Its network.
     pub(super) shape: Shape,
-    /// What it asks for, as the judge knows it.
+    /// Its request, as the judge knows it.
     pub(super) ask: Ask,
     /// The same as a config.
     pub(super) config: Value,
@@ -71,7 +71,7 @@ pub(super) fn variables(
     variables
 }
 
-/// What an ADD has answered.
+/// The answer of an ADD.
 pub(super) fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, String> {
     let Some(ask) = ask else {
         return Ok(Answer::Other);

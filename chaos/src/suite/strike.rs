@@ -91,7 +91,7 @@ pub(super) async fn strike_cluster(
             let end = Instant::now() + lasts;
             let mut compacted = 0;
             for member in all.into_iter().cycle() {
-                // What the watch has not seen yet must stay: it is milliseconds behind.
+                // A claim that the watch has not seen yet must stay: the watch is milliseconds behind.
                 let seen = suite.seen();
                 if seen > compacted {
                     control.compact(seen).await?;

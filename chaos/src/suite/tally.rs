@@ -1,5 +1,5 @@
-//! What happened, counted and timed: executions by their end, ADDs by what was wrong meanwhile,
-//! and each fault with the successes before, during and after it.
+//! The events, counted and timed: executions by their end, ADDs by the faults meanwhile, and each fault with the
+//! successes before, during and after it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub enum End {
     Unknown,
 }
 
-/// What is wrong at the moment. Each change is another moment.
+/// The faults of the moment. Each change is another moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing.

@@ -1,11 +1,11 @@
 //! The verdict: the simulator's judge, told by the watch what the store went through and by the
 //! nodes what was asked and answered.
 //!
-//! What the simulator knows and this cannot: who made a revision, and at which revision a process
-//! began and ended. So a maker is concluded only where a revision itself names it ([`maker`]); a
-//! process begins at the last revision that was seen before it, which is no later than the truth,
-//! and its answer is judged once the watch has passed a tick that was sent after it, which is no
-//! earlier. Both make an interval longer, never shorter: a sound history is never accused.
+//! The simulator knows the maker of each revision, and the revisions at which a process began and ended. This suite
+//! does not. So it concludes a maker only where the revision itself names it ([`maker`]). A process begins at the
+//! last revision seen before it, which is no later than the truth. The watch must first pass a tick that was sent
+//! after an answer. Then the answer is judged, at a revision that is no earlier than the truth. Both make an interval
+//! longer, never shorter: a sound history is never accused.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +17,7 @@ use whereabouts_sim::vocabulary::{NodeId, ProcessId, Used};
 use whereabouts_store::keys::{Key, Keys, QueuedVerb};
 use whereabouts_store::{Event, Revision};
 
-/// What an execution has answered, as far as the judge can use it.
+/// The answer of an execution, as far as the judge can use it.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// ADD was given these.
@@ -74,7 +74,7 @@ impl Verdict {
         self.judge.finding().map(ToString::to_string)
     }
 
-    /// What the store holds, as far as it was seen.
+    /// The store's content, as far as it was seen.
     pub(super) fn ledger(&self) -> &Ledger {
         self.judge.ledger()
     }
@@ -205,9 +205,9 @@ fn seen(node: NodeId, verb: Verb, attachment: Option<&Attachment>, started: Revi
     }
 }
 
-/// Who made a revision, if it tells: a commit serves its own demand and those of the tickets that
-/// it deletes, so what it serves without deleting a ticket is its own. A commit that serves
-/// tickets alone does not tell, and neither does the end of a lease.
+/// The maker of a revision, if the revision tells. A commit serves its own demand and those of the tickets that it
+/// deletes. So a demand that is served without a deleted ticket is the commit's own. A commit that serves tickets
+/// alone does not tell, and neither does the end of a lease.
 fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>, String> {
     let (mut given, mut taken) = (Vec::new(), Vec::new());
     let mut tickets = BTreeSet::new();

@@ -1,8 +1,7 @@
-//! What the store went through, told by etcd itself: a watch of everything from its first revision
-//! on, resumed on another member when one fails, and ticks that say how far it has come.
-//!
-//! A tick is a key that is written again and again. What has ended before a tick was sent comes
-//! before that tick in the watch.
+//! The history of the store, told by etcd itself. A watch has everything from the first revision on, and goes on at
+//! another member when one fails. Ticks say how far the watch has come.
+//! A tick is a key that is written again and again. An execution that ended before a tick was sent comes before that
+//! tick in the watch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// Pause before another member is watched.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Who is told.
+/// The receiver of the history.
 pub(super) trait Told {
     /// All events of the next revision.
     fn revision(&self, events: Vec<Event>);

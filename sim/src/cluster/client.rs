@@ -30,7 +30,7 @@ enum NoAnswer {
     Unknown(&'static str),
 }
 
-/// What a call needs of the cluster.
+/// The part of the cluster that a call needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// Any member.
@@ -71,7 +71,7 @@ impl Client {
         act: impl FnOnce(&mut State) -> Result<T, Unavailable> + 'static,
     ) -> Result<Result<T, Unavailable>, NoAnswer> {
         self.identity.step.set(step);
-        // What a holder has decided on grows old while it is stopped: the more often.
+        // A holder that is stopped goes on with an old decision. So holders are stopped more often.
         let occasions = match (needs, step) {
             (Needs::Write, Step::Batch) => 5,
             (Needs::Write, _) => 1,
@@ -125,7 +125,7 @@ impl Client {
         yield_once().await;
     }
 
-    /// What the process reads of what is stored.
+    /// The view as the version of this process reads it.
     fn understand(&self, view: &mut View) {
         if self.identity.is_newer {
             view.answers
@@ -179,7 +179,7 @@ impl Journey {
                 .sleep(Duration::from_millis(world.chance().below(900)))
                 .await;
         }
-        // What was sent before the link was cut is not lost with it.
+        // A request that left before the link was cut is not lost with the link.
         let lost =
             !self.is_severed().await && (self.strikes(Fault::LostRequest) || self.is_cut(Way::Out));
         let reply = if lost {

@@ -126,7 +126,7 @@ impl Cluster {
         self.0.judge.borrow_mut()
     }
 
-    /// What has been counted.
+    /// The counts so far.
     pub(crate) fn totals(&self) -> RefMut<'_, Totals> {
         self.0.totals.borrow_mut()
     }

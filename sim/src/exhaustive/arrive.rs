@@ -9,12 +9,12 @@ use super::moment::Moment;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 
-/// What was seen to happen, for the trace.
+/// The events of one choice, for the trace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// The request that was carried out, or not.
     pub request: Option<Request>,
-    /// What came of it.
+    /// The answer, if one arrived.
     pub answer: Option<Answer>,
     /// Operations that ended, and how.
     pub ended: Vec<(usize, String)>,
@@ -49,7 +49,7 @@ impl Moment {
         }
         if matches!(automata.stand(place), Stand::Asks { request, .. } if matches!(**request, Request::Next))
         {
-            // Whoever waits reads anew when it is woken.
+            // A process reads anew when it is woken.
             self.runs[process].read_at = None;
         }
         if let Stand::Ended(end) = automata.stand(place).clone() {

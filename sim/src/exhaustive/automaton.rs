@@ -1,9 +1,8 @@
 //! Every operation as an automaton, found out by running production code.
 //!
-//! An operation is deterministic given its answers, so where it stands is told by the answers it
-//! got: a [`Place`] is one sequence of answers. What the operation does there is found out once, by
-//! running it, and then known to all interleavings that lead there. So the explorer need not run
-//! everything anew for each interleaving, and can tell at a glance that two of them are one.
+//! An operation is deterministic given its answers. So a [`Place`], one sequence of answers, tells where the
+//! operation stands. The explorer runs an operation to a place once, and all interleavings that lead to this place
+//! share the result. Equal places also show at a glance that two interleavings are one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +26,7 @@ use super::tape::{Answer, Request, Tape};
 use crate::planted::Bug;
 use crate::planted::refused::after_refusal;
 
-/// What one execution of the plugin does.
+/// One execution of the plugin: a verb and its arguments.
 #[derive(Clone, Debug)]
 pub(super) enum Verb {
     /// ADD.
@@ -79,12 +78,12 @@ impl fmt::Display for End {
     }
 }
 
-/// What an operation does where it stands.
+/// The state of an operation at a place.
 #[derive(Clone, Debug)]
 pub(super) enum Stand {
     /// It has asked this, and gives up waiting at `timer`.
     Asks {
-        /// What it asked.
+        /// The request.
         request: Rc<Request>,
         /// Until when it waits, since its start.
         timer: Option<Duration>,
@@ -127,8 +126,8 @@ struct Running {
 /// At most so many executions are kept under way, to go on from where they stand.
 const KEPT: usize = 4_096;
 
-/// What the chance of each operation is made from, in turns: with the first, third, fifth a refused commit
-/// is a reason to take the lock; with the others the second is.
+/// Seeds for the chance of each operation, in turns. With the first, third and fifth, a refused commit is a reason to
+/// take the lock. With the others, the second refused commit is.
 const SEEDS: [u64; 12] = [10, 7, 21, 20, 48, 38, 68, 53, 82, 55, 83, 61];
 
 /// The automata of some operations.
@@ -178,7 +177,7 @@ impl Automata {
         Place(u32::try_from(verb).expect("few operations"))
     }
 
-    /// What the operation does at `place`.
+    /// The state of the operation at `place`.
     pub(super) fn stand(&self, place: Place) -> &Stand {
         &self.nodes[place.index()].stand
     }

@@ -1,4 +1,4 @@
-//! What the explorer can choose at one moment.
+//! The choices of the explorer at one moment.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(super) enum Arriving {
     OfKey(usize),
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// The process' request is carried out and answered; or its pause ends.

@@ -1,8 +1,8 @@
 //! The search: depth first over all choices, each moment once.
 //!
-//! Moments with one hash have one future, so what is known is cut. As every choice brings some
-//! process nearer to its end, no moment comes back, and the number of interleavings that lead
-//! through it to an end is known when the search leaves it.
+//! Moments with one hash have one future, so the search cuts a known moment. Every choice brings some process nearer
+//! to its end, so no moment comes back. When the search leaves a moment, it knows the number of interleavings that
+//! lead from there to an end.
 
 use std::time::Duration;
 
@@ -40,11 +40,11 @@ pub struct Counts {
 /// Something that must not be, and how to see it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The broken rule.
     pub what: String,
     /// The choices that lead there, by their places among those there are.
     pub choices: Vec<usize>,
-    /// What happens on the way.
+    /// The events on the way.
     pub trace: String,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Explorer<'s> {
     automata: Automata,
     budget: Budget,
     counts: Counts,
-    /// What was stored in audited moments.
+    /// The stores of audited moments.
     audited: DigestSet,
 }
 

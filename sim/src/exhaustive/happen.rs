@@ -1,4 +1,4 @@
-//! What happens when a choice is taken: requests are carried out, answers arrive, faults strike.
+//! The consequences of a choice: requests are carried out, answers arrive, faults strike.
 
 use whereabouts_store::{CommitError, LeaseId, Unavailable, WatchEnded};
 
@@ -32,7 +32,7 @@ impl Moment {
                         seen.request = Some(request.clone());
                         let offered = self.has_offered_lock(setting);
                         let answer = self.carry_out(process, &request, setting);
-                        // Who is offered a lock needs no lease.
+                        // A process to which a lock is offered needs no lease.
                         if !offered {
                             judge::fenced(self, process, &request, &answer, setting)?;
                         }

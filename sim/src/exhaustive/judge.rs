@@ -1,4 +1,4 @@
-//! What must be true of every moment, and of every end.
+//! The rules for every moment, and for every end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -245,7 +245,7 @@ pub(super) fn late_request(txn: &Txn, operation: usize, setting: &Setting) -> Re
     Ok(())
 }
 
-/// Whoever has lost the lease of its lock changes no claim any more.
+/// A process that has lost the lease of its lock changes no claim any more.
 pub(super) fn fenced(
     moment: &Moment,
     process: ProcessId,

@@ -12,10 +12,10 @@ use whereabouts_core::claim::{Attachment, Choice, Held, Want};
 
 use crate::setup::pods;
 
-/// Who holds what.
+/// The addresses of each attachment.
 pub(super) type Holdings = BTreeMap<Attachment, Vec<Held>>;
 
-/// What an operation was to do.
+/// The task of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// ADD.
@@ -24,7 +24,7 @@ pub(super) enum Call {
     Del(Attachment),
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// ADD was given these.
@@ -42,9 +42,9 @@ pub(super) enum Outcome {
 /// One operation of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Operation {
-    /// What it was to do.
+    /// Its task.
     pub call: Call,
-    /// What came of it.
+    /// Its result.
     pub outcome: Outcome,
     /// When it began.
     pub start: u64,
@@ -55,9 +55,9 @@ pub(super) struct Operation {
 /// Operations of which one history may have.
 const MOST: usize = 128;
 
-/// An order in which `operations` can have taken effect one at a time, from what was held at
-/// `first` to what is held at `last` where that is given; `None` when there is no such order.
-/// Operations of unknown outcome that are not in it did not take effect.
+/// An order in which `operations` can have taken effect one at a time, or `None`. The order begins with the addresses
+/// held at `first`. It ends with those held at `last`, if `last` is given. Operations of unknown outcome that are not
+/// in the order did not take effect.
 pub(super) fn linearize(
     first: &Holdings,
     operations: &[Operation],
@@ -76,7 +76,7 @@ pub(super) fn linearize(
 struct Search<'h> {
     operations: &'h [Operation],
     last: Option<&'h Holdings>,
-    /// What did not lead anywhere: the operations that were over, and what was held then.
+    /// The dead ends: the operations that were over, and the addresses held then.
     seen: BTreeSet<(u128, Holdings)>,
     order: Vec<usize>,
 }
@@ -94,7 +94,7 @@ impl Search<'_> {
         if !self.seen.insert((over, held.clone())) {
             return false;
         }
-        // What begins after another has ended comes after it.
+        // An operation that begins after the end of another comes after it.
         let ends = left.iter().filter_map(|index| self.operations[*index].end);
         let earliest = ends.min().unwrap_or(u64::MAX);
         for index in left {
@@ -118,8 +118,8 @@ impl Search<'_> {
 }
 
 impl Search<'_> {
-    /// What may be held after `operation` took effect on `held` with its outcome; nothing if it cannot have had that
-    /// outcome then.
+    /// The addresses that may be held after `operation` took effect on `held` with its outcome. The list is empty if
+    /// the operation cannot have had that outcome then.
     fn effects(&self, operation: &Operation, held: &Holdings) -> Vec<Holdings> {
         let mut after = held.clone();
         match &operation.call {
@@ -154,8 +154,9 @@ impl Search<'_> {
         }
     }
 
-    /// What may be held after the DEL of `attachment`, which holds nothing: the claim of its container without an
-    /// interface goes, unless the container holds others. One that comes or goes meanwhile may be seen or not.
+    /// The addresses that may be held after the DEL of `attachment`, which holds nothing. The claim of its container
+    /// without an interface goes, unless the container holds other claims. A claim that comes or goes meanwhile may
+    /// be seen or not.
     fn effects_on_nameless(
         &self,
         attachment: &Attachment,

@@ -92,15 +92,15 @@ pub struct Found {
     pub faults: u8,
     /// The interleavings of this world that were gone through, with the one that shows it.
     pub interleavings: u128,
-    /// What is wrong.
+    /// The broken rule.
     pub what: String,
 }
 
 /// Steps in one world after which a planted bug is looked for in the next.
 const HUNTING_STEPS: u64 = 4_000;
 
-/// Looks for a planted bug in the world that is made for it, or else in one after the other, first
-/// without a fault, then with one.
+/// Looks for a planted bug in the world that is made for it. A bug without such a world is looked for in one world
+/// after the other, first without a fault, then with one.
 pub fn hunt(bug: Bug) -> Option<Found> {
     if let Some(Home::World(name, faults)) = bug.home() {
         let mut worlds = SCENARIOS.iter();

@@ -16,7 +16,7 @@ use super::scenario::Foreign;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 
-/// What may strike in one run.
+/// The faults and early timers that may strike in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     /// Faults.
@@ -91,7 +91,7 @@ pub(super) struct Late {
 }
 
 impl WatchAt {
-    /// What it has not told yet of each key.
+    /// The events of each key that the watch has not told yet.
     pub(super) fn untold(&self, state: &State) -> Vec<Vec<Event>> {
         let of_key = |(key, seen): (&Vec<u8>, &Revision)| {
             let keys = BTreeSet::from([key.clone()]);
@@ -158,7 +158,7 @@ impl Moment {
         self.runs.iter().all(|run| run.place.is_none()) && self.orphans.is_empty() && !self.foreign
     }
 
-    /// What can happen next.
+    /// The possible next events.
     pub(super) fn choices(&self, setting: &Setting, automata: &Automata) -> Vec<Choice> {
         let mut choices = Vec::new();
         let main_over = self.is_main_over();
@@ -292,8 +292,7 @@ impl Moment {
             && (self.has_keys(lease) || self.late.iter().any(|late| puts_with(&late.txn, lease)))
     }
 
-    /// What tells this moment from others that have another future. `stored` is the hash of the
-    /// store.
+    /// The hash that tells this moment from all moments with another future. `stored` is the hash of the store.
     pub(super) fn digest(&self, setting: &Setting, automata: &Automata, stored: u128) -> u128 {
         let mut digest = Digest::default();
         digest.bytes(&stored.to_le_bytes());

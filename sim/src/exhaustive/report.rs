@@ -1,4 +1,4 @@
-//! What a whole exploration came to, as a table.
+//! The results of a whole exploration, as a table.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct Row {
     pub faults: u8,
     /// How much was explored.
     pub counts: Counts,
-    /// What was found; the search ends with it.
+    /// The finding, if there is one. The search ends with it.
     pub finding: Option<Finding>,
     /// How long it took.
     pub took: Duration,

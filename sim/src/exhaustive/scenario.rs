@@ -5,8 +5,8 @@ use Foreign::{Crashes, Leaves};
 
 use crate::setup::sharing::{EAST, WEST};
 
-/// One execution of the plugin. Attachments are named by their containers, and after a slash by their interfaces, where
-/// that is not `eth0`; the second part are the CIDRs of the config's ranges.
+/// One execution of the plugin. The first part is the attachment: its container, then a slash and its interface if
+/// that is not `eth0`. The second part are the CIDRs of the config's ranges.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     /// ADD.
@@ -15,7 +15,7 @@ pub enum Act {
     Del(&'static str, &'static [&'static str]),
 }
 
-/// What becomes of somebody who has the lock of the first range already, so that all others must queue.
+/// The fate of a foreign process that has the lock of the first range already, so that all others must queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// It gives up the lock in good order, at any time.
@@ -32,18 +32,18 @@ pub(super) type Held = (&'static str, &'static str, &'static str, &'static str);
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// What the store holds at first.
+    /// The claims in the store at first.
     pub held: &'static [Held],
     /// Whether somebody else has the lock.
     pub foreign: Option<Foreign>,
-    /// What each process does, one after the other.
+    /// The executions of each process, one after the other.
     pub processes: &'static [&'static [Act]],
     /// The identity of each process' cluster; none is known where there is none here.
     pub identities: &'static [Option<&'static str>],
-    /// What each execution may take, in milliseconds of its own time.
+    /// The deadline of each execution, in milliseconds of its own time.
     pub deadline_ms: u64,
-    /// What a request takes, on the clock of its process, in milliseconds. Where that is nothing, who
-    /// waits in a queue watches at once; else it looks for itself first, at any time.
+    /// The duration of a request, on the clock of its process, in milliseconds. With 0, a waiter in a queue watches
+    /// at once. Otherwise a waiter first looks for itself, at any time.
     pub round_trip_ms: u64,
     /// How many faults may strike in one run, at most: with more there are too many moments.
     pub most_faults: u8,

@@ -42,7 +42,7 @@ pub(super) struct Setting {
     pub leases: Vec<Vec<LeaseId>>,
     /// Somebody else who has the lock of that queue at first: the lease, and what becomes of it.
     pub foreign: Option<(LeaseId, Foreign)>,
-    /// What is held at first.
+    /// The claims at first.
     pub held: Holdings,
     /// The queue of the first range of the first operation.
     pub queue: QueueId,
@@ -268,7 +268,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
     held
 }
 
-/// Who has the lock when the foreigner has it.
+/// The value of the foreigner's lock.
 fn foreign_holder() -> Lock {
     Lock {
         sender: 0,

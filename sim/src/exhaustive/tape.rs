@@ -1,7 +1,7 @@
 //! A process as a function of its answers: a store, a watch and a clock that answer from a tape.
 //!
-//! Production code runs on a [`Tape`] until it asks something that is not answered yet. What it
-//! asks is then known, and nothing of it has touched any store: that is the explorer's to do.
+//! Production code runs on a [`Tape`] until it sends a request that has no answer yet. The request is then known, and
+//! no store has seen it: the explorer carries it out.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -16,7 +16,7 @@ use whereabouts_store::{
     WatchEnded,
 };
 
-/// What a process asks of its store.
+/// A request of a process to its store.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     /// [`Store::read`].
@@ -35,7 +35,7 @@ pub(super) enum Request {
     Next,
 }
 
-/// What comes back to a process.
+/// An answer to a process.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// Of [`Request::Read`].
@@ -59,7 +59,7 @@ pub(super) struct Tape(Rc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     now: Cell<Duration>,
-    /// What a request takes on this clock.
+    /// The duration of a request on this clock.
     round_trip: Duration,
     asked: RefCell<Option<Request>>,
     answer: RefCell<Option<Answer>>,
@@ -91,7 +91,7 @@ impl Tape {
         self.0.timer.set(None);
     }
 
-    /// What the process has asked and is not answered yet.
+    /// The request of the process that has no answer yet.
     pub(super) fn asked(&self) -> Option<Request> {
         self.0.asked.borrow().clone()
     }
@@ -187,7 +187,7 @@ impl Store for Tape {
     }
 }
 
-/// What virtual instants are measured from; only differences of instants are ever used.
+/// The origin of virtual instants. The code only uses differences of instants.
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(Instant::now)

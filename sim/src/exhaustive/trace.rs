@@ -12,7 +12,7 @@ use super::scenario::Scenario;
 use super::setting::Setting;
 use super::tape::{Answer, Request};
 
-/// What the run is about.
+/// The heading of a run.
 pub(super) fn heading(scenario: &Scenario, setting: &Setting) -> String {
     let mut text = format!("{}\n", scenario.name);
     for (process, operations) in setting.processes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is written down of histories: a line for each event, and totals.
+//! The record of histories: a line for each event, and totals.
 
 mod history;
 mod totals;

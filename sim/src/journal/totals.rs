@@ -1,4 +1,4 @@
-//! What histories came to, added up.
+//! The totals of histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,7 +23,7 @@ pub enum End {
 /// 422 `ReadMore` of GCs ten were struck.
 const RARELY: u64 = 500;
 
-/// What histories came to.
+/// The totals of one history, or of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Histories.

@@ -1,4 +1,4 @@
-//! What attachments ask for. One may ask for several things: a runtime sends an ADD again with
+//! The requests of attachments. One attachment may ask for several things: a runtime sends an ADD again with
 //! another config while the first still waits.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use whereabouts_store::Revision;
 /// An ask, and the revision since when it can be served.
 type Since = (Ask, Revision);
 
-/// What attachments ask for, each with the first revision at which it was asked.
+/// The requests of attachments, each with the first revision at which it was made.
 #[derive(Debug, Default)]
 pub(super) struct Asks(BTreeMap<Attachment, Vec<Since>>);
 
@@ -26,7 +26,7 @@ impl Asks {
         self.0.get(attachment).map_or(&[][..], Vec::as_slice)
     }
 
-    /// What a claim is an answer to. Of several, the one that requests most of it exactly.
+    /// The request that a claim answers. Of several, the one with the most exact addresses of the claim.
     pub(super) fn met_by(&self, attachment: &Attachment, claim: &Claim) -> Option<&Since> {
         let met = self.of(attachment).iter().filter(|(ask, _)| {
             let mut pairs = ask.wants.iter().zip(&claim.held);

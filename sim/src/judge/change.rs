@@ -1,4 +1,4 @@
-//! What one revision changed.
+//! The changes of one revision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use whereabouts_store::{LeaseId, Revision};
 /// A ticket in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TicketAt {
-    /// Who waits for what.
+    /// The waiter, and its range.
     pub id: TicketId,
     /// Where in its queue.
     pub spot: Spot,
     /// The revision that gives its place.
     pub created: Revision,
-    /// Who put it; of one that cannot be read, that is not known.
+    /// The sender. The sender of a ticket that cannot be read is not known.
     pub sender: Option<Sender>,
     /// Whether it has been answered.
     pub is_answered: bool,
@@ -51,7 +51,7 @@ impl LockAt {
 /// A claim, and whose it is.
 type Claimed = (Attachment, Claim);
 
-/// What one revision changed.
+/// The changes of one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// The revision.

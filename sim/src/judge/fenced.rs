@@ -46,9 +46,13 @@ fn serves_what_it_locks(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(
     if lock.is_some_and(|lock| by.may_use(lock)) {
         return Ok(());
     }
+    let (queue, attachment) = (&served.queue, &served.attachment);
+    let holder = lock.map_or_else(
+        || "was free".to_owned(),
+        |lock| format!("had {} as its holder", lock.holder.attachment),
+    );
     Err(format!(
-        "{:?} of {:?} served {:?}, while the lock was {lock:?}",
-        by.verb, by.attachment, served.attachment
+        "{by} served {attachment}, while the lock of {queue} {holder}"
     ))
 }
 
@@ -62,8 +66,5 @@ fn holds_a_lock(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Strin
     if before.any(|lock| by.may_use(lock)) {
         return Ok(());
     }
-    Err(format!(
-        "{:?} of {:?} committed a batch, and holds no lock",
-        by.verb, by.attachment
-    ))
+    Err(format!("{by} committed a batch, and holds no lock"))
 }

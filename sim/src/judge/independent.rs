@@ -32,8 +32,7 @@ pub(super) fn check(
         return Ok(());
     }
     Err(format!(
-        "{:?} of {:?} waits, and nobody shares a block with it",
-        seen.verb, seen.attachment
+        "{seen} waits, and no other process shares a block with it"
     ))
 }
 

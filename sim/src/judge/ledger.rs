@@ -14,7 +14,7 @@ use super::since::Since;
 /// The states that something had, each from a revision on.
 type Past<T> = Vec<(Revision, T)>;
 
-/// What the store holds, and held.
+/// The store's content, now and before.
 #[derive(Debug)]
 pub struct Ledger {
     pub(super) keys: Keys,
@@ -31,7 +31,7 @@ pub struct Ledger {
     pub(super) held: BTreeMap<Slot, Bitmap>,
     /// The bitmaps that each block had, by revision.
     pub(super) past: BTreeMap<Slot, Past<Bitmap>>,
-    /// What each attachment held, by revision.
+    /// The addresses of each attachment, by revision.
     pub(super) past_claims: BTreeMap<Attachment, Past<Option<Vec<Held>>>>,
 }
 
@@ -119,7 +119,7 @@ impl Ledger {
         (self.open.get(slot), self.full.get(slot))
     }
 
-    /// What the claims say that a block's bitmap should be.
+    /// The bitmap of a block that the claims imply.
     pub(super) fn held(&self, slot: &Slot) -> Bitmap {
         self.held.get(slot).copied().unwrap_or_default()
     }
@@ -133,7 +133,7 @@ impl Ledger {
             .map_or(Bitmap::EMPTY, |last| past[last].1)
     }
 
-    /// What an attachment held from `from` through `until`: each state it had.
+    /// Each list of addresses that an attachment held from `from` through `until`.
     pub(super) fn held_between(
         &self,
         attachment: &Attachment,

@@ -1,9 +1,8 @@
-//! Promise 4, lowest first: there is an instant between an ADD's start and its end at which its
-//! address was the lowest free one of its range; and one at which a range said to be full was.
-//!
-//! The instant is looked for among the revisions before the commit. What one commit serves is
-//! served in order: the holder's own demand, then those of the tickets it deletes, oldest first.
-//! Small histories are checked completely, by another method, in the exhaustive mode.
+//! Promise 4, lowest first. There is an instant between an ADD's start and its end at which its address was the
+//! lowest free one of its range. For a range said to be full, there is an instant at which it was full.
+//! The judge looks for the instant among the revisions before the commit. One commit serves its demands in order: the
+//! holder's own demand, then those of the deleted tickets, oldest first. The exhaustive mode checks small histories
+//! completely, by another method.
 
 use whereabouts_core::address::Slot;
 use whereabouts_core::allocator::Shortage;
@@ -36,7 +35,7 @@ pub(super) fn check(
     }
     let own = own_demand(ledger, change, by);
     let mut orders = vec![in_order(asks, change, own)];
-    // What is given to the holder's attachment may be given to a ticket of another process.
+    // An address of the holder's attachment may serve a ticket of another process.
     if own.is_some_and(|own| tickets(change).any(|ticket| ticket == own)) {
         orders.push(in_order(asks, change, None));
     }
@@ -62,7 +61,7 @@ pub(super) fn check(
         .map(|(attachment, claim)| format!("{attachment}: {claim}"))
         .collect();
     Err(format!(
-        "at no instant from {first} to {last} was this lowest: {}",
+        "these addresses were the lowest free ones at no revision from {first} to {last}: {}",
         given.join("; ")
     ))
 }
@@ -70,8 +69,8 @@ pub(super) fn check(
 /// Whose turn it is, and what for.
 type Turn<'c> = (&'c Attachment, QueuedVerb);
 
-/// What the maker of a change wants itself. Of a sender that was killed before its commit came: who has
-/// the lock, or what is given to no ticket.
+/// The maker's own demand in a change. If the sender was killed before its commit came, this is the demand of the
+/// process that has the lock. Without such a process, it is the demand whose addresses serve no ticket.
 fn own_demand<'c>(
     ledger: &'c Ledger,
     change: &'c Change,
@@ -109,7 +108,7 @@ fn tickets(change: &Change) -> impl Iterator<Item = Turn<'_>> {
 }
 
 fn in_order<'c>(asks: &'c Asks, change: &'c Change, own: Option<Turn<'c>>) -> Vec<Served<'c>> {
-    // What GC takes is of another attachment than its own, which it has not.
+    // GC takes claims of other attachments. It has no attachment of its own.
     let collected = change.taken.iter().filter(|_| own.is_none());
     let collected = collected.map(|(attachment, _)| (attachment, QueuedVerb::Del));
     let collected = collected.filter(|turn| !tickets(change).any(|ticket| ticket == *turn));
@@ -203,6 +202,6 @@ pub(super) fn check_shortage(
     }
     let attachment = &ask.attachment;
     Err(format!(
-        "{attachment} heard {shortage:?}, true at no instant from {first} to {last}"
+        "{attachment} was told {shortage:?}, which was true at no revision from {first} to {last}"
     ))
 }

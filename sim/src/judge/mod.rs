@@ -122,7 +122,7 @@ impl Judge {
         self.finding.as_ref()
     }
 
-    /// What the store holds.
+    /// The store's content.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -156,7 +156,7 @@ impl Judge {
         self.processes.insert(process, seen);
     }
 
-    /// What an ADD of `attachment` has sent may still come: it was killed, or says so.
+    /// A request of an ADD of `attachment` may still come: the ADD was killed, or says so.
     pub fn doubts(&mut self, attachment: &Attachment) {
         self.settled.doubts(attachment);
     }
@@ -341,7 +341,7 @@ impl Judge {
             let known = self.ledger.claim(&attachment).is_some();
             if let Err(text) = known
                 .then_some(())
-                .ok_or("a runtime was given what nobody holds")
+                .ok_or("a runtime was given addresses that no attachment holds")
             {
                 self.hold_against(9, Err(format!("{attachment}: {text}")));
             }

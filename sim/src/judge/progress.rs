@@ -1,6 +1,6 @@
-//! Promise 10, progress: nobody passes a lock or takes another's place, nobody waits where there is no
-//! lock, and whoever gives up a lock hands it to one who waits. That
-//! everything ends in time is seen where processes end.
+//! Promise 10, progress. No process passes a lock or takes another's place. No process waits where there is no lock.
+//! A process that gives up a lock hands it to a waiter. The checks at the ends of processes show that everything ends
+//! in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ pub(super) fn leaves_no_lock(
     }
 }
 
-/// Whoever puts a ticket leaves it to somebody who has the lock, or to whom it is offered.
+/// A process that puts a ticket leaves it to the process that has the lock, or to which the lock is offered.
 fn waits_for_somebody(ledger: &Ledger, change: &Change) -> Result<(), String> {
     for (queue, before) in &change.queues_before {
         let is_new = |id| !before.iter().any(|ticket| ticket.id == id);
@@ -118,10 +118,9 @@ fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Str
             && was_held
             && !is_woken
         {
-            let (waits, gone) = (&next.id.attachment, &by.attachment);
+            let waits = &next.id.attachment;
             return Err(format!(
-                "a {} of {gone:?} left the lock of {queue} to nobody, and did not wake {waits}",
-                by.verb
+                "{by} left the lock of {queue} to nobody, and did not wake {waits}"
             ));
         }
     }
@@ -140,9 +139,9 @@ fn passes_nobody(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Stri
         claims.flat_map(|(_, claim): &(_, Claim)| claim.held.iter().map(|held| &held.range));
     for range in ranges {
         if let Some(lock) = ledger.lock_before(range, change) {
-            let (verb, holder) = (by.verb, &lock.holder.attachment);
+            let holder = &lock.holder.attachment;
             return Err(format!(
-                "a {verb} passed the lock of {range}, which {holder} has or had last"
+                "{by} passed the lock of {range}, which {holder} has or had last"
             ));
         }
     }

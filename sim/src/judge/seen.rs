@@ -1,6 +1,7 @@
 //! A process as the judge knows it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use whereabouts_core::claim::{Ask, Attachment, QueueId};
 use whereabouts_store::{LeaseId, Revision};
@@ -18,7 +19,7 @@ pub struct Seen {
     pub verb: Verb,
     /// Whose addresses it is about; `None` for GC and STATUS.
     pub attachment: Option<Attachment>,
-    /// What it asks for, if it is an ADD.
+    /// The request of an ADD.
     pub ask: Option<Ask>,
     /// The ranges that it may touch.
     pub ranges: BTreeSet<QueueId>,
@@ -30,6 +31,16 @@ pub struct Seen {
     pub leases: BTreeSet<LeaseId>,
     /// Whether a fault has struck it.
     pub is_struck: bool,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, node, .. } = self;
+        match &self.attachment {
+            Some(attachment) => write!(f, "{verb} of {attachment}"),
+            None => write!(f, "{verb} of node {}", node.0),
+        }
+    }
 }
 
 impl Seen {

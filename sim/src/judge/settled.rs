@@ -1,7 +1,7 @@
 //! Promise 8, no leak, as soon as it is broken: an ADD that has ended and does not say that its outcome is unknown is
 //! given nothing any more.
 //!
-//! What is served with a ticket is left to the end, when nothing may be left: a DEL takes ticket and claim alike.
+//! A ticket that is served late is left to the end, when nothing may be left: a DEL takes ticket and claim alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ impl Settled {
         }
     }
 
-    /// What an ADD of `attachment` has sent may still come.
+    /// A request of an ADD of `attachment` may still come.
     pub(super) fn doubts(&mut self, attachment: &Attachment) {
         self.in_doubt.insert(attachment.clone());
     }
@@ -68,7 +68,7 @@ impl Settled {
             return Ok(());
         }
         Err(format!(
-            "{attachment} was given addresses, and its ADD neither says so nor that it may be"
+            "{attachment} was given addresses, and its ADD neither says so nor calls its outcome unknown"
         ))
     }
 
@@ -106,7 +106,7 @@ impl Settled {
         let mut given = change.given.iter();
         match given.find(|(attachment, _)| is_late(attachment)) {
             Some((attachment, claim)) => Err(format!(
-                "{attachment} was given {claim} after its ADD had ended, which did not say that it may be"
+                "{attachment} was given {claim} after the end of its ADD, which did not call its outcome unknown"
             )),
             None => Ok(()),
         }

@@ -1,11 +1,11 @@
-//! What has changed in blocks since some revision.
+//! The changes of blocks since some revision.
 
 use std::collections::BTreeMap;
 
 use whereabouts_core::address::{Bitmap, Slot};
 use whereabouts_core::claim::Held;
 
-/// What has changed in blocks since some revision.
+/// The changes of blocks since some revision.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Since {
     taken: BTreeMap<Slot, Vec<u8>>,

@@ -1,7 +1,7 @@
 //! Planted bugs: what the judge must find, each of them, or it is worth nothing.
 //!
-//! They are planted between the production code and the cluster, in the questions, transactions
-//! and answers that pass there, so that the production code has no trace of them.
+//! The bugs are planted between the production code and the cluster, in the questions, transactions and answers that
+//! pass there. So the production code has no trace of them.
 
 pub(crate) mod refused;
 pub mod twist;
@@ -22,7 +22,7 @@ macro_rules! bugs {
             /// The catalogue.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// What is wrong with it, in a sentence.
+            /// The bug in a sentence.
             pub fn description(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!($($doc),+).trim_ascii(),)+
@@ -49,7 +49,7 @@ bugs! {
     TicketOverwritten,
     /// A lock is put over an existing one.
     LockOverwritten,
-    /// Who is refused offers the lock to itself, also when another has it.
+    /// A refused requester offers the lock to itself, also when another process has it.
     OfferOverwrites,
     /// A served ticket is not checked, so a cancelled one is served all the same.
     CancelledTicketServed,
@@ -58,19 +58,19 @@ bugs! {
     RemadeTicketServed,
     /// Tickets are served in another order than they came.
     ServedOutOfOrder,
-    /// Whoever hands the lock over touches no ticket.
+    /// A hand-over touches no ticket.
     NextNotTouched,
-    /// Whoever hands the lock over does not name its successor on it.
+    /// A hand-over does not name the successor on the lock.
     OfferUnnamed,
     /// A holder leaves without checking that nobody waits.
     LeavesWithoutLooking,
     /// A batch gives up the lock without checking that nobody has come since it was decided on.
     LastBatchUnchecked,
-    /// Whoever gives up the lock does not see that a ticket was taken over since the read.
+    /// A holder gives up the lock although a ticket was taken over since its read.
     TakenOverUnseen,
     /// The lease of a lock is not kept alive.
     LeaseNotKeptAlive,
-    /// What a decision needs further is read at a later revision.
+    /// The further reads of a decision are at a later revision.
     ReadMoreLater,
     /// Reads tell of an older revision than the newest.
     StaleReads,

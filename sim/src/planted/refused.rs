@@ -7,7 +7,7 @@ use whereabouts_store::{At, Compare, Read, Store, Txn, Write, record};
 
 use super::Bug;
 
-/// What passes after an ADD was refused, because `full` is: the bits of the range before it stay set.
+/// The write after an ADD was refused because `full` is: the bits of the range before it stay set.
 pub(crate) async fn after_refusal<S: Store>(
     bug: Option<Bug>,
     store: &S,

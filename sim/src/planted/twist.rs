@@ -32,7 +32,7 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
     }
 }
 
-/// Who reads.
+/// The reader of a view.
 #[derive(Clone, Copy, Debug)]
 pub enum Reader<'a> {
     /// A GC of this node.
@@ -45,7 +45,7 @@ pub enum Reader<'a> {
     Other,
 }
 
-/// What a process is told.
+/// The view that a process gets.
 pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut View) {
     for answer in &mut view.answers {
         match (bug, reader) {
@@ -237,7 +237,7 @@ fn change_nothing(txn: &mut Txn) {
     txn.compares.clear();
 }
 
-/// What is written only under a condition is written in any case.
+/// A write that has a condition is written in any case.
 fn drop_own_compares(write: &mut Write) {
     match write {
         Write::Ensure { key, value, .. } => {
@@ -277,7 +277,7 @@ fn is_own(keys: &Keys, of: Option<&Attachment>, key: &[u8]) -> bool {
     }
 }
 
-/// What a transaction turns into when it arrives at the store.
+/// The form of a transaction when it arrives at the store.
 pub fn twist_arrival(
     bug: Option<Bug>,
     keys: &Keys,
@@ -446,7 +446,7 @@ fn first_half(txn: &Txn) -> Option<Txn> {
     None
 }
 
-/// What an ADD asks for instead of what it should.
+/// The changed request of an ADD.
 pub fn twist_ask(bug: Option<Bug>, ask: &mut Ask) {
     if bug == Some(Bug::NetworkForgotten) {
         ask.attachment.network = Name::new("net").expect("a name");
@@ -513,7 +513,7 @@ fn without_block_ends(mut rest: Interval) -> Vec<Interval> {
     parts
 }
 
-/// What a DEL is about instead of what it should be.
+/// The changed attachment and ranges of a DEL.
 pub fn twist_del(bug: Option<Bug>, attachment: &mut Attachment, queues: &mut Vec<QueueId>) {
     match bug {
         Some(Bug::NetworkForgotten) => attachment.network = Name::new("net").expect("a name"),

@@ -35,12 +35,12 @@ const PROGRESS: Duration = Duration::from_secs(1_200);
 /// Steps of the scheduler in which everything must end: ten times more than the longest takes.
 const MOST_STEPS: u64 = 3_000_000;
 
-/// What came of a history.
+/// The verdict of a history.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What it was made of.
+    /// The knobs of the history.
     pub knobs: Knobs,
-    /// What it came to.
+    /// Its totals.
     pub totals: Totals,
     /// Faults that struck, or would have: they are numbered from 0.
     pub faults: u64,

@@ -13,7 +13,7 @@ pub struct Found {
     pub seed: u64,
     /// Histories until then, this one included.
     pub histories: u64,
-    /// What is wrong.
+    /// The finding.
     pub finding: Finding,
 }
 

@@ -1,5 +1,5 @@
-//! What strikes the cluster as a whole, and nodes: leaders lost, members restarted, history
-//! compacted, links cut, whole nodes lost.
+//! Faults of the cluster as a whole, and of nodes: leaders lost, members restarted, history compacted, links cut,
+//! whole nodes lost.
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ impl Replay {
         }
     }
 
-    /// What the history is made of.
+    /// The knobs of the history.
     pub fn knobs(&self) -> Knobs {
         let mut knobs = knobs_of(self.seed);
         if self.far_away {

@@ -1,9 +1,9 @@
 //! Making a failing history smaller, as long as it breaks the same promise: fewer kinds of faults,
 //! rounds, pods and nodes, and then single faults, until none can be left out.
 //!
-//! Faults are numbered in the order in which they strike, or would. A history in which only some
-//! strike goes on differently after the first that is left out, so a smaller history is another
-//! one; whether it fails too is seen by running it.
+//! Faults are numbered in the order in which they strike, or would. If some are left out, the history goes on
+//! differently after the first of them. So a smaller history is another history, and only a run shows whether it
+//! fails, too.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What is left of pods whose node was lost, or of which a DEL was forgotten: GC, and the end of a history.
+//! The remains of pods whose node was lost, or whose DEL was forgotten: GC, and the end of a history.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Runtime {
         node.collecting.set(false);
     }
 
-    /// What a runtime knows to be in use on its node.
+    /// The attachments in use on a node, as its runtime knows them.
     pub(super) fn valid_attachments(&self, id: NodeId, network: &str) -> BTreeSet<ValidAttachment> {
         let known = self.0.known.borrow();
         let of_node = known.iter().filter(|(attachment, (node, _))| {

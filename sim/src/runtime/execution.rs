@@ -1,4 +1,4 @@
-//! What a runtime executes for an attachment, and what strikes it meanwhile.
+//! The executions of a runtime for an attachment, and the faults that strike them.
 
 use std::time::Duration;
 

@@ -69,7 +69,7 @@ impl Runtime {
         }
     }
 
-    /// What is imported goes with the last DEL of its container: else it is for GC.
+    /// An imported claim goes with the last DEL of its container. Otherwise it is for GC.
     async fn delete_both(&self, node: NodeId, [net1, eth0]: [&Attachment; 2], has_second: bool) {
         let nameless = eth0.without_interface();
         match self.0.cluster.world().chance().below(3) {

@@ -1,8 +1,8 @@
 //! Container runtimes: what they do with pods on their nodes, with all their habits.
 //!
-//! A pod is added, perhaps again after a failure, checked, and deleted until that succeeds, perhaps
-//! once more; or its node is lost and comes back, and GC gets the list of what is left. An ADD may
-//! be killed, stopped, or forgotten by its runtime, which then sends DEL all the same.
+//! A pod is added, perhaps again after a failure, then checked, then deleted until that succeeds, perhaps once more.
+//! Or its node is lost and comes back, and GC gets the list of the living pods. An ADD may be killed, stopped, or
+//! forgotten by its runtime, which then sends DEL all the same.
 
 mod collection;
 mod execution;
@@ -30,7 +30,7 @@ struct Inner {
     nodes: BTreeMap<NodeId, Node>,
     /// Attachments that may be left when everything was deleted: the documented case.
     suspects: RefCell<BTreeSet<Attachment>>,
-    /// What was asked for by attachments that are not deleted yet, and on which node.
+    /// The ranges of attachments that are not deleted yet, and their nodes.
     known: RefCell<BTreeMap<Attachment, (NodeId, Vec<QueueId>)>>,
 }
 

@@ -26,7 +26,7 @@ use crate::vocabulary::{Identity, NodeId, ProcessId, Used};
 use crate::vocabulary::{Step, Verb};
 use crate::world::{NodeClock, TaskId};
 
-/// What a process is to do.
+/// The task of a process.
 #[derive(Clone, Debug)]
 pub(super) enum Job {
     /// Give addresses.
@@ -44,7 +44,7 @@ pub(super) enum Job {
 /// A process that was started.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
-    /// What it is.
+    /// Its identity.
     pub identity: Rc<Identity>,
     /// Its task.
     pub task: TaskId,
@@ -69,7 +69,7 @@ impl Ending {
     }
 }
 
-/// What a process answers its runtime.
+/// The answer of a process to its runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Success, with the addresses of an ADD.
@@ -81,7 +81,7 @@ pub(super) enum Answer {
 }
 
 impl Process {
-    /// What it answered, when it has ended.
+    /// The answer, when the process has ended.
     pub(super) fn answer(&self) -> Option<Answer> {
         self.end.borrow().answer.clone()
     }
@@ -204,7 +204,7 @@ fn twisted(bug: Option<Bug>, mut job: Job) -> Job {
     job
 }
 
-/// What a verb may take longer than its deadline and than it was stopped.
+/// The time that a verb may take beyond its deadline and its stops.
 const SLACK: Duration = Duration::from_millis(10);
 
 async fn execute(client: &Client, job: Job) -> Answer {

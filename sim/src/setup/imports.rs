@@ -1,5 +1,5 @@
-//! What is held before a history begins: addresses that stay taken, and claims that were imported without the interfaces
-//! of their containers.
+//! The claims before a history begins: addresses that stay taken, and claims that were imported without the
+//! interfaces of their containers.
 
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
@@ -26,7 +26,7 @@ pub(crate) fn containers(knobs: &Knobs, node: NodeId) -> Vec<String> {
     (0..knobs.shape.imported_per_node()).map(named).collect()
 }
 
-/// What was asked for, to hold all that is held before a history begins.
+/// The requests of all claims that exist before a history begins.
 pub(crate) fn asks(knobs: &Knobs) -> Vec<Ask> {
     let configs = knobs.shape.configs();
     let ranges = configs.last().expect("at least one");

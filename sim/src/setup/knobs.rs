@@ -1,5 +1,5 @@
-//! What a history is made of, drawn from its seed: a random subset of features and faults, so that
-//! different histories are thorough about different things.
+//! The properties of a history, drawn from its seed: a random subset of features and faults, so that different
+//! histories are thorough about different things.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,10 +11,10 @@ use super::sharing::Sharing;
 use crate::vocabulary::Fault;
 use crate::vocabulary::NodeId;
 
-/// What a history is made of.
+/// The properties of a history.
 #[derive(Clone, Debug)]
 pub struct Knobs {
-    /// What pods ask for.
+    /// The requests of the pods.
     pub shape: Shape,
     /// Nodes.
     pub nodes: u64,
@@ -128,7 +128,7 @@ impl Knobs {
         }
         match shape {
             Shape::LastAddresses => drop(self.faults.insert(Fault::LostReply, 600)),
-            // Who imports claims knows whose they are.
+            // The importer of claims knows their cluster.
             Shape::Imported => self.sharing = Sharing::Own,
             _ => {}
         }
@@ -140,8 +140,8 @@ impl Knobs {
 const DRAWN: u64 = Fault::ALL.len() as u64 - 1;
 
 impl Knobs {
-    /// The same without faults, and with an etcd so far away that a lock is held for longer than a lease
-    /// lives unless it is kept alive.
+    /// The same knobs without faults, and with etcd far away: each holder has its lock for longer than a lease lives
+    /// without renewals.
     #[must_use]
     pub fn far_away(self) -> Self {
         Self {

@@ -9,7 +9,7 @@ use whereabouts_core::claim::Attachment;
 use whereabouts_store::keys::Spot;
 
 thread_local! {
-    /// What was found before: a history's names are those of the next.
+    /// The numbers found before. One history's names are those of the next.
     static FOUND: RefCell<BTreeMap<(u16, String), u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 

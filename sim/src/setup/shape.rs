@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whereabouts_core::address::{Address, Interval, Range, RangeSpec};
 
-/// What the pods of a history ask for.
+/// The requests of a history's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
     /// Everybody wants of one range.

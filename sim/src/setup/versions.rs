@@ -15,7 +15,7 @@ const THIS: u8 = 1;
 /// That of the newer version's.
 const NEWER: u8 = 2;
 
-/// What a process of the newer version reads in place of what is stored.
+/// Changes a stored entry into the form that a process of the newer version reads.
 pub(crate) fn read_by_newer(entry: &mut Entry) {
     if is_ticket(&entry.key) {
         entry.value = readable(&entry.value);
@@ -31,7 +31,7 @@ pub(crate) fn readable(value: &[u8]) -> Vec<u8> {
     value
 }
 
-/// What a process of the newer version writes, on a store in this state.
+/// Changes a transaction into the form that a process of the newer version writes, on a store in this state.
 pub(crate) fn written_by_newer(txn: &mut Txn, state: &State) {
     for write in &mut txn.writes {
         match write {

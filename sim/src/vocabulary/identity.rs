@@ -1,4 +1,4 @@
-//! Who does something: nodes, and executions of the plugin on them.
+//! The names of actors: nodes, and executions of the plugin on them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct NodeId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProcessId(pub u64);
 
-/// What a process is, for whoever meets it.
+/// The properties of a process, for all parts that meet it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// Its number.
@@ -27,7 +27,7 @@ pub(crate) struct Identity {
     pub verb: Verb,
     /// Whose addresses it is about.
     pub attachment: Option<Attachment>,
-    /// What it is doing.
+    /// Its current step.
     pub step: Cell<Step>,
     /// Whether its runtime still waits for it.
     pub used: Cell<Used>,

@@ -53,7 +53,7 @@ impl Lab {
         output(kubectl, &["apply", "--filename=-"], &list.to_string()).map(drop)
     }
 
-    /// What `kubectl get ... -o json` prints.
+    /// The output of `kubectl get ... -o json`.
     pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value, String> {
         let all = [&["get", "--output=json"], arguments].concat();
         parse(&self.kubectl(&all)?)

@@ -23,7 +23,7 @@ struct Arguments {
     /// The folder of the cluster, which lab.sh has started.
     #[arg(long)]
     lab: PathBuf,
-    /// Whether whereabouts is installed already.
+    /// whereabouts is installed already.
     #[arg(long)]
     installed: bool,
     /// All scenarios, instead of those that every change must pass.
@@ -32,7 +32,7 @@ struct Arguments {
     /// The cause of an old fault, which is put back: its scenario must fail.
     #[arg(long, value_name = "NAME", value_parser = Sabotage::named, conflicts_with_all = ["all", "scenarios"])]
     sabotage: Option<&'static Sabotage>,
-    /// Which scenarios; those that every change must pass if none is given.
+    /// The scenarios. Without a name, those that every change must pass.
     #[arg(value_parser = named)]
     scenarios: Vec<&'static Scenario>,
 }

@@ -79,7 +79,7 @@ fn odd_values() -> Vec<Value> {
     ]
 }
 
-/// What of `text` would act on a terminal, but for the ends of its lines.
+/// The characters of `text` that would act on a terminal, but for the ends of its lines.
 fn raw(text: &str) -> Vec<char> {
     let is_raw = |c: &char| *c != '\n' && escaped::is_hidden(*c);
     text.chars().filter(is_raw).collect()
@@ -167,7 +167,7 @@ fn no_value_of_a_key_ends_check_gc_or_status_without_an_answer() {
     site.assert_at_rest(0);
 }
 
-/// What acts on a terminal, forges a line of a log, or turns text around.
+/// Characters that act on a terminal, forge a line of a log, or turn text around.
 const HOSTILE: &str =
     "a\u{1b}[2J\u{7}\r\n2026-11-29T00:00:00Z ERROR forged\u{9b}\u{202e}\u{2028}\u{7f}\t";
 
@@ -253,7 +253,7 @@ fn characters_that_act_on_terminals_are_escaped_from_wherever_they_come() {
         }
         let _ = fs::remove_file(&log);
     }
-    // What the odd pod names of this test have added.
+    // The claim that the ADDs with odd pod names have added.
     good.call("DEL", &pod).run().assert_silent();
     site.assert_at_rest(0);
 }

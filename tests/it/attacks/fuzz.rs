@@ -19,7 +19,7 @@ const MUTATIONS: usize = 2_000;
 /// Longest input, in bytes.
 const LONGEST: usize = 4_096;
 
-/// Calls `target` with its seeds and with mutations of them. What the target panics on is shown.
+/// Calls `target` with its seeds and with mutations of them. Shows the input of a panic.
 fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
     let call = |input: &[u8]| {
         let text = input.escape_ascii();
@@ -71,7 +71,7 @@ fn keywords() -> Vec<Vec<u8>> {
     lines.collect()
 }
 
-/// What libFuzzer reads of a dictionary's entry: `\\`, `\"` and `\xAB` are one byte.
+/// The bytes that libFuzzer reads of a dictionary's entry: `\\`, `\"` and `\xAB` are one byte.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;

@@ -126,7 +126,7 @@ fn a_full_block_that_stands_open_is_moved_and_its_successor_made() {
     check_repaired(&site, "is not marked as taken", 255);
 }
 
-/// Whoever they belong to, alive or dead: they are in nobody's way.
+/// An offered lock and a left ticket are in nobody's way, whether their processes live or not.
 #[test]
 fn a_lock_that_is_offered_and_a_ticket_that_is_left_are_counted_and_no_findings() {
     let site = three();
@@ -181,7 +181,7 @@ fn nothing_is_freed_while_a_claim_cannot_be_read() {
         &["claim/net/c1/eth0 cannot be read", "10.0.0.2"],
     );
     assert_eq!(site.entries(), before);
-    // What is not marked is marked all the same.
+    // A claimed address without a mark is marked all the same.
     set(&site, &Key::Open(slot("10.0.0.0")), open(&[1, 2]));
     let repaired = on(&site, &["check", "--repair", "--yes"]).run();
     assert_said(

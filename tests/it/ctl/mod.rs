@@ -47,7 +47,7 @@ pub(crate) fn on(site: &Site, arguments: &[&str]) -> Call {
         .argument(&site.prefix)
 }
 
-/// What the tool says of `site` in JSON, and that it ended well.
+/// The tool's answer about `site` in JSON. The tool must end well.
 #[track_caller]
 fn json_of(site: &Site, arguments: &[&str]) -> Value {
     let answer = on(site, arguments).argument("-o").argument("json").run();

@@ -1,5 +1,5 @@
 //! The powers that the role of the deployment leaves to each certificate: docs/OPERATIONS.md, "Who can do what", says the
-//! same. What etcd newly refuses is to be told there.
+//! same. A new refusal of etcd is to be told there.
 
 use etcd_client::{
     AlarmAction, AlarmType, Certificate, Client, ConnectOptions, Identity, TlsOptions,
@@ -35,7 +35,7 @@ fn check(etcd: &Etcd, words: &str, allowed: [bool; 3]) {
     }
 }
 
-/// What root makes etcd say, its last word.
+/// The last word of etcd's answer to root.
 fn word(etcd: &Etcd, words: &str, place: usize) -> String {
     let output = etcd.ctl(ROOT, &line(words));
     assert_well(&output);

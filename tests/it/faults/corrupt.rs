@@ -195,7 +195,7 @@ fn a_ticket_that_cannot_be_read_is_in_nobodys_way_while_the_lock_is_free() {
     site.assert_at_rest(0);
 }
 
-/// What a lock says is for people: that it is there is what counts.
+/// The value of a lock is for people. Only its existence counts.
 #[test]
 fn a_lock_whose_value_cannot_be_read_is_a_lock() {
     let site = Site::shared();

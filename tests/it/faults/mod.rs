@@ -1,4 +1,4 @@
-//! What fails outside of the plugin: an etcd that does not answer, and values that cannot be read.
+//! Faults outside of the plugin: an etcd that does not answer, and values that cannot be read.
 
 mod corrupt;
 mod outage;

@@ -17,7 +17,7 @@ use crate::support::{HangingEndpoint, dead_endpoint};
 /// A verb that ends by its deadline ends not much later.
 const LATEST: Duration = Duration::from_secs(TIMEOUT_S + 10);
 
-/// What takes longer has waited for something that it should not have waited for.
+/// A call that takes longer has waited without need.
 const QUICK: Duration = Duration::from_secs(10);
 
 fn within<T>(bound: Duration, act: impl FnOnce() -> T) -> T {

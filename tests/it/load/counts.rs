@@ -29,16 +29,16 @@ const REQUESTS: [(&str, &str, &str); 9] = [
     ("Auth", "Authenticate", "unary"),
 ];
 
-/// What etcd has counted.
+/// The counters of etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
     /// Requests of any kind, as they begin.
     begun: u64,
     /// Transactions that were answered; a read is one too.
     transactions: u64,
-    /// What went through raft: a write, also one that was refused, but not a read.
+    /// The proposals to raft: all writes, also refused ones, and no reads.
     proposals: u64,
-    /// What changed something.
+    /// The writes that changed something.
     revisions: u64,
     /// Leases granted.
     leases: u64,
@@ -69,7 +69,7 @@ impl Counts {
         }
     }
 
-    /// What `act` costs.
+    /// The cost of `act`.
     fn during<T>(site: &Site, act: impl FnOnce() -> T) -> (Self, T) {
         let before = Self::of(site);
         let done = act();

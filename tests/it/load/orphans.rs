@@ -17,7 +17,7 @@ use crate::support::poll;
 
 const CIDR: &str = "10.0.0.0/24";
 
-/// What becomes of the lock after the process was killed in the queue.
+/// The fate of the lock after the process was killed in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     /// Its holder goes on.
@@ -30,7 +30,7 @@ enum Then {
 
 const ALL: [Then; 3] = [Then::Held, Then::Offered, Then::Free];
 
-/// Kills a process of `pod` in the queue. Who holds the lock then, if anybody does.
+/// Kills a process of `pod` in the queue. Gives the process that holds the lock then, if one does.
 fn killed(site: &Site, network: &Network, verb: &str, pod: &Pod, then: Then) -> Option<Foreigner> {
     let holder = Foreigner::hold(site, CIDR);
     kill_in_line(site, network, verb, pod);
@@ -95,8 +95,8 @@ fn del_removes_the_ticket_of_an_add_that_was_killed() {
     }
 }
 
-/// The lock was offered to the dead: with their ticket the offer goes to who waits behind it. That one
-/// is dead, too, so nobody else can have touched its ticket.
+/// The lock was offered to the dead process. With its ticket the offer goes to the waiter behind it. That waiter is
+/// dead, too, so no other process can have touched its ticket.
 #[test]
 fn del_of_the_dead_wakes_who_waits_behind_them() {
     let site = Site::shared();
@@ -236,7 +236,7 @@ fn the_refused_dead_go_with_their_del_and_the_lock_with_them() {
     site.assert_at_rest(1);
 }
 
-/// Whoever was refused leaves by itself, so an answer that stays is of the dead.
+/// A refused process leaves by itself, so an answer that stays is of the dead.
 #[test]
 fn an_add_again_takes_over_the_ticket_of_one_that_was_killed_after_it_was_refused() {
     let site = Site::shared();

@@ -116,7 +116,7 @@ fn those_who_wait_find_out_for_themselves_that_the_holder_has_crashed() {
     site.assert_at_rest(3);
 }
 
-/// Whoever it was offered to is gone, and so is whoever offered it.
+/// The lock is offered to a dead process, and the process that offered it is dead, too.
 #[test]
 fn a_lock_that_is_offered_and_that_nobody_takes_is_taken_by_who_comes_next() {
     let site = Site::shared();

@@ -1,4 +1,4 @@
-//! What an execution of a plugin said.
+//! The answer of one execution of a plugin.
 
 use serde_json::Value;
 

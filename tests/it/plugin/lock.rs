@@ -38,7 +38,7 @@ impl Foreigner {
         Self { queue, lease }
     }
 
-    /// What the lock is put with; without a lease (0) it is offered.
+    /// The write that puts the lock. Without a lease (0) the lock is offered.
     pub(crate) fn lock(site: &Site, cidr: &str, lease: LeaseId) -> Write {
         Write::Put {
             key: site.keys().encode(&Key::Lock(queue_of(cidr))),

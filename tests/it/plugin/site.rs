@@ -90,7 +90,7 @@ impl Site {
         listing.entries
     }
 
-    /// What is in it under one key.
+    /// The entry under one key.
     pub(crate) fn entry(&self, key: &Key) -> Option<Entry> {
         let key = self.keys().encode(key);
         self.entries().into_iter().find(|entry| entry.key == key)

@@ -1,4 +1,4 @@
-//! Who is let in, how, and how a refusal reads.
+//! The access to etcd: users, certificates, and the words of a refusal.
 
 use whereabouts_etcd::{Access, Secret, Tls};
 use whereabouts_store::{Store, Unavailable};

@@ -40,7 +40,7 @@ fn put() -> Txn {
     }
 }
 
-/// What `future` gives, which must be soon.
+/// The result of `future`, which must be soon.
 async fn quickly<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(QUICK, future)
         .await

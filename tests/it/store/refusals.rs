@@ -1,4 +1,4 @@
-//! What a healthy etcd refuses, and how that is told.
+//! The refusals of a healthy etcd, and their words.
 
 use whereabouts_store::{
     At, CommitError, Compare, Order, Outcome, Read, Store, Txn, Unavailable, Write,

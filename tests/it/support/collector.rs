@@ -160,7 +160,7 @@ impl Span {
     }
 }
 
-/// What attributes in the output belong to.
+/// The owner of attributes in the output.
 #[derive(Clone, Copy)]
 enum Part {
     Resource,

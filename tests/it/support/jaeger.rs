@@ -124,7 +124,7 @@ impl Jaeger {
         ))
     }
 
-    /// What is at `path` of the query API.
+    /// The answer of the query API at `path`.
     fn get(&self, path: &str) -> Value {
         let mut stream = TcpStream::connect(&self.query).expect("it listens");
         // An answer in HTTP/1.0 comes in one piece.

@@ -1,4 +1,4 @@
-//! What the tests stand on: real etcd clusters, and a runtime with a bound on everything.
+//! The base of the tests: real etcd clusters, and a runtime with a bound on everything.
 
 pub(crate) mod collector;
 #[cfg(feature = "jaeger")]
@@ -20,7 +20,7 @@ pub(crate) fn runtime() -> Runtime {
         .expect("a runtime starts")
 }
 
-/// What `future` gives, which must be within a bounded time.
+/// The result of `future`, which must come within a bounded time.
 pub(crate) async fn bounded<T>(future: impl Future<Output = T>) -> T {
     timeout(BOUND, future)
         .await

@@ -1,4 +1,4 @@
-//! What a user of Jaeger sees. These tests need a Jaeger, which takes minutes to build: tests/jaeger.sh runs them.
+//! The view of a user of Jaeger. These tests need a Jaeger, which takes minutes to build: tests/jaeger.sh runs them.
 
 use std::collections::BTreeSet;
 

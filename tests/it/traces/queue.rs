@@ -1,4 +1,4 @@
-//! Who allocated for whom: the batch of a holder is linked with the requests that it serves.
+//! The holder and its waiters: the batch of a holder is linked with the requests that it serves.
 
 use std::collections::BTreeSet;
 

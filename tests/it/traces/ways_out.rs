@@ -12,7 +12,7 @@ use crate::support::{HangingEndpoint, dead_endpoint};
 /// A bound that can be told from what an ADD itself takes, also on a busy machine.
 const FLUSH_MS: u64 = 3_000;
 
-/// What an ADD with this collector answers, and how long it takes.
+/// The answer of an ADD with this collector, and its duration.
 fn add(site: &Site, container: &str, endpoint: &str) -> (String, Duration) {
     let keys = json!({"otlp_endpoint": endpoint, "trace_flush_ms": FLUSH_MS});
     let network = site.network("10.0.0.0/24").ipam(keys);

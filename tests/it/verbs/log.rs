@@ -220,7 +220,7 @@ fn an_unknown_key_and_a_key_without_meaning_are_log_lines() {
     }
 }
 
-/// What of `text` would act on a terminal, but for the ends of its lines.
+/// The characters of `text` that would act on a terminal, but for the ends of its lines.
 fn raw(text: &str) -> Vec<char> {
     let is_raw = |c: &char| *c != '\n' && escaped::is_hidden(*c);
     text.chars().filter(is_raw).collect()

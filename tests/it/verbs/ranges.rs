@@ -1,4 +1,4 @@
-//! What of its ranges a config gives, and in which pools an address is given at most once.
+//! The addresses of its ranges that a config gives, and the pools in which an address is given at most once.
 
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ fn overlapping_ranges_of_different_networks_never_give_an_address_twice() {
         .assert_error(101, &["10.0.0.0/29"]);
 }
 
-/// What two networks that differ in these keys of `ipam` get first.
+/// The first address of each of two networks that differ in these keys of `ipam`.
 fn first_of_each(one: Value, other: Value) -> [String; 2] {
     let site = Site::shared();
     [("one", one), ("other", other)].map(|(name, ipam)| {

@@ -1,4 +1,5 @@
-//! What the process reads and writes: standard streams that take nothing, files that are none, and a machine without
+//! The standard streams and files of the process: streams that take nothing, files that are none, and a machine
+//! without
 //! threads. None of them blocks a verb, and none of them is taken for a bug.
 
 use std::fs;

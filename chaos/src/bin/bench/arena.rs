@@ -24,7 +24,7 @@ const RIVALS_PREFIX: &str = "/rivals/";
 /// Operations by which the bytes of an ADD are measured.
 const SIZED_BY: u64 = 20;
 
-/// Who is under load.
+/// The kind of clients under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     /// The production code.
@@ -226,7 +226,7 @@ impl<'c> Arena<'c> {
         self.add_bytes * 3 / 4
     }
 
-    /// What is not as it must be when all claims were deleted.
+    /// The faults of a store whose claims were all deleted.
     pub(crate) fn complaints(&self, scenario: &str) -> Result<Vec<String>, String> {
         let connection = self
             .connections(&self.access.prefix, 1, &self.ranges(1))
@@ -236,7 +236,7 @@ impl<'c> Arena<'c> {
         Ok(crate::range::judge::judge_audit(scenario, &audit, 0))
     }
 
-    /// Who can ask by the production code.
+    /// Clients with the production code.
     pub(crate) fn whereabouts(
         &self,
         count: usize,

@@ -1,4 +1,4 @@
-//! Who asks: the clients under load, each with a connection of its own.
+//! The clients under load, each with a connection of its own.
 
 use std::rc::Rc;
 use std::time::Duration;

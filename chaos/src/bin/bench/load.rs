@@ -46,7 +46,7 @@ struct Window {
     end: Instant,
 }
 
-/// What a load was, and who has what of it.
+/// The numbers of a load, and the claims that its clients hold.
 pub(crate) struct Load {
     pub(crate) cost: Cost,
     /// For each client, the pods that it served.

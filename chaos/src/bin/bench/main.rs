@@ -34,32 +34,32 @@ use setting::{Setting, runtime};
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What to measure.
+    /// The scenarios to measure.
     #[arg(required = true, value_enum)]
     scenarios: Vec<Scenario>,
     /// Members of etcd.
     #[arg(long, default_value_t = 1)]
     members: usize,
-    /// Where etcd's data is.
+    /// The place of etcd's data.
     #[arg(long, value_enum, default_value_t = Storage::Memory)]
     storage: Storage,
-    /// What names and owners are made from.
+    /// The seed of names and owners.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Also write everything that was measured to this file.
+    /// Also write all measured values to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    /// How often everything but `fill` and `storm` is run, to show the spread of the ratios.
+    /// Runs of each scenario but `fill` and `storm`, which show the spread of the ratios.
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: usize,
-    /// How long a sustained load is timed, after as long to warm up; on one range, of more than 256
-    /// clients, several times as long.
+    /// Seconds of a sustained load, after as many to warm up. On one range, more than 256 clients have several times as
+    /// many.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
     seconds: f64,
-    /// How many clients, one after the other.
+    /// The numbers of clients, one after the other.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
     clients: Vec<usize>,
     #[command(flatten)]
@@ -68,11 +68,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Draw what was measured as SVG.
+    /// Draw measured values as SVG.
     Plot {
-        /// What `--json` wrote.
+        /// The file that `--json` wrote.
         file: PathBuf,
-        /// Where the drawings are put.
+        /// The folder of the drawings.
         folder: PathBuf,
     },
 }

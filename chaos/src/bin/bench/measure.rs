@@ -1,4 +1,4 @@
-//! What some operations cost together: counted by etcd itself, and timed.
+//! The cost of some operations together: counted by etcd itself, and timed.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use whereabouts_chaos::cluster::Cluster;
 use whereabouts_chaos::counters::Counters;
 
-/// What operations of one kind cost together.
+/// The cost of operations of one kind together.
 pub(crate) struct Cost {
     /// How many there were.
     pub(crate) operations: u64,
-    /// What etcd was asked for them.
+    /// The requests that etcd counted for them.
     pub(crate) spent: Counters,
     /// Processor time of this process and of those that it executed for them.
     pub(crate) client_cpu: Duration,

@@ -1,4 +1,4 @@
-//! What every scenario is run with.
+//! The setting of every scenario.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use whereabouts_chaos::cluster::Storage;
 
 use crate::client::text;
 
-/// What every scenario is run with.
+/// The setting of every scenario.
 pub(crate) struct Setting {
     pub(crate) members: usize,
     pub(crate) storage: Storage,

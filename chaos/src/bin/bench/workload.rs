@@ -1,4 +1,4 @@
-//! Who asks for what: ranges, and attachments like those of pods, made from a seed.
+//! The requests of clients: ranges, and attachments like those of pods, made from a seed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -61,7 +61,7 @@ impl Workload {
         self.range.cidr()
     }
 
-    /// What is wanted, always the same: the lowest free address.
+    /// The request, always the same: the lowest free address.
     fn wants(&self) -> Vec<Want> {
         vec![Want::lowest(&self.range)]
     }

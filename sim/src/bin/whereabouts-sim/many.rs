@@ -59,7 +59,7 @@ const MOST_SHOWN: usize = 10;
 /// How often the progress is told on standard error.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// What many histories came to: of a size that does not grow with their number.
+/// The sum of many histories. Its size does not grow with their number.
 #[derive(Default)]
 struct Sum {
     totals: Totals,

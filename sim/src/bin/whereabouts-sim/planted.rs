@@ -20,7 +20,7 @@ pub(crate) fn find_planted(seeds: u64, only: Option<Bug>) -> bool {
     };
     let started = Instant::now();
     println!(
-        "{:<24}{:>6}{:>9}{:>14}  what",
+        "{:<24}{:>6}{:>9}{:>14}  finding",
         "bug", "seeds", "promise", "interleavings"
     );
     let results = Mutex::new(BTreeMap::new());

@@ -1,4 +1,4 @@
-//! What an operator changes while pods come and go: the version, the certificates, whether it is there at all.
+//! The changes of an operator while pods come and go: the version, the certificates, an uninstallation.
 
 use std::fs;
 use std::time::Duration;
@@ -109,8 +109,9 @@ fn renew(lab: &Lab) -> Result<(), String> {
     fs::rename(&new, &old).map_err(|error| format!("{new}: {error}"))
 }
 
-/// The DaemonSet goes as docs/OPERATIONS.md tells, and comes back. Meanwhile pods live on with their addresses, a new pod
-/// waits, and the nodes have nothing of whereabouts but two empty folders, which the pods of the DaemonSet had mounted.
+/// The DaemonSet goes as docs/OPERATIONS.md tells, and comes back. Meanwhile pods live on with their addresses, and a
+/// new pod waits. The nodes have nothing of whereabouts but two empty folders, which the pods of the DaemonSet had
+/// mounted.
 pub(super) fn uninstall(lab: &Lab) -> Result<(), String> {
     let site = Site::open(lab, "uninstall")?;
     site.network("net", json!({"range": "10.57.0.0/28"}))?;

@@ -68,7 +68,8 @@ pub(super) fn named_networks(lab: &Lab) -> Result<(), String> {
 /// so every pod uses it.
 pub(super) fn samples(lab: &Lab) -> Result<(), String> {
     let files = sample_files(lab)?;
-    // What vlans.yaml expects of a node. Not every kernel has VLANs, and a name is all that the sample needs.
+    // The interfaces that vlans.yaml expects of a node. Not every kernel has VLANs, and a name is all that the sample
+    // needs.
     each_node(
         lab,
         "for id in 100 200; do ip link add eth1.$id up type veth peer name vlan-$id; done",

@@ -48,7 +48,7 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
     page.evaluate("document.querySelector('#map [tabindex=\"0\"]').focus()");
     page.press("ArrowRight", 39);
     page.await_true(&text_has("detail", "10.0.0.1: space/pod-c0"));
-    // What happens now is seen without loading the page again.
+    // A change is seen without loading the page again.
     network.add(&Pod::new("late")).result();
     page.await_true(&format!("{} === 6", squares("held")));
     page.await_true(&text_has("claims", "space/pod-late"));

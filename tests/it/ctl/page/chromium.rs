@@ -72,7 +72,7 @@ impl Browser {
         browser
     }
 
-    /// What an expression of JavaScript gives in the page.
+    /// The value of an expression of JavaScript in the page.
     pub(super) fn evaluate(&mut self, expression: &str) -> Value {
         let parameters =
             json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
@@ -119,7 +119,7 @@ impl Browser {
             assert!(read.expect("the browser runs") > 0, "the browser has ended");
             bytes.pop();
             let answer: Value = serde_json::from_slice(&bytes).expect("it speaks JSON");
-            // What has no id is an event that nobody has asked for.
+            // A message without an id is an event that no command has asked for.
             if answer["id"] == self.sent {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].clone();

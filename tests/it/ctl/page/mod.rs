@@ -69,7 +69,7 @@ impl Server {
         }
     }
 
-    /// What is answered to a request with this first line and these headers.
+    /// The answer to a request with this first line and these headers.
     fn request(&self, line: &str, headers: &str) -> Http {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let request = format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");

@@ -78,7 +78,7 @@ fn sample(line: &str, family: &str) -> (String, f64) {
     )
 }
 
-/// What comes after the labels, of which each name must be there once.
+/// The text after the labels, of which each name must be there once.
 fn after_labels<'a>(mut rest: &'a str, line: &str) -> &'a str {
     let mut names = BTreeSet::new();
     loop {

@@ -9,7 +9,7 @@ use whereabouts_store::{
 
 use super::steps::{AtStep, BOUNDS, CompareStep, KEYS, ReadStep, Step, WriteStep};
 
-/// What came of a step: revisions since the start, leases by number, refusals by kind.
+/// The result of a step: revisions since the start, leases by number, refusals by kind.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Read(Result<View, Unavailable>),

@@ -1,5 +1,5 @@
-//! What is asked of the stores, at random. What a step refers to is chosen when it is taken, among
-//! what there is then, so that most steps mean something.
+//! The random questions to the stores. A step chooses its keys, leases and revisions when it is taken, among those
+//! that exist then. So most steps mean something.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -15,9 +15,9 @@ const DEL_REQUESTS: u64 = 3;
 /// By how much an ADD's bytes may grow from the emptiest to the fullest range.
 pub(crate) const BYTES_GROWTH: f64 = 1.1;
 
-/// Bytes of an operation in a client, to etcd and back, at any fill: what was counted when this was
-/// written. Less is progress, and to be written down here. A DEL also looks for a claim of its container
-/// without an interface, which an import may have made, and for tickets for either verb at either seat.
+/// Bytes of an operation in a client, to etcd and back, at any fill, as they were counted when this was written. A
+/// lower count is progress, and belongs here. A DEL also looks for a claim of its container without an interface,
+/// which an import may have made. It looks for tickets of either verb at either seat, too.
 struct Bytes {
     add: f64,
     del: f64,
@@ -38,9 +38,8 @@ const BYTES_V6: Bytes = Bytes {
 /// By how much more they may be: revisions get longer as they grow.
 const BYTES_TOLERANCE: f64 = 1.02;
 
-/// What is not as it must be in the rows of one range, which are in the order of their fill.
-/// With more than one member, a read that is late is asked of another one too, so that how many
-/// requests there are depends on time.
+/// The wrong figures in the rows of one range, which are in the order of their fill. With more than one member, a
+/// client asks another member too when a read is late. So the number of requests depends on time.
 pub(crate) fn judge(rows: &[Row], members: usize) -> Vec<String> {
     let judge_row = |row| judge_row(row, members);
     let mut complaints: Vec<String> = rows.iter().flat_map(judge_row).collect();
@@ -123,7 +122,7 @@ enum Bound {
     AtMost,
 }
 
-/// What is not as it must be in a store at rest that has `claims` claims of one address each.
+/// The faults of a store at rest that has `claims` claims of one address each.
 pub(crate) fn judge_audit(range: &str, audit: &Audit, claims: u64) -> Vec<String> {
     let mut complaints: Vec<String> = audit
         .findings

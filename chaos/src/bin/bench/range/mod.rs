@@ -76,7 +76,7 @@ impl<'c> RangeUnderLoad<'c> {
                 start.elapsed().as_secs_f64()
             );
             claims = wanted;
-            // What is measured is the range, not how fast it was filled.
+            // The measurement is of the range, not of the speed at which it was filled.
             self.cluster.compact().await.map_err(text)?;
             rows.push(
                 self.measure(Way::Client, claims, options.operations)

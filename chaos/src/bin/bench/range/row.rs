@@ -1,4 +1,4 @@
-//! What `fill` measures, and at which fills.
+//! The figures of `fill`, and the fills.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::measure::Cost;
 /// How `fill` is to be run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// At how many claims to measure, in growing order.
+    /// The numbers of claims at which to measure, in growing order.
     #[arg(
         long,
         value_name = "N,N,…",
@@ -45,7 +45,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// What was measured at one fill, one way.
+/// The figures at one fill, one way.
 pub(crate) struct Row {
     pub(crate) family: Family,
     pub(crate) range: String,

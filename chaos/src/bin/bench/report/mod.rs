@@ -1,4 +1,4 @@
-//! What a scenario found: rows of one kind for all scenarios but `fill`, ratios, complaints.
+//! The findings of a scenario: rows of one kind for all scenarios but `fill`, ratios, complaints.
 
 pub(crate) mod plot;
 pub(crate) mod table;
@@ -10,15 +10,15 @@ use table::Table;
 
 /// One measured load.
 pub(crate) struct Row {
-    /// Who was measured.
+    /// The contender.
     pub(crate) who: String,
-    /// What was done.
+    /// The operation.
     pub(crate) what: String,
     /// By how many clients.
     pub(crate) clients: usize,
     /// On how many ranges.
     pub(crate) ranges: usize,
-    /// What it cost.
+    /// Their cost.
     pub(crate) cost: Cost,
 }
 
@@ -27,13 +27,13 @@ pub(crate) struct Row {
 pub(crate) struct Ratio {
     /// Of what to what.
     pub(crate) name: String,
-    /// What was found.
+    /// The measured value.
     pub(crate) value: f64,
-    /// What is to be reached.
+    /// The value to reach.
     pub(crate) target: Target,
 }
 
-/// What is to be reached.
+/// The value that a ratio must reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
     /// So much or less.
@@ -51,14 +51,14 @@ impl Target {
     }
 }
 
-/// What a scenario found.
+/// The findings of a scenario.
 #[derive(Default)]
 pub(crate) struct Found {
     /// Everything that was measured.
     pub(crate) json: Vec<Value>,
     /// Ratios that are to be reached.
     pub(crate) ratios: Vec<Ratio>,
-    /// What is not as it must be; each is a failure.
+    /// The wrong figures. Each is a failure.
     pub(crate) complaints: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ const CHART_WIDTH: u32 = 680;
 /// From one name to the next.
 const LINE_HEIGHT: i32 = 24;
 
-/// Who is drawn in black.
+/// The contender that is drawn in black.
 const OURS: &str = "whereabouts";
 
 const FONT: &str = "sans-serif";
@@ -39,7 +39,7 @@ const COLORS: [RGBColor; 7] = [
 /// Lines by name; each a list of points by its place on the x axis, of all runs.
 type Lines = BTreeMap<String, BTreeMap<u64, Vec<f64>>>;
 
-/// What a drawing is about.
+/// The subject of a drawing.
 struct Drawing {
     name: &'static str,
     title: &'static str,

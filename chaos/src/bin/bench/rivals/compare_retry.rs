@@ -2,8 +2,8 @@
 //!
 //! 1. Read claim and blocks (linearizable).
 //! 2. Commit block and claim, if both are as they were read.
-//! 3. Refused: pause, for a time that grows with each refusal and is drawn by chance; then from 1
-//!    (what the refusal could bring along would be stale after the pause).
+//! 3. Refused: pause, for a time that grows with each refusal and is drawn by chance. Then go on from 1,
+//!    as reads that came with the refusal would be stale after the pause.
 
 use std::time::Duration;
 

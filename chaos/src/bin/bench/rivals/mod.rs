@@ -1,5 +1,5 @@
-//! What the production code is measured against, on the same etcd and with the same clients: other
-//! ways to allocate, each written as well as it can be, and etcd alone.
+//! The rivals of the production code, on the same etcd and with the same clients: other ways to allocate, each
+//! written as well as it can be, and etcd alone.
 
 mod compare_retry;
 mod global_lock;
@@ -35,7 +35,7 @@ fn reads_of(demand: &Demand) -> Vec<Query> {
         .collect()
 }
 
-/// What to write for `demand`, which must be served by what was read; `None` when it was already.
+/// The writes for `demand`, which must be served by what was read. `None` if `demand` was served already.
 fn plan_of(snapshot: &Snapshot, demand: &Demand) -> Result<Option<Plan>, String> {
     let budget = Budget {
         compares: limits::TRANSACTION_OPERATIONS,

@@ -3,8 +3,8 @@
 //! 1. At once: create a watch on my ticket, from now on, and grant a lease. All my tickets have one key.
 //! 2. Put the ticket; the same transaction reads the two oldest tickets, the blocks and the claim.
 //! 3. Not the oldest: wait until the ticket is touched, then read the same again.
-//! 4. The oldest: commit block and claim, delete the ticket and touch the next one, in one
-//!    transaction that is fenced by the ticket's revision; a refusal brings fresh reads.
+//! 4. The oldest: commit block and claim, delete the ticket and touch the next one, in one transaction. The
+//!    ticket's revision fences it. A refusal brings fresh reads.
 //! 5. Revoke the lease.
 
 use futures::future::join;
@@ -85,7 +85,7 @@ impl Client for RangeLock {
 }
 
 impl RangeLock {
-    /// What a commit has read; what is there now, if its reply was late.
+    /// The reads of a commit. If its reply was late, fresh reads.
     async fn read(&self, commit: Commit, queries: &[Query]) -> Result<Snapshot, String> {
         match commit {
             Commit::Done(snapshot) | Commit::Conflict(snapshot) => Ok(snapshot),

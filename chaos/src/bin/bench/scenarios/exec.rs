@@ -1,6 +1,6 @@
-//! `exec`: one operation after the other, nobody else there. The plugin as a process beside
-//! `etcdctl put` (what any client of etcd pays) and `true` (what executing costs), in turns; and a
-//! client that stays connected beside the bare requests.
+//! `exec`: one operation after the other, without any other client. The plugin as a process runs in turns with
+//! `etcdctl put` (the price of any client of etcd) and `true` (the price of an execution). A client that stays
+//! connected runs beside the bare requests.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -56,7 +56,7 @@ pub(crate) fn run(setting: &Setting, options: &Options) -> Result<Found, String>
     })
 }
 
-/// What a connected client's ADD costs in the fullest range, to that in the emptiest.
+/// The cost of a connected client's ADD in the fullest range, to that in the emptiest.
 fn ratios(rows: &[Row]) -> Vec<Ratio> {
     let mut ratios = Vec::new();
     let of_clients: Vec<&Row> = rows.iter().filter(|row| row.way == Way::Client).collect();

@@ -16,7 +16,7 @@ use whereabouts_sim::run::Replay;
 
 use syntax::{Flag, Given, Kind, Length, Syntax};
 
-/// What the program is to do.
+/// A command with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Run the histories of these seeds.
@@ -37,7 +37,7 @@ pub(crate) enum Command {
 pub(crate) enum Stop {
     /// The answer to a question, for standard output.
     Told(String),
-    /// What is wrong with the arguments, for standard error.
+    /// The fault of the arguments, for standard error.
     Wrong(String),
 }
 

@@ -9,7 +9,7 @@ pub(super) struct Syntax {
     pub(super) name: &'static str,
     /// One sentence without its full stop.
     pub(super) about: &'static str,
-    /// What only the long help says.
+    /// A paragraph of the long help alone.
     pub(super) more: Option<&'static str>,
     pub(super) flags: &'static [Flag],
 }
@@ -55,8 +55,8 @@ pub(super) enum Length {
 const ABOUT: &str = "Runs the plugin's code on many simulated nodes against a simulated etcd that fails, and judges \
     every revision. One seed gives one history, byte for byte";
 
-const MORE: &str = "Begin with `run --seeds 0..1000`. What it finds it makes smaller, and prints as a `replay` line; \
-    with `--trace`, that line shows what happens.";
+const MORE: &str = "Begin with `run --seeds 0..1000`. It makes each failing history smaller, and prints it as a `replay` \
+    line. With `--trace`, this line shows the events.";
 
 /// The commands.
 pub(super) const COMMANDS: [&Syntax; 4] = [&RUN, &REPLAY, &EXHAUSTIVE, &PLANTED];
@@ -73,40 +73,44 @@ const RUN: Syntax = Syntax {
         Flag {
             name: "seeds",
             value: Some("FROM..UNTIL"),
-            about: "Which seeds",
+            about: "The seeds, without UNTIL",
             given: Given::Always,
         },
-        Flag::valued("json", "FILE", "Write the totals to this file, too"),
+        Flag::valued("json", "FILE", "Also write the totals to this file"),
     ],
 };
 
 const REPLAY: Syntax = Syntax {
     kind: Kind::Replay,
     name: "replay",
-    about: "Run one history again, all of it or what was left when it was made smaller",
+    about: "Run one history again: the whole history of a seed, or a smaller one that a finding printed",
     more: None,
     flags: &[
         Flag {
             name: "seed",
             value: Some("SEED"),
-            about: "Its seed",
+            about: "The seed of the history",
             given: Given::Always,
         },
-        Flag::valued("bug", "BUG", "With this bug planted"),
-        Flag::valued("nodes", "N", "Nodes, instead of what the seed says"),
+        Flag::valued("bug", "BUG", "The bug to plant"),
+        Flag::valued(
+            "nodes",
+            "N",
+            "Nodes, instead of the number that the seed draws",
+        ),
         Flag::valued(
             "pods",
             "N",
-            "Pods at once on each node, instead of what the seed says",
+            "Pods at once on each node, instead of the number that the seed draws",
         ),
         Flag::valued(
             "rounds",
             "N",
-            "Pods one after the other, instead of what the seed says",
+            "Pods one after the other, instead of the number that the seed draws",
         ),
         Flag::bare(
             "far-away",
-            "With an etcd as far away as an operation bears: nearly two seconds there and back, and no fault",
+            "Put etcd as far away as an operation bears: nearly two seconds there and back, and no fault",
         ),
         Flag {
             name: "without",
@@ -119,7 +123,7 @@ const REPLAY: Syntax = Syntax {
             "N,..",
             "Numbers of the only faults that strike; \"none\" for none",
         ),
-        Flag::bare("trace", "Print what happens, a line an event"),
+        Flag::bare("trace", "Print each event, on a line of its own"),
     ],
 };
 
@@ -132,12 +136,12 @@ const EXHAUSTIVE: Syntax = Syntax {
         Flag {
             name: "world",
             value: Some("TEXT"),
-            about: "Only the worlds whose name has this in it",
+            about: "Only the worlds whose names contain this text",
             given: Given::OrElse(""),
         },
         Flag::bare(
             "large",
-            "Those too that take longer than some seconds: two faults, and three processes in a queue",
+            "Also the worlds that take longer than some seconds: two faults, and three processes in a queue",
         ),
     ],
 };
@@ -147,12 +151,12 @@ const PLANTED: Syntax = Syntax {
     name: "planted",
     about: "Plant each bug of the catalogue, and see that it is found: after how many histories, and after how many \
         interleavings of a small world",
-    more: Some("Exit status: 0 if each was found in one of the two."),
+    more: Some("Exit status: 0 if each bug was found, in a history or in a small world."),
     flags: &[
         Flag {
             name: "seeds",
             value: Some("SEEDS"),
-            about: "After how many histories to give up",
+            about: "Histories after which the search for a bug ends",
             given: Given::OrElse("1000"),
         },
         Flag::valued(

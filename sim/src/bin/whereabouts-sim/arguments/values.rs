@@ -10,7 +10,7 @@ use whereabouts_sim::vocabulary::Fault;
 use super::syntax::{Flag, Given};
 use super::{Stop, Values, refusal};
 
-/// What was given, read by the types of the options.
+/// The given values, read by the types of their options.
 pub(super) struct Typed<'a> {
     pub(super) flags: &'static [Flag],
     pub(super) given: &'a Values,
