@@ -64,7 +64,9 @@ fn variables(verb: &str, attachment: &Attachment, owner: &Owner) -> Vec<(&'stati
         ("K8S_POD_UID", &owner.pod_uid),
     ];
     let arguments = arguments.map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
-    let arguments: Vec<String> = arguments.into_iter().flatten().collect();
+    // As runtimes do, for plugins that do not know a pod's UID.
+    let ignore = Some("IgnoreUnknown=1".to_owned());
+    let arguments: Vec<String> = [ignore].into_iter().chain(arguments).flatten().collect();
     vec![
         ("CNI_COMMAND", verb.to_owned()),
         ("CNI_CONTAINERID", attachment.container.to_string()),

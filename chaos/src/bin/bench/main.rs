@@ -6,6 +6,7 @@ mod arena;
 mod client;
 mod load;
 mod measure;
+mod peers;
 mod range;
 mod report;
 mod rivals;
@@ -68,6 +69,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare the plugin with others, as processes in turns: the ancestor on a Kubernetes API server, and host-local.
+    Peers(Box<peers::Options>),
     /// Draw measured values as SVG.
     Plot {
         /// The file that `--json` wrote.
@@ -125,8 +128,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<Vec<String>, String> {
-    if let Some(Command::Plot { file, folder }) = &arguments.command {
-        return plot::run(file, folder).map(|()| Vec::new());
+    match &arguments.command {
+        Some(Command::Plot { file, folder }) => return plot::run(file, folder).map(|()| vec![]),
+        Some(Command::Peers(options)) => return peers::run(options),
+        None => {}
     }
     ending::clean_up_on_panic_and_signal().map_err(|error| error.to_string())?;
     let setting = Setting {

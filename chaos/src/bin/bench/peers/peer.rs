@@ -1,0 +1,169 @@
+//! One plugin that is compared, with the servers that it needs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use whereabouts_chaos::plugin::Plugin;
+use whereabouts_fixtures::etcd::{Cluster, Setup, Transport};
+
+use super::api_server::ApiServer;
+use super::counts::Counts;
+use super::cpu;
+use super::parts::Parts;
+
+/// The range of each peer.
+const RANGE: &str = "10.0.0.0/16";
+
+/// A plugin, and the servers that it needs.
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) plugin: Plugin,
+    servers: Servers,
+}
+
+enum Servers {
+    /// Its addresses are files of this machine.
+    None,
+    Etcd(Cluster),
+    /// The API server ends first.
+    ApiServer(ApiServer, Cluster),
+}
+
+impl Peer {
+    /// The ancestor, on an API server with an etcd behind it.
+    pub(crate) fn ancestor(parts: &Parts, folder: &Path) -> Result<Self, String> {
+        let etcd = etcd(&parts.etcd, Transport::Plain);
+        let server = ApiServer::start(parts, &etcd.members[0].url, folder)?;
+        let flat_file = folder.join("whereabouts.conf");
+        let content = json!({
+            "datastore": "kubernetes",
+            "kubernetes": {"kubeconfig": server.kubeconfig()},
+        });
+        write(&flat_file, &content.to_string())?;
+        let ipam = json!({"type": "whereabouts", "configuration_path": flat_file, "range": RANGE});
+        Ok(Self {
+            name: "whereabouts 0.9.2",
+            plugin: Plugin::new(&parts.ancestor, &config(&ipam)),
+            servers: Servers::ApiServer(server, etcd),
+        })
+    }
+
+    /// host-local, with its files in `folder`.
+    pub(crate) fn host_local(parts: &Parts, folder: &Path) -> Self {
+        let ipam = json!({
+            "type": "host-local", "dataDir": folder.join("host-local"), "ranges": [[{"subnet": RANGE}]],
+        });
+        Self {
+            name: "host-local 1.10",
+            plugin: Plugin::new(&parts.host_local, &config(&ipam)),
+            servers: Servers::None,
+        }
+    }
+
+    /// This project, on an etcd of its own.
+    pub(crate) fn plain(plugin: &Path, parts: &Parts) -> Self {
+        let etcd = etcd(&parts.etcd, Transport::Plain);
+        let ipam = json!({
+            "type": "whereabouts", "range": RANGE, "etcd_host": etcd.access().endpoints,
+        });
+        Self {
+            name: "this project",
+            plugin: Plugin::new(plugin, &config(&ipam)),
+            servers: Servers::Etcd(etcd),
+        }
+    }
+
+    /// The same, with TLS and client certificates.
+    pub(crate) fn with_tls(plugin: &Path, parts: &Parts, folder: &Path) -> Result<Self, String> {
+        let etcd = etcd(&parts.etcd, Transport::MutualTls);
+        let access = etcd.access();
+        let tls = access.tls.expect("it has certificates");
+        let (certificate, key) = tls.identity.expect("clients have one");
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.join(name);
+            write(&path, &String::from_utf8_lossy(content)).map(|()| path)
+        };
+        let ipam = json!({
+            "type": "whereabouts", "range": RANGE, "etcd_host": access.endpoints,
+            "etcd_ca_cert_file": file("ca.crt", &tls.ca.expect("it has an authority"))?,
+            "etcd_cert_file": file("client.crt", &certificate)?,
+            "etcd_key_file": file("client.key", key.reveal().as_bytes())?,
+        });
+        Ok(Self {
+            name: "this project, TLS",
+            plugin: Plugin::new(plugin, &config(&ipam)),
+            servers: Servers::Etcd(etcd),
+        })
+    }
+
+    /// Whether 1,000 ADDs take it minutes.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self.servers, Servers::ApiServer(..))
+    }
+
+    /// Whether it is this project.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.servers, Servers::Etcd(_))
+    }
+
+    /// Whether there are servers that count.
+    pub(crate) fn has_servers(&self) -> bool {
+        !matches!(self.servers, Servers::None)
+    }
+
+    /// What its servers have counted so far.
+    pub(crate) fn counts(&self) -> Result<Counts, String> {
+        match &self.servers {
+            Servers::None => Ok(Counts::default()),
+            Servers::Etcd(etcd) => Ok(counts(etcd)),
+            Servers::ApiServer(server, etcd) => Ok(Counts {
+                commits: counts(etcd).commits,
+                ..server.counts()?
+            }),
+        }
+    }
+
+    /// Processor time of its servers so far, in milliseconds.
+    pub(crate) fn servers_cpu_ms(&self) -> f64 {
+        let pids = match &self.servers {
+            Servers::None => vec![],
+            Servers::Etcd(etcd) => vec![etcd.members[0].pid()],
+            Servers::ApiServer(server, etcd) => vec![server.pid(), etcd.members[0].pid()],
+        };
+        pids.into_iter().map(cpu::of_process_ms).sum()
+    }
+}
+
+/// All peers, in the order of their turns.
+pub(crate) fn all(plugin: &Path, parts: &Parts, folder: &TempDir) -> Result<[Peer; 4], String> {
+    Ok([
+        Peer::ancestor(parts, folder.path())?,
+        Peer::host_local(parts, folder.path()),
+        Peer::plain(plugin, parts),
+        Peer::with_tls(plugin, parts, folder.path())?,
+    ])
+}
+
+fn etcd(program: &Path, transport: Transport) -> Cluster {
+    Cluster::of_program(
+        PathBuf::from(program),
+        Setup {
+            transport,
+            ..Setup::default()
+        },
+    )
+}
+
+fn counts(etcd: &Cluster) -> Counts {
+    Counts::of_etcd(&etcd.members[0].metrics().expect("etcd tells its metrics"))
+}
+
+fn config(ipam: &Value) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "bench", "type": "bridge", "ipam": ipam})
+}
+
+fn write(path: &Path, content: &str) -> Result<(), String> {
+    fs::write(path, content).map_err(|error| format!("{}: {error}", path.display()))
+}
