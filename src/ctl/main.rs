@@ -17,6 +17,7 @@ mod install;
 mod lint;
 mod netns;
 mod output;
+mod reconcile;
 mod serve;
 mod stay;
 
@@ -181,6 +182,22 @@ enum Command {
         #[command(flatten)]
         output: OutputOption,
     },
+    /// Release the claims of pods that cannot live any more, by the word of the API server.
+    ///
+    /// A claim is released if two answers, a grace apart, tell that no pod has its UID, and its node cannot run the pod any
+    /// more: the node is Ready and was heard of for two graces since, its Node object has been gone for the grace, or it has
+    /// the taint node.kubernetes.io/out-of-service. Each error means that the claim is in use.
+    ///
+    /// To delete the Node object of a node that is cut off, while its pods live, is to say that they are dead. The command
+    /// waits until every claim without a pod is judged: a little longer than the grace, or two.
+    #[command(after_help = "Example: whereaboutsctl reconcile --dry-run")]
+    Reconcile(reconcile::ReconcileOptions),
+    /// Stay: reconcile claims again and again, as the leader of several controllers.
+    ///
+    /// In Kubernetes, deploy/kubernetes/controller runs it. It serves /metrics, /healthz and /readyz, and ends on SIGTERM
+    /// and SIGINT.
+    #[command(after_help = "Example: whereaboutsctl controller --kubeconfig /root/.kube/config")]
+    Controller(reconcile::ControllerOptions),
     /// Show which cluster the keys belong to, or say so.
     ///
     /// Two clusters that share their keys by mistake would take back each other's addresses. So the keys carry
@@ -401,6 +418,8 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             consent,
             output,
         } => gc::gc(&etcd, &unneeded, &consent, output.output),
+        C::Reconcile(options) => reconcile::reconcile(&options),
+        C::Controller(options) => reconcile::controller(&options),
         C::Cluster {
             etcd,
             set,

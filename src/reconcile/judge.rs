@@ -28,6 +28,8 @@ const LEASE_RENEWAL: Duration = Duration::from_secs(11);
 pub struct Rules {
     /// The time between two answers that are evidence together.
     pub grace: Duration,
+    /// How long a run is, which may release fifty claims or a tenth of all.
+    pub run: Duration,
     /// Whether a run may release any number of claims.
     pub force: bool,
 }
@@ -48,7 +50,7 @@ struct Absence {
     since: Duration,
 }
 
-/// The releases within one grace.
+/// The releases of the present run.
 #[derive(Clone, Copy, Debug)]
 struct RunOfReleases {
     begun: Duration,
@@ -171,7 +173,7 @@ impl Judge {
 
     /// The moment from which on another round can prove more; `None` if nothing is being waited for.
     pub fn due(&self, judgements: &[Judgement]) -> Option<Duration> {
-        let next_run = self.run.map(|run| run.begun + self.rules.grace);
+        let next_run = self.run.map(|run| run.begun.saturating_add(self.rules.run));
         let dues = judgements
             .iter()
             .filter_map(|judgement| match judgement.standing {
@@ -249,8 +251,8 @@ impl Judge {
 
     /// How many claims the present run may still release.
     fn bound(&mut self, total: usize, now: Duration) -> usize {
-        let grace = self.rules.grace;
-        let is_over = |run: &RunOfReleases| now >= run.begun + grace;
+        let length = self.rules.run;
+        let is_over = |run: &RunOfReleases| now >= run.begun.saturating_add(length);
         if self.run.as_ref().is_none_or(is_over) {
             self.run = Some(RunOfReleases {
                 begun: now,

@@ -18,6 +18,7 @@ const GRACE: Duration = Duration::from_secs(60);
 fn rules() -> Rules {
     Rules {
         grace: GRACE,
+        run: GRACE,
         force: false,
     }
 }
@@ -403,6 +404,11 @@ fn one_run_releases_fifty_claims_or_a_tenth() {
     );
     let many = released(rules(), 2000, &seconds[..2]);
     assert_eq!(many[1].0, 200);
+    let once = Rules {
+        run: Duration::MAX,
+        ..rules()
+    };
+    assert_eq!(released(once, 120, &seconds)[4], (0, Some(Duration::MAX)));
     let rules = Rules {
         force: true,
         ..rules()

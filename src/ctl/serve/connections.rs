@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many connections there may be at the same time: half of the descriptors that this process may have are left for
 /// others.
-pub(super) fn most() -> usize {
+pub(crate) fn most() -> usize {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
     let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
     half.clamp(1, limits::HTTP_CONNECTIONS)
@@ -31,7 +31,7 @@ pub(super) fn most() -> usize {
 /// Serves until no connection can come any more, and tells why. At most `most` connections live at the same time: a
 /// further one ends the oldest, so that no number of silent clients keeps a new one out. A client has `head` for the
 /// head of each request.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     most: usize,

@@ -4,11 +4,11 @@ use std::fmt::{Display, Write};
 
 /// What a scrape answers, in the making.
 #[derive(Default)]
-pub(super) struct Exposition(String);
+pub(crate) struct Exposition(String);
 
 /// How a family's values behave.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// They only grow.
     Counter,
     /// They go up and down.
@@ -16,11 +16,11 @@ pub(super) enum Kind {
 }
 
 /// The labels of a sample, and its value.
-pub(super) type Sample<'a> = (Vec<(&'static str, &'a str)>, String);
+pub(crate) type Sample<'a> = (Vec<(&'static str, &'a str)>, String);
 
 impl Exposition {
     /// Adds a family. Without a sample it is not told.
-    pub(super) fn family<'a>(
+    pub(crate) fn family<'a>(
         &mut self,
         name: &str,
         kind: Kind,
@@ -47,12 +47,12 @@ impl Exposition {
     }
 
     /// Adds a family of one sample without labels.
-    pub(super) fn value(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
+    pub(crate) fn value(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
         self.family(name, kind, help, [(Vec::new(), value.to_string())]);
     }
 
     /// All of it.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         self.0
     }
 

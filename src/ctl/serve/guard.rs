@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 /// Who is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience {
+pub(crate) enum Audience {
     /// This machine: it listens on a loopback address.
     Machine,
     /// Whoever reaches it.
@@ -34,7 +34,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Refuses what is not for this server, and adds headers to every answer.
-pub(super) async fn guard(
+pub(crate) async fn guard(
     State(audience): State<Audience>,
     request: Request,
     next: Next,

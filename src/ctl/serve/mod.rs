@@ -11,12 +11,12 @@
 
 mod api;
 mod backlog;
-mod connections;
-mod counters;
+pub(crate) mod connections;
+pub(crate) mod counters;
 mod export;
-mod exposition;
+pub(crate) mod exposition;
 mod follow;
-mod guard;
+pub(crate) mod guard;
 mod http;
 mod intake;
 mod lines;
@@ -255,7 +255,7 @@ async fn run(
 }
 
 /// Waits for SIGTERM or SIGINT.
-async fn told_to_end() -> Result<(), String> {
+pub(crate) async fn told_to_end() -> Result<(), String> {
     let stop = |kind| signal(kind).map_err(|error| error.to_string());
     let mut terminated = stop(SignalKind::terminate())?;
     let mut interrupted = stop(SignalKind::interrupt())?;

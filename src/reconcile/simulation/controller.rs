@@ -59,6 +59,7 @@ fn judge(bug: Option<Bug>) -> Judge {
     let grace = if bug == Some(Bug::OneLook) { 0 } else { GRACE };
     Judge::new(Rules {
         grace: Duration::from_secs(grace),
+        run: Duration::from_secs(GRACE),
         force: false,
     })
 }

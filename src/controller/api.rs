@@ -1,0 +1,223 @@
+//! Questions to the API server.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Status;
+use kube::{Api, Client, Config, Error};
+use tokio::time::timeout;
+use whereabouts_reconcile::{Answer, Look, NodeState, PodName, Round};
+
+use crate::node::{renewed, state};
+use crate::pods::PodCache;
+
+/// How long the API server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Questions that are under way at the same time.
+const AT_ONCE: usize = 8;
+
+/// Pods in one page of a list.
+const PAGE: u32 = 500;
+
+/// The namespace of the nodes' Leases.
+const NODE_LEASES: &str = "kube-node-lease";
+
+/// The API server of one cluster.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub(crate) client: Client,
+    requests: Arc<AtomicU64>,
+}
+
+impl ApiServer {
+    /// The API server that `kubeconfig` names, or the one of the cluster in which this process runs, or else the one of the
+    /// user's own configuration. Must be called on a runtime of tokio.
+    pub async fn connect(kubeconfig: Option<&Path>) -> Result<Self, String> {
+        let mut config = match kubeconfig {
+            Some(path) => from_file(path).await?,
+            None => Config::infer()
+                .await
+                .map_err(|error| format!("no API server is known: {error}"))?,
+        };
+        // A request that was sent again may be done twice: POST, too, would be sent again.
+        config.default_retry = false;
+        let client = Client::try_from(config)
+            .map_err(|error| format!("the API server: {}", told(&error)))?;
+        Ok(Self {
+            client,
+            requests: Arc::default(),
+        })
+    }
+
+    /// How many requests have been sent, besides those of watches.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Asks what `round` needs: first for nodes, then for the pods of nodes that allow evidence. `start` is the zero of the
+    /// look's time.
+    pub async fn look(&self, round: &Round, start: Instant) -> Look {
+        let begun = start.elapsed();
+        let nodes =
+            stream::iter(round.nodes()).map(async |name| (name.to_owned(), self.node(name).await));
+        let nodes: BTreeMap<String, NodeState> = nodes.buffer_unordered(AT_ONCE).collect().await;
+        let pods =
+            stream::iter(round.pods(&nodes)).map(async |name| (name.clone(), self.pod(name).await));
+        let pods = pods.buffer_unordered(AT_ONCE).collect().await;
+        Look {
+            begun,
+            ended: start.elapsed(),
+            nodes,
+            pods,
+        }
+    }
+
+    /// The names and UIDs of all pods now.
+    pub async fn list_pods(&self) -> Result<PodCache, String> {
+        let api: Api<Pod> = Api::all(self.client.clone());
+        let mut uids = Vec::new();
+        let mut parameters = kube::api::ListParams::default().limit(PAGE);
+        loop {
+            let listed = self.bounded(api.list_metadata(&parameters)).await;
+            let listed = listed.map_err(|error| format!("the list of pods: {}", told(&error)))?;
+            uids.extend(listed.items.into_iter().filter_map(|pod| pod.metadata.uid));
+            match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(PodCache::of(uids)),
+            }
+        }
+    }
+
+    async fn node(&self, name: &str) -> NodeState {
+        let api: Api<Node> = Api::all(self.client.clone());
+        match found(name, "nodes", self.bounded(api.get(name)).await) {
+            Ok(None) => NodeState::Missing,
+            Ok(Some(node)) => state(&node, || self.lease(name)).await,
+            Err(reason) => NodeState::Unknown(reason),
+        }
+    }
+
+    /// The time of the last renewal of a node's Lease.
+    async fn lease(&self, node: &str) -> Result<String, String> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), NODE_LEASES);
+        let lease = found(node, "leases", self.bounded(api.get(node)).await)?;
+        let renewed = lease.as_ref().and_then(renewed);
+        renewed.ok_or_else(|| format!("node {node} is Ready, and has no renewed Lease"))
+    }
+
+    async fn pod(&self, name: &PodName) -> Answer {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &name.namespace);
+        let pod = found(
+            &name.name,
+            "pods",
+            self.bounded(api.get_metadata(&name.name)).await,
+        )?;
+        let no_uid = || format!("pod {}/{} has no UID", name.namespace, name.name);
+        pod.map(|pod| pod.metadata.uid.ok_or_else(no_uid))
+            .transpose()
+    }
+
+    /// Sends one request, which has one answer within a bound.
+    pub(crate) async fn bounded<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> kube::Result<T> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let late = |_| Error::Service(format!("no answer in {PATIENCE:?}").into());
+        timeout(PATIENCE, request).await.map_err(late)?
+    }
+}
+
+async fn from_file(path: &Path) -> Result<Config, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("--kubeconfig {}: {error}", path.display());
+    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    config.map_err(|error| wrong(&error))
+}
+
+/// What a GET found. Only the API server's own word that this object does not exist is an absence: a proxy, or a server
+/// that does not know the kind, answers 404, too.
+fn found<T>(name: &str, kind: &str, answer: kube::Result<T>) -> Result<Option<T>, String> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(Error::Api(status)) if is_absence(&status, name, kind) => Ok(None),
+        Err(error) => Err(format!("{kind} {name}: {}", told(&error))),
+    }
+}
+
+fn is_absence(status: &Status, name: &str, kind: &str) -> bool {
+    let names_object = |details: &kube::core::response::StatusDetails| {
+        details.name == name && details.kind == kind
+    };
+    status.code == 404
+        && status.reason == "NotFound"
+        && status.details.as_ref().is_some_and(names_object)
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn told(error: &Error) -> String {
+    if let Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text += ": ";
+            text += &more;
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_api_servers_own_word_is_an_absence() {
+        let status = |json: serde_json::Value| -> kube::Result<()> {
+            let status: Status = serde_json::from_value(json).expect("a status");
+            Err(Error::Api(Box::new(status)))
+        };
+        let details = serde_json::json!({"kind": "pods", "name": "web-0"});
+        let not_found = serde_json::json!({"code": 404, "reason": "NotFound", "details": details, "message": ""});
+        assert_eq!(found("web-0", "pods", status(not_found.clone())), Ok(None));
+        assert_eq!(found("web-0", "pods", Ok(())), Ok(Some(())));
+        for (key, value) in [
+            ("code", serde_json::json!(403)),
+            ("code", serde_json::json!(500)),
+            ("reason", serde_json::json!("Forbidden")),
+            ("reason", serde_json::json!("")),
+            (
+                "details",
+                serde_json::json!({"kind": "namespaces", "name": "web-0"}),
+            ),
+            (
+                "details",
+                serde_json::json!({"kind": "pods", "name": "web-1"}),
+            ),
+            ("details", serde_json::json!({})),
+            ("details", serde_json::Value::Null),
+        ] {
+            let mut other = not_found.clone();
+            other[key] = value;
+            assert!(
+                found("web-0", "pods", status(other.clone())).is_err(),
+                "{other}"
+            );
+        }
+        let late: kube::Result<()> = Err(Error::Service("no answer".into()));
+        assert!(found("web-0", "pods", late).is_err());
+    }
+}

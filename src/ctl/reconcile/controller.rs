@@ -1,0 +1,203 @@
+//! `controller`: rounds again and again, by the one of several controllers that leads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use whereabouts_controller::{ApiServer, Election, Leadership, PodCache, follow};
+use whereabouts_reconcile::{Rules, Standing};
+
+use super::EvidenceOptions;
+use super::http::{self, Pulse, Told};
+use super::metrics::Metrics;
+use super::once::asking_thread;
+use super::round::{Ended, Findings, Rounds, connect};
+use crate::chosen::selector;
+use crate::connection::EtcdOptions;
+use crate::output::{Ending, print, say};
+use crate::serve::told_to_end;
+
+/// The Lease of the leader.
+const LEASE: &str = "whereabouts-reconcile";
+
+/// Rounds are at least so far apart.
+const LEAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often a controller that cannot work looks whether it can.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the controller does.
+#[derive(Args)]
+pub(crate) struct ControllerOptions {
+    #[command(flatten)]
+    etcd: EtcdOptions,
+    #[command(flatten)]
+    evidence: EvidenceOptions,
+    /// How often all claims are read while no claim is without its pod.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    every: Duration,
+    /// The namespace of the leader's Lease.
+    #[arg(long, value_name = "NAME", default_value = "kube-system", value_parser = selector)]
+    namespace: String,
+    /// The name of this controller in the Lease: of a pod, for example.
+    #[arg(long, value_name = "NAME", value_parser = selector)]
+    identity: String,
+    /// Where /metrics, /healthz and /readyz are served. Port 0 takes a free one, which is printed.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9470")]
+    listen: SocketAddr,
+}
+
+struct Controller<'o> {
+    options: &'o ControllerOptions,
+    api: ApiServer,
+    asking: Handle,
+    cache: PodCache,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+    pulse: Pulse,
+    /// What rounds remember, since this controller leads.
+    rounds: Option<Rounds>,
+}
+
+/// Runs until it is told to end.
+pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> {
+    let asking = asking_thread()?;
+    let api = connect(&asking, options.evidence.kubeconfig.as_deref())?;
+    let election = Election::new(&api, &options.namespace, LEASE, &options.identity);
+    let controller = Controller {
+        options,
+        asking,
+        cache: PodCache::default(),
+        leadership: election.leadership(),
+        metrics: Arc::default(),
+        pulse: Pulse::new(),
+        rounds: None,
+        api,
+    };
+    let ended = controller.start(election)?;
+    controller.run(&ended)
+}
+
+fn report(reason: &str) {
+    say!("whereaboutsctl: {reason}");
+}
+
+impl Controller<'_> {
+    /// Starts what runs beside the loop. The channel tells the end.
+    fn start(&self, election: Election) -> Result<Receiver<Result<(), String>>, String> {
+        let listen = self.options.listen;
+        let listener = self.asking.block_on(TcpListener::bind(listen));
+        let listener = listener.map_err(|error| format!("{listen}: {error}"))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        print(&format!("listening on http://{address}\n"));
+        let told = Told {
+            metrics: self.metrics.clone(),
+            api: self.api.clone(),
+            cache: self.cache.clone(),
+            pulse: self.pulse.clone(),
+        };
+        let (ending, ended) = mpsc::channel();
+        let failing = ending.clone();
+        self.asking
+            .spawn(async move { drop(ending.send(told_to_end().await)) });
+        self.asking.spawn(async move {
+            let error = http::serve(listener, told).await;
+            drop(failing.send(Err(error.to_string())));
+        });
+        self.asking.spawn(election.run(report));
+        let (api, cache) = (self.api.clone(), self.cache.clone());
+        self.asking
+            .spawn(async move { follow(&api, &cache, report).await });
+        Ok(ended)
+    }
+
+    fn run(mut self, ended: &Receiver<Result<(), String>>) -> Result<Ending, String> {
+        loop {
+            let pause = self.step();
+            self.pulse.beat();
+            match ended.recv_timeout(pause) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(end) => return end.map(|()| Ending::AsItShould),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the runtime has ended".to_owned());
+                }
+            }
+        }
+    }
+
+    /// A round, if this controller leads. Returns the pause before the next one.
+    fn step(&mut self) -> Duration {
+        let leads = self.leadership.is_held();
+        if self.metrics.leads.swap(leads, Ordering::Relaxed) != leads {
+            let name = &self.options.identity;
+            say!(
+                "{name} {}",
+                if leads {
+                    "leads"
+                } else {
+                    "does not lead any more"
+                }
+            );
+        }
+        if !leads {
+            // What it has seen may be old when it leads again.
+            self.rounds = None;
+            return IDLE;
+        }
+        if !self.cache.is_complete() {
+            return IDLE;
+        }
+        match self.round() {
+            Ok(pause) => {
+                self.metrics.done.add(1);
+                pause
+            }
+            Err(reason) => {
+                self.metrics.failed.add(1);
+                report(&reason);
+                self.options.every
+            }
+        }
+    }
+
+    fn round(&mut self) -> Result<Duration, String> {
+        let rounds = self.rounds.get_or_insert_with(|| {
+            let rules = Rules {
+                grace: self.options.evidence.grace,
+                run: self.options.evidence.grace,
+                force: false,
+            };
+            Rounds::new(&self.options.etcd, &self.api, &self.asking, rules)
+        });
+        let found = rounds.round(&self.cache, |_| false)?;
+        self.metrics.found(&found);
+        let pause = found.pause.unwrap_or(self.options.every);
+        self.release(&found);
+        Ok(pause.min(self.options.every).max(LEAST_PAUSE))
+    }
+
+    fn release(&self, found: &Findings) {
+        let rounds = self.rounds.as_ref().expect("a round has just been made");
+        for candidate in &found.candidates {
+            let Standing::Releasable(evidence) = candidate.standing else {
+                continue;
+            };
+            if !self.leadership.is_held() {
+                say!("the leadership is lost: nothing more is released");
+                return;
+            }
+            match rounds.release(&found.connection, candidate, evidence) {
+                Ended::Released => self.metrics.released(evidence),
+                Ended::Stayed(reason) => {
+                    self.metrics.stayed.add(1);
+                    say!("{} stays: {reason}", candidate.shown.attachment);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the controller counts.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use whereabouts_reconcile::{Evidence, Standing};
+
+use super::round::Findings;
+use crate::serve::counters::Counter;
+use crate::serve::exposition::{Exposition, Kind};
+
+/// What rounds have done, and what the last one found.
+#[derive(Default)]
+pub(super) struct Metrics {
+    released: [Counter; Evidence::ALL.len()],
+    /// Claims that could be released, and were not.
+    pub(super) stayed: Counter,
+    /// Rounds that judged every claim.
+    pub(super) done: Counter,
+    /// Rounds that did not.
+    pub(super) failed: Counter,
+    claims: AtomicU64,
+    candidates: AtomicU64,
+    waiting: AtomicU64,
+    held_back: AtomicU64,
+    /// Whether this controller leads.
+    pub(super) leads: AtomicBool,
+}
+
+impl Metrics {
+    pub(super) fn released(&self, evidence: Evidence) {
+        self.released[evidence as usize].add(1);
+    }
+
+    /// Takes over what a round has found.
+    pub(super) fn found(&self, found: &Findings) {
+        let count = |is_meant: fn(&Standing) -> bool| {
+            let meant = found
+                .candidates
+                .iter()
+                .filter(|candidate| is_meant(&candidate.standing));
+            meant.count() as u64
+        };
+        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
+        set(&self.claims, found.claims as u64);
+        set(&self.candidates, found.candidates.len() as u64);
+        set(
+            &self.waiting,
+            count(|standing| matches!(standing, Standing::Waiting(_))),
+        );
+        set(
+            &self.held_back,
+            count(|standing| matches!(standing, Standing::HeldBack(_))),
+        );
+    }
+
+    /// Adds all of it to a scrape.
+    pub(super) fn tell(&self, text: &mut Exposition) {
+        self.tell_counters(text);
+        let gauges = [
+            ("claims", "Claims that the last round read.", &self.claims),
+            (
+                "candidates",
+                "Claims without a pod in the cache, at the last round.",
+                &self.candidates,
+            ),
+            (
+                "waiting",
+                "Candidates whose evidence is not complete yet.",
+                &self.waiting,
+            ),
+            (
+                "held_back",
+                "Candidates that stay because the run has released all that it may.",
+                &self.held_back,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            let value = gauge.load(Ordering::Relaxed);
+            text.value(
+                &format!("whereabouts_reconcile_{name}"),
+                Kind::Gauge,
+                help,
+                value,
+            );
+        }
+        let leads = u8::from(self.leads.load(Ordering::Relaxed));
+        text.value(
+            "whereabouts_reconcile_leader",
+            Kind::Gauge,
+            "Whether this controller leads.",
+            leads,
+        );
+    }
+
+    fn tell_counters(&self, text: &mut Exposition) {
+        let released = Evidence::ALL.map(|evidence| {
+            let count = self.released[evidence as usize].get();
+            (vec![("evidence", evidence.name())], count.to_string())
+        });
+        let help = "Claims that were released, by their evidence.";
+        text.family(
+            "whereabouts_reconcile_released_total",
+            Kind::Counter,
+            help,
+            released,
+        );
+        let rounds = [("done", &self.done), ("failed", &self.failed)];
+        let rounds =
+            rounds.map(|(result, count)| (vec![("result", result)], count.get().to_string()));
+        text.family(
+            "whereabouts_reconcile_rounds_total",
+            Kind::Counter,
+            "Rounds of this controller.",
+            rounds,
+        );
+        let help = "Releases that were refused or failed.";
+        text.value(
+            "whereabouts_reconcile_stayed_total",
+            Kind::Counter,
+            help,
+            self.stayed.get(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_evidence_has_a_series_of_its_own() {
+        let metrics = Metrics::default();
+        metrics.released(Evidence::NodeGone);
+        metrics.released(Evidence::NodeGone);
+        metrics.released(Evidence::PodGoneNodeReady);
+        let mut text = Exposition::default();
+        metrics.tell(&mut text);
+        let text = text.text();
+        for line in [
+            "whereabouts_reconcile_released_total{evidence=\"node-gone\"} 2",
+            "whereabouts_reconcile_released_total{evidence=\"pod-gone-node-ready\"} 1",
+            "whereabouts_reconcile_released_total{evidence=\"node-out-of-service\"} 0",
+            "whereabouts_reconcile_leader 0",
+        ] {
+            assert!(
+                text.lines().any(|told| told == line),
+                "{line} is not in {text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `reconcile` and `controller`: claims of pods that cannot live any more are released, by the word of the API server.
+//!
+//! ```text
+//! etcd --all claims--> round --candidates--> API server --look--> judge --> release, guarded by the revision
+//!                        ^                                           `----> Event, log, metric
+//!          cache of pods-'
+//! ```
+
+mod controller;
+mod http;
+mod metrics;
+mod once;
+mod round;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+pub(crate) use controller::{ControllerOptions, controller};
+pub(crate) use once::{ReconcileOptions, reconcile};
+
+/// How the API server is reached, and how long evidence takes.
+#[derive(Args)]
+pub(crate) struct EvidenceOptions {
+    /// How to reach the API server [default: as a pod does, or else as kubectl does].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The time between two answers that are evidence together. Let it be longer than pods take to end.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = grace)]
+    grace: Duration,
+}
+
+/// A grace that two answers of one moment do not make.
+fn grace(text: &str) -> Result<Duration, String> {
+    let grace = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if grace < LEAST_GRACE {
+        return Err(format!("it is shorter than {LEAST_GRACE:?}"));
+    }
+    Ok(grace)
+}
+
+/// A kubelet that has been deleted from the API server by mistake registers again within this time.
+const LEAST_GRACE: Duration = Duration::from_secs(30);
