@@ -12,8 +12,9 @@ use etcd_client::{
 use futures::future::try_join_all;
 use tokio::time::{sleep, timeout};
 
+use super::cluster::{LOOK, ProxiedCluster};
 use super::member::SNAPSHOT_EVERY;
-use super::{LOOK, ProxiedCluster, Security};
+use super::setup::Security;
 
 /// Longest time that a member may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use super::{Security, Setup};
+use super::setup::{Security, Setup};
 use crate::proxy::Proxy;
 
 /// Ports below those that the kernel gives to outgoing connections (`ip_local_port_range`), so

@@ -1,11 +1,13 @@
 //! The cluster behind its proxies: members that are cut off, killed, stopped and replaced.
 
 use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::*;
-use crate::proxy::{Link, Passage};
+use super::{Control, ProxiedCluster, Security, Setup};
+use crate::proxy::{Link, Links, Party, Passage};
 
 /// Longest time that anything may take.
 const BOUND: Duration = Duration::from_mins(3);

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::node::Node;
-use super::{Phase, Suite};
+use super::shared::{Phase, Suite};
 use whereabouts_sim::judge::LockAt;
 
 use crate::proxied::Control;

@@ -10,8 +10,8 @@ use futures::future::join;
 use tokio::time::{sleep, timeout};
 use whereabouts_clock::Chance;
 
-use super::Suite;
 use super::fault::{Fault, Leaves, Strikes};
+use super::shared::Suite;
 use super::strike::strike_cluster;
 use super::tally::{Condition, SETTLED};
 use crate::proxied::Control;

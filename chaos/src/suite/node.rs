@@ -14,11 +14,11 @@ use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Ask, Attachment, Owner};
 use whereabouts_sim::vocabulary::Verb;
 
-use super::Suite;
 use super::execution::{Ended, Outcome, Strike, execute};
 use super::fault::Fault;
 use super::network::{Asked, Shape};
 use super::pod::{Pod, answer, brief, is_in_doubt, variables};
+use super::shared::Suite;
 use super::tally::End;
 use super::verdict::Answer;
 use crate::proxied::Security;
@@ -144,7 +144,7 @@ impl Node {
             "ipam": {
                 "type": "whereabouts",
                 "etcd_host": endpoints,
-                "etcd_prefix": super::PREFIX,
+                "etcd_prefix": super::shared::PREFIX,
                 "node_name": format!("node{}", self.number),
                 "timeout": self.timeout_s(),
                 "ipRanges": ranges,

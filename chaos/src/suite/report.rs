@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Suite;
 use super::fault::Fault;
+use super::shared::Suite;
 use super::tally::{SETTLED, Struck};
 
 /// The report of a run that is over.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use whereabouts_clock::Chance;
 
-use super::Suite;
 use super::fault::Fault;
+use super::shared::Suite;
 use crate::proxied::{Control, ProxiedCluster};
 use crate::proxy::{Link, Links, Party, Passage};
 
