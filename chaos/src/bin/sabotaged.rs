@@ -14,8 +14,7 @@ use whereabouts_core::claim::Attachment;
 use whereabouts_etcd::{EtcdStore, EtcdWatch};
 use whereabouts_sim::planted::Bug;
 use whereabouts_sim::planted::twist::{self, Piece, Reader};
-use whereabouts_sim::vocabulary::NodeId;
-use whereabouts_sim::vocabulary::Step;
+use whereabouts_sim::vocabulary::{NodeId, Step};
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,

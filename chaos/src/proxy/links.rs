@@ -1,4 +1,4 @@
-//! The treatment of messages between two parties by the network. Pure but for telling the proxies.
+//! The links between parties: whether, and when, bytes of one party reach another. Pure but for telling the proxies.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

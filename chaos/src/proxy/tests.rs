@@ -1,4 +1,4 @@
-//! The proxies let pass, hold and break, as both ends of a connection see it.
+//! Bytes that the proxies let pass, hold or cut, as both ends of a connection see them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

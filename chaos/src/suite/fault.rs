@@ -51,7 +51,7 @@ pub enum Fault {
     DelRepeated,
 }
 
-/// The rest of etcd under a fault.
+/// The part of etcd that works under a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
     /// A majority that clients reach: ADD must go on.
@@ -96,7 +96,7 @@ impl Fault {
         Self::DelRepeated,
     ];
 
-    /// The rest of etcd under it.
+    /// The part of etcd that works under it.
     pub fn leaves(self) -> Leaves {
         match self {
             Self::MajorityKilled | Self::AllKilled | Self::MajorityCut | Self::NoSpace => {

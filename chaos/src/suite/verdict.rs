@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Held};
 use whereabouts_sim::judge::{Judge, Ledger, Seen};
-use whereabouts_sim::vocabulary::Verb;
-use whereabouts_sim::vocabulary::{NodeId, ProcessId, Used};
+use whereabouts_sim::vocabulary::{NodeId, ProcessId, Used, Verb};
 use whereabouts_store::keys::{Key, Keys, QueuedVerb};
 use whereabouts_store::{Event, Revision};
 

@@ -19,8 +19,7 @@ use crate::judge::Cause;
 use crate::planted::Bug;
 use crate::planted::twist::{self, Piece, Reader};
 use crate::setup::versions;
-use crate::vocabulary::Identity;
-use crate::vocabulary::{Fault, Step, Verb};
+use crate::vocabulary::{Fault, Identity, Step, Verb};
 
 /// How a call ends that is not answered.
 enum NoAnswer {

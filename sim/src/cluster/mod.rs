@@ -17,13 +17,11 @@ use whereabouts_core::claim::QueueId;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::{MemoryStore, State};
 
-use crate::journal::History;
-use crate::journal::{End, Totals};
+use crate::journal::{End, History, Totals};
 use crate::judge::{Cause, Judge};
 use crate::planted::Bug;
 use crate::setup::Knobs;
-use crate::vocabulary::{Fault, Verb};
-use crate::vocabulary::{Identity, NodeId, ProcessId};
+use crate::vocabulary::{Fault, Identity, NodeId, ProcessId, Verb};
 use crate::world::World;
 
 /// How often the leader looks for leases whose time is up.

@@ -26,7 +26,7 @@ impl Asks {
         self.0.get(attachment).map_or(&[][..], Vec::as_slice)
     }
 
-    /// The request that a claim answers. Of several, the one with the most exact addresses of the claim.
+    /// The request that a claim answers. Of several, the one that names most of its addresses.
     pub(super) fn met_by(&self, attachment: &Attachment, claim: &Claim) -> Option<&Since> {
         let met = self.of(attachment).iter().filter(|(ask, _)| {
             let mut pairs = ask.wants.iter().zip(&claim.held);

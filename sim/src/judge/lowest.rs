@@ -35,7 +35,7 @@ pub(super) fn check(
     }
     let own = own_demand(ledger, change, by);
     let mut orders = vec![in_order(asks, change, own)];
-    // An address of the holder's attachment may serve a ticket of another process.
+    // A ticket of another process may bring the holder's attachment its addresses.
     if own.is_some_and(|own| tickets(change).any(|ticket| ticket == own)) {
         orders.push(in_order(asks, change, None));
     }

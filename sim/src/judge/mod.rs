@@ -39,8 +39,7 @@ use whereabouts_store::memory::State;
 use whereabouts_store::{Event, LeaseId, Revision};
 
 use crate::setup::Sharing;
-use crate::vocabulary::{ProcessId, Used};
-use crate::vocabulary::{Step, Verb};
+use crate::vocabulary::{ProcessId, Step, Used, Verb};
 use asks::Asks;
 pub use change::{Change, LockAt, TicketAt};
 pub use ledger::Ledger;

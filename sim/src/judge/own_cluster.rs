@@ -10,8 +10,7 @@ use super::change::Change;
 use super::ledger::Ledger;
 use super::seen::Seen;
 use crate::setup::Sharing;
-use crate::vocabulary::NodeId;
-use crate::vocabulary::Verb;
+use crate::vocabulary::{NodeId, Verb};
 
 /// Of whom a store is, and who came to it.
 #[derive(Debug)]

@@ -7,8 +7,7 @@ use whereabouts_core::claim::{Ask, Attachment, QueueId};
 use whereabouts_store::{LeaseId, Revision};
 
 use super::change::LockAt;
-use crate::vocabulary::NodeId;
-use crate::vocabulary::Verb;
+use crate::vocabulary::{NodeId, Verb};
 
 /// A process as the judge knows it.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 //! Promise 8, no leak, as soon as it is broken: an ADD that has ended and does not say that its outcome is unknown is
 //! given nothing any more.
 //!
-//! A ticket that is served late is left to the end, when nothing may be left: a DEL takes ticket and claim alike.
+//! A claim that was served with a ticket is checked at the end, when nothing may be left: a DEL takes ticket
+//! and claim alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +11,7 @@ use whereabouts_store::Revision;
 
 use super::change::Change;
 use super::seen::Seen;
-use crate::vocabulary::ProcessId;
-use crate::vocabulary::Verb;
+use crate::vocabulary::{ProcessId, Verb};
 
 /// Whose ADDs have ended, and how far they can be believed.
 #[derive(Debug, Default)]

@@ -11,9 +11,8 @@ use whereabouts_store::{
 
 use super::Bug;
 use crate::setup::pods;
-use crate::vocabulary::NodeId;
-use crate::vocabulary::Step;
 use crate::vocabulary::keys::{is_block, is_claim, is_cluster, is_lock, is_ticket};
+use crate::vocabulary::{NodeId, Step};
 
 /// One of the transactions that a commit has become.
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use whereabouts_store::snapshot::Query;
 
 use super::nemesis;
 use crate::cluster::Cluster;
-use crate::journal::History;
-use crate::journal::Totals;
+use crate::journal::{History, Totals};
 use crate::judge::Finding;
 use crate::planted::Bug;
 use crate::runtime::Runtime;

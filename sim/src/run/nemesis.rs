@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Way};
 use crate::runtime::Runtime;
-use crate::vocabulary::Fault;
-use crate::vocabulary::NodeId;
+use crate::vocabulary::{Fault, NodeId};
 
 /// How often the nemesis looks whether to strike.
 const PERIOD_MS: u64 = 20;

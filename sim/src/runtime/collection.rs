@@ -10,8 +10,7 @@ use whereabouts_core::verbs::{GcRequest, StatusRequest, ValidAttachment, WhenFul
 use super::Runtime;
 use super::process::Job;
 use crate::setup::imports::HELD_BEFORE;
-use crate::vocabulary::Fault;
-use crate::vocabulary::NodeId;
+use crate::vocabulary::{Fault, NodeId};
 
 impl Runtime {
     /// A node is lost with all its pods and processes, and comes back under the same name.

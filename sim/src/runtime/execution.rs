@@ -8,8 +8,7 @@ use whereabouts_core::verbs::{CheckRequest, Expectation};
 use super::Runtime;
 use super::process::{self, Answer, Job, Process};
 use crate::judge::says_unknown;
-use crate::vocabulary::{Fault, Step, Verb};
-use crate::vocabulary::{NodeId, Used};
+use crate::vocabulary::{Fault, NodeId, Step, Used, Verb};
 
 /// How often a DEL is sent before its runtime turns to other things, while faults last.
 const DELETE_TRIES: u64 = 4;

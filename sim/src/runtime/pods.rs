@@ -7,8 +7,7 @@ use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use super::Runtime;
 use crate::setup::Shape;
 use crate::setup::{pods, seats};
-use crate::vocabulary::Fault;
-use crate::vocabulary::NodeId;
+use crate::vocabulary::{Fault, NodeId};
 
 impl Runtime {
     pub(super) async fn run_pod(&self, node: NodeId, name: &str) {

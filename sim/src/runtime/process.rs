@@ -22,8 +22,7 @@ use crate::journal::End;
 use crate::judge::{Seen, says_unknown};
 use crate::planted::refused::after_refusal;
 use crate::planted::{Bug, twist};
-use crate::vocabulary::{Identity, NodeId, ProcessId, Used};
-use crate::vocabulary::{Step, Verb};
+use crate::vocabulary::{Identity, NodeId, ProcessId, Step, Used, Verb};
 use crate::world::{NodeClock, TaskId};
 
 /// The task of a process.

@@ -8,8 +8,7 @@ use whereabouts_clock::Chance;
 
 use super::shape::Shape;
 use super::sharing::Sharing;
-use crate::vocabulary::Fault;
-use crate::vocabulary::NodeId;
+use crate::vocabulary::{Fault, NodeId};
 
 /// The properties of a history.
 #[derive(Clone, Debug)]

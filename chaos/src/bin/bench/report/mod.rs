@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) clients: usize,
     /// On how many ranges.
     pub(crate) ranges: usize,
-    /// Their cost.
+    /// Its cost.
     pub(crate) cost: Cost,
 }
 
