@@ -34,6 +34,7 @@ inside() {
     ip link set lo up
     mount --make-rprivate /
     mount --types tmpfs none /run
+    mount --types tmpfs none /dev/shm # podman keeps its locks there
     start_etcd
     configure
     make_image
