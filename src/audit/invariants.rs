@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use whereabouts_core::address::{Address, Bitmap, Family, Pool, Refusal, Slot};
-use whereabouts_core::claim::{Attachment, Claim, Held};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home};
 use whereabouts_core::escaped;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Keys};
@@ -83,6 +83,20 @@ pub enum Finding {
     NoFreeBit(Slot),
     /// The last bit of a block is taken, but the next block does not exist.
     NoSuccessor(Slot),
+    /// A claim has no entry by its node. Its node cannot collect it.
+    NotOnNode {
+        /// The home of the claim.
+        home: Home,
+        /// The attachment that has the claim.
+        holder: Attachment,
+    },
+    /// An entry by a node has no claim.
+    NoClaim {
+        /// The home of the entry.
+        home: Home,
+        /// The attachment of the entry.
+        attachment: Attachment,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -124,6 +138,20 @@ impl fmt::Display for Finding {
                     "{address} of pool {pool} is marked as taken, but no attachment holds it"
                 )
             }
+            Self::NotOnNode { home, holder } => {
+                write!(
+                    f,
+                    "the claim of {holder} is missing among the claims of node {}",
+                    home.node
+                )
+            }
+            Self::NoClaim { home, attachment } => {
+                write!(
+                    f,
+                    "node {} is said to have a claim of {attachment}, which does not exist there",
+                    home.node
+                )
+            }
             Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
             Self::NoFreeBit(slot) => write!(f, "block {slot} is open and has no free bit"),
             Self::NoSuccessor(slot) => {
@@ -159,6 +187,19 @@ pub struct Auditor {
     damaged_blocks: BTreeMap<Slot, BTreeSet<String>>,
     blocks: BTreeMap<Slot, Block>,
     holders: BTreeMap<(Pool, Address), Holder>,
+    /// The attachments whose claim cannot be read.
+    unread: BTreeSet<Attachment>,
+    /// The claims without an entry by their node so far, and the entries without a claim.
+    unpaired: BTreeMap<(Attachment, Home), Unpaired>,
+}
+
+/// Half of a pair, and the revision of its last write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unpaired {
+    /// A claim.
+    Claim(Revision),
+    /// An entry by a node.
+    OnNode(Revision),
 }
 
 /// A block or a claim with a value that cannot be read.
@@ -222,9 +263,14 @@ impl Auditor {
             }),
             Ok(Key::Claim(attachment)) => {
                 let claim = record::decode_claim(&entry.value);
-                self.claim_unreadable |= claim.is_err();
+                if claim.is_err() {
+                    self.claim_unreadable = true;
+                    self.unread.insert(attachment.clone());
+                }
                 claim.map(|claim| self.enter_claim(&attachment, entry.modified, &claim))
             }
+            Ok(Key::OnNode(home, attachment)) => record::decode_on_node(&entry.value)
+                .map(|()| self.pair((attachment, home), Unpaired::OnNode(entry.modified))),
             Ok(Key::Lock(_)) => {
                 self.found.locks += 1;
                 record::decode_lock(&entry.value).map(drop)
@@ -262,9 +308,9 @@ impl Auditor {
                 keys.insert(text.clone());
             }
             Key::Claim(_) => {}
-            // Locks and tickets disappear once nobody waits. Only a person decides about the
-            // identity of the cluster.
-            Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
+            // Locks and tickets disappear once nobody waits. The entry by a node disappears with its claim. Only a
+            // person decides about the identity of the cluster.
+            Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
         }
         let length = entry.value.len().min(limits::SHOWN_BYTES);
         let more = if entry.value.len() > length {
@@ -292,6 +338,9 @@ impl Auditor {
 
     fn enter_claim(&mut self, attachment: &Attachment, modified: Revision, claim: &Claim) {
         self.found.claims += 1;
+        if let Some(home) = claim.owner.home() {
+            self.pair((attachment.clone(), home), Unpaired::Claim(modified));
+        }
         for held in &claim.held {
             self.found.addresses += 1;
             if let Some(refusal) = held.refusal() {
@@ -315,6 +364,22 @@ impl Auditor {
                 });
             }
         }
+    }
+
+    fn pair(&mut self, place: (Attachment, Home), half: Unpaired) {
+        if self.unpaired.remove(&place).is_none() {
+            self.unpaired.insert(place, half);
+        }
+    }
+
+    /// The claims without an entry by their node, and the entries without a claim. An entry stays while its claim cannot
+    /// be read.
+    pub(crate) fn unpaired(&self) -> impl Iterator<Item = (&Attachment, &Home, Unpaired)> {
+        let halves = self.unpaired.iter();
+        let halves = halves.filter(|((attachment, _), half)| {
+            matches!(half, Unpaired::Claim(_)) || !self.unread.contains(attachment)
+        });
+        halves.map(|((attachment, home), half)| (attachment, home, *half))
     }
 
     /// The result of the audit of all added entries.
@@ -355,6 +420,16 @@ impl Auditor {
             if slot.successor().is_some_and(missing) {
                 audit.findings.push(Finding::NoSuccessor(slot.clone()));
             }
+        }
+        for (attachment, home, half) in self.unpaired() {
+            let (home, attachment) = (home.clone(), attachment.clone());
+            audit.findings.push(match half {
+                Unpaired::Claim(_) => Finding::NotOnNode {
+                    home,
+                    holder: attachment,
+                },
+                Unpaired::OnNode(_) => Finding::NoClaim { home, attachment },
+            });
         }
         audit
     }

@@ -46,7 +46,7 @@ impl Occupancy {
         }
     }
 
-    /// Counts one more entry. Locks, tickets and the identity of the cluster do not count.
+    /// Counts one more entry. Entries by nodes, locks, tickets and the identity of the cluster do not count.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let read = match keys.decode(&entry.key) {
             Ok(Key::Claim(_)) => {
@@ -59,7 +59,7 @@ impl Occupancy {
                 let full = Bitmap::full(slot.block.family());
                 self.enter_block(slot, full);
             }),
-            Ok(Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
+            Ok(Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
             Err(error) => {
                 self.unreadable.push(Corrupt {
                     key: error.key,

@@ -10,8 +10,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::invariants::{Auditor, Block, Damaged, Finding, Holder};
+use crate::invariants::{Auditor, Block, Damaged, Finding, Holder, Unpaired};
 use whereabouts_core::address::{Bitmap, Slot};
+use whereabouts_core::claim::{Attachment, Home};
 use whereabouts_core::limits;
 use whereabouts_store::Revision;
 use whereabouts_store::draft::Draft;
@@ -25,6 +26,8 @@ pub enum Repair {
     Block(BlockRepair),
     /// The removal of a claim that cannot be read. Its addresses become free.
     Claim(Removal),
+    /// A repair that makes the entries by nodes agree with the claims.
+    Pair(Pairing),
 }
 
 /// A change that makes a block agree with the claims.
@@ -46,10 +49,19 @@ pub struct Removal {
     claim: Damaged,
 }
 
+/// The missing half of a claim and its entry by its node is written, or an entry without its claim is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pairing {
+    attachment: Attachment,
+    home: Home,
+    half: Unpaired,
+}
+
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Block(repair) => repair.fmt(f),
+            Self::Pair(pairing) => pairing.fmt(f),
             Self::Claim(Removal { name, claim }) => write!(
                 f,
                 "remove claim {name} of revision {}, whose value is \"{}\": the addresses that it holds become free",
@@ -95,6 +107,7 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
             Finding::NotMarked { pool, address, .. } | Finding::NotHeld { pool, address } => {
                 slots.insert(Slot::of(pool, *address));
             }
+            Finding::NotOnNode { .. } | Finding::NoClaim { .. } => {}
             Finding::OpenAndFull(slot) | Finding::NoFreeBit(slot) => {
                 slots.insert(slot.clone());
             }
@@ -105,9 +118,15 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
     let blocks = slots
         .into_iter()
         .filter_map(|slot| BlockRepair::of(auditor, slot, named));
+    let pairs = auditor.unpaired().map(|(attachment, home, half)| Pairing {
+        attachment: attachment.clone(),
+        home: home.clone(),
+        half,
+    });
     removals
         .map(Repair::Claim)
         .chain(blocks.map(Repair::Block))
+        .chain(pairs.map(Repair::Pair))
         .collect()
 }
 
@@ -116,6 +135,7 @@ impl Repair {
     pub fn keeps_everything(&self) -> bool {
         match self {
             Self::Block(repair) => repair.damage.is_empty(),
+            Self::Pair(_) => true,
             Self::Claim(_) => false,
         }
     }
@@ -124,10 +144,51 @@ impl Repair {
     pub(crate) fn write(&self, draft: &mut Draft<'_>) {
         match self {
             Self::Block(repair) => repair.write(draft),
+            Self::Pair(pairing) => pairing.write(draft),
             Self::Claim(Removal { claim, .. }) => {
                 draft
                     .modified(&claim.key, claim.modified)
                     .delete(&claim.key);
+            }
+        }
+    }
+}
+
+impl Pairing {
+    /// Every transaction that puts or deletes a claim does the same to its entry. So the revision of the half that
+    /// exists covers the other half.
+    fn write(&self, draft: &mut Draft<'_>) {
+        let claim = Key::Claim(self.attachment.clone());
+        let entry = Key::OnNode(self.home.clone(), self.attachment.clone());
+        match self.half {
+            Unpaired::Claim(modified) => draft
+                .modified(&claim, modified)
+                .absent(&entry)
+                .put(&entry, record::encode_on_node()),
+            Unpaired::OnNode(modified) => draft.modified(&entry, modified).delete(&entry),
+        };
+    }
+}
+
+impl fmt::Display for Pairing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            attachment,
+            home: Home { node, .. },
+            half,
+        } = self;
+        match half {
+            Unpaired::Claim(_) => {
+                write!(
+                    f,
+                    "enter the claim of {attachment} among those of node {node}"
+                )
+            }
+            Unpaired::OnNode(_) => {
+                write!(
+                    f,
+                    "delete the entry of node {node} for {attachment}, which has no claim there"
+                )
             }
         }
     }

@@ -98,7 +98,8 @@ impl Rest {
         let (slot, place) = match keys.decode(&entry.key) {
             Ok(Key::Open(slot)) => (slot, 0),
             Ok(Key::Full(slot)) => (slot, 1),
-            Ok(Key::Claim(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) | Err(_) => {
+            Ok(Key::Claim(_) | Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)
+            | Err(_) => {
                 self.others.insert(entry.key.clone(), entry.value.clone());
                 return;
             }

@@ -69,6 +69,24 @@ pub struct Owner {
     pub netns: Option<String>,
 }
 
+impl Owner {
+    /// The home of the claim, if the node is known.
+    pub fn home(&self) -> Option<Home> {
+        let node = self.node.clone().filter(|node| !node.is_empty())?;
+        let pod_uid = self.pod_uid.clone().filter(|uid| !uid.is_empty());
+        Some(Home { node, pod_uid })
+    }
+}
+
+/// The node and the pod of a claim. A node finds its own claims by them, without a look at those of others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Home {
+    /// The node's name.
+    pub node: String,
+    /// `K8S_POD_UID`, if it is known.
+    pub pod_uid: Option<String>,
+}
+
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unknown = "(unknown)";

@@ -181,6 +181,9 @@ pub const ENTRIES_PER_PAGE: u32 = 50_000;
 /// Claims in one page of a listing.
 pub const CLAIMS_PER_PAGE: u32 = 1_000;
 
+/// Claims of one node in one page of a listing: each is a read of its own, and all are one request.
+pub const CLAIMS_PER_PAGE_OF_NODE: u32 = 100;
+
 /// Bytes of claims that the web page keeps in memory. Further claims are only counted, and a search
 /// does not find them.
 pub const PAGE_BYTES: usize = 2 << 30;

@@ -159,6 +159,24 @@ pub struct Page<C> {
     pub next: Option<C>,
 }
 
+/// The claims that a listing is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'s> {
+    /// All claims.
+    All,
+    /// The claims of one network.
+    Network(&'s Name),
+    /// The claims of one node. Their number decides what a listing costs, not that of all claims.
+    Node {
+        /// The node's name.
+        node: &'s str,
+        /// The network; `None` is every network.
+        network: Option<&'s Name>,
+        /// The pod's UID, in one network; `None` is every pod.
+        pod_uid: Option<&'s str>,
+    },
+}
+
 /// The verb of a waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
@@ -226,10 +244,10 @@ pub trait Registry {
     /// also means that the question could not tell.
     async fn shortage(&self, wants: &[Want]) -> Result<Option<Shortage>, Failure>;
 
-    /// A page of the claims of one network, or of all networks.
+    /// A page of the claims of `scope`.
     async fn page(
         &self,
-        network: Option<&Name>,
+        scope: Scope<'_>,
         after: Option<&Self::Cursor>,
     ) -> Result<Page<Self::Cursor>, Failure>;
 

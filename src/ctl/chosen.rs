@@ -6,6 +6,7 @@ use clap::Args;
 use ipnet::IpNet;
 use whereabouts_core::address::Pool;
 use whereabouts_core::claim::{Attachment, Claim};
+use whereabouts_core::registry::Scope;
 use whereabouts_store::At;
 
 use crate::connection::Connection;
@@ -182,6 +183,31 @@ pub(crate) fn choose(
             }
         }
         Ok(())
+    })?;
+    Ok(chosen)
+}
+
+/// Goes through the claims of one node, of which few are meant. The claims of other nodes are not read.
+pub(crate) fn choose_on_node(
+    connection: &Connection,
+    node: &str,
+    is_meant: impl Fn(&Shown) -> bool,
+) -> Result<Chosen, String> {
+    let mut chosen = Chosen {
+        claims: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    let scope = Scope::Node {
+        node,
+        network: None,
+        pod_uid: None,
+    };
+    connection.each_claim(scope, |read| match read {
+        Ok((attachment, claim)) => {
+            let shown = Shown { attachment, claim };
+            chosen.claims.extend(is_meant(&shown).then_some(shown));
+        }
+        Err(reason) => chosen.unreadable.push(reason.to_string()),
     })?;
     Ok(chosen)
 }

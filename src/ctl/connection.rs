@@ -15,10 +15,10 @@ use whereabouts_cni::invocation::{LocalMachine, read_file};
 use whereabouts_cni::request::{self, Datastore};
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Ask, Attachment, Claim};
-use whereabouts_core::failure::Failure;
+use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_core::registry::{Registry, Released, Taken};
+use whereabouts_core::registry::{Registry, Released, Scope, Taken};
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
 use whereabouts_local::{LocalRegistry, LocalStore, Wait};
@@ -195,6 +195,27 @@ impl Connection {
         match &self.store {
             AnyStore::Etcd(_) => self.wait(self.session().release(attachment, claim)),
             AnyStore::Local(store) => self.wait(self.local(store).release(attachment, claim)),
+        }
+    }
+
+    /// Shows `take` the claims of `scope`, page by page. A claim that cannot be read is the reason.
+    pub(crate) fn each_claim(
+        &self,
+        scope: Scope<'_>,
+        mut take: impl FnMut(Result<(Attachment, Stored<Claim>), Corrupt>),
+    ) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let page = match &self.store {
+                AnyStore::Etcd(_) => self.wait(self.session().page(scope, after.as_ref())),
+                AnyStore::Local(store) => self.wait(self.local(store).page(scope, after.as_ref())),
+            };
+            let page = page.map_err(|error| error.to_string())?;
+            page.claims.into_iter().for_each(&mut take);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
-    Candidate, Found, Inspected, Page, Registry, Released, Taken, TakenOver, Waiting,
+    Candidate, Found, Inspected, Page, Registry, Released, Scope, Taken, TakenOver, Waiting,
 };
 use whereabouts_store::View;
 use whereabouts_store::draft::Draft;
@@ -195,15 +195,14 @@ impl<'a> LocalRegistry<'a> {
         claim: Stored<Claim>,
     ) -> Result<Vec<Held>, Failure> {
         let taken = Claim {
-            held: claim.value.held,
+            held: claim.value.held.clone(),
             owner: ask.owner.clone(),
             created: self.now,
         };
         let mut draft = Draft::new(self.keys, self.identity);
-        draft.delete(&Key::Claim(holder.clone())).put(
-            &Key::Claim(ask.attachment.clone()),
-            record::encode_claim(&taken),
-        );
+        draft
+            .delete_claim(holder, claim.value.owner.home().as_ref())
+            .put_claim(&ask.attachment, &taken);
         self.write(connection, draft)?;
         info!(from = %holder, claim = %taken, "taken over");
         Ok(taken.held)
@@ -262,6 +261,7 @@ impl Registry for LocalRegistry<'_> {
         let plan = self.perform(&Demand::Release {
             attachment: attachment.clone(),
             held: claim.value.held.clone(),
+            home: claim.value.owner.home(),
             modified: claim.modified,
         })?;
         Ok(Released::of(verdict(plan)))
@@ -330,7 +330,7 @@ impl Registry for LocalRegistry<'_> {
 
     async fn page(
         &self,
-        network: Option<&Name>,
+        scope: Scope<'_>,
         after: Option<&Vec<u8>>,
     ) -> Result<Page<Vec<u8>>, Failure> {
         if !self.store.exists()? {
@@ -339,13 +339,16 @@ impl Registry for LocalRegistry<'_> {
                 next: None,
             });
         }
-        let claims = Query::Claims {
-            network: network.cloned(),
-            after: after.cloned(),
-        };
-        let snapshot = self.look(&[claims, Query::Cluster])?;
+        let snapshot = self.look(&[Query::page(scope, after), Query::Cluster])?;
         snapshot.check_owner(self.keys, self.identity)?;
-        Ok(snapshot.page())
+        if !matches!(scope, Scope::Node { .. }) {
+            return Ok(snapshot.page());
+        }
+        let claims = match snapshot.claims_on_node().as_slice() {
+            [] => Snapshot::default(),
+            queries => self.look(queries)?,
+        };
+        Ok(snapshot.page_of_node(&claims))
     }
 
     async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure> {

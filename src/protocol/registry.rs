@@ -9,7 +9,7 @@ use whereabouts_core::allocator::{self, Demand, Reach, Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{
-    Found, Inspected, Page, Registry, Released, Taken, TakenOver, Waiting,
+    Found, Inspected, Page, Registry, Released, Scope, Taken, TakenOver, Waiting,
 };
 use whereabouts_store::keys::{QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::Ticket;
@@ -54,6 +54,7 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
         let demand = Demand::Release {
             attachment: attachment.clone(),
             held: claim.value.held.clone(),
+            home: claim.value.owner.home(),
             modified: claim.modified,
         };
         perform(self, &demand).await.map(Released::of)
@@ -147,15 +148,20 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
 
     async fn page(
         &self,
-        network: Option<&Name>,
+        scope: Scope<'_>,
         after: Option<&Vec<u8>>,
     ) -> Result<Page<Vec<u8>>, Failure> {
-        let claims = Query::Claims {
-            network: network.cloned(),
-            after: after.cloned(),
+        let snapshot = self
+            .snapshot(&[Query::page(scope, after), Query::Cluster])
+            .await?;
+        if !matches!(scope, Scope::Node { .. }) {
+            return Ok(snapshot.page());
+        }
+        let claims = match snapshot.claims_on_node().as_slice() {
+            [] => Snapshot::default(),
+            queries => self.snapshot(queries).await?,
         };
-        let snapshot = self.snapshot(&[claims, Query::Cluster]).await?;
-        Ok(snapshot.page())
+        Ok(snapshot.page_of_node(&claims))
     }
 
     /// Claims of other containers may be on the page that is read, and do not matter.

@@ -16,7 +16,7 @@ use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Ask, Attachment, Claim};
 use whereabouts_core::failure::Failure;
-use whereabouts_core::registry::{Candidate, Registry, TakenOver};
+use whereabouts_core::registry::{Candidate, Registry, Scope, TakenOver};
 use whereabouts_store::Store;
 use whereabouts_store::snapshot::Query;
 
@@ -45,22 +45,35 @@ pub(super) async fn take_over<S: Store, C: Clock>(
     }
 }
 
-/// The claim of an old container: one of this node, if there is one. Claims that cannot be read are passed over.
+/// The claim of an old container: one of this node, if there is one, which costs two reads. Else all claims of the
+/// network are looked through. Claims that cannot be read are passed over.
 async fn held_before<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     ask: &Ask,
 ) -> Result<Option<(Attachment, Stored<Claim>, Candidate)>, Failure> {
     let begun = session.begun().expect("the ADD has been decided on a read");
-    let (mut best, mut after) = (None, None);
-    loop {
-        let network = Some(&ask.attachment.network);
-        let page = session.page(network, after.as_ref()).await?;
-        let is_found = Candidate::choose(&mut best, ask, page.claims.into_iter().flatten(), begun);
-        match page.next {
-            Some(next) if !is_found => after = Some(next),
-            Some(_) | None => return Ok(best),
+    let network = &ask.attachment.network;
+    let of_node = ask.owner.node.as_deref().map(|node| Scope::Node {
+        node,
+        network: Some(network),
+        pod_uid: ask.owner.pod_uid.as_deref(),
+    });
+    let mut best = None;
+    for scope in of_node.into_iter().chain([Scope::Network(network)]) {
+        let mut after = None;
+        loop {
+            let page = session.page(scope, after.as_ref()).await?;
+            let claims = page.claims.into_iter().flatten();
+            if Candidate::choose(&mut best, ask, claims, begun) {
+                return Ok(best);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
         }
     }
+    Ok(best)
 }
 
 async fn commit<S: Store, C: Clock>(
@@ -70,12 +83,12 @@ async fn commit<S: Store, C: Clock>(
     claim: Stored<Claim>,
 ) -> Result<TakenOver, Failure> {
     let taken = Claim {
-        held: claim.value.held,
+        held: claim.value.held.clone(),
         owner: ask.owner.clone(),
         created: session.clock().since_epoch(),
     };
     let mut draft = session.draft();
-    transactions::take_over(&mut draft, holder, claim.modified, &ask.attachment, &taken);
+    transactions::take_over(&mut draft, holder, &claim, &ask.attachment, &taken);
     draft.read_otherwise([Query::Cluster]);
     match session.commit(draft).await? {
         Commit::Done(_) => {

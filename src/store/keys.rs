@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode
 pub use self::seat::{QueuedVerb, Seat, Spot, TicketId};
 use super::{Order, Read};
 use whereabouts_core::address::{Address, BlockId, Family, Name, Pool, Slot};
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, Home, QueueId};
 use whereabouts_core::limits;
 
 /// What RFC 3986, section 2.3 calls unreserved is left as it is.
@@ -36,6 +36,9 @@ pub enum Key {
     /// `claim/<network>/<container id>/<ifname>`: a [`whereabouts_core::claim::Claim`]. Lives until DEL, GC or
     /// release.
     Claim(Attachment),
+    /// `node/<node>/<network>/<pod UID>/<container id>/<ifname>`: says that the attachment has a claim whose home this
+    /// is. Lives as long as the claim. A claim without a known node has none.
+    OnNode(Home, Attachment),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
     Lock(QueueId),
@@ -80,6 +83,7 @@ impl Keys {
             Key::Claim(attachment) => {
                 format!("{}claim/{}", self.prefix, encode_attachment(attachment))
             }
+            Key::OnNode(home, attachment) => self.on_node(home, attachment),
             Key::Lock(queue) => self.of_range("lock", queue),
             Key::Ticket(Seat { queue, spot, verb }) => {
                 let (queue, verb) = (self.of_range("queue", queue), verb.as_str());
@@ -116,6 +120,10 @@ impl Keys {
             ["claim", network, container, interface] => {
                 Key::Claim(decode_attachment(network, container, interface).map_err(fail)?)
             }
+            ["node", node, network, pod, container, interface] => Key::OnNode(
+                decode_home(node, pod).map_err(fail)?,
+                decode_attachment(network, container, interface).map_err(fail)?,
+            ),
             ["lock", pool, range] => Key::Lock(decode_queue(pool, range).map_err(fail)?),
             ["queue", pool, range, spot @ .., verb] => Key::Ticket(Seat {
                 queue: decode_queue(pool, range).map_err(fail)?,
@@ -159,6 +167,26 @@ impl Keys {
     pub fn claims_of(&self, network: &Name, container: &Name) -> (Vec<u8>, Vec<u8>) {
         let (network, container) = (encode(network.as_str()), encode(container.as_str()));
         below(format!("{}claim/{network}/{container}/", self.prefix))
+    }
+
+    /// The entries of all claims by their nodes.
+    pub fn all_on_nodes(&self) -> (Vec<u8>, Vec<u8>) {
+        below(format!("{}node/", self.prefix))
+    }
+
+    /// The entries of the claims of one node: in all networks; or in one, of all pods or of one.
+    pub fn claims_on_node(
+        &self,
+        node: &str,
+        network: Option<&Name>,
+        pod_uid: Option<&str>,
+    ) -> (Vec<u8>, Vec<u8>) {
+        let mut prefix = format!("{}node/{}/", self.prefix, encode(node));
+        if let Some(network) = network {
+            prefix.push_str(&format!("{}/", encode(network.as_str())));
+            prefix.extend(pod_uid.map(|uid| format!("{}/", encode(uid))));
+        }
+        below(prefix)
     }
 
     /// All locks.
@@ -213,6 +241,18 @@ impl Keys {
             order: Order::Key,
             limit,
         }
+    }
+
+    fn on_node(&self, home: &Home, attachment: &Attachment) -> String {
+        format!(
+            "{}node/{}/{}/{}/{}/{}",
+            self.prefix,
+            encode(&home.node),
+            encode(attachment.network.as_str()),
+            encode(home.pod_uid.as_deref().unwrap_or_default()),
+            encode(attachment.container.as_str()),
+            encode(&attachment.interface),
+        )
     }
 
     fn of_range(&self, what: &str, queue: &QueueId) -> String {
@@ -293,6 +333,18 @@ fn decode_cidr(part: &str) -> Result<IpNet, &'static str> {
     } else {
         Err("its range has host bits")
     }
+}
+
+fn decode_home(node: &str, pod: &str) -> Result<Home, &'static str> {
+    let pod = decode(pod)?.into_owned();
+    let home = Home {
+        node: decode(node)?.into_owned(),
+        pod_uid: (!pod.is_empty()).then_some(pod),
+    };
+    if home.node.is_empty() {
+        return Err("its node has no name");
+    }
+    Ok(home)
 }
 
 fn decode_queue(pool: &str, range: &str) -> Result<QueueId, &'static str> {

@@ -16,7 +16,7 @@ use whereabouts_core::claim::{Attachment, Claim, QueueId};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_core::registry::Page;
+use whereabouts_core::registry::{Page, Scope};
 
 /// One question, by meaning. Order and equality let questions be collected without repetition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,19 @@ pub enum Query {
         /// The last key of the page before.
         after: Option<Vec<u8>>,
     },
+    /// A page of the claims of one node, by their keys, beginning after `after`.
+    OnNode {
+        /// The node.
+        node: String,
+        /// The network; `None` is every network.
+        network: Option<Name>,
+        /// The pod's UID, in one network; `None` is every pod.
+        pod_uid: Option<String>,
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
+    /// The claim of an attachment, as one of a page.
+    Listed(Attachment),
     /// Whose the store is.
     Cluster,
     /// The lock of a range.
@@ -62,6 +75,31 @@ impl Query {
         }
     }
 
+    /// A page of `scope`, beginning after `after`.
+    pub fn page(scope: Scope<'_>, after: Option<&Vec<u8>>) -> Self {
+        let after = after.cloned();
+        match scope {
+            Scope::All => Self::Claims {
+                network: None,
+                after,
+            },
+            Scope::Network(network) => Self::Claims {
+                network: Some(network.clone()),
+                after,
+            },
+            Scope::Node {
+                node,
+                network,
+                pod_uid,
+            } => Self::OnNode {
+                node: node.to_owned(),
+                network: network.cloned(),
+                pod_uid: pod_uid.map(str::to_owned),
+                after,
+            },
+        }
+    }
+
     /// Both keys of one block.
     pub fn block(slot: &Slot) -> [Self; 2] {
         Question::block(slot).map(Self::Blocks)
@@ -70,13 +108,27 @@ impl Query {
     /// The question in the store's terms.
     pub fn read(&self, keys: &Keys) -> Read {
         match self {
-            Self::Claim(attachment) => Read::Key(keys.encode(&Key::Claim(attachment.clone()))),
+            Self::Claim(attachment) | Self::Listed(attachment) => {
+                Read::Key(keys.encode(&Key::Claim(attachment.clone())))
+            }
             Self::Claims { network, after } => {
-                page(keys.claims(network.as_ref()), after.as_deref())
+                let claims = keys.claims(network.as_ref());
+                page(claims, after.as_deref(), limits::CLAIMS_PER_PAGE)
+            }
+            Self::OnNode {
+                node,
+                network,
+                pod_uid,
+                after,
+            } => {
+                let claims = keys.claims_on_node(node, network.as_ref(), pod_uid.as_deref());
+                page(claims, after.as_deref(), limits::CLAIMS_PER_PAGE_OF_NODE)
             }
             Self::Cluster => Read::Key(keys.encode(&Key::Cluster)),
             Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
-            Self::Waiting { after } => page(keys.queues(), after.as_deref()),
+            Self::Waiting { after } => {
+                page(keys.queues(), after.as_deref(), limits::CLAIMS_PER_PAGE)
+            }
             Self::Seat(seat) => Read::Key(keys.encode(&Key::Ticket(seat.clone()))),
             Self::Tickets { queue, limit } => {
                 let (from, until) = keys.tickets(queue);
@@ -98,12 +150,12 @@ impl Query {
 }
 
 /// A page of the keys from `first` (included) until `until` (excluded), beginning after `after`.
-fn page((first, until): (Vec<u8>, Vec<u8>), after: Option<&[u8]>) -> Read {
+fn page((first, until): (Vec<u8>, Vec<u8>), after: Option<&[u8]>, limit: u32) -> Read {
     Read::Range {
         from: after.map_or(first, |key| [key, &[0]].concat()),
         until,
         order: Order::Key,
-        limit: limits::CLAIMS_PER_PAGE,
+        limit,
     }
 }
 
@@ -160,6 +212,15 @@ pub struct Listed {
     pub claim: Result<(Attachment, Stored<Claim>), Corrupt>,
 }
 
+/// A claim's entry by its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnNode {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The attachment that has the claim.
+    pub attachment: Result<Attachment, Corrupt>,
+}
+
 /// Whose the store is, as far as it was read.
 #[derive(Clone, Debug, Default)]
 enum Cluster {
@@ -175,6 +236,7 @@ pub struct Snapshot {
     facts: Facts,
     cluster: Cluster,
     listed: Vec<Listed>,
+    on_node: Vec<OnNode>,
     locks: BTreeMap<QueueId, Option<HeldLock>>,
     waiting: Vec<Queued>,
     seats: BTreeMap<Seat, Option<Stored<Seated>>>,
@@ -261,6 +323,37 @@ impl Snapshot {
         &self.listed
     }
 
+    /// The entries of a node's claims on the pages that were read.
+    pub fn on_node(&self) -> &[OnNode] {
+        &self.on_node
+    }
+
+    /// What reads the claims of the page of a node that was read.
+    pub fn claims_on_node(&self) -> Vec<Query> {
+        let attachments = self
+            .on_node
+            .iter()
+            .filter_map(|one| one.attachment.as_ref().ok());
+        attachments.cloned().map(Query::Listed).collect()
+    }
+
+    /// The page of a node that was read, with the `claims` that were read after it. A claim that is gone since is not
+    /// on it. A page that is not full is the last.
+    pub fn page_of_node(self, claims: &Self) -> Page<Vec<u8>> {
+        let is_full = self.on_node.len() >= limits::CLAIMS_PER_PAGE_OF_NODE as usize;
+        let last = self.on_node.last().filter(|_| is_full);
+        let next = last.map(|last| last.key.clone());
+        let unreadable = self
+            .on_node
+            .into_iter()
+            .filter_map(|one| one.attachment.err());
+        let claims = claims.listed.iter().map(|one| one.claim.clone());
+        Page {
+            next,
+            claims: claims.chain(unreadable.map(Err)).collect(),
+        }
+    }
+
     /// The lock of `queue`, if it is not free.
     pub fn lock(&self, queue: &QueueId) -> Result<Option<HeldLock>, NotRead> {
         self.locks.get(queue).copied().ok_or(NotRead)
@@ -292,7 +385,10 @@ impl Snapshot {
                 let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
                 self.facts.note_claim(attachment, claim.transpose()?);
             }
-            Query::Claims { .. } => {
+            Query::OnNode { .. } => self
+                .on_node
+                .extend(entries.into_iter().map(|entry| on_node(keys, entry))),
+            Query::Claims { .. } | Query::Listed(_) => {
                 self.listed
                     .extend(entries.into_iter().map(|entry| listed(keys, entry)));
             }
@@ -432,6 +528,18 @@ fn listed(keys: &Keys, entry: Entry) -> Listed {
     Listed {
         key: entry.key,
         claim,
+    }
+}
+
+fn on_node(keys: &Keys, entry: Entry) -> OnNode {
+    let attachment = match keys.decode(&entry.key) {
+        Ok(Key::OnNode(_, attachment)) => Ok(attachment),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a claim of a node")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
+    };
+    OnNode {
+        key: entry.key,
+        attachment,
     }
 }
 

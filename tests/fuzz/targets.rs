@@ -29,7 +29,7 @@ use whereabouts_cni::request::{
 };
 use whereabouts_core::address::{Address, Bitmap, BlockId, Family, Interval, Slot, refusal};
 use whereabouts_core::allocator::{Demand, Verdict};
-use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Home, Owner, QueueId, Want};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
@@ -126,6 +126,10 @@ pub fn key(data: &[u8]) {
                 assert!(slot.pool.only.is_none_or(|cidr| cidr == cidr.trunc()));
             }
             Key::Claim(attachment) => assert_attachment(&attachment),
+            Key::OnNode(home, attachment) => {
+                assert!(!home.node.is_empty());
+                assert_attachment(&attachment);
+            }
             Key::Lock(queue) => assert_queue(&queue),
             Key::Cluster => {}
             Key::Ticket(Seat {
@@ -333,9 +337,9 @@ pub fn ticket(data: &[u8]) {
                 owner,
             });
         }
-        Ticket::Release { held, .. } => {
+        Ticket::Release { held, home, .. } => {
             assert_held(&held);
-            serve_release(other, held);
+            serve_release(other, held, home);
         }
         Ticket::Refused { .. } => {}
     }
@@ -356,6 +360,7 @@ pub fn shown(data: &[u8]) {
     let [seat, _] = id.seats();
     let named = [
         Key::Claim(ask.attachment.clone()),
+        Key::OnNode(home(), ask.attachment.clone()),
         Key::Open(slot.clone()),
         Key::Full(slot),
         Key::Lock(range.clone()),
@@ -388,7 +393,7 @@ pub fn shown(data: &[u8]) {
                     said.push(Error::HoldsOther { attachment, claim }.to_string());
                 }
             }
-            Ok(key @ (Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
+            Ok(key @ (Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
                 said.push(format!("{key:?}"));
             }
             Err(error) => said.push(error.to_string()),
@@ -456,7 +461,16 @@ fn serve_take(ask: Ask) {
     network.assert_consistent(0);
 }
 
-fn serve_release(attachment: Attachment, held: Vec<Held>) {
+/// A home that a claim can have.
+fn home() -> Home {
+    let owner = Owner {
+        node: Some("node-1".to_owned()),
+        ..Owner::default()
+    };
+    owner.home().expect("its node is known")
+}
+
+fn serve_release(attachment: Attachment, held: Vec<Held>, home: Option<Home>) {
     let claim = Claim {
         held: held.clone(),
         owner: ask().owner,
@@ -467,6 +481,7 @@ fn serve_release(attachment: Attachment, held: Vec<Held>) {
     let demand = Demand::Release {
         attachment,
         held,
+        home,
         modified: network.store.revision(),
     };
     let verdict = block_on(operation::perform(&network.session(), &demand));
@@ -898,7 +913,12 @@ impl Network {
     fn with(key: &Key, value: &[u8]) -> Self {
         let network = Self::default();
         let lease = match key {
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Ticket(_) | Key::Cluster => 0,
+            Key::Open(_)
+            | Key::Full(_)
+            | Key::Claim(_)
+            | Key::OnNode(..)
+            | Key::Ticket(_)
+            | Key::Cluster => 0,
             Key::Lock(_) => {
                 network
                     .store

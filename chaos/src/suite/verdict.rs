@@ -224,7 +224,14 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
                 tickets.extend(left.map(|ticket| (ticket.id.attachment.clone(), seat.verb)));
             }
             (
-                Ok(Key::Open(_) | Key::Full(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)
+                Ok(
+                    Key::Open(_)
+                    | Key::Full(_)
+                    | Key::OnNode(..)
+                    | Key::Lock(_)
+                    | Key::Ticket(_)
+                    | Key::Cluster,
+                )
                 | Err(_),
                 _,
             ) => {}

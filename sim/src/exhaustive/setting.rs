@@ -248,6 +248,9 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
                 bitmap.set(held.address.bit());
             }
             put(&Key::Claim(holder.clone()), record::encode_claim(&claim));
+            if let Some(home) = claim.owner.home() {
+                put(&Key::OnNode(home, holder.clone()), record::encode_on_node());
+            }
             held.insert(holder, claim.held);
         }
     }

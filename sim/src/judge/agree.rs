@@ -5,6 +5,16 @@ use super::change::Change;
 use super::ledger::Ledger;
 
 pub(super) fn check(ledger: &Ledger, change: &Change) -> Result<(), String> {
+    for attachment in &change.placed {
+        let claim = ledger.claims.get(attachment);
+        let home = claim.and_then(|claim| claim.owner.home());
+        let homes = ledger.homes.get(attachment).cloned().unwrap_or_default();
+        if homes != home.iter().cloned().collect() {
+            return Err(format!(
+                "the claim of {attachment} has home {home:?}, and is found by {homes:?}"
+            ));
+        }
+    }
     for slot in &change.slots {
         let family = slot.block.family();
         let bitmap = match ledger.block(slot) {

@@ -62,6 +62,8 @@ pub struct Change {
     pub rewritten: Vec<(Attachment, Claim, Claim)>,
     /// Claims that went.
     pub taken: Vec<(Attachment, Claim)>,
+    /// Attachments whose claim, or whose entry by its node, was written or went.
+    pub placed: BTreeSet<Attachment>,
     /// Blocks that were written, moved or deleted, or that those claims are about.
     pub slots: BTreeSet<Slot>,
     /// Whether any block was written, moved or deleted.

@@ -36,6 +36,14 @@ impl Ledger {
             (Key::Claim(attachment), event) => {
                 self.apply_claim(attachment, event, change)?;
             }
+            (Key::OnNode(home, attachment), event) => {
+                let homes = self.homes.entry(attachment.clone()).or_default();
+                match event {
+                    Event::Put(_) => homes.insert(home),
+                    Event::Deleted { .. } => homes.remove(&home),
+                };
+                change.placed.insert(attachment);
+            }
             (Key::Lock(queue), event) => self.apply_lock(queue, event, change)?,
             (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, change)?,
             (Key::Cluster, event) => self.apply_cluster(event, change)?,
@@ -87,6 +95,7 @@ impl Ledger {
         event: &Event,
         change: &mut Change,
     ) -> Result<(), String> {
+        change.placed.insert(attachment.clone());
         let before = self.claims.remove(&attachment);
         let now = match event {
             Event::Put(entry) => {

@@ -1,9 +1,9 @@
 //! The books: what the store holds at each revision, decoded, with what it held before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{Address, Bitmap, Interval, Pool, Slot};
-use whereabouts_core::claim::{Attachment, Claim, Held, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home, QueueId};
 use whereabouts_core::identity::Identity;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{Event, Revision};
@@ -23,6 +23,8 @@ pub struct Ledger {
     /// Whether there were claims while the store was nobody's.
     pub(super) was_nobodys: bool,
     pub(super) claims: BTreeMap<Attachment, Claim>,
+    /// The homes by which the claim of each attachment is found.
+    pub(super) homes: BTreeMap<Attachment, BTreeSet<Home>>,
     pub(super) open: BTreeMap<Slot, Bitmap>,
     pub(super) full: BTreeMap<Slot, Bitmap>,
     pub(super) queues: BTreeMap<QueueId, Vec<TicketAt>>,
@@ -43,6 +45,7 @@ impl Ledger {
             cluster: None,
             was_nobodys: false,
             claims: BTreeMap::new(),
+            homes: BTreeMap::new(),
             open: BTreeMap::new(),
             full: BTreeMap::new(),
             queues: BTreeMap::new(),

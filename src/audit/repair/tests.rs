@@ -10,7 +10,7 @@ use crate::Repaired;
 use crate::invariants::audit;
 use whereabouts_clock::{Chance, Still};
 use whereabouts_core::address::{Address, BlockId, Family, Name, Pool};
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, QueueId};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::MemoryStore;
@@ -305,4 +305,69 @@ proptest! {
         prop_assert!(after.is_superset(&before));
         prop_assert!(claims.iter().all(|number| after.contains(&address(*number))));
     }
+}
+
+#[test]
+fn entries_by_nodes_are_made_to_agree_with_the_claims() {
+    let (keys, store) = (Keys::new("/w"), MemoryStore::default());
+    let home = Home {
+        node: "n".to_owned(),
+        pod_uid: Some("uid".to_owned()),
+    };
+    let entry = |number| {
+        let Key::Claim(attachment) = claim_key(number) else {
+            unreachable!("it is a claim's key")
+        };
+        keys.encode(&Key::OnNode(home.clone(), attachment))
+    };
+    for number in [1, 2] {
+        let mut claim = record::decode_claim(&claim(number)).expect("it was written so");
+        claim.owner.node = Some(home.node.clone());
+        claim.owner.pod_uid = home.pod_uid.clone();
+        put(
+            &store,
+            keys.encode(&claim_key(number)),
+            record::encode_claim(&claim),
+        );
+    }
+    // The third claim has no node, the fourth cannot be read, and the fifth does not exist.
+    put(&store, keys.encode(&claim_key(3)), claim(3));
+    put(&store, keys.encode(&claim_key(4)), vec![0]);
+    for number in [2, 3, 4, 5] {
+        put(&store, entry(number), record::encode_on_node());
+    }
+    let findings = audit(&keys, &store.entries()).findings;
+    let about_nodes =
+        |finding: &&Finding| matches!(finding, Finding::NotOnNode { .. } | Finding::NoClaim { .. });
+    assert_eq!(findings.iter().filter(about_nodes).count(), 3);
+    repair_all(&keys, &store);
+    let (from, until) = keys.all_on_nodes();
+    let left = store.entries().into_iter().map(|entry| entry.key);
+    let left: Vec<Vec<u8>> = left.filter(|key| (&from..&until).contains(&key)).collect();
+    assert_eq!(left, [entry(1), entry(2), entry(4)]);
+}
+
+#[test]
+fn an_entry_by_a_node_stays_if_its_claim_comes_back_meanwhile() {
+    let (keys, store) = (Keys::new("/w"), MemoryStore::default());
+    let Key::Claim(attachment) = claim_key(1) else {
+        unreachable!("it is a claim's key")
+    };
+    let home = Home {
+        node: "n".to_owned(),
+        pod_uid: None,
+    };
+    let entry = keys.encode(&Key::OnNode(home, attachment));
+    put(&store, entry.clone(), record::encode_on_node());
+    let repairs = look(&keys, &store);
+    // An ADD writes the entry with the claim.
+    put(&store, entry.clone(), record::encode_on_node());
+    let (chance, clock) = (Chance::new(1), Still::default());
+    let session = Session::new(&store, &clock, &chance, &keys, Duration::from_mins(1));
+    let [repair] = &repairs[..] else {
+        panic!("{repairs:?}")
+    };
+    let repaired = block_on(crate::repair(&session, repair)).expect("memory");
+    assert_eq!(repaired, Repaired::Changed);
+    assert!(store.entries().iter().any(|one| one.key == entry));
 }

@@ -10,7 +10,7 @@ mod sheet;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{Bitmap, BlockId, Interval, Pool, Slot};
-use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId, Want};
+use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, QueueId, Want};
 use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
 use sheet::{Sheet, Unknown};
@@ -26,6 +26,8 @@ pub enum Demand {
         attachment: Attachment,
         /// The addresses of the claim when it was read.
         held: Vec<Held>,
+        /// The home of the claim when it was read.
+        home: Option<Home>,
         /// The revision of the claim when it was read.
         modified: Revision,
     },
@@ -185,8 +187,8 @@ pub struct Plan {
     pub ensured: BTreeSet<Slot>,
     /// The claims to create.
     pub given: Vec<Grant>,
-    /// The claims to delete, each with the revision of its last write.
-    pub released: Vec<(Attachment, Revision)>,
+    /// The claims to delete.
+    pub released: Vec<Release>,
 }
 
 /// A block that a plan writes.
@@ -205,6 +207,17 @@ pub struct Grant {
     pub ask: Ask,
     /// The addresses.
     pub held: Vec<Held>,
+}
+
+/// A claim that a plan deletes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The attachment of the claim.
+    pub attachment: Attachment,
+    /// The home of the claim.
+    pub home: Option<Home>,
+    /// The revision of the claim's last write.
+    pub modified: Revision,
 }
 
 /// Serves `demands` in order from `facts`. It serves as many demands as fit into `budget`, and at
@@ -243,13 +256,16 @@ pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
             (
                 Demand::Release {
                     attachment,
+                    home,
                     modified,
                     ..
                 },
                 Verdict::Released,
-            ) => {
-                plan.released.push((attachment.clone(), *modified));
-            }
+            ) => plan.released.push(Release {
+                attachment: attachment.clone(),
+                home: home.clone(),
+                modified: *modified,
+            }),
             (Demand::Take(_) | Demand::Release { .. }, _) => {}
         }
         plan.verdicts.push(verdict);
@@ -264,6 +280,7 @@ fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
         Demand::Release {
             attachment,
             held,
+            home: _,
             modified,
         } => {
             match sheet.facts().claim(attachment) {

@@ -43,7 +43,7 @@ impl<'s> Sheet<'s> {
     }
 
     /// The share of a transaction that the changes and `demands` demands use. Each demand has a
-    /// claim and a ticket. An ensured block is a nested transaction with two compares of its own.
+    /// claim, an entry by its node, and a ticket. An ensured block is a nested transaction with two compares of its own.
     pub(super) fn cost(&self, demands: usize) -> Budget {
         let compares = |change: &Change| match change.was {
             BlockState::Absent => 2,
@@ -52,7 +52,7 @@ impl<'s> Sheet<'s> {
         let nested = if self.ensured.is_empty() { 0 } else { 2 };
         Budget {
             compares: 2 * demands + nested + self.blocks.values().map(compares).sum::<usize>(),
-            operations: 2 * demands + nested + 2 * self.blocks.len() + self.ensured.len(),
+            operations: 3 * demands + nested + 2 * self.blocks.len() + self.ensured.len(),
         }
     }
 

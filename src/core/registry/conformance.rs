@@ -59,6 +59,7 @@ pub async fn all<B: Bench>(bench: &B) {
         listings:
             claims_are_listed_page_by_page
             a_page_has_the_claims_of_one_network
+            a_page_has_the_claims_of_one_node
             a_claim_is_inspected_with_its_marks
             a_shortage_is_told_without_a_claim
             a_record_of_no_cluster_is_confirmed;

@@ -8,7 +8,7 @@ use crate::allocator::Shortage;
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
 use crate::failure::Failure;
 use crate::limits;
-use crate::registry::{Registry, Taken, TakenOver};
+use crate::registry::{Registry, Scope, Taken, TakenOver};
 
 /// Takes all requested addresses, or none. If a range is full or a requested address is taken, ADD
 /// takes over the claim of an old container of the same pod.
@@ -93,7 +93,7 @@ async fn owner_of<R: Registry>(
     let same = |other: &Held| other.address == held.address && other.range.pool == held.range.pool;
     let mut after = None;
     loop {
-        let page = registry.page(None, after.as_ref()).await?;
+        let page = registry.page(Scope::All, after.as_ref()).await?;
         let mut claims = page.claims.into_iter().flatten();
         let owner = claims.find(|(_, claim)| claim.value.held.iter().any(same));
         match (owner, page.next) {

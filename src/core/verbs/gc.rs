@@ -10,7 +10,7 @@ use crate::allocator::Stored;
 use crate::claim::{Attachment, Claim, UNKNOWN_INTERFACE};
 use crate::failure::Corrupt;
 use crate::limits;
-use crate::registry::{Registry, Released, Waiting};
+use crate::registry::{Registry, Released, Scope, Waiting};
 
 /// The counts of a GC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,10 +81,14 @@ impl<R: Registry> Collection<'_, R> {
     }
 
     async fn release_all(&mut self) -> Result<(), Error> {
+        let scope = Scope::Node {
+            node: self.node,
+            network: Some(&self.request.network),
+            pod_uid: None,
+        };
         let mut after = None;
         loop {
-            let network = Some(&self.request.network);
-            let page = self.registry.page(network, after.as_ref()).await?;
+            let page = self.registry.page(scope, after.as_ref()).await?;
             for listed in page.claims {
                 match self.collect(listed).await {
                     Ok(Outcome::Stays) => {}

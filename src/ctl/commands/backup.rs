@@ -77,7 +77,10 @@ fn write(connection: &Connection, file: &File) -> Result<Written, String> {
             match keys.decode(&entry.key) {
                 Ok(Key::Lock(_)) => locks += 1,
                 Ok(Key::Ticket(_)) => tickets += 1,
-                Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Cluster) | Err(_) => {
+                Ok(
+                    Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster,
+                )
+                | Err(_) => {
                     let rest = keys.below_prefix(&entry.key);
                     let rest = rest.expect("it was read below the prefix");
                     writer.add(rest, &entry.value).map_err(told)?;

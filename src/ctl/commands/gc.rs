@@ -17,7 +17,7 @@ use whereabouts_core::verbs;
 use whereabouts_core::verbs::ValidAttachment;
 use whereabouts_etcd::SystemClock;
 
-use crate::chosen::{Chosen, choose, selector, warn_of};
+use crate::chosen::{Chosen, choose_on_node, selector, warn_of};
 use crate::configs;
 use crate::connection::{Connection, EtcdOptions};
 use crate::netns::{self, Namespaces};
@@ -185,7 +185,7 @@ fn node_or_this(node: Option<&str>) -> Result<String, String> {
 
 /// The claims that are not needed, and how many there are of which nobody can tell.
 fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Chosen, u64), String> {
-    let chosen = choose(connection, |shown| {
+    let chosen = choose_on_node(connection, node, |shown| {
         shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
     })?;
     warn_of(&chosen.unreadable);

@@ -73,7 +73,7 @@ fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, 
                     let full = Bitmap::full(slot.block.family());
                     (slot, full)
                 }),
-                Key::Claim(_) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => {
+                Key::Claim(_) | Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => {
                     return Err(unusable(&"it is no block"));
                 }
             };

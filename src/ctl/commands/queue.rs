@@ -126,7 +126,9 @@ fn read(
         };
         let queue = match &key {
             Key::Lock(queue) | Key::Ticket(Seat { queue, .. }) => queue.clone(),
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Cluster => continue,
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster => {
+                continue;
+            }
         };
         if range.is_some_and(|range| range.trunc() != queue.cidr) {
             continue;
@@ -135,7 +137,7 @@ fn read(
         match key {
             Key::Lock(_) => busy.lock = Some(locked(connection, &entry, unreadable)?),
             Key::Ticket(seat) => busy.waiting.push(waiting(&seat, &entry, unreadable)),
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::Cluster => {}
+            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster => {}
         }
     }
     for busy in queues.values_mut() {

@@ -105,6 +105,7 @@ impl Seen {
                 .is_ok(),
             Ok(Key::Ticket(seat)) => self.lines.enter_ticket(seat, entry, now),
             Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
+            Ok(Key::OnNode(..)) => record::decode_on_node(&entry.value).is_ok(),
             Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
             Err(_) => false,
         };
@@ -121,7 +122,7 @@ impl Seen {
             Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
             Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
             Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
-            Ok(Key::Cluster) | Err(_) => {}
+            Ok(Key::OnNode(..) | Key::Cluster) | Err(_) => {}
         }
     }
 

@@ -313,9 +313,15 @@ fn demand_of(queued: &Queued) -> Option<Demand> {
             wants,
             owner,
         })),
-        Ticket::Release { held, modified, .. } => Some(Demand::Release {
+        Ticket::Release {
+            held,
+            home,
+            modified,
+            ..
+        } => Some(Demand::Release {
             attachment,
             held,
+            home,
             modified,
         }),
         // Its waiter deletes it.

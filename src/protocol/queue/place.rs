@@ -169,9 +169,15 @@ impl Machine<'_> {
                 owner: ask.owner.clone(),
                 trace,
             },
-            Demand::Release { held, modified, .. } => Ticket::Release {
+            Demand::Release {
+                held,
+                home,
+                modified,
+                ..
+            } => Ticket::Release {
                 sender,
                 held: held.clone(),
+                home: home.clone(),
                 modified: *modified,
                 trace,
             },

@@ -60,6 +60,7 @@ async fn hand_over_for<S: Store, C: Clock>(
     let demand = Demand::Release {
         attachment,
         held: Vec::new(),
+        home: None,
         modified: 0,
     };
     let mut machine = Machine::new(&demand, sender, session.surroundings());

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use whereabouts_core::allocator::{Demand, Plan, Verdict};
+use whereabouts_core::allocator::{Demand, Plan, Stored, Verdict};
 use whereabouts_core::claim::{Attachment, Claim, QueueId};
 use whereabouts_core::identity::Identity;
 use whereabouts_store::draft::Draft;
@@ -247,22 +247,21 @@ pub(crate) fn fence_batch(draft: &mut Draft<'_>, lock: &Key, created: Revision) 
         .touch(lock);
 }
 
-/// Gives the claim of a pod's `old` container, last written at `modified`, to its `new` one.
+/// Gives what the claim of a pod's `old` container holds to its `new` one.
 pub(crate) fn take_over(
     draft: &mut Draft<'_>,
     old: &Attachment,
-    modified: Revision,
+    held: &Stored<Claim>,
     new: &Attachment,
     claim: &Claim,
 ) {
-    let (old, new) = (Key::Claim(old.clone()), Key::Claim(new.clone()));
     draft
         .is_for(Purpose::TakeOver)
-        .modified(&old, modified)
-        .absent(&new)
+        .modified(&Key::Claim(old.clone()), held.modified)
+        .absent(&Key::Claim(new.clone()))
         .in_own_cluster()
-        .delete(&old)
-        .put(&new, record::encode_claim(claim));
+        .delete_claim(old, held.value.owner.home().as_ref())
+        .put_claim(new, claim);
 }
 
 /// Makes a take-over impossible whose outcome is unknown.

@@ -6,7 +6,7 @@ use crate::keys::{Key, Keys};
 use crate::record;
 use crate::snapshot::Query;
 use crate::{Compare, LeaseId, Purpose, Revision, Txn, Write};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::{Attachment, Claim, Home, QueueId};
 use whereabouts_core::identity::Identity;
 
 /// A transaction in the making.
@@ -101,6 +101,24 @@ impl<'k> Draft<'k> {
     /// Deletes `key`.
     pub fn delete(&mut self, key: &Key) -> &mut Self {
         self.write(Write::Delete(self.keys.encode(key)))
+    }
+
+    /// Sets the claim of `attachment`, and its entry by its node.
+    pub fn put_claim(&mut self, attachment: &Attachment, claim: &Claim) -> &mut Self {
+        if let Some(home) = claim.owner.home() {
+            let key = Key::OnNode(home, attachment.clone());
+            self.put(&key, record::encode_on_node());
+        }
+        let key = Key::Claim(attachment.clone());
+        self.put(&key, record::encode_claim(claim))
+    }
+
+    /// Deletes the claim of `attachment`, whose home is `home`, and its entry by its node.
+    pub fn delete_claim(&mut self, attachment: &Attachment, home: Option<&Home>) -> &mut Self {
+        if let Some(home) = home {
+            self.delete(&Key::OnNode(home.clone(), attachment.clone()));
+        }
+        self.delete(&Key::Claim(attachment.clone()))
     }
 
     /// Puts `key` if neither it nor `unless` exists.

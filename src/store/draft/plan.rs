@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use whereabouts_core::address::Bitmap;
-use whereabouts_core::allocator::{BlockState, Grant, Plan};
+use whereabouts_core::allocator::{BlockState, Grant, Plan, Release};
 use whereabouts_core::claim::Claim;
 
 use super::Draft;
@@ -55,20 +55,25 @@ impl Draft<'_> {
                 owner: ask.owner.clone(),
                 created,
             };
-            self.absent(&key).put(&key, record::encode_claim(&claim));
+            self.absent(&key).put_claim(&ask.attachment, &claim);
         }
-        for (attachment, modified) in &plan.released {
-            let key = Key::Claim(attachment.clone());
-            self.modified(&key, *modified).delete(&key);
+        for Release {
+            attachment,
+            home,
+            modified,
+        } in &plan.released
+        {
+            self.modified(&Key::Claim(attachment.clone()), *modified)
+                .delete_claim(attachment, home.as_ref());
         }
     }
 
     /// Adds what makes this plan, which writes something, impossible to commit ever after: a claim
     /// or a block that it relies on is written with the value it had, and so has a new revision.
     pub fn fence(&mut self, plan: &Plan) {
-        if let Some((attachment, modified)) = plan.released.first() {
-            let key = Key::Claim(attachment.clone());
-            self.modified(&key, *modified).touch(&key);
+        if let Some(release) = plan.released.first() {
+            let key = Key::Claim(release.attachment.clone());
+            self.modified(&key, release.modified).touch(&key);
             return;
         }
         let (slot, change) = plan

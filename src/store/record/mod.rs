@@ -22,7 +22,7 @@ use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::Bitmap;
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, Want};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, Want};
 use whereabouts_core::identity::Identity;
 
 /// The format this version writes, and the only one it reads.
@@ -74,6 +74,8 @@ pub enum Ticket {
         sender: Sender,
         /// What that claim holds.
         held: Vec<Held>,
+        /// Its home.
+        home: Option<Home>,
         /// Its modification revision.
         modified: Revision,
         /// The span that waits, if the request is traced.
@@ -180,6 +182,16 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
         owner: twin.owner.into(),
         created,
     })
+}
+
+/// The value of a claim's entry by its node: its key says all.
+pub fn encode_on_node() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// The inverse of [`encode_on_node`].
+pub fn decode_on_node(value: &[u8]) -> Result<(), RecordError> {
+    decode_full(value)
 }
 
 /// The value of the key that says whose the store is: its text.

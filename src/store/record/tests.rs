@@ -95,6 +95,7 @@ fn tickets() -> Vec<Ticket> {
         Ticket::Release {
             sender: 1,
             held: claim().held,
+            home: claim().owner.home(),
             modified: 77,
             trace: TraceContext::new([1; 16], [2; 8]),
         },
@@ -223,6 +224,7 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
         let ticket = encoded(&Ticket::Release {
             sender: 1,
             held,
+            home: None,
             modified: 7,
             trace: None,
         });
@@ -242,6 +244,7 @@ fn a_release_of_a_claim_that_was_never_written_is_garbage() {
         let ticket = encoded(&Ticket::Release {
             sender: 1,
             held: claim().held,
+            home: None,
             modified,
             trace: None,
         });

@@ -12,7 +12,7 @@ use crate::Revision;
 use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
-use whereabouts_core::claim::{Attachment, Choice, Held, Owner, QueueId, Want};
+use whereabouts_core::claim::{Attachment, Choice, Held, Home, Owner, QueueId, Want};
 use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
@@ -110,10 +110,31 @@ pub(super) enum TicketTwin {
     Release {
         sender: Sender,
         held: Vec<HeldTwin>,
+        home: Option<HomeTwin>,
         modified: Revision,
     },
     Exhausted(Sender, Option<String>, RangeTwin),
     Taken(Sender, Option<String>, HeldTwin),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct HomeTwin {
+    node: String,
+    pod_uid: Option<String>,
+}
+
+impl From<&Home> for HomeTwin {
+    fn from(home: &Home) -> Self {
+        let Home { node, pod_uid } = home.clone();
+        Self { node, pod_uid }
+    }
+}
+
+impl From<HomeTwin> for Home {
+    fn from(twin: HomeTwin) -> Self {
+        let HomeTwin { node, pod_uid } = twin;
+        Self { node, pod_uid }
+    }
 }
 
 impl From<Address> for AddressTwin {
@@ -392,9 +413,15 @@ impl From<&Ticket> for TicketTwin {
                 wants: wants.iter().map(WantTwin::from).collect(),
                 owner: OwnerTwin::from(owner),
             },
-            Ticket::Release { held, modified, .. } => Self::Release {
+            Ticket::Release {
+                held,
+                home,
+                modified,
+                ..
+            } => Self::Release {
                 sender,
                 held: held.iter().map(HeldTwin::from).collect(),
+                home: home.as_ref().map(HomeTwin::from),
                 modified: *modified,
             },
             Ticket::Refused { node, shortage, .. } => match shortage {
@@ -407,20 +434,13 @@ impl From<&Ticket> for TicketTwin {
 
 /// Whether the names of a ticket are such as a request can have. A holder serves many tickets in one batch: a name
 /// of a mebibyte would make the batch larger than a request may be.
-fn modest(owner: Option<&OwnerTwin>, ranges: &[&RangeTwin]) -> Result<(), RecordError> {
-    let names = owner.into_iter().flat_map(|owner| {
-        [
-            (&owner.node, limits::NAME_BYTES),
-            (&owner.pod_namespace, limits::NAME_BYTES),
-            (&owner.pod_name, limits::NAME_BYTES),
-            (&owner.pod_uid, limits::NAME_BYTES),
-            (&owner.netns, limits::PATH_BYTES),
-        ]
-    });
+fn modest(owner: &[(&Option<String>, usize)], ranges: &[&RangeTwin]) -> Result<(), RecordError> {
     let pools = ranges
         .iter()
         .map(|range| (&range.pool.name, limits::NAME_BYTES));
-    let mut long = names
+    let mut long = owner
+        .iter()
+        .copied()
         .chain(pools)
         .filter_map(|(name, most)| Some((name.as_ref()?.len(), most)))
         .filter(|(length, most)| length > most);
@@ -429,6 +449,19 @@ fn modest(owner: Option<&OwnerTwin>, ranges: &[&RangeTwin]) -> Result<(), Record
         Some((length, most)) => Err(garbage(&format!(
             "a name of it has {length} bytes, more than {most}"
         ))),
+    }
+}
+
+impl OwnerTwin {
+    /// Each name, and how long it may be.
+    fn names(&self) -> [(&Option<String>, usize); 5] {
+        [
+            (&self.node, limits::NAME_BYTES),
+            (&self.pod_namespace, limits::NAME_BYTES),
+            (&self.pod_name, limits::NAME_BYTES),
+            (&self.pod_uid, limits::NAME_BYTES),
+            (&self.netns, limits::PATH_BYTES),
+        ]
     }
 }
 
@@ -443,7 +476,7 @@ impl TicketTwin {
             } => {
                 countable(wants.len())?;
                 let ranges: Vec<&RangeTwin> = wants.iter().map(|want| &want.range).collect();
-                modest(Some(&owner), &ranges)?;
+                modest(&owner.names(), &ranges)?;
                 Ticket::Take {
                     sender,
                     wants: all(wants, Want::try_from)?,
@@ -454,16 +487,21 @@ impl TicketTwin {
             Self::Release {
                 sender,
                 held,
+                home,
                 modified,
             } => {
                 if modified <= 0 {
                     return Err(garbage(&format!("its claim has revision {modified}")));
                 }
                 let ranges: Vec<&RangeTwin> = held.iter().map(|held| &held.range).collect();
-                modest(None, &ranges)?;
+                let node = home.as_ref().map(|home| home.node.clone());
+                let pod_uid = home.as_ref().and_then(|home| home.pod_uid.clone());
+                let names = [&node, &pod_uid].map(|name| (name, limits::NAME_BYTES));
+                modest(&names, &ranges)?;
                 Ticket::Release {
                     sender,
                     held: holding(held)?,
+                    home: home.map(Home::from),
                     modified,
                     trace,
                 }

@@ -293,6 +293,7 @@ fn put_release(site: &Site, pod: &Pod, modified: i64) {
     let ticket = Ticket::Release {
         sender: 7,
         held: vec![held()],
+        home: None,
         modified,
         trace: None,
     };

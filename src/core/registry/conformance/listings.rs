@@ -3,21 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::{Bench, Scene, granted};
-use crate::address::Name;
 use crate::allocator::Shortage;
 use crate::claim::{Attachment, QueueId, Want};
 use crate::limits;
-use crate::registry::Registry;
+use crate::registry::{Registry, Scope};
 
-/// The attachments with a claim in a network, and the number of pages that list them.
-async fn listed<B: Bench>(
-    scene: &Scene<'_, B>,
-    network: Option<&Name>,
-) -> (BTreeSet<Attachment>, usize) {
+/// The attachments with a claim of `scope`, and the number of pages that list them.
+async fn listed<B: Bench>(scene: &Scene<'_, B>, scope: Scope<'_>) -> (BTreeSet<Attachment>, usize) {
     let (mut found, mut pages, mut after) = (BTreeSet::new(), 0, None);
     let registry = scene.bench.registry();
     loop {
-        let page = registry.page(network, after.as_ref()).await;
+        let page = registry.page(scope, after.as_ref()).await;
         let page = page.expect("the datastore works");
         pages += 1;
         for claim in page.claims {
@@ -39,7 +35,7 @@ pub(super) async fn claims_are_listed_page_by_page<B: Bench>(scene: &Scene<'_, B
         granted(scene.lowest(container, &[&range]).await);
     }
     let network = super::name(scene.name);
-    let (found, pages) = listed(scene, Some(&network)).await;
+    let (found, pages) = listed(scene, Scope::Network(&network)).await;
     let expected = containers.iter().map(|one| scene.attachment(one));
     assert_eq!(found, expected.collect());
     assert!(pages > 1, "{pages} pages");
@@ -52,10 +48,55 @@ pub(super) async fn a_page_has_the_claims_of_one_network<B: Bench>(scene: &Scene
     ask.attachment.network = super::name(&format!("{}-2", scene.name));
     granted(scene.take(&ask).await);
     let (own, other) = (scene.attachment("a"), ask.attachment);
-    let (found, _) = listed(scene, Some(&own.network)).await;
+    let (found, _) = listed(scene, Scope::Network(&own.network)).await;
     assert_eq!(found, BTreeSet::from([own.clone()]));
-    let (all, _) = listed(scene, None).await;
+    let (all, _) = listed(scene, Scope::All).await;
     assert!(all.contains(&own) && all.contains(&other));
+}
+
+/// The claims of each pod go to one of two nodes. A third pod's node is not known.
+pub(super) async fn a_page_has_the_claims_of_one_node<B: Bench>(scene: &Scene<'_, B>) {
+    let range = scene.range("10.0.0.0/16");
+    let network = super::name(scene.name);
+    let node = |container: &str| match container.as_bytes()[0] {
+        b'e' => Some(format!("{}-east", scene.name)),
+        b'w' => Some(format!("{}-west/1", scene.name)),
+        _ => None,
+    };
+    let count = limits::CLAIMS_PER_PAGE_OF_NODE as usize + 2;
+    let eastern: Vec<String> = (0..count).map(|number| format!("e{number}")).collect();
+    let others = ["w1", "w2", "x1"].map(str::to_owned);
+    for container in eastern.iter().chain(&others) {
+        let mut ask = scene.ask(container, vec![Want::lowest(&range)]);
+        ask.owner.node = node(container);
+        ask.owner.pod_uid = Some(format!("uid of {container}"));
+        granted(scene.take(&ask).await);
+    }
+    let of = |node: &'static str, network, pod_uid| {
+        let node = format!("{}-{node}", scene.name);
+        async move {
+            let scope = Scope::Node {
+                node: &node,
+                network,
+                pod_uid,
+            };
+            listed(scene, scope).await
+        }
+    };
+    let attachments = |containers: &[&str]| -> BTreeSet<Attachment> {
+        containers.iter().map(|one| scene.attachment(one)).collect()
+    };
+    let (found, pages) = of("east", None, None).await;
+    assert_eq!((found.len(), pages), (count, 2));
+    let (found, _) = of("west/1", Some(&network), None).await;
+    assert_eq!(found, attachments(&["w1", "w2"]));
+    let (found, _) = of("west/1", Some(&network), Some("uid of w2")).await;
+    assert_eq!(found, attachments(&["w2"]));
+    let (found, _) = of("west", None, None).await;
+    assert_eq!(found, attachments(&[]));
+    scene.leaves("w1").await;
+    let (found, _) = of("west/1", None, None).await;
+    assert_eq!(found, attachments(&["w2"]));
 }
 
 pub(super) async fn a_claim_is_inspected_with_its_marks<B: Bench>(scene: &Scene<'_, B>) {
