@@ -110,9 +110,11 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 22] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 24] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
+    (Bug::NotOnNode, &[2, 9]),
+    (Bug::LeftOnNode, &[2]),
     (Bug::ServedOutOfOrder, &[4]),
     (Bug::NextNotTouched, &[10]),
     (Bug::UnknownAsSuccess, &[6, 9]),

@@ -102,12 +102,15 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
     let mut slots: BTreeSet<Slot> = auditor.damaged_blocks().cloned().collect();
     for finding in findings {
         match finding {
-            Finding::Unreadable { .. } | Finding::HeldTwice { .. } | Finding::Impossible { .. } => {
-            }
+            // A person decides, or the auditor knows both halves.
+            Finding::Unreadable { .. }
+            | Finding::HeldTwice { .. }
+            | Finding::Impossible { .. }
+            | Finding::NotOnNode { .. }
+            | Finding::NoClaim { .. } => {}
             Finding::NotMarked { pool, address, .. } | Finding::NotHeld { pool, address } => {
                 slots.insert(Slot::of(pool, *address));
             }
-            Finding::NotOnNode { .. } | Finding::NoClaim { .. } => {}
             Finding::OpenAndFull(slot) | Finding::NoFreeBit(slot) => {
                 slots.insert(slot.clone());
             }

@@ -146,6 +146,9 @@ pub trait Machine {
 
     /// The name of the host, from the kernel.
     fn host_name(&self) -> Option<String>;
+
+    /// The id of the boot, from the kernel.
+    fn boot_id(&self) -> Option<String>;
 }
 
 /// The content of a file, with the facts that decide about its trust.
@@ -235,6 +238,10 @@ impl Machine for LocalMachine {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
         Some(name.trim_end().to_owned())
     }
+
+    fn boot_id(&self) -> Option<String> {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+    }
 }
 
 /// A machine with a few files, for tests.
@@ -252,6 +259,7 @@ pub(crate) mod fake {
         /// The symbolic links, with their targets.
         pub(crate) links: BTreeMap<PathBuf, PathBuf>,
         pub(crate) host: Option<String>,
+        pub(crate) boot: Option<String>,
     }
 
     impl FakeMachine {
@@ -279,6 +287,12 @@ pub(crate) mod fake {
             self.host = Some(host.to_owned());
             self
         }
+
+        /// The machine whose kernel says this of its boot.
+        pub(crate) fn booted(mut self, boot: &str) -> Self {
+            self.boot = Some(boot.to_owned());
+            self
+        }
     }
 
     impl Machine for FakeMachine {
@@ -298,6 +312,10 @@ pub(crate) mod fake {
 
         fn host_name(&self) -> Option<String> {
             self.host.clone()
+        }
+
+        fn boot_id(&self) -> Option<String> {
+            self.boot.clone()
         }
     }
 }

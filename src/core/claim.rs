@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -67,9 +68,64 @@ pub struct Owner {
     pub pod_uid: Option<String>,
     /// `CNI_NETNS`.
     pub netns: Option<String>,
+    /// The boot of the node's kernel in which the attachment was added. Nothing of an earlier boot lives.
+    pub boot: Option<BootId>,
+}
+
+/// The id that a kernel draws at each boot: `/proc/sys/kernel/random/boot_id`, a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId([u8; 16]);
+
+impl BootId {
+    /// The id whose digits make this number.
+    pub fn from_number(number: u128) -> Self {
+        Self(number.to_be_bytes())
+    }
+
+    /// The number that its digits make.
+    pub fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+}
+
+impl FromStr for BootId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let groups: Vec<&str> = text.split('-').collect();
+        let are_uuids = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
+        let is_hex = |group: &&str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !are_uuids || !groups.iter().all(is_hex) {
+            return Err("is not a UUID");
+        }
+        let number = u128::from_str_radix(&groups.concat(), 16);
+        number.map(Self::from_number).map_err(|_| "is not a UUID")
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{:032x}", self.number());
+        let (a, b, c) = (&digits[..8], &digits[8..12], &digits[12..16]);
+        write!(f, "{a}-{b}-{c}-{}-{}", &digits[16..20], &digits[20..])
+    }
 }
 
 impl Owner {
+    /// This owner, with what only `before` tells.
+    #[must_use]
+    pub fn or(&self, before: &Self) -> Self {
+        let or = |own: &Option<String>, before: &Option<String>| own.clone().or(before.clone());
+        Self {
+            node: or(&self.node, &before.node),
+            pod_namespace: or(&self.pod_namespace, &before.pod_namespace),
+            pod_name: or(&self.pod_name, &before.pod_name),
+            pod_uid: or(&self.pod_uid, &before.pod_uid),
+            netns: or(&self.netns, &before.netns),
+            boot: self.boot.or(before.boot),
+        }
+    }
+
     /// The home of the claim, if the node is known.
     pub fn home(&self) -> Option<Home> {
         let node = self.node.clone().filter(|node| !node.is_empty())?;

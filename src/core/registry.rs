@@ -52,6 +52,15 @@ pub enum TakenOver {
     Elsewhere(Box<(Attachment, Claim)>),
 }
 
+/// The outcome of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The claim has its new owner.
+    Done,
+    /// The claim has changed, or may have changed. The ADD must be decided anew.
+    Changed,
+}
+
 /// A claim of an old container of the same pod, which an ADD may take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidate {
@@ -204,6 +213,10 @@ pub trait Registry {
     /// Takes over the claim of an old container of the same pod, if that claim is all of the
     /// request.
     async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure>;
+
+    /// Writes the owner of a repeated ADD into the claim that satisfies it: a restarted container keeps its id and its
+    /// claim, and has another network namespace. What the new owner does not tell stays.
+    async fn renew(&self, ask: &Ask) -> Result<Renewed, Failure>;
 
     /// Releases `claim` of `attachment`, if nothing has written the claim since it was read.
     async fn release(

@@ -17,7 +17,8 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
-    Candidate, Found, Inspected, Page, Registry, Released, Scope, Taken, TakenOver, Waiting,
+    Candidate, Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, TakenOver,
+    Waiting,
 };
 use whereabouts_store::View;
 use whereabouts_store::draft::Draft;
@@ -192,7 +193,7 @@ impl<'a> LocalRegistry<'a> {
         connection: &Connection,
         ask: &Ask,
         holder: &Attachment,
-        claim: Stored<Claim>,
+        claim: &Stored<Claim>,
     ) -> Result<Vec<Held>, Failure> {
         let taken = Claim {
             held: claim.value.held.clone(),
@@ -247,9 +248,31 @@ impl Registry for LocalRegistry<'_> {
                     TakenOver::Elsewhere(Box::new((holder, claim.value)))
                 }
                 Some((holder, claim, Candidate::Here)) => {
-                    TakenOver::Done(self.hand_over(connection, ask, &holder, claim)?)
+                    TakenOver::Done(self.hand_over(connection, ask, &holder, &claim)?)
                 }
             })
+        })
+    }
+
+    async fn renew(&self, ask: &Ask) -> Result<Renewed, Failure> {
+        self.store.writing(|connection| {
+            let queries = [Query::Claim(ask.attachment.clone()), Query::Cluster];
+            let snapshot = self.snapshot(Some(connection), &queries)?;
+            snapshot.check_owner(self.keys, self.identity)?;
+            let claim = snapshot.claim(&ask.attachment).expect("it was read");
+            let Some(claim) = claim.filter(|claim| ask.is_met_by(&claim.value)) else {
+                return Ok(Renewed::Changed);
+            };
+            let renewed = Claim {
+                held: claim.value.held.clone(),
+                owner: ask.owner.or(&claim.value.owner),
+                created: self.now,
+            };
+            let mut draft = Draft::new(self.keys, self.identity);
+            draft.renew_claim(&ask.attachment, &claim.value, &renewed);
+            self.write(connection, draft)?;
+            info!(claim = %renewed, "renewed");
+            Ok(Renewed::Done)
         })
     }
 

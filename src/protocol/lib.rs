@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod operation;
 pub mod queue;
 mod registry;
+mod renew;
 pub mod session;
 mod take_over;
 pub mod traces;

@@ -99,7 +99,7 @@ async fn commit<S: Store, C: Clock>(
         Commit::Conflict(_) => Ok(TakenOver::Changed),
         Commit::Unknown(_) => {
             let mut fence = session.draft();
-            transactions::fence_take_over(&mut fence, holder, claim.modified);
+            transactions::fence_claim_of(&mut fence, holder, claim.modified);
             session.settle(&fence).await?;
             Ok(TakenOver::Changed)
         }

@@ -181,12 +181,13 @@ impl Keys {
         network: Option<&Name>,
         pod_uid: Option<&str>,
     ) -> (Vec<u8>, Vec<u8>) {
-        let mut prefix = format!("{}node/{}/", self.prefix, encode(node));
-        if let Some(network) = network {
-            prefix.push_str(&format!("{}/", encode(network.as_str())));
-            prefix.extend(pod_uid.map(|uid| format!("{}/", encode(uid))));
-        }
-        below(prefix)
+        let (prefix, node) = (&self.prefix, encode(node));
+        let network = network.map(|network| encode(network.as_str()));
+        below(match (network, pod_uid.map(encode)) {
+            (None, _) => format!("{prefix}node/{node}/"),
+            (Some(network), None) => format!("{prefix}node/{node}/{network}/"),
+            (Some(network), Some(uid)) => format!("{prefix}node/{node}/{network}/{uid}/"),
+        })
     }
 
     /// All locks.

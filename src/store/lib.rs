@@ -176,6 +176,8 @@ pub enum Purpose {
     Fence,
     /// To give a claim to the new container of its pod.
     TakeOver,
+    /// To write the new owner of a claim.
+    Renew,
     /// To note whose the store is.
     Note,
 }

@@ -869,6 +869,10 @@ impl Machine for Files {
         Ok(path.to_owned())
     }
 
+    fn boot_id(&self) -> Option<String> {
+        Some("01234567-89ab-cdef-0123-456789abcdef\n".to_owned())
+    }
+
     fn host_name(&self) -> Option<String> {
         Some("host-1".to_owned())
     }

@@ -341,6 +341,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "restarted: ADD a || DEL a, held",
+        held: &[("a", "10.0.0.0/29", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a", R)], &[Del("a", R)]],
+        ..PLAIN
+    },
+    Scenario {
+        name: "restarted: ADD a.1 || ADD a.1, DEL a.1, held",
+        held: &[("a.1", "10.0.0.0/29", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a.1", R)], &[Add("a.1", R), Del("a.1", R)]],
+        ..PLAIN
+    },
+    Scenario {
         name: "anew: ADD a.2 || DEL a.1, one address, held",
         held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         processes: &[&[Add("a.2", ONE)], &[Del("a.1", ONE)]],

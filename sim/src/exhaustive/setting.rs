@@ -197,6 +197,7 @@ fn owner(container: &str) -> Owner {
     Owner {
         node: pod_uid.as_ref().map(|_| "node".to_owned()),
         pod_uid,
+        netns: Some("of this boot".to_owned()),
         ..Owner::default()
     }
 }
@@ -241,7 +242,10 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
             };
             let claim = Claim {
                 held: part.to_vec(),
-                owner: owner(name),
+                owner: Owner {
+                    netns: Some("of the boot before".to_owned()),
+                    ..owner(name)
+                },
                 created: Duration::ZERO,
             };
             for held in part {

@@ -39,6 +39,10 @@ bugs! {
     AbsentBlockHalfChecked,
     /// Commits do not check that there is no claim.
     ClaimUnchecked,
+    /// A claim is put without its key by its node.
+    NotOnNode,
+    /// A claim is deleted, or gets another home, and its key by its node stays.
+    LeftOnNode,
     /// An optimistic commit does not check that nobody has the lock.
     LockUnchecked,
     /// A holder does not check that it still has the lock.

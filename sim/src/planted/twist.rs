@@ -11,7 +11,7 @@ use whereabouts_store::{
 
 use super::Bug;
 use crate::setup::pods;
-use crate::vocabulary::keys::{is_block, is_claim, is_cluster, is_lock, is_ticket};
+use crate::vocabulary::keys::{is_block, is_claim, is_cluster, is_lock, is_on_node, is_ticket};
 use crate::vocabulary::{NodeId, Step};
 
 /// One of the transactions that a commit has become.
@@ -183,6 +183,9 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
             change_nothing(&mut twisted);
             twisted.then.clone_from(&txn.otherwise);
         }
+        (Some(Bug::NotOnNode | Bug::LeftOnNode), _) => {
+            twisted.writes.retain(|write| !is_forgotten(bug, write));
+        }
         (Some(Bug::NextNotTouched), Step::GiveUp) => {
             twisted
                 .writes
@@ -330,6 +333,15 @@ fn has_no_younger(write: &Write, state: &State) -> bool {
 fn entry_at(state: &State, key: &[u8], at: At) -> Option<Entry> {
     let view = state.read(&[Read::Key(key.to_vec())], at).ok()?;
     view.answers.into_iter().flatten().next()
+}
+
+/// Whether one of the bugs about keys by nodes leaves `write` out.
+fn is_forgotten(bug: Option<Bug>, write: &Write) -> bool {
+    match write {
+        Write::Put { key, .. } => bug == Some(Bug::NotOnNode) && is_on_node(key),
+        Write::Delete(key) => bug == Some(Bug::LeftOnNode) && is_on_node(key),
+        _ => false,
+    }
 }
 
 fn is_of_cluster(compare: &Compare) -> bool {

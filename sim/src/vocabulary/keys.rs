@@ -20,6 +20,11 @@ pub(crate) fn is_claim(key: &[u8]) -> bool {
     contains(key, b"/claim/")
 }
 
+/// Whether a key is that of a claim by its node.
+pub(crate) fn is_on_node(key: &[u8]) -> bool {
+    contains(key, b"/node/")
+}
+
 /// Whether a key is a block's.
 pub(crate) fn is_block(key: &[u8]) -> bool {
     contains(key, b"/open/") || contains(key, b"/full/")

@@ -76,7 +76,7 @@ impl Step {
             Purpose::StepDown | Purpose::HandOver => Self::GiveUp,
             Purpose::Withdraw => Self::Leave,
             Purpose::Fence => Self::Fence,
-            Purpose::TakeOver => Self::TakeOver,
+            Purpose::TakeOver | Purpose::Renew => Self::TakeOver,
             Purpose::Note => Self::Note,
         }
     }

@@ -33,8 +33,9 @@ const ETCD_KEYS: [&str; 8] = [
 ];
 
 /// Further keys of the node. They decide where it sends something, or under which name.
-const NODE_KEYS: [&str; 5] = [
+const NODE_KEYS: [&str; 6] = [
     "node_name",
+    "boot_id_path",
     "cluster_id",
     "datastore",
     "otlp_endpoint",

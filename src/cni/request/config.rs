@@ -38,6 +38,8 @@ pub(super) struct Config {
     pub(super) directories: Vec<PathBuf>,
     /// The node's name. Its error is reported in its turn.
     pub(super) node: Result<Option<String>, RequestError>,
+    /// `boot_id_path`
+    pub(super) boot: Option<Node>,
     /// `cluster_id`
     pub(super) cluster_id: Option<Node>,
     pub(super) datastore: datastore::Raw,
@@ -90,6 +92,7 @@ impl Config {
             valid_attachments: previous::Valid::take(&mut config),
             directories: merged.directories,
             node,
+            boot: ipam.take("boot_id_path"),
             cluster_id: ipam.take("cluster_id"),
             datastore: datastore::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),

@@ -1,6 +1,6 @@
 //! Names that people choose: for nodes, clusters, pools and pods.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::LogLevel;
 use super::error::{RequestError, Shown};
@@ -8,6 +8,7 @@ use super::findings::Findings;
 use super::flat_file;
 use super::json::{Node, Text};
 use crate::invocation::Machine;
+use whereabouts_core::claim::BootId;
 use whereabouts_core::identity::{Identity, check_plain};
 
 /// The name of the file with the node's name, beside the flat file.
@@ -80,6 +81,37 @@ pub(super) fn node_name(
             Ok(None)
         }
     }
+}
+
+/// The id of the kernel's boot: from the configured file, else from the kernel. Without it, a claim looks neither of this
+/// boot nor of an earlier one.
+pub(super) fn boot(
+    configured: Option<Node>,
+    machine: &dyn Machine,
+    findings: &mut Findings,
+) -> Result<Option<BootId>, RequestError> {
+    let Some(node) = configured else {
+        let boot = machine.boot_id().map(|text| text.trim().parse());
+        return Ok(boot.transpose().unwrap_or_else(|reason| {
+            findings.remark(LogLevel::Warn, format!("the kernel's boot id {reason}"));
+            None
+        }));
+    };
+    let file = node.text()?;
+    let read = machine.read(Path::new(&file.text));
+    let read = read.map_err(|source| RequestError::File {
+        key: file.key.clone(),
+        path: Shown::new(&file.text),
+        source,
+    })?;
+    let text = Text {
+        key: format!("{} {}", file.key, file.text),
+        text: String::from_utf8_lossy(&read.bytes).trim().to_owned(),
+    };
+    text.text
+        .parse()
+        .map(Some)
+        .map_err(|reason| text.wrong(reason))
 }
 
 /// The cluster's identity: from the config, else from the `cluster` file. No error is tolerated
@@ -180,6 +212,54 @@ mod tests {
             &FakeMachine::default().with(path, 0o644, "\n"),
             Ok(None),
         );
+    }
+
+    #[test]
+    fn the_boot_is_named_by_the_configured_file_else_by_the_kernel() {
+        const KERNELS: &str = "01234567-89ab-cdef-0123-456789abcdef";
+        const FILES: &str = "FEDCBA98-7654-3210-fedc-ba9876543210";
+        let machine = FakeMachine::default().booted(&format!("{KERNELS}\n"));
+        let machine = machine
+            .with("/run/boot", 0o644, &format!("{FILES}\n"))
+            .with("/run/other", 0o644, "0123456789abcdef0123456789abcdef")
+            .with("/run/none", 0o644, "");
+        let boot = |config: &str, machine: &FakeMachine| {
+            let mut ipam = json::object(config.as_bytes(), "stdin", "ipam.").expect("an object");
+            let mut findings = Findings::new();
+            boot(ipam.take("boot_id_path"), machine, &mut findings)
+        };
+        let named = |path: &str| format!(r#"{{"boot_id_path": "{path}"}}"#);
+        for (config, expected) in [
+            ("{}".to_owned(), Some(KERNELS)),
+            (
+                named("/run/boot"),
+                Some("fedcba98-7654-3210-fedc-ba9876543210"),
+            ),
+        ] {
+            let found = boot(&config, &machine).expect("it can be read");
+            assert_eq!(
+                found.map(|id| id.to_string()).as_deref(),
+                expected,
+                "{config}"
+            );
+        }
+        let unknown = boot("{}", &FakeMachine::default()).expect("it is unknown");
+        assert_eq!(unknown, None);
+        for (path, part) in [
+            ("/run/absent", "ipam.boot_id_path: cannot read"),
+            (
+                "/run/other",
+                "ipam.boot_id_path /run/other: \"0123456789abcdef0123456789abcdef\" is not a UUID",
+            ),
+            (
+                "/run/none",
+                "ipam.boot_id_path /run/none: \"\" is not a UUID",
+            ),
+        ] {
+            let error = boot(&named(path), &machine).expect_err("it is none");
+            assert_eq!(error.code(), 7);
+            assert!(error.details().contains(part), "{}", error.details());
+        }
     }
 
     /// The text of a node's `cluster` file, or the reason why it cannot be read.

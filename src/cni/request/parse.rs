@@ -110,6 +110,7 @@ fn parse_config(
                 pod_name: arguments.pod_name,
                 pod_uid: arguments.pod_uid,
                 netns: env::netns(invocation)?,
+                boot: identity::boot(config.boot, machine, findings)?,
             };
             Request::Add(AddRequest {
                 ask: (!plan.wants.is_empty()).then_some(Ask {

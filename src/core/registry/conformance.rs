@@ -6,6 +6,7 @@
 mod adds;
 mod listings;
 mod releases;
+mod renewals;
 mod take_overs;
 
 use super::{Registry, Released, Taken};
@@ -69,6 +70,9 @@ pub async fn all<B: Bench>(bench: &B) {
             nothing_is_taken_over_of_another_pod_or_interface
             nothing_is_taken_over_that_is_younger_than_the_request
             nothing_is_taken_over_by_who_holds_something;
+        renewals:
+            a_renewed_claim_has_the_new_owner_and_the_same_addresses
+            a_claim_that_does_not_satisfy_the_request_is_not_renewed;
     }
 }
 

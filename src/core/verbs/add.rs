@@ -8,19 +8,28 @@ use crate::allocator::Shortage;
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
 use crate::failure::Failure;
 use crate::limits;
-use crate::registry::{Registry, Scope, Taken, TakenOver};
+use crate::registry::{Registry, Renewed, Scope, Taken, TakenOver};
 
-/// Takes all requested addresses, or none. If a range is full or a requested address is taken, ADD
+/// Takes all requested addresses, or none. A repeated ADD by another process, of another network namespace or after a
+/// reboot, renews the owner of the claim: else the claim would look abandoned. If a range is full or a requested address is taken, ADD
 /// takes over the claim of an old container of the same pod.
 pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Error> {
     let mut rounds = 0;
     loop {
         rounds += 1;
         let shortage = match registry.take(ask).await? {
-            Taken::Granted(held) | Taken::Held(Claim { held, .. }) => {
-                info!(addresses = %addresses(&held), "added");
-                return Ok(held);
+            Taken::Granted(held) => return Ok(added(held)),
+            Taken::Held(claim) if ask.owner.or(&claim.owner) == claim.owner => {
+                return Ok(added(claim.held));
             }
+            Taken::Held(claim) => match registry.renew(ask).await? {
+                Renewed::Done => return Ok(added(claim.held)),
+                Renewed::Changed if rounds < limits::ADD_ROUNDS => continue,
+                Renewed::Changed => {
+                    let attachment = ask.attachment.clone();
+                    return Err(Error::AddedAgain { attachment });
+                }
+            },
             Taken::HoldsOther(claim) => {
                 return Err(Error::HoldsOther {
                     attachment: ask.attachment.clone(),
@@ -45,6 +54,11 @@ pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Erro
             }
         }
     }
+}
+
+fn added(held: Vec<Held>) -> Vec<Held> {
+    info!(addresses = %addresses(&held), "added");
+    held
 }
 
 /// The error of an ADD that found `shortage`.

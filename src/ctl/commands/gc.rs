@@ -4,13 +4,14 @@
 //! that are there. Claims of other nodes are never looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts_clock::Clock;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request::{self};
+use whereabouts_core::claim::BootId;
 use whereabouts_core::escaped;
 use whereabouts_core::registry::Released;
 use whereabouts_core::verbs;
@@ -25,6 +26,9 @@ use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
 use crate::stay::stay;
+
+/// The id of the boot, from the kernel.
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Which claims of which node are not needed.
 #[derive(clap::Args)]
@@ -44,9 +48,12 @@ pub(crate) struct Unneeded {
     /// stays: its folder is not here, cannot be read, or is empty.
     #[arg(long, conflicts_with = "valid")]
     netns: bool,
-    /// With --netns, spare claims younger than this.
+    /// With --netns, spare claims younger than this. A claim of an earlier boot of the node is not spared.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// With --netns, the file with the id of the node's boot: `boot_id_path` of the plugin's configuration.
+    #[arg(long, value_name = "FILE", default_value = BOOT_ID)]
+    boot_id_path: PathBuf,
     /// With --netns and --yes: stay, do it every so often, and end on SIGTERM.
     #[arg(long, value_name = "TIME", requires_all = ["netns", "yes"],
         value_parser = humantime::parse_duration)]
@@ -144,6 +151,8 @@ pub(crate) struct Reaper {
     pub(crate) node: Option<String>,
     /// Claims that are younger are spared.
     pub(crate) grace: Duration,
+    /// The file with the id of the boot.
+    pub(crate) boot_id_path: PathBuf,
 }
 
 /// What one run of the reaper has done.
@@ -159,8 +168,17 @@ pub(crate) struct Reaped {
 impl Reaper {
     /// Releases what is not needed now.
     pub(crate) fn reap(&self) -> Result<Reaped, String> {
+        self.reap_by(Rule::netns(None, self.grace, &self.boot_id_path)?)
+    }
+
+    /// Releases what is of earlier boots. It needs no folder of namespaces: a node that has just started may have none.
+    pub(crate) fn reap_earlier_boots(&self) -> Result<Reaped, String> {
+        let boot = boot_of(&self.boot_id_path)?;
+        self.reap_by(Rule::EarlierBoot { boot })
+    }
+
+    fn reap_by(&self, rule: Rule) -> Result<Reaped, String> {
         let node = node_or_this(self.node.as_deref())?;
-        let rule = Rule::netns(None, self.grace)?;
         let connection = Connection::open(&self.etcd)?;
         let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
         // After they were read: an identity that comes later finds no claims.
@@ -197,6 +215,22 @@ fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Chosen, 
     Ok((chosen, unjudged))
 }
 
+/// Nothing of an earlier boot lives.
+fn is_of_earlier_boot(shown: &Shown, boot: BootId) -> bool {
+    let then = shown.claim.value.owner.boot;
+    then.is_some_and(|then| then != boot)
+}
+
+fn boot_of(path: &Path) -> Result<BootId, String> {
+    let fail =
+        |reason: &dyn std::fmt::Display| format!("--boot-id-path {}: {reason}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let text = text.trim();
+    let shown = escaped::line(text);
+    text.parse()
+        .map_err(|reason| fail(&format!("\"{shown}\" {reason}")))
+}
+
 /// What tells whether a claim is needed.
 enum Rule {
     /// It is in the list of a network.
@@ -204,18 +238,23 @@ enum Rule {
         network: String,
         valid: BTreeSet<ValidAttachment>,
     },
-    /// Its network namespace is there, or cannot be judged, or it is too young.
+    /// It is of this boot, or of an unknown one.
+    EarlierBoot { boot: BootId },
+    /// It is of this boot, or of an unknown one; and its network namespace is there, or cannot be judged, or it is too
+    /// young.
     Netns {
         network: Option<String>,
         namespaces: Namespaces,
         grace: Duration,
+        boot: BootId,
     },
 }
 
 impl Rule {
     fn of(unneeded: &Unneeded) -> Result<Self, String> {
         let Some(file) = &unneeded.valid else {
-            return Self::netns(unneeded.network.clone(), unneeded.grace);
+            let network = unneeded.network.clone();
+            return Self::netns(network, unneeded.grace, &unneeded.boot_id_path);
         };
         let text = configs::text(file)?;
         let wrong = |reason: &str| format!("{}: {reason}", file.display());
@@ -231,19 +270,24 @@ impl Rule {
         Ok(Self::Valid { network, valid })
     }
 
-    fn netns(network: Option<String>, grace: Duration) -> Result<Self, String> {
+    fn netns(
+        network: Option<String>,
+        grace: Duration,
+        boot_id_path: &Path,
+    ) -> Result<Self, String> {
         netns::expect_folder()?;
         Ok(Self::Netns {
             network,
             namespaces: Namespaces::default(),
             grace,
+            boot: boot_of(boot_id_path)?,
         })
     }
 
     /// Why claims could not be judged, and how many.
     fn unjudged(self) -> BTreeMap<String, u64> {
         match self {
-            Self::Valid { .. } => BTreeMap::new(),
+            Self::Valid { .. } | Self::EarlierBoot { .. } => BTreeMap::new(),
             Self::Netns { namespaces, .. } => namespaces.unknown(),
         }
     }
@@ -255,20 +299,26 @@ impl Rule {
                 let valid = valid.iter().collect();
                 attachment.network.as_str() != network || verbs::is_valid(attachment, &valid)
             }
+            Self::EarlierBoot { boot } => !is_of_earlier_boot(shown, *boot),
             Self::Netns {
                 network,
                 namespaces,
                 grace,
+                boot,
             } => {
                 let of_other = |name: &String| name != attachment.network.as_str();
                 let age = SystemClock
                     .since_epoch()
                     .checked_sub(shown.claim.value.created);
                 let is_young = age.is_none_or(|age| age < *grace);
+                if network.as_ref().is_some_and(of_other) {
+                    return true;
+                }
+                if is_of_earlier_boot(shown, *boot) {
+                    return false;
+                }
                 let netns = shown.claim.value.owner.netns.as_deref();
-                network.as_ref().is_some_and(of_other)
-                    || is_young
-                    || netns.is_none_or(|netns| !namespaces.is_gone(netns))
+                is_young || netns.is_none_or(|netns| !namespaces.is_gone(netns))
             }
         }
     }

@@ -127,6 +127,7 @@ impl Judge<'_> {
                 pod_name,
                 pod_uid: confirmed.and_then(|pod| pod.uid.clone()),
                 netns: None,
+                boot: None,
             },
         };
         Ok((ask, notes))

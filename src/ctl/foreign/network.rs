@@ -122,6 +122,10 @@ impl Machine for NoFiles {
     fn host_name(&self) -> Option<String> {
         None
     }
+
+    fn boot_id(&self) -> Option<String> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -132,6 +132,7 @@ impl Shown {
                 "uid": owner.pod_uid,
             },
             "netns": owner.netns,
+            "boot": owner.boot.map(|boot| boot.to_string()),
             "created": moment(*created),
             "revision": self.claim.modified,
         })

@@ -29,6 +29,7 @@ mod seen;
 mod tests;
 mod watched;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -57,7 +58,7 @@ use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
 use crate::chosen::{selector, warn_of};
-use crate::commands::gc::Reaper;
+use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
 use crate::connection::EtcdOptions;
 use crate::output::Ending;
@@ -91,6 +92,9 @@ pub(crate) struct ServeOptions {
     /// With --reap, spare claims younger than this.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// With --reap, the file with the id of the node's boot: `boot_id_path` of the plugin's configuration.
+    #[arg(long, value_name = "FILE", default_value = BOOT_ID)]
+    boot_id_path: PathBuf,
     /// For the page: configs, of all kinds that `lint` takes: count their ranges exactly.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
@@ -166,9 +170,12 @@ impl ServeOptions {
                 etcd: self.etcd.clone(),
                 node: self.node.clone(),
                 grace: self.grace,
+                boot_id_path: self.boot_id_path.clone(),
             };
+            // Nodes that start at once must not read at once.
+            let chance = Chance::new(RandomState::new().build_hasher().finish());
             let counters = Arc::new(ReaperCounters::default());
-            let ending = reap::start(reaper, every, counters.clone());
+            let ending = reap::start(reaper, every, chance, counters.clone());
             ending.map(|ending| (counters, ending))
         };
         let reaper = self.reap.map(start).transpose();

@@ -7,40 +7,51 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use whereabouts_clock::Chance;
+
 use super::metrics::ReaperCounters;
-use crate::commands::gc::Reaper;
+use crate::commands::gc::{Reaped, Reaper};
 use crate::output::say;
 
-/// Reaps every so often, the first time now, until what this answers is dropped.
+/// The part of an interval within which the first run begins.
+const SOON: u32 = 20;
+
+/// Reaps every so often, the first time soon, until what this answers is dropped. `chance` spreads the runs of nodes that
+/// started together.
 pub(super) fn start(
     reaper: Reaper,
     every: Duration,
+    chance: Chance,
     counters: Arc<ReaperCounters>,
 ) -> io::Result<Sender<()>> {
     let (ending, ended) = mpsc::channel();
     thread::Builder::new().spawn(move || {
-        loop {
-            run(&reaper, &counters);
-            match ended.recv_timeout(every) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-            }
+        let mut pause = chance.jitter(every) / SOON;
+        // The boot does not change any more, so once is enough.
+        let mut has_begun = false;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(pause) {
+            has_begun = has_begun || run(&counters, || reaper.reap_earlier_boots());
+            run(&counters, || reaper.reap());
+            pause = chance.jitter(every);
         }
     })?;
     Ok(ending)
 }
 
-fn run(reaper: &Reaper, counters: &ReaperCounters) {
-    match reaper.reap() {
+/// Whether it succeeds.
+fn run(counters: &ReaperCounters, reap: impl FnOnce() -> Result<Reaped, String>) -> bool {
+    match reap() {
         Ok(done) => {
             counters.done.add(1);
             counters.released.add(done.released);
             counters.stayed.add(done.stayed);
             counters.unjudged.add(done.unjudged);
+            true
         }
         Err(reason) => {
             counters.failed.add(1);
             say!("whereaboutsctl: the reaper: {reason}");
+            false
         }
     }
 }

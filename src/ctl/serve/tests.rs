@@ -82,6 +82,7 @@ fn claim() -> impl Strategy<Value = Claim> {
                 pod_name,
                 pod_uid,
                 netns,
+                boot: None,
             },
             created: Duration::from_millis(created_ms),
         }

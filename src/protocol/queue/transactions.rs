@@ -264,8 +264,22 @@ pub(crate) fn take_over(
         .put_claim(new, claim);
 }
 
-/// Makes a take-over impossible whose outcome is unknown.
-pub(crate) fn fence_take_over(draft: &mut Draft<'_>, old: &Attachment, modified: Revision) {
+/// Writes `renewed` in the place of the claim `old` of `attachment`.
+pub(crate) fn renew(
+    draft: &mut Draft<'_>,
+    attachment: &Attachment,
+    old: &Stored<Claim>,
+    renewed: &Claim,
+) {
+    draft
+        .is_for(Purpose::Renew)
+        .modified(&Key::Claim(attachment.clone()), old.modified)
+        .in_own_cluster()
+        .renew_claim(attachment, &old.value, renewed);
+}
+
+/// Makes a take-over, or a renewal, impossible whose outcome is unknown: it relies on the claim of `old`.
+pub(crate) fn fence_claim_of(draft: &mut Draft<'_>, old: &Attachment, modified: Revision) {
     let old = Key::Claim(old.clone());
     draft
         .is_for(Purpose::Fence)

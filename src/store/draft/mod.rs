@@ -121,6 +121,20 @@ impl<'k> Draft<'k> {
         self.delete(&Key::Claim(attachment.clone()))
     }
 
+    /// Sets the claim of `attachment` to `renewed`, and its entry by its node, in place of those of `old`.
+    pub fn renew_claim(
+        &mut self,
+        attachment: &Attachment,
+        old: &Claim,
+        renewed: &Claim,
+    ) -> &mut Self {
+        let (left, entered) = (old.owner.home(), renewed.owner.home());
+        if let Some(home) = left.filter(|home| entered.as_ref() != Some(home)) {
+            self.delete(&Key::OnNode(home, attachment.clone()));
+        }
+        self.put_claim(attachment, renewed)
+    }
+
     /// Puts `key` if neither it nor `unless` exists.
     pub fn ensure(&mut self, key: &Key, unless: &Key, value: Vec<u8>) -> &mut Self {
         let (key, unless) = (self.keys.encode(key), vec![self.keys.encode(unless)]);

@@ -1,7 +1,7 @@
 //! Values come back, and what is not a value is a named error.
 
 use std::net::IpAddr;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::{BootId, QueueId};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -38,6 +38,7 @@ fn claim() -> Claim {
         ],
         owner: Owner {
             node: Some("node-1".to_owned()),
+            boot: Some(BootId::from_number(1 << 100)),
             ..Owner::default()
         },
         created: Duration::from_millis(1_700_000_000_123),
@@ -333,6 +334,7 @@ fn a_ticket_with_a_name_that_no_request_has_is_refused() {
         pod_name: Some(name.to_owned()),
         pod_uid: Some(name.to_owned()),
         netns: Some(path.to_owned()),
+        boot: None,
     };
     let path = "x".repeat(limits::PATH_BYTES);
     assert!(decoded(&take(named(&long, &path), &long)).is_ok());

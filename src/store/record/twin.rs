@@ -12,7 +12,7 @@ use crate::Revision;
 use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
-use whereabouts_core::claim::{Attachment, Choice, Held, Home, Owner, QueueId, Want};
+use whereabouts_core::claim::{Attachment, BootId, Choice, Held, Home, Owner, QueueId, Want};
 use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
@@ -36,6 +36,8 @@ pub(super) struct OwnerTwin {
     pod_name: Option<String>,
     pod_uid: Option<String>,
     netns: Option<String>,
+    /// Sixteen bytes, the highest first.
+    boot: Option<[u8; 16]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -264,13 +266,16 @@ impl From<&Owner> for OwnerTwin {
             pod_name,
             pod_uid,
             netns,
+            boot,
         } = owner.clone();
+        let boot = boot.map(|boot| boot.number().to_be_bytes());
         Self {
             node,
             pod_namespace,
             pod_name,
             pod_uid,
             netns,
+            boot,
         }
     }
 }
@@ -283,13 +288,16 @@ impl From<OwnerTwin> for Owner {
             pod_name,
             pod_uid,
             netns,
+            boot,
         } = twin;
+        let boot = boot.map(|bytes| BootId::from_number(u128::from_be_bytes(bytes)));
         Self {
             node,
             pod_namespace,
             pod_name,
             pod_uid,
             netns,
+            boot,
         }
     }
 }

@@ -190,6 +190,59 @@ fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_j
     site.assert_at_rest(3);
 }
 
+/// A container that is restarted after a power failure keeps its id, and is not of the earlier boot any more.
+#[test]
+fn gc_by_network_namespaces_takes_what_is_of_an_earlier_boot_at_once() {
+    let site = Site::shared();
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let booted = |number: u8| {
+        let path = place.path().join(number.to_string());
+        let id = format!("0000000{number}-0000-4000-8000-000000000000\n");
+        fs::write(&path, id).expect("a temporary folder takes files");
+        path.to_str().expect("a path is text").to_owned()
+    };
+    let (before, now) = (booted(1), booted(2));
+    let network = |boot: &str| site.network(CIDR).ipam(json!({"boot_id_path": boot}));
+    let living = Netns::make(&format!("whereabouts-{}-boot", std::process::id()));
+    let pod = |name: &str| {
+        let mut pod = Pod::new(name);
+        living
+            .0
+            .to_str()
+            .expect("a path is text")
+            .clone_into(&mut pod.netns);
+        pod
+    };
+    let (lost, restarted) = (pod("lost"), pod("restarted"));
+    for pod in [&lost, &restarted] {
+        network(&before).add(pod).result();
+    }
+    of_node(&network(&before), "node-2")
+        .add(&pod("theirs"))
+        .result();
+    let held = network(&before).add(&restarted);
+    let renewed = network(&now).add(&restarted);
+    assert_eq!(renewed.result(), held.result(), "the same again");
+    network(&now).add(&pod("new")).result();
+    let gc = |more: &[&str]| {
+        let gc = [
+            "gc", "--netns", "--node", "node-1", "--yes", "--grace", "1h",
+        ];
+        on(&site, &[&gc, more].concat()).run()
+    };
+    // By the kernel's own id all of them are of an earlier boot, so it is not asked.
+    let found = gc(&["--boot-id-path", &now]);
+    assert_said(&found, WELL, &["10.0.0.1", "1 are released"]);
+    site.assert_at_rest(3);
+    assert_said(&gc(&["--boot-id-path", &now]), WELL, &["0 are released"]);
+    let file = place.path().join("3");
+    fs::write(&file, "none\n").expect("a temporary folder takes files");
+    let path = file.to_str().expect("a path is text");
+    let part = format!("--boot-id-path {path}: \"none\" is not a UUID");
+    assert_said(&gc(&["--boot-id-path", path]), FAILED, &[&part]);
+    site.assert_at_rest(3);
+}
+
 /// A name that no folder can have is one of the errors that a stat may end with.
 #[test]
 fn gc_by_network_namespaces_keeps_what_it_cannot_judge_and_says_so() {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts_clock::Chance;
 use whereabouts_core::address::{Family, Name, Range, RangeSpec};
-use whereabouts_core::claim::{Ask, Attachment, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, BootId, Owner, QueueId, Want};
 use whereabouts_etcd::Access;
 
 /// The network's name in all configs.
@@ -109,6 +109,9 @@ impl Workload {
                 low & 0xffff_ffff_ffff,
             )),
             netns: Some(format!("/var/run/netns/cni-{:08x}", four >> 32)),
+            boot: Some(BootId::from_number(
+                u128::from(number % NODES) << 64 | u128::from(one),
+            )),
         };
         Ask {
             attachment: Attachment {

@@ -161,6 +161,8 @@ fn every_example_value_of_a_key_is_a_good_one() {
         let value: Value = serde_json::from_str(value).expect("an example is JSON");
         let mut sample = plain("ADD").ipam(json!({key: value}));
         sample.machine = machine(None).with("/etc/whereabouts.conf", 0o600, "{}");
+        let boot = "01234567-89ab-cdef-0123-456789abcdef\n";
+        sample.machine = sample.machine.with("/run/boot-id", 0o644, boot);
         let partner = match key {
             "etcd_username" => json!({"etcd_password": "x"}),
             "etcd_password_file" => json!({"etcd_username": "x"}),

@@ -82,6 +82,7 @@ fn add_knows_for_whom_it_asks() {
         pod_name: Some("pod".to_owned()),
         pod_uid: Some("uid".to_owned()),
         netns: Some("/run/netns/c1".to_owned()),
+        boot: None,
     };
     assert_eq!(ask.owner, expected);
 }

@@ -5,7 +5,7 @@ use super::*;
 use std::time::Duration;
 
 use whereabouts_core::address::{Name, Slot};
-use whereabouts_core::claim::{Attachment, Held, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, BootId, Held, Owner, QueueId};
 use whereabouts_store::keys::{QueuedVerb, Seat, Spot};
 
 fn address(number: u32) -> Address {
@@ -62,6 +62,7 @@ fn claim(number: u32) -> (Key, Vec<u8>) {
             pod_name: Some(format!("frontend-7d4b9c6f5d-{number:05}")),
             pod_uid: Some("4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c9d0e".to_owned()),
             netns: Some("/var/run/netns/cni-4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c".to_owned()),
+            boot: Some(BootId::from_number(u128::MAX)),
         },
         created: Duration::from_secs(1_700_000_000),
     };
