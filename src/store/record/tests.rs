@@ -268,7 +268,7 @@ fn a_claim_takes_few_bytes() {
     small.held.truncate(1);
     small.held[0].range = range("10.0.0.0/24", false);
     assert!(
-        encode_claim(&small).len() <= 40,
+        encode_claim(&small).len() <= 57,
         "{}",
         encode_claim(&small).len()
     );
