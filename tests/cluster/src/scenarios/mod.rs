@@ -1,6 +1,7 @@
 //! The scenarios. Each has a namespace of its own, and ends with a cluster as it was: installed, no pod, no claim.
 
 mod changes;
+mod dead_node;
 mod faults;
 mod networks;
 mod reaper;
@@ -60,6 +61,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     long("new-sandboxes", faults::new_sandboxes),
     short("power-failure", faults::power_failure),
     long("cut-off", faults::cut_off),
+    short("dead-node", dead_node::dead_node),
+    long("out-of-service", dead_node::out_of_service),
+    long("cut-off-forced", dead_node::cut_off_forced),
     long("etcd-killed", faults::etcd_killed),
     short("reaper", reaper::reaper),
     short("upgrade", changes::upgrade),
