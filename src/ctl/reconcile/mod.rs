@@ -11,6 +11,8 @@ mod http;
 mod metrics;
 mod once;
 mod round;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;

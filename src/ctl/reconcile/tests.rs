@@ -1,0 +1,301 @@
+//! Rounds against an API server that is made up, on a real store of one file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use clap::Parser;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use whereabouts_core::address::{Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_core::registry::Taken;
+use whereabouts_reconcile::{Evidence, Rules, Standing, Stay};
+
+use super::once::asking_thread;
+use super::round::{Candidate, Ended, Findings, Rounds, connect};
+use crate::connection::{Connection, EtcdOptions};
+
+const GRACE: Duration = Duration::from_millis(50);
+const UID: &str = "0f5d7e7c-3c5b-4f3e-9a53-2f1b6a1e8d10";
+const POD: &str = "/api/v1/namespaces/default/pods/web-0";
+const NODE: &str = "/api/v1/nodes/node-a";
+const EVENTS: &str = "/api/v1/namespaces/default/events";
+
+/// An API server.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// By path.
+    answers: BTreeMap<String, (u16, Value)>,
+    /// Paths and bodies of the requests that wrote.
+    written: Vec<(String, Value)>,
+}
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic")
+    }
+
+    fn answer(&self, path: &str, status: u16, body: Value) {
+        self.state().answers.insert(path.to_owned(), (status, body));
+    }
+
+    fn forget(&self, path: &str) {
+        self.state().answers.remove(path);
+    }
+
+    fn written(&self) -> Vec<(String, Value)> {
+        self.state().written.clone()
+    }
+}
+
+async fn respond(
+    extract::State(fake): extract::State<Fake>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
+    let mut state = fake.state();
+    let path = uri.path().to_owned();
+    if method == Method::POST {
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        state.written.push((path, body.clone()));
+        return (StatusCode::CREATED, axum_json(&body)).into_response();
+    }
+    let (status, body) = state
+        .answers
+        .get(&path)
+        .cloned()
+        .unwrap_or_else(|| not_found(&path));
+    (
+        StatusCode::from_u16(status).expect("a status"),
+        axum_json(&body),
+    )
+        .into_response()
+}
+
+fn axum_json(body: &Value) -> impl IntoResponse + use<> {
+    ([("content-type", "application/json")], body.to_string())
+}
+
+/// As the API server says that an object does not exist.
+fn not_found(path: &str) -> (u16, Value) {
+    let mut parts = path.rsplit('/');
+    let (name, kind) = (parts.next(), parts.next());
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "not found",
+        "reason": "NotFound", "details": {"name": name, "kind": kind}, "code": 404});
+    (404, body)
+}
+
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    etcd: EtcdOptions,
+}
+
+struct Site {
+    fake: Fake,
+    etcd: EtcdOptions,
+    rounds: Rounds,
+    asking: Handle,
+    api: whereabouts_controller::ApiServer,
+}
+
+fn site(folder: &Path) -> Site {
+    let asking = asking_thread().expect("a thread");
+    let fake = Fake::default();
+    let router = Router::new().fallback(respond).with_state(fake.clone());
+    let listener = asking
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    asking.spawn(async { drop(axum::serve(listener, router).await) });
+    let kubeconfig = folder.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "x", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    });
+    std::fs::write(&kubeconfig, text.to_string()).expect("it is written");
+    let store = folder.join("store");
+    std::fs::create_dir(&store).expect("it is made");
+    let store = store.join("file.sqlite");
+    let options = ["x", "--local-path", store.to_str().expect("text")];
+    let etcd = Options::parse_from(options).etcd;
+    let api = connect(&asking, Some(&kubeconfig)).expect("it is read");
+    let rules = Rules {
+        grace: GRACE,
+        run: GRACE,
+        force: false,
+    };
+    Site {
+        rounds: Rounds::new(&etcd, &api, &asking, rules),
+        fake,
+        etcd,
+        asking,
+        api,
+    }
+}
+
+impl Site {
+    fn add(&self, container: &str) {
+        let name = |text: &str| Name::new(text).expect("a name");
+        let owner = Owner {
+            node: Some("node-a".to_owned()),
+            pod_namespace: Some("default".to_owned()),
+            pod_name: Some("web-0".to_owned()),
+            pod_uid: Some(UID.to_owned()),
+            ..Owner::default()
+        };
+        let ask = Ask {
+            attachment: Attachment {
+                network: name("net"),
+                container: name(container),
+                interface: "net1".to_owned(),
+            },
+            wants: vec![Want::lowest(&range())],
+            owner,
+        };
+        let taken = Connection::open(&self.etcd).expect("it opens").take(&ask);
+        assert!(matches!(taken, Ok(Taken::Granted(_))), "{taken:?}");
+    }
+
+    fn round(&mut self) -> Findings {
+        let cache = self.asking.block_on(self.api.list_pods()).expect("a list");
+        self.rounds.round(&cache, |_| false).expect("a round")
+    }
+
+    fn standing(&mut self) -> Standing {
+        let mut found = self.round();
+        found.candidates.remove(0).standing
+    }
+
+    fn list(&self, uids: &[&str]) {
+        let items = uids
+            .iter()
+            .map(|uid| json!({"metadata": {"name": "web-0", "namespace": "default", "uid": uid}}));
+        let items: Vec<Value> = items.collect();
+        let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items});
+        self.fake.answer("/api/v1/pods", 200, list);
+    }
+}
+
+fn range() -> Range {
+    let cidr = "10.9.0.0/29".parse().expect("a CIDR");
+    Range::new(RangeSpec::of(cidr)).expect("a range")
+}
+
+fn released(rounds: &Rounds, found: &Findings, candidate: &Candidate) -> Result<(), String> {
+    match rounds.release(&found.connection, candidate, Evidence::NodeGone) {
+        Ended::Released => Ok(()),
+        Ended::Stayed(reason) => Err(reason),
+    }
+}
+
+#[test]
+fn a_claim_of_a_dead_node_is_released_and_its_event_names_the_evidence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut site = site(folder.path());
+    site.add("c1");
+    site.list(&[]);
+    assert!(matches!(site.standing(), Standing::Waiting(_)));
+    thread::sleep(2 * GRACE);
+    let found = site.round();
+    assert_eq!(
+        found.candidates[0].standing,
+        Standing::Releasable(Evidence::NodeGone)
+    );
+    assert_eq!(released(&site.rounds, &found, &found.candidates[0]), Ok(()));
+    let written = site.fake.written();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let (path, event) = &written[0];
+    assert_eq!(
+        (path.as_str(), &event["involvedObject"]["uid"]),
+        (EVENTS, &json!(UID))
+    );
+    let message = event["message"].as_str().unwrap_or_default();
+    assert!(message.ends_with("node node-a: node-gone"), "{message}");
+    assert_eq!(site.round().claims, 0);
+}
+
+#[test]
+fn a_claim_that_changed_after_it_was_judged_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut site = site(folder.path());
+    site.add("c1");
+    site.list(&[]);
+    site.round();
+    thread::sleep(2 * GRACE);
+    let found = site.round();
+    // The old container ends, and the same one is added again.
+    assert_eq!(released(&site.rounds, &found, &found.candidates[0]), Ok(()));
+    site.add("c1");
+    let again = released(&site.rounds, &found, &found.candidates[0]);
+    assert_eq!(again, Err("it has changed".to_owned()));
+    assert_eq!(site.round().claims, 1);
+}
+
+#[test]
+fn a_pod_that_is_there_an_error_and_a_strangers_404_keep_the_claim() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut site = site(folder.path());
+    site.add("c1");
+    site.list(&[UID]);
+    assert!(
+        site.round().candidates.is_empty(),
+        "a pod that the list shows is not asked for"
+    );
+    site.list(&[]);
+    let pod = |uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "uid": uid}});
+    site.fake.answer(POD, 200, pod(UID));
+    assert_eq!(site.standing(), Standing::InUse(Stay::PodPresent));
+    site.fake.answer(POD, 200, pod("another"));
+    assert!(matches!(site.standing(), Standing::Waiting(_)));
+    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code});
+    for (code, body) in [
+        (500, status(500)),
+        (403, status(403)),
+        (404, status(404)),
+        (404, json!({})),
+        (200, json!({})),
+    ] {
+        site.fake.answer(POD, code, body.clone());
+        let standing = site.standing();
+        assert!(
+            matches!(standing, Standing::InUse(Stay::Unknown(_))),
+            "{code} {body}: {standing:?}"
+        );
+    }
+    site.fake.forget(POD);
+    for (code, body) in [
+        (500, status(500)),
+        (404, status(404)),
+        (404, json!("page not found")),
+    ] {
+        site.fake.answer(NODE, code, body.clone());
+        let standing = site.standing();
+        assert!(
+            matches!(standing, Standing::InUse(Stay::Unknown(_))),
+            "{code} {body}: {standing:?}"
+        );
+    }
+    site.fake.answer(
+        NODE,
+        200,
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}}),
+    );
+    assert_eq!(site.standing(), Standing::InUse(Stay::NodeNotReady));
+    assert!(site.fake.written().is_empty());
+}
