@@ -91,6 +91,7 @@ faults() { # FILE
                 .allowPrivilegeEscalation == false) | not) | "\(.name): has more rights than it needs"),
             (select(.kind != "DaemonSet") | pod | select(
                 .securityContext.runAsNonRoot or .containers[0].securityContext.runAsNonRoot | not) | "runs as root"),
+            (.rules[]? | select([.apiGroups, .resources, .verbs] | flatten | index("*")) | "has every right to something"),
             (mounts.mountPath | select(. == "/etc/cni/net.d") | "mounts the configurations of other plugins")
         ) | "\($object): \(.)"'
 }
@@ -110,6 +111,7 @@ imagePullPolicy: IfNotPresent|imagePullPolicy: Always|pulls an image that is loa
 image: localhost/whereabouts:.*|image: localhost/whereabouts:latest|has the image localhost/whereabouts:latest
 readOnlyRootFilesystem: true|readOnlyRootFilesystem: false|has more rights than it needs
 runAsNonRoot: true|runAsNonRoot: false|runs as root
+- watch|- '*'|has every right to something
 mountPath: /etc/cni/net.d/whereabouts.d|mountPath: /etc/cni/net.d|mounts the configurations of other plugins
 FAULTS
 }
