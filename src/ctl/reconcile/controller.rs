@@ -191,7 +191,7 @@ impl Controller<'_> {
                 say!("the leadership is lost: nothing more is released");
                 return;
             }
-            match rounds.release(&found.connection, candidate, evidence) {
+            match rounds.release(candidate, evidence) {
                 Ended::Released => self.metrics.released(evidence),
                 Ended::Stayed(reason) => {
                     self.metrics.stayed.add(1);

@@ -143,12 +143,10 @@ impl Once<'_> {
                 Standing::Releasable(evidence) if self.options.dry_run => {
                     Outcome::Releasable(evidence)
                 }
-                Standing::Releasable(evidence) => {
-                    match self.rounds.release(&found.connection, &candidate, evidence) {
-                        Ended::Released => Outcome::Released(evidence),
-                        Ended::Stayed(reason) => Outcome::Stayed(evidence, reason),
-                    }
-                }
+                Standing::Releasable(evidence) => match self.rounds.release(&candidate, evidence) {
+                    Ended::Released => Outcome::Released(evidence),
+                    Ended::Stayed(reason) => Outcome::Stayed(evidence, reason),
+                },
             };
             let Candidate { shown, .. } = candidate;
             match outcome {

@@ -19,6 +19,8 @@ use crate::output::shown::Shown;
 pub(super) struct Rounds {
     etcd: EtcdOptions,
     api: ApiServer,
+    /// Kept from round to round until something fails: files may come late, and certificates change.
+    connection: Option<Connection>,
     /// Where the API server is asked.
     asking: Handle,
     judge: Judge,
@@ -34,8 +36,6 @@ pub(super) struct Candidate {
 
 /// What a round has found.
 pub(super) struct Findings {
-    /// For the releases.
-    pub(super) connection: Connection,
     /// Claims that were read.
     pub(super) claims: usize,
     /// Claims that cannot be read.
@@ -63,6 +63,7 @@ impl Rounds {
         Self {
             etcd: etcd.clone(),
             api: api.clone(),
+            connection: None,
             asking: asking.clone(),
             judge: Judge::new(rules),
             start: Instant::now(),
@@ -75,7 +76,10 @@ impl Rounds {
         cache: &PodCache,
         is_settled: impl Fn(&Shown) -> bool,
     ) -> Result<Findings, String> {
-        let connection = Connection::open(&self.etcd)?;
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.etcd)?,
+        };
         let Chosen { claims, unreadable } = choose(&connection, |shown| !is_settled(shown))?;
         warn_of(&unreadable);
         let count = claims.len();
@@ -101,8 +105,8 @@ impl Rounds {
             claim: judgement.claim,
             standing: judgement.standing,
         });
+        self.connection = Some(connection);
         Ok(Findings {
-            connection,
             claims: count,
             unreadable: unreadable.len(),
             candidates: candidates.collect(),
@@ -111,12 +115,8 @@ impl Rounds {
     }
 
     /// Releases a claim as it was judged, and tells it to all who may want to know.
-    pub(super) fn release(
-        &self,
-        connection: &Connection,
-        candidate: &Candidate,
-        evidence: Evidence,
-    ) -> Ended {
+    pub(super) fn release(&self, candidate: &Candidate, evidence: Evidence) -> Ended {
+        let connection = self.connection.as_ref().expect("the round has kept it");
         let Candidate { shown, claim, .. } = candidate;
         assert_eq!(
             shown.claim.modified, claim.revision,
