@@ -29,6 +29,7 @@ pub(super) fn dead_node(lab: &Lab) -> Result<(), String> {
     lab.kubectl(&["delete", "node", DEAD])?;
     force_delete_pods(&site)?;
     expect_return(&site, &living, "10.59.0.", "node-gone")?;
+    expect_no_claim_of_dead(lab)?;
     lab.strike("boot", DEAD)?;
     site.settles_at(SIZE)?;
     site.close()
@@ -46,6 +47,7 @@ pub(super) fn out_of_service(lab: &Lab) -> Result<(), String> {
         Ok((pods > 0).then(|| format!("{pods} pods are still there")))
     })?;
     expect_return(&site, &living, "10.60.0.", "node-out-of-service")?;
+    expect_no_claim_of_dead(lab)?;
     lab.strike("boot", DEAD)?;
     lab.kubectl(&["taint", "node", DEAD, &format!("{TAINT}-")])?;
     site.settles_at(SIZE)?;
@@ -121,6 +123,14 @@ fn expect_return(
         (messages.len(), is_told),
         (count, true),
     )
+}
+
+/// Waits until no claim of the dead node is left, also of other namespaces. After its boot it is another node.
+fn expect_no_claim_of_dead(lab: &Lab) -> Result<(), String> {
+    wait_until(LIMIT, || {
+        let left = revisions(&lab.tool(&["claims", "--node", DEAD])?);
+        Ok((!left.is_empty()).then(|| format!("claims of {DEAD} are left: {left:?}")))
+    })
 }
 
 fn wait_until_not_ready(lab: &Lab) -> Result<(), String> {
