@@ -143,7 +143,7 @@ async fn from_file(path: &Path) -> Result<Config, String> {
     config.map_err(|error| wrong(&error))
 }
 
-/// What a GET found. Only the API server's own word that this object does not exist is an absence: a proxy, or a server
+/// The object that a GET found. Only the API server's own word that this object does not exist is an absence: a proxy, or a server
 /// that does not know the kind, answers 404, too.
 fn found<T>(name: &str, kind: &str, answer: kube::Result<T>) -> Result<Option<T>, String> {
     match answer {

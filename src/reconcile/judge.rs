@@ -93,7 +93,7 @@ pub enum Standing {
 pub struct Judgement {
     /// The claim as it was read.
     pub claim: JudgedClaim,
-    /// What is known of it.
+    /// Its standing after this round.
     pub standing: Standing,
 }
 

@@ -31,7 +31,7 @@ const LEAST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a controller that cannot work looks whether it can.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What the controller does.
+/// The options of `controller`.
 #[derive(Args)]
 pub(crate) struct ControllerOptions {
     #[command(flatten)]

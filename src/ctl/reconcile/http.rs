@@ -1,4 +1,4 @@
-//! What the controller tells over HTTP.
+//! The answers of the controller over HTTP.
 
 use std::io;
 use std::sync::Arc;

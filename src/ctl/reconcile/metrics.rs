@@ -1,4 +1,4 @@
-//! What the controller counts.
+//! The metrics of the controller.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

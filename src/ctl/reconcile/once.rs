@@ -24,7 +24,7 @@ const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// After so many graces, and a minute, what is still being waited for is told as such.
 const MOST_GRACES: u32 = 4;
 
-/// What is done once.
+/// The options of `reconcile`.
 #[derive(Args)]
 pub(crate) struct ReconcileOptions {
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(crate) struct ReconcileOptions {
     output: OutputOption,
 }
 
-/// What became of a candidate.
+/// The end of a candidate.
 enum Outcome {
     Released(Evidence),
     Releasable(Evidence),

@@ -34,7 +34,7 @@ pub(super) struct Candidate {
     pub(super) standing: Standing,
 }
 
-/// What a round has found.
+/// The findings of a round.
 pub(super) struct Findings {
     /// Claims that were read.
     pub(super) claims: usize,

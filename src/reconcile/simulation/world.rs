@@ -185,7 +185,7 @@ impl World {
         self.past.push(pods.collect());
     }
 
-    // What a controller asks.
+    // Questions of a controller.
 
     pub(super) fn claims(&self) -> Vec<JudgedClaim> {
         self.claims.values().cloned().collect()

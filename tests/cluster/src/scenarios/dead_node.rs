@@ -90,7 +90,7 @@ fn filled<'l>(lab: &'l Lab, namespace: &'static str, prefix: &str) -> Result<Sit
     Ok(site)
 }
 
-/// Within two minutes all pods are ready, the addresses are those of the range, no living pod has lost its own, and Events
+/// Within two minutes all pods are ready in the full range. No living pod has lost its address, and Events
 /// tell the evidence.
 fn expect_return(
     site: &Site<'_>,
