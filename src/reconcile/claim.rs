@@ -3,6 +3,9 @@
 use whereabouts_core::allocator::{Revision, Stored};
 use whereabouts_core::claim::{Attachment, Claim};
 
+/// Bytes of a name: those of a DNS subdomain.
+const NAME_BYTES: usize = 253;
+
 /// The place of a pod in the API server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodName {
@@ -51,9 +54,10 @@ impl JudgedClaim {
     /// What the API server can be asked about; `None` if it cannot know the pod.
     pub(crate) fn subject(&self) -> Option<Subject<'_>> {
         let uid = self.pod_uid.as_deref().filter(|uid| is_of_api_server(uid));
-        let node = self.node.as_deref().filter(|node| !node.is_empty());
+        let node = self.node.as_deref().filter(|node| is_object_name(node));
+        let is_pod = |pod: &&PodName| is_object_name(&pod.namespace) && is_object_name(&pod.name);
         Some(Subject {
-            pod: self.pod.as_ref()?,
+            pod: self.pod.as_ref().filter(is_pod)?,
             uid: uid?,
             node: node?,
         })
@@ -69,9 +73,49 @@ fn is_of_api_server(uid: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && digits.all(|digit| digit.is_ascii_hexdigit())
 }
 
+/// Whether an object of Kubernetes can have this name (RFC 1123). Any writer of the store may have put a path or a query in
+/// its place, which would become another question.
+fn is_object_name(name: &str) -> bool {
+    let inner = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+    };
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    name.len() <= NAME_BYTES
+        && bytes.iter().copied().all(inner)
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_of_objects_are_asked_for() {
+        for name in ["web-0", "a", "node-1.example.com", "0"] {
+            assert!(is_object_name(name), "{name}");
+        }
+        let long = "a".repeat(NAME_BYTES + 1);
+        for name in [
+            "",
+            ".",
+            "..",
+            "../nodes/x",
+            "web-0/log",
+            "web-0?watch=1",
+            "web-0#",
+            "Web",
+            "a b",
+            "a\n",
+            "-a",
+            "a-",
+            "%2e",
+            &long,
+        ] {
+            assert!(!is_object_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_kubelet_makes_the_uids_of_static_pods() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{LIMIT, Site, addresses, expect};
+use crate::install::{is_ready, wait_for_pods};
 use crate::lab::{Lab, NODES, wait_until};
 use crate::objects::stateful_set;
 
@@ -17,6 +18,9 @@ const SIZE: usize = 6;
 
 /// For so long the controller must leave a node alone that is cut off: more than two graces and some rounds.
 const CUT_OFF: Duration = Duration::from_secs(180);
+
+/// How long a node may need to register after its boot.
+const RETURN: Duration = Duration::from_secs(240);
 
 const TAINT: &str = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
 
@@ -31,6 +35,7 @@ pub(super) fn dead_node(lab: &Lab) -> Result<(), String> {
     expect_return(&site, &living, "10.59.0.", "node-gone")?;
     expect_no_claim_of_dead(lab)?;
     lab.strike("boot", DEAD)?;
+    wait_until_ready(lab)?;
     site.settles_at(SIZE)?;
     site.close()
 }
@@ -50,6 +55,7 @@ pub(super) fn out_of_service(lab: &Lab) -> Result<(), String> {
     expect_no_claim_of_dead(lab)?;
     lab.strike("boot", DEAD)?;
     lab.kubectl(&["taint", "node", DEAD, &format!("{TAINT}-")])?;
+    wait_until_ready(lab)?;
     site.settles_at(SIZE)?;
     site.close()
 }
@@ -68,6 +74,7 @@ pub(super) fn cut_off_forced(lab: &Lab) -> Result<(), String> {
     thread::sleep(CUT_OFF);
     expect("claims of a node that is cut off", claims()?, before)?;
     lab.strike("mend", DEAD)?;
+    wait_until_ready(lab)?;
     site.settles_at(SIZE)?;
     site.close()
 }
@@ -135,15 +142,19 @@ fn expect_no_claim_of_dead(lab: &Lab) -> Result<(), String> {
 
 fn wait_until_not_ready(lab: &Lab) -> Result<(), String> {
     wait_until(LIMIT, || {
-        let node = lab.get(&["node", DEAD])?;
-        let conditions = node["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
-        let is_ready = conditions.iter().any(is_ready);
+        let is_ready = is_ready(&lab.get(&["node", DEAD])?);
         Ok(is_ready.then(|| "the node is still ready".to_owned()))
     })
+}
+
+/// The next scenario needs both nodes. A kubelet whose Node was deleted starts a second time before it registers.
+fn wait_until_ready(lab: &Lab) -> Result<(), String> {
+    wait_until(RETURN, || {
+        let node = lab.get(&["node", DEAD]);
+        let is_ready = node.as_ref().is_ok_and(is_ready);
+        Ok((!is_ready).then(|| format!("the node is not ready: {node:?}")))
+    })?;
+    wait_for_pods(lab, "kube-system", LIMIT)
 }
 
 fn force_delete_pods(site: &Site<'_>) -> Result<(), String> {
