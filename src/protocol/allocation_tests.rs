@@ -103,7 +103,7 @@ impl Bench {
         }
     }
 
-    /// What the naive model says of a request: go through all addresses, one after the other.
+    /// The answer of the naive model to a request: go through all addresses, one after the other.
     fn expected(&self, ask: &Ask) -> Result<Vec<Held>, Shortage> {
         let mut found: Vec<Held> = Vec::new();
         for Want { range, choice } in &ask.wants {

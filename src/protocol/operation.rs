@@ -45,7 +45,7 @@ pub(crate) async fn drive<S: Store, C: Clock>(
     }
 }
 
-/// What does the steps of one machine.
+/// The driver of one machine.
 struct Driver<'s, 'a, S: Store, C> {
     session: &'s Session<'a, S, C>,
     settling: &'s Session<'a, S, C>,

@@ -162,7 +162,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         self.begun.get()
     }
 
-    /// What a machine of the protocol has of its surroundings.
+    /// The surroundings of a machine of the protocol.
     pub(crate) fn surroundings(&self) -> (&'a Keys, Option<&'a Identity>, &'a dyn Traces) {
         (self.keys, self.identity, self.traces)
     }

@@ -1,8 +1,8 @@
 //! One suite for every store: what [`Store`]'s documentation says, as named cases.
 //!
 //! It runs on any executor and needs no time. A store that passes is one that the code above
-//! cannot tell from etcd. It knows nothing of what keys and values mean, and cannot ask for a
-//! compaction or wait for a lease to end by itself, since the trait cannot.
+//! cannot tell from etcd. The suite does not know the meaning of keys and values. It cannot ask for a compaction or wait for
+//! the end of a lease, since the trait cannot.
 
 mod commits;
 mod compares;

@@ -2,7 +2,7 @@
 //!
 //! Every part of a key is percent-encoded (RFC 3986, section 2.1), so that none contains `/`.
 //! Addresses are lower-case hexadecimal of fixed width, so that the order of keys is the order of
-//! addresses. What decodes also encodes to the same bytes.
+//! addresses. A decoded key encodes to the same bytes.
 
 mod seat;
 
@@ -17,7 +17,7 @@ use whereabouts_core::address::{Address, BlockId, Family, Name, Pool, Slot};
 use whereabouts_core::claim::{Attachment, Home, QueueId};
 use whereabouts_core::limits;
 
-/// What RFC 3986, section 2.3 calls unreserved is left as it is.
+/// The unreserved characters of RFC 3986, section 2.3 stay as they are.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -56,7 +56,7 @@ pub enum Key {
 pub struct KeyError {
     /// The bytes, as text.
     pub key: String,
-    /// What is wrong.
+    /// The reason.
     pub reason: &'static str,
 }
 
@@ -99,7 +99,7 @@ impl Keys {
         text.into_bytes()
     }
 
-    /// What `bytes` mean.
+    /// The meaning of `bytes`.
     pub fn decode(&self, bytes: &[u8]) -> Result<Key, KeyError> {
         let fail = |reason| KeyError {
             key: String::from_utf8_lossy(bytes).into_owned(),
@@ -223,7 +223,7 @@ impl Keys {
         [self.prefix.as_bytes(), rest].concat()
     }
 
-    /// What of `key` comes after the prefix, if it begins with it.
+    /// The part of `key` after the prefix, if the key begins with the prefix.
     pub fn below_prefix<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         key.strip_prefix(self.prefix.as_bytes())
     }

@@ -147,12 +147,12 @@ pub enum Write {
         from: Vec<u8>,
         /// The first key beyond.
         until: Vec<u8>,
-        /// What is not newer.
+        /// The newest revision of a key that counts as old.
         revision: Revision,
     },
 }
 
-/// What a transaction is for. It is not stored: whoever looks on, a span or a simulator, knows the transaction by it.
+/// The purpose of a transaction. It is not stored. Spans and the simulator tell transactions apart by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// Something that the protocol knows nothing of.
@@ -184,22 +184,22 @@ pub enum Purpose {
 
 /// A transaction: all `writes` if all `compares` hold, else all of `instead`; and a read at the same instant.
 ///
-/// etcd limits the number of `compares`, of `writes` and `then` together, and of `otherwise` and `instead`
-/// together, each by itself ([`TRANSACTION_OPERATIONS`](whereabouts_core::limits::TRANSACTION_OPERATIONS)); a
-/// write with a condition of its own leaves so many less for each as that has compares.
+/// etcd limits three numbers, each by itself ([`TRANSACTION_OPERATIONS`](whereabouts_core::limits::TRANSACTION_OPERATIONS)):
+/// the `compares`; `writes` and `then` together; `otherwise` and `instead` together. A write with a condition of its own
+/// counts against each limit with its compares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
-    /// What it is for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// What must hold.
+    /// The conditions.
     pub compares: Vec<Compare>,
-    /// What is then written.
+    /// The writes if all conditions hold.
     pub writes: Vec<Write>,
-    /// What is read after the writes.
+    /// The reads after the writes.
     pub then: Vec<Read>,
-    /// What is read instead, when a compare does not hold: as it was before `instead` is written.
+    /// The reads if a condition does not hold: as it was before `instead` is written.
     pub otherwise: Vec<Read>,
-    /// What is written instead.
+    /// The writes if a condition does not hold.
     pub instead: Vec<Write>,
 }
 
@@ -213,7 +213,7 @@ pub enum Outcome {
     Conflict(View),
 }
 
-/// The other two of a commit's four ends.
+/// A commit has four ends; these are two of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// The reply was lost: it was written, or will be, or never will be.

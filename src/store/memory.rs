@@ -1,7 +1,7 @@
 //! A store in memory: [`State`], the model of etcd, behind the [`Store`] trait.
 //!
-//! Every request is done at once and nothing fails that would not fail in a healthy etcd; only
-//! [`Watch::next`] waits, for another user of the same store. It has no clock and no threads.
+//! Every request is done at once, and fails only as in a healthy etcd. Only [`Watch::next`] waits, for another user of the
+//! same store. It has no clock and no threads.
 
 mod model;
 mod transaction;
@@ -76,7 +76,7 @@ impl MemoryStore {
         });
     }
 
-    /// Ends all watches there are, as the loss of a member does. What they have not told is lost.
+    /// Ends all watches there are, as the loss of a member does. Events that they have not told are lost.
     pub fn end_watches(&self) {
         self.0.borrow_mut().cuts += 1;
         self.wake();

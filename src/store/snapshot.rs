@@ -1,4 +1,4 @@
-//! What was read of the store at one revision, decoded, with what is known to be absent.
+//! The part of the store that was read at one revision, decoded, with the keys that are known to be absent.
 //!
 //! A [`Query`] says what to read; a [`Snapshot`] holds the answers and tells three things apart:
 //! what is there, what is not, and what was not asked. It decodes and checks, and decides nothing.
@@ -66,8 +66,8 @@ pub enum Query {
 }
 
 impl Query {
-    /// What tells whose the store is, for a demand that a commit carries out only in the own cluster's: to take. What
-    /// was taken is released whatever the cluster is called by now.
+    /// The question for the owner of the store, if `demand` takes: a commit takes only in the store of the own cluster. A
+    /// release does not depend on the name of the cluster.
     pub fn whose_store(demand: &Demand) -> Option<Self> {
         match demand {
             Demand::Take(_) => Some(Self::Cluster),
@@ -179,13 +179,13 @@ impl HeldLock {
     }
 }
 
-/// Who sits at a seat. A ticket that a newer version wrote may be unreadable; whose it is can be read all the
+/// The ticket at a seat. A ticket that a newer version wrote may be unreadable; whose it is can be read all the
 /// same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seated {
     /// Whose ticket it is; `None` if that cannot be read.
     pub whose: Option<Attachment>,
-    /// What it says.
+    /// The value.
     pub ticket: Result<Ticket, Corrupt>,
 }
 
@@ -199,7 +199,7 @@ pub struct Queued {
     pub created: Revision,
     /// The revision of the last write to it.
     pub modified: Revision,
-    /// What it says.
+    /// The value.
     pub request: Result<(TicketId, Ticket), Corrupt>,
 }
 
@@ -328,7 +328,7 @@ impl Snapshot {
         &self.on_node
     }
 
-    /// What reads the claims of the page of a node that was read.
+    /// The questions for the claims of the page of a node that was read.
     pub fn claims_on_node(&self) -> Vec<Query> {
         let attachments = self
             .on_node
@@ -364,7 +364,7 @@ impl Snapshot {
         &self.waiting
     }
 
-    /// Who sits at a seat.
+    /// The ticket at a seat.
     pub fn seat(&self, seat: &Seat) -> Result<Option<&Stored<Seated>>, NotRead> {
         self.seats.get(seat).map(Option::as_ref).ok_or(NotRead)
     }

@@ -1,4 +1,4 @@
-//! What only a bug can ask of a store, asserted by every store before it acts.
+//! Requests that only a bug can make. Every store asserts before it acts that a request is none of them.
 //!
 //! Each of these means something else to etcd than it says here: revision or lease 0 is "the key
 //! is missing", no upper bound is "this key alone", limit 0 is "all".

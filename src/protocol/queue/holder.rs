@@ -65,14 +65,14 @@ pub(super) struct Batch {
     served: Vec<(usize, Queued)>,
     /// Since when the lock exists.
     lock: Revision,
-    /// What tells whether it was done, where the outcome is unknown.
+    /// The questions that tell whether it was done, if the outcome is unknown.
     known: BTreeSet<Query>,
     begun: Duration,
 }
 
 impl<'a> Machine<'a> {
-    /// What the next batch is decided on: the lock, the queue, and blocks; and until the own demand is decided, what tells
-    /// whether it is already.
+    /// The questions for the next batch: the lock, the queue and blocks. Until the own demand is decided, also the questions
+    /// that tell whether it is.
     pub(super) fn queries_of_holder(
         &self,
         place: &Place,
@@ -303,7 +303,7 @@ fn claim_of(demand: &Demand) -> Query {
     Query::Claim(demand.attachment().clone())
 }
 
-/// What a ticket asks for.
+/// The demand of a ticket.
 fn demand_of(queued: &Queued) -> Option<Demand> {
     let (id, ticket) = queued.request.as_ref().ok()?;
     let attachment = id.attachment.clone();
@@ -329,8 +329,8 @@ fn demand_of(queued: &Queued) -> Option<Demand> {
     }
 }
 
-/// What the demands of a batch may use: `most`, less what the holder needs for the lock, for its own ticket, and to
-/// compare whose the store is.
+/// The share of the demands of a batch: `most`, less the holder's own needs. These are the lock, its own ticket, and the
+/// comparison of the owner of the store.
 fn budget(most: usize, reads: usize) -> Budget {
     let slack = limits::CANCELLED_PER_BATCH;
     Budget {

@@ -19,7 +19,7 @@ pub(super) struct Leaver {
     pub(super) part: Part,
 }
 
-/// What is still to be done.
+/// The next part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Ticket,

@@ -20,7 +20,7 @@ use whereabouts_store::snapshot::{Query, Snapshot};
 use whereabouts_store::trace_context::TraceContext;
 use whereabouts_store::{Lease, LeaseId, Revision, Unavailable};
 
-/// What the driver is to do next. It gives the machine one answer to each.
+/// The next action of the driver. It gives the machine one answer to each.
 #[derive(Debug)]
 pub enum Step<'a> {
     /// Reads, at one moment from now on.
@@ -50,10 +50,10 @@ pub enum Step<'a> {
     Done(Result<Verdict, Failure>),
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub enum Answer {
-    /// What was read, by a read or by a fence.
+    /// The answer to a read or to a fence.
     Read(Snapshot),
     /// The commit was written; this was read after it.
     Done(Snapshot),
@@ -81,7 +81,7 @@ pub enum Answer {
     Failed(Failure),
 }
 
-/// What the machine is told of time with each answer.
+/// The time, which the machine is told with each answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Whether the operation must begin to leave.
@@ -119,7 +119,7 @@ pub(super) enum State {
     Over,
 }
 
-/// What a waiter takes for granted about the others.
+/// The assumption of a waiter about the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
     /// They do what is theirs to do.
@@ -173,7 +173,7 @@ impl<'a> Machine<'a> {
         matches!(self.state, State::Leaving(_))
     }
 
-    /// What to do after `answer`, which is the answer to the last step.
+    /// The step after `answer`, which is the answer to the last step.
     #[expect(clippy::too_many_lines, reason = "it is one table")]
     pub fn on(&mut self, answer: Answer, now: Moment) -> Step<'a> {
         use {Answer as A, State as S};
@@ -222,7 +222,7 @@ impl<'a> Machine<'a> {
             (S::Joining(place, _) | S::Waiting(place, _), A::Failed(failure)) => {
                 self.leave(place, Err(failure), None)
             }
-            // Who takes the lock.
+            // The process that takes the lock.
             (S::Granting(place, hold, lock), A::Granted(lease)) => {
                 self.put_lock(place.bound(lease), hold, lock)
             }

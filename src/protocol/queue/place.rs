@@ -63,7 +63,7 @@ impl Place {
         snapshot.lock(&self.id.queue).expect("the lock was read")
     }
 
-    /// What is at the seats, of this attachment, but not of the process `sender`.
+    /// The ticket of this attachment at the seats, if another process than `sender` put it.
     pub(super) fn mate<'q>(
         &'q self,
         sender: Sender,
@@ -87,7 +87,7 @@ impl Place {
         seats.iter().cloned().map(Query::Seat).collect()
     }
 
-    /// What tells where the process stands.
+    /// The questions that tell the state of the process.
     pub(super) fn queries(&self) -> Vec<Query> {
         let claim = Query::Claim(self.id.attachment.clone());
         let lock = Query::Lock(self.id.queue.clone());
@@ -101,7 +101,7 @@ impl Place {
         [Query::Lock(queue.clone()), Query::Tickets { queue, limit }]
     }
 
-    /// What is at the seats, as far as it was read.
+    /// The tickets at the seats, as far as they were read.
     pub(super) fn seated<'q>(
         &'q self,
         snapshot: &'q Snapshot,
@@ -120,7 +120,7 @@ impl Place {
 }
 
 impl Machine<'_> {
-    /// What the lock says while it is this process's.
+    /// The value of the lock while it is this process's.
     pub(super) fn lock(&self) -> Lock {
         Lock {
             sender: self.sender,
@@ -159,7 +159,7 @@ impl Machine<'_> {
         }
     }
 
-    /// What the ticket says.
+    /// The value of the ticket.
     pub(super) fn ticket(&self, trace: Option<TraceContext>) -> Ticket {
         let sender = self.sender;
         match self.demand {

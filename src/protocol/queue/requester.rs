@@ -62,8 +62,8 @@ impl<'a> Machine<'a> {
         self.commit(trial, plan)
     }
 
-    /// The range whose lock a refused commit has offered to this process, which has not heard of it. Whatever the claim
-    /// tells, this process gives that lock up.
+    /// The range whose lock a refused commit has offered to this process, which has not heard of it. This
+    /// process gives that lock up, also if the claim is decided.
     fn offered(&self, snapshot: &Snapshot) -> Option<QueueId> {
         let is_mine = |range: &&QueueId| {
             let lock = snapshot.lock(range).expect("the locks were read");

@@ -156,7 +156,7 @@ pub(crate) fn last_batch(draft: &mut Draft<'_>, queue: &QueueId, revision: Revis
     draft.delete_lock_if_last(queue, revision);
 }
 
-/// What becomes of a ticket that is served: it is deleted, or says why there is no address.
+/// Answers a ticket that is served: deletes it, or writes the reason why there is no address.
 fn answer(draft: &mut Draft<'_>, ticket: &Queued, verdict: &Verdict) {
     let key = ticket.key.clone();
     draft.compare(Compare::Modified(key.clone(), ticket.modified));

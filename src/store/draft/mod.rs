@@ -31,7 +31,7 @@ impl<'k> Draft<'k> {
         }
     }
 
-    /// What the transaction is for.
+    /// The purpose of the transaction.
     pub fn purpose(&self) -> Purpose {
         self.txn.purpose
     }

@@ -1,4 +1,4 @@
-//! Who waits in a queue, and where: the seats of a queue, whose keys are used again.
+//! The seats of a queue. Tickets use their keys again and again.
 
 use std::hash::Hasher;
 
@@ -33,7 +33,7 @@ impl QueuedVerb {
 pub struct TicketId {
     /// The range's queue.
     pub queue: QueueId,
-    /// Who waits.
+    /// The attachment that waits.
     pub attachment: Attachment,
     /// For what.
     pub verb: QueuedVerb,
@@ -62,8 +62,8 @@ pub struct Seat {
     pub verb: QueuedVerb,
 }
 
-/// Where in a queue a seat is. etcd keeps the key of a ticket that is gone in its index until it is compacted,
-/// and whoever reads the queue passes it by; so the keys of tickets are few, and used again.
+/// The place of a seat in a queue. etcd keeps the key of a deleted ticket in its index until the next compaction, and each
+/// read of the queue passes it by. So the keys of tickets are few, and used again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Spot {
     /// One of [`limits::SEATS`], for all attachments that it is the number of.
@@ -73,8 +73,8 @@ pub enum Spot {
 }
 
 impl Spot {
-    /// The shared seat of an attachment in each queue. What its claim's key ends in is hashed with FNV-1a (64 bits),
-    /// the hash folded to half of it, and that taken modulo the number of seats.
+    /// The shared seat of an attachment in each queue. The end of its claim's key is hashed with FNV-1a (64 bits). The
+    /// two halves of the hash are xored, and the result is taken modulo the number of seats.
     pub fn number_of(attachment: &Attachment) -> u16 {
         let mut hasher = FnvHasher::default();
         hasher.write(encode_attachment(attachment).as_bytes());

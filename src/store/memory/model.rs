@@ -1,10 +1,9 @@
 //! The state of one etcd cluster, as far as [`Store`](crate::Store) reaches, changed by one
 //! request at a time.
 //!
-//! Synchronous and without a clock: time passes when [`State::advance`] says so, and leases whose
-//! time is up end when [`State::expire`] is called, which is as late as the caller likes, as in
-//! etcd. It knows no faults, no watchers and no limits in bytes. Checked against etcd 3.4.23 by
-//! the conformance suite and a differential test.
+//! Synchronous and without a clock: time passes when [`State::advance`] says so. Leases whose time is up end when
+//! [`State::expire`] is called, however late, as in etcd. The model knows no faults, no watchers and no limits in bytes.
+//! The conformance suite and a differential test check it against etcd 3.4.23.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -17,7 +16,7 @@ use crate::{
 };
 use whereabouts_core::limits;
 
-/// What an administrator decides for a cluster.
+/// The decisions of an administrator for a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The cluster's id.
@@ -186,8 +185,7 @@ impl State {
         self.now += by;
     }
 
-    /// Lets every lease live for its whole time again, as a new leader does that cannot know how
-    /// long the old one had let them live.
+    /// Lets every lease live for its whole time again. A new leader does so, because it does not know the ages of leases.
     pub fn extend_leases(&mut self) {
         for held in self.leases.values_mut() {
             held.ends = self.now + held.ttl;
@@ -225,7 +223,7 @@ impl State {
             .map(|change| &change.event)
     }
 
-    /// What happened to `keys` after `revision`, in order.
+    /// The events on `keys` after `revision`, in order.
     pub fn events_after(
         &self,
         revision: Revision,

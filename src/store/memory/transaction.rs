@@ -1,4 +1,4 @@
-//! What etcd demands of a transaction, in etcd's order: size, distinct keys, then, of the writes
+//! The demands of etcd on a transaction, in etcd's order: size, distinct keys, then, of the writes
 //! that its compares let through, keys and leases that exist.
 //!
 //! It decides on a [`State`] and changes nothing. The rules are those of etcd 3.4
@@ -12,8 +12,8 @@ use crate::{LeaseId, Txn, Unavailable, Write};
 /// A key's new value and lease, or `None` for its deletion.
 pub(super) type Resolved = (Vec<u8>, Option<(Vec<u8>, LeaseId)>);
 
-/// Refuses a transaction of which one of its three lists is longer than `most`; a nested
-/// transaction may be as long as the longest list of the outer one leaves.
+/// Refuses a transaction if one of its three lists is longer than `most`. A nested transaction shares that length with the
+/// longest list of the outer one.
 pub(super) fn check_operations(txn: &Txn, most: usize) -> Result<(), Unavailable> {
     let outer = txn
         .compares
@@ -71,8 +71,8 @@ fn twice() -> Unavailable {
     Unavailable::Refused("duplicate key given in txn request".to_owned())
 }
 
-/// What the writes come to, all judged by the state before any of them; so an
-/// [`Write::Ensure`] does not see what else its transaction writes.
+/// The effect of the writes. Each is judged by the state before all of them, so a [`Write::Ensure`] does not see the other
+/// writes of its transaction.
 pub(super) fn resolve(state: &State, writes: &[Write]) -> Result<Vec<Resolved>, Unavailable> {
     let mut resolved = Vec::with_capacity(writes.len());
     for write in writes {

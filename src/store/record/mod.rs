@@ -1,10 +1,10 @@
 //! The values of the store and their format version.
 //!
-//! Each value is one byte of format version and a body. A block's body is its bitmap, a cluster's its text; that of a claim,
-//! a lock or a ticket is postcard (a compact, documented format for serde) of the twins below, which
-//! nothing outside this folder sees. A ticket begins with whose it is, in every version, and ends with the trace
-//! context of its request, if it is traced. A value that does not decode is an error that names why; it is
-//! never overwritten on the way. What decodes has been checked to make sense.
+//! Each value is one byte of format version and a body. The body of a block is its bitmap, that of a cluster its text. The
+//! body of a claim, a lock or a ticket is postcard, a compact and documented format for serde. Its types are the twins
+//! below, which nothing outside this folder sees. A ticket begins with its attachment, in every version. It ends with the
+//! trace context of its request, if the request is traced. A value that does not decode is an error with the reason, and
+//! is never overwritten on the way. A decoded value has been checked to make sense.
 
 mod twin;
 
@@ -28,14 +28,14 @@ use whereabouts_core::identity::Identity;
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
 
-/// Who holds the lock of a range, or is offered it.
+/// The process that holds the lock of a range, or is offered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
     /// That process.
     pub sender: Sender,
     /// For which attachment it works.
     pub attachment: Attachment,
-    /// What it does itself.
+    /// The verb of its own request.
     pub verb: QueuedVerb,
 }
 
@@ -54,12 +54,12 @@ impl Lock {
 /// one comparison.
 pub type Sender = u64;
 
-/// What a ticket says.
+/// The text of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ticket {
     /// ADD: give addresses.
     Take {
-        /// Who waits.
+        /// The process that waits.
         sender: Sender,
         /// One address for each.
         wants: Vec<Want>,
@@ -70,9 +70,9 @@ pub enum Ticket {
     },
     /// DEL: take back the claim that was last written at `modified`.
     Release {
-        /// Who waits.
+        /// The process that waits.
         sender: Sender,
-        /// What that claim holds.
+        /// The addresses of that claim.
         held: Vec<Held>,
         /// Its home.
         home: Option<Home>,
@@ -83,7 +83,7 @@ pub enum Ticket {
     },
     /// The holder's answer to an ADD that cannot be served.
     Refused {
-        /// Who waits.
+        /// The process that waits.
         sender: Sender,
         /// On which node, if that is known.
         node: Option<String>,
@@ -102,7 +102,7 @@ impl Ticket {
         }
     }
 
-    /// Who put it.
+    /// The process that put it.
     pub fn sender(&self) -> Sender {
         match self {
             Self::Take { sender, .. }

@@ -61,7 +61,7 @@ fn locks() -> [Lock; 2] {
     })
 }
 
-/// Who waits with a ticket.
+/// The identity of a ticket.
 fn waiter() -> TicketId {
     TicketId {
         queue: range("10.0.0.0/24", false),
@@ -75,7 +75,7 @@ fn encoded(ticket: &Ticket) -> Vec<u8> {
     encode_ticket(&waiter().attachment, ticket)
 }
 
-/// What it says.
+/// The ticket of a value.
 fn decoded(value: &[u8]) -> Result<Ticket, RecordError> {
     decode_ticket(&waiter().seats()[0], value).map(|(_, ticket)| ticket)
 }

@@ -213,7 +213,7 @@ impl TryFrom<HeldTwin> for Held {
     }
 }
 
-/// What one attachment holds: as many addresses as a request can ask for at most, each once.
+/// The addresses of one attachment: as many addresses as a request can ask for at most, each once.
 pub(super) fn holding(twins: Vec<HeldTwin>) -> Result<Vec<Held>, RecordError> {
     countable(twins.len())?;
     let held = all(twins, Held::try_from)?;

@@ -1,4 +1,4 @@
-//! What the table of the protocol is made of: stores, states, answers, and what is shown of a step.
+//! The parts of the protocol's table: stores, states, answers, and steps in few words.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) enum Holder {
     Offered(Sender),
 }
 
-/// What is at the shared seat of the process.
+/// The ticket at the shared seat of the process.
 #[derive(Clone, Copy)]
 pub(super) enum Seat {
     Free,
@@ -49,7 +49,7 @@ pub(super) enum Seat {
     Strangers,
 }
 
-/// What a store holds.
+/// The content of a store.
 #[derive(Clone, Copy)]
 pub(super) struct Stored {
     pub(super) claim: bool,
@@ -197,7 +197,7 @@ pub(super) fn lock(keys: &Keys, sender: Sender, lease: LeaseId) -> Write {
     }
 }
 
-/// What a step is, in few words.
+/// A step in few words.
 pub(super) fn shown(step: &Step<'_>) -> String {
     match step {
         Step::Read(queries) => {
@@ -236,7 +236,7 @@ pub(super) fn name(value: &impl std::fmt::Debug) -> String {
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// What makes a state, of a machine with that demand and those keys.
+/// The maker of a state, from a machine with that demand and those keys.
 pub(super) type Given = fn(&Demand, &Keys) -> State;
 
 pub(super) fn place(demand: &Demand) -> Box<Place> {
@@ -330,7 +330,7 @@ pub(super) fn unavailable(why: Unavailable) -> Answer {
     Answer::Failed(Failure::Unavailable(why))
 }
 
-/// What the machine has asked: all that it ever reads of this demand.
+/// The step that the machine waits for: all that it ever reads of this demand.
 pub(super) fn all_of(demand: &Demand, keys_of: &State) -> Vec<Query> {
     let mut place = Place::new(demand, queue());
     let is_alone = matches!(
