@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::output::say;
 use crate::output::shown::Shown;
 
-/// What selects something. Text without a character would select everything, or the pool and node that have no
+/// The text of a selection. Text without a character would select everything, or the pool and node that have no
 /// name: a script whose variable is empty must not do that.
 pub(crate) fn selector(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() {
@@ -125,7 +125,7 @@ fn is_pod(shown: &Shown, text: &str) -> bool {
     }
 }
 
-/// What a person says when one thing is meant.
+/// The name of one thing, as a person says it.
 pub(crate) enum Word {
     /// An address.
     Address(IpAddr),

@@ -40,7 +40,7 @@ const DEADLINE: Duration = Duration::from_millis(limits::DEL_DEADLINE_MS);
 /// Under what the options stand in a help text.
 const HEADING: &str = "How to reach the datastore (default: as the flat file says)";
 
-/// How to reach the datastore. What is not given is taken from the flat file, as by the plugin.
+/// How to reach the datastore. The flat file gives the rest, as to the plugin.
 #[derive(Args, Clone)]
 pub(crate) struct EtcdOptions {
     /// Where claims are: in etcd, or in a file of this host (local) [default: what the other options are about].
@@ -148,7 +148,7 @@ impl Connection {
         Ok(pages.revision())
     }
 
-    /// What the datastore answers.
+    /// The answer of the datastore.
     pub(crate) fn ask<T, E: ToString>(
         &self,
         asked: impl Future<Output = Result<T, E>>,

@@ -37,7 +37,7 @@ use commands::{
 use connection::EtcdOptions;
 use output::{Consent, Ending, OutputOption, say};
 
-/// What all commands have in common.
+/// The options that all commands have in common.
 const COMMON: &str = "\
 Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
 stored, or if standard output takes no more; 2 if the command could not be carried out.

@@ -8,7 +8,7 @@ use futures::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-/// Calls `act` every so often until SIGTERM or SIGINT. What fails now may not the next time.
+/// Calls `act` every so often until SIGTERM or SIGINT. A call that fails now may succeed the next time.
 pub(crate) fn stay(
     every: Duration,
     mut act: impl FnMut() -> Result<(), String>,

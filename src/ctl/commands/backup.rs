@@ -50,7 +50,7 @@ pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<
     Ok(Ending::AsItShould)
 }
 
-/// What a backup has, and what it has not.
+/// The entries of a backup, and the entries left out.
 struct Written {
     entries: u64,
     locks: u64,

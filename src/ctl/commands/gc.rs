@@ -155,7 +155,7 @@ pub(crate) struct Reaper {
     pub(crate) boot_id_path: PathBuf,
 }
 
-/// What one run of the reaper has done.
+/// The counts of one run of the reaper.
 pub(crate) struct Reaped {
     /// Claims that it has released.
     pub(crate) released: u64,
@@ -231,7 +231,7 @@ fn boot_of(path: &Path) -> Result<BootId, String> {
         .map_err(|reason| fail(&format!("\"{shown}\" {reason}")))
 }
 
-/// What tells whether a claim is needed.
+/// The rule that tells whether a claim is needed.
 enum Rule {
     /// It is in the list of a network.
     Valid {

@@ -41,7 +41,7 @@ pub(crate) struct Destination {
     output: OutputOption,
 }
 
-/// What remembers them so far.
+/// The present record of the addresses.
 #[derive(Subcommand)]
 pub(crate) enum Source {
     /// The first whereabouts plugin's ranges in etcd: keys `/whereabouts/<range>`, a line for each

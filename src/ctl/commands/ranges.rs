@@ -49,7 +49,7 @@ pub(crate) fn ranges(
     })
 }
 
-/// What is taken of everything now.
+/// The taken part of everything now.
 pub(crate) fn occupancy(connection: &Connection) -> Result<Occupancy, String> {
     let mut occupancy = Occupancy::default();
     let keys = &connection.keys;

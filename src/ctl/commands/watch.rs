@@ -28,7 +28,7 @@ pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Resu
     let store = connection.store.etcd("watch")?;
     let keys = &connection.keys;
     let mut next = present(&connection)? + 1;
-    // What was said of this revision: an interruption may part its changes.
+    // The lines of this revision: an interruption may part its changes.
     let mut said: BTreeSet<Vec<u8>> = BTreeSet::new();
     say!("Watching from revision {next} on; end with Ctrl-C.");
     loop {

@@ -1,4 +1,4 @@
-//! What other allocators have remembered, as requests for the same addresses. Pure.
+//! The claims of other allocators, as requests for the same addresses. Pure.
 //!
 //! Each source is read by a module of its own, to [`Found`] entries; [`asks`] makes requests of
 //! them, which are carried out as any ADD is: nothing that is held already is taken twice.
@@ -38,7 +38,7 @@ pub(crate) struct Found {
     pub(crate) range: ipnet::IpNet,
     /// The address.
     pub(crate) address: Address,
-    /// Who has it.
+    /// The holder.
     pub(crate) container: Name,
     /// On which interface, if that is known.
     pub(crate) interface: Option<String>,
@@ -73,10 +73,10 @@ impl Unusable {
     }
 }
 
-/// What was read of a source.
+/// The entries of a source.
 pub(crate) type Read = Vec<Result<Found, Unusable>>;
 
-/// What the sources do not say.
+/// The facts that the sources do not tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// The network that the attachments are of.
@@ -187,7 +187,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a source has, it is read or told to be unusable.
+        /// Each entry of a source is read, or told to be unusable.
         #[test]
         fn any_source_is_read_or_unusable(name in "\\PC{0,20}", text in "[0-9a-f:. \\r\\n/x]{0,60}") {
             let ranges = ["10.0.0.0/8", "::/0"].map(|cidr| cidr.parse().expect("a CIDR"));

@@ -11,7 +11,7 @@ use whereabouts_core::limits;
 
 use super::fail;
 
-/// What the names of temporary files begin with.
+/// The begin of the names of temporary files.
 const TEMPORARY: &str = ".whereabouts-install-";
 
 /// After this long, nobody still writes a temporary file.

@@ -31,7 +31,7 @@ const FLAT_FILE: &str = "whereabouts.conf";
 /// The name of the file with the node's name.
 const NODE_NAME: &str = "nodename";
 
-/// What is always called so in the folder of the flat file.
+/// The files that have these names in the folder of the flat file.
 const OWN_FILES: [&str; 3] = [FLAT_FILE, NODE_NAME, CLUSTER_FILE_NAME];
 
 /// Where the plugin and what it reads belong on the node.
@@ -49,7 +49,7 @@ pub(crate) struct Place {
     config_dir: PathBuf,
 }
 
-/// What is to be installed.
+/// The files to install.
 #[derive(clap::Args)]
 #[allow(clippy::struct_excessive_bools, reason = "options are independent")]
 pub(crate) struct Parts {
@@ -156,7 +156,7 @@ fn plugins(parts: &Parts) -> Result<BTreeMap<String, Content>, String> {
         .collect())
 }
 
-/// What lies beside the flat file.
+/// The files beside the flat file.
 fn config_files(parts: &Parts) -> Result<BTreeMap<String, Content>, String> {
     let mut files = BTreeMap::new();
     if let Some(directory) = &parts.secrets {

@@ -1,4 +1,4 @@
-//! What the tool says: tables for people, JSON and YAML for programs, progress, and questions.
+//! The output of the tool: tables for people, JSON and YAML for programs, progress, and questions.
 //!
 //! All of it leaves through this module, which escapes what would act on a terminal. Programs get the exact
 //! values, by the escapes of JSON and YAML.
@@ -267,7 +267,7 @@ pub(crate) fn moment(since_epoch: Duration) -> Value {
     })
 }
 
-/// What a long work has done so far, on stderr if that is a terminal.
+/// The progress of long work, on stderr if that is a terminal.
 pub(crate) struct Progress {
     what: &'static str,
     count: usize,
@@ -316,7 +316,7 @@ pub(crate) struct Consent {
     yes: bool,
 }
 
-/// What was decided.
+/// The decision.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// It is to be done.

@@ -12,9 +12,9 @@ use crate::output::{age, moment};
 /// A claim and whose it is.
 #[derive(Clone)]
 pub(crate) struct Shown {
-    /// Whose.
+    /// The attachment.
     pub(crate) attachment: Attachment,
-    /// What.
+    /// The claim.
     pub(crate) claim: Stored<Claim>,
 }
 

@@ -60,7 +60,7 @@ struct Controller<'o> {
     leadership: Leadership,
     metrics: Arc<Metrics>,
     pulse: Pulse,
-    /// What rounds remember, since this controller leads.
+    /// The memory of rounds, since this controller leads.
     rounds: Option<Rounds>,
 }
 
@@ -145,7 +145,7 @@ impl Controller<'_> {
             );
         }
         if !leads {
-            // What it has seen may be old when it leads again.
+            // Its knowledge may be old when it leads again.
             self.rounds = None;
             return IDLE;
         }

@@ -8,7 +8,7 @@ use super::round::Findings;
 use crate::serve::counters::Counter;
 use crate::serve::exposition::{Exposition, Kind};
 
-/// What rounds have done, and what the last one found.
+/// The work of all rounds, and the findings of the last one.
 #[derive(Default)]
 pub(super) struct Metrics {
     released: [Counter; Evidence::ALL.len()],

@@ -59,7 +59,7 @@ struct Once<'o> {
     api: ApiServer,
     asking: Handle,
     rounds: Rounds,
-    /// What will not change any more.
+    /// The candidates that will not change any more.
     settled: BTreeMap<Attachment, (Shown, Outcome)>,
 }
 

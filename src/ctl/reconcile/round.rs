@@ -15,7 +15,7 @@ use crate::connection::{Connection, EtcdOptions};
 use crate::output::say;
 use crate::output::shown::Shown;
 
-/// What rounds need, and what they remember.
+/// The needs of rounds, and their memory.
 pub(super) struct Rounds {
     etcd: EtcdOptions,
     api: ApiServer,

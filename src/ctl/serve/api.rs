@@ -41,7 +41,7 @@ impl Chosen {
         }
     }
 
-    /// What of the range comes after what was told already; `None` when that was all.
+    /// The rest of the range, after the part that was told already; `None` when that was all.
     fn rest(&self, whole: Interval) -> Option<Interval> {
         match self.after {
             Some(after) => Interval::new(Address::from(after).successor()?, whole.last()),
@@ -50,7 +50,7 @@ impl Chosen {
     }
 }
 
-/// What is searched for, and the key after which to go on.
+/// The searched text, and the key after which to go on.
 #[derive(Deserialize)]
 pub(super) struct Searched {
     search: String,
@@ -183,7 +183,7 @@ fn cell(seen: &Seen, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
     })
 }
 
-/// Who holds addresses of a range, lowest first.
+/// The holders of a range's addresses, lowest first.
 pub(super) fn claims(watched: &Watched, chosen: &Chosen) -> Value {
     let state = watched.state();
     let range = chosen.queue();
@@ -304,7 +304,7 @@ fn seconds_since(seen: Instant) -> u64 {
     Instant::now().duration_since(seen).as_secs()
 }
 
-/// What can be given of one range, without what is taken.
+/// The addresses that one range can give, without the taken ones.
 fn use_of(watched: &Watched, range: &QueueId) -> Use {
     let of_it = watched
         .configured

@@ -13,7 +13,7 @@ use whereabouts_core::limits;
 /// Bytes that a parcel takes beside its own, in the queue and from the allocator.
 const PARCEL_BYTES: usize = 64;
 
-/// What a plugin has handed over in one datagram.
+/// The spans that a plugin has handed over in one datagram.
 pub(super) struct Parcel {
     /// A request of OTLP.
     pub(super) request: Box<[u8]>,

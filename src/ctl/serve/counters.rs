@@ -1,4 +1,4 @@
-//! What the agent counts.
+//! The counters of the agent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-/// What a scrape answers, in the making.
+/// The answer to a scrape, in the making.
 #[derive(Default)]
 pub(crate) struct Exposition(String);
 

@@ -122,7 +122,7 @@ async fn follow(
     }
 }
 
-/// Reads everything, at the revision that it answers. What was known stays until then.
+/// Reads everything, at the revision that it answers. The old knowledge stays until then.
 async fn list(store: &EtcdStore, keys: &Keys, watched: &Watched) -> Result<Revision, String> {
     let mut pages = Pages::new(keys.everything(), At::Now);
     let mut seen = Seen::nothing(keys);

@@ -1,4 +1,4 @@
-//! What every request must be like, and what every answer says to the browser.
+//! The demands on every request, and the headers of every answer.
 //!
 //! A page of another site can make a browser ask a loopback address under a name of its own (DNS
 //! rebinding). It cannot choose the `Host` that the browser then sends, so where only this machine
@@ -13,12 +13,12 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Who is served.
+/// The clients that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     /// This machine: it listens on a loopback address.
     Machine,
-    /// Whoever reaches it.
+    /// Everybody who reaches it.
     Network,
 }
 

@@ -1,4 +1,4 @@
-//! What is told over HTTP: that it is alive, what it has counted, and, of etcd, the page and its API.
+//! The answers over HTTP: that it is alive, what it has counted, and, of etcd, the page and its API.
 //! Nothing can be changed: there are answers to GET alone.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! Who serves which range, and who waits in its queue, with the time since when that is seen: etcd keeps
+//! The holder of each busy range and the tickets of its queue, with the time since when they are seen: etcd keeps
 //! none. Pure: the time is an argument.
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use whereabouts_store::{Entry, LeaseId, Revision};
 pub(super) struct Lines {
     /// The locks that are not free.
     pub(super) locks: BTreeMap<QueueId, Locked>,
-    /// Who sits where in which queue.
+    /// The ticket at each seat of each queue.
     pub(super) queues: BTreeMap<QueueId, BTreeMap<Seat, Standing>>,
 }
 
 /// A lock that somebody holds, or that is offered to those who wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Locked {
-    /// What it says of who holds it, or has held it last; `None` when that cannot be read.
+    /// The value: its holder, or its last holder; `None` when that cannot be read.
     pub(super) holder: Option<Lock>,
     /// At which revision it was last written.
     pub(super) revision: Revision,
@@ -41,7 +41,7 @@ impl Locked {
 /// A ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Who waits; `None` when that cannot be read.
+    /// The attachment that waits; `None` when that cannot be read.
     pub(super) whose: Option<Attachment>,
     /// At which revision it was put.
     pub(super) created: Revision,

@@ -1,4 +1,4 @@
-//! What is known of etcd, and what the reaper has done, as metrics: a bounded number of series,
+//! The content of etcd and the counters of the reaper, as metrics: a bounded number of series,
 //! however many ranges and nodes there are.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ type Tells<'a> = &'a dyn Fn(&Use) -> String;
 /// In place of the names of all nodes that have no series of their own.
 const OTHERS: &str = "(others)";
 
-/// What the reaper has done.
+/// The counters of the reaper.
 #[derive(Default)]
 pub(super) struct ReaperCounters {
     /// Runs that looked at every claim and released what was not needed.

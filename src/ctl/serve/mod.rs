@@ -64,7 +64,7 @@ use crate::connection::EtcdOptions;
 use crate::output::Ending;
 use crate::output::{print, say};
 
-/// What the agent does.
+/// The work of the agent.
 #[derive(Args)]
 pub(crate) struct ServeOptions {
     /// The socket on which plugins hand over spans: `trace_socket` of their configuration.
@@ -102,11 +102,11 @@ pub(crate) struct ServeOptions {
     etcd: EtcdOptions,
 }
 
-/// What is done with etcd.
+/// The work on etcd.
 struct OfEtcd {
-    /// What is to be followed and shown.
+    /// The store to follow and show.
     followed: Option<(Access, Arc<Watched>)>,
-    /// What the reaper has done, with a reaper; it ends with the sender.
+    /// The counters of the reaper, if there is one; it ends with the sender.
     reaper: Option<(Arc<ReaperCounters>, Sender<()>)>,
 }
 
@@ -136,7 +136,7 @@ impl ServeOptions {
         Ok(collector)
     }
 
-    /// What is to be followed. A file cannot be, which is said; the reaper does not need it.
+    /// The store to follow. A file cannot be, which is said; the reaper does not need it.
     fn followed(&self) -> Result<Option<(Access, Arc<Watched>)>, String> {
         match self.etcd.datastore()? {
             Datastore::Etcd(access) => {
@@ -256,7 +256,7 @@ async fn run(
         }
     }
     let farewell = Duration::from_millis(limits::AGENT_FAREWELL_MS);
-    // What is not sent by then is lost: whoever ends the agent waits for it.
+    // Spans that are not sent by then are lost: whoever ends the agent waits for it.
     let _ = tokio::time::timeout(farewell, backlog.emptied()).await;
     Ok(())
 }

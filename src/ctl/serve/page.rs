@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// The page.
 pub(super) const HTML: &str = include_str!("page.html");
 
-/// What a browser lets the page do: run its own script, have its own style, ask this server.
+/// The rights of the page in a browser: run its own script, have its own style, ask this server.
 pub(super) fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     let script = hash(between(HTML, "<script>", "</script>"));

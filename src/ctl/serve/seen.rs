@@ -1,4 +1,4 @@
-//! What is known of all that is stored, kept current by its changes. Pure: no I/O, and the time is
+//! The known content of the store, kept current by its changes. Pure: no I/O, and the time is
 //! an argument.
 //!
 //! A claim is kept as it is stored, and read when it is shown: a million of them fit into memory.
@@ -30,13 +30,13 @@ const CLAIM_BYTES: usize = 245;
 /// Everything that is stored.
 pub(super) struct Seen {
     keys: Keys,
-    /// What is taken of each range.
+    /// The taken part of each range.
     pub(super) occupancy: Occupancy,
     claims: BTreeMap<Arc<[u8]>, Kept>,
     holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
     /// How many claims each node has; those whose node is not known stand under an empty name.
     pub(super) nodes: BTreeMap<String, u64>,
-    /// Who serves, and who waits.
+    /// The holders of locks, and the tickets.
     pub(super) lines: Lines,
     unreadable: BTreeSet<Vec<u8>>,
     bytes: usize,
@@ -52,7 +52,7 @@ struct Kept {
 
 /// A part of a search.
 pub(super) struct Slice {
-    /// What was found, with its key.
+    /// The found claims, with their keys.
     pub(super) found: Vec<(Vec<u8>, Shown)>,
     /// The last key that was looked at, if there are more.
     pub(super) last: Option<Vec<u8>>,
@@ -74,7 +74,7 @@ impl Seen {
         }
     }
 
-    /// Takes the changes of a watch in, which tells them in order; those of one revision come in
+    /// Takes in the changes of a watch, which tells them in order. Those of one revision come in
     /// any, and a block that moves is deleted in one place and put in another.
     pub(super) fn apply(&mut self, mut changes: Vec<Change>, now: Instant) {
         changes.sort_by_key(|change| (change.revision, change.now.is_some()));
@@ -198,12 +198,12 @@ impl Seen {
         self.bytes
     }
 
-    /// Who holds this address of a pool.
+    /// The holder of this address of a pool.
     pub(super) fn holder(&self, pool: &Pool, address: Address) -> Option<Shown> {
         self.shown(self.holders.get(pool)?.get(&address)?)
     }
 
-    /// Who holds the addresses of `interval` in a pool, lowest first.
+    /// The holders of the addresses of `interval` in a pool, lowest first.
     pub(super) fn holders(
         &self,
         pool: &Pool,

@@ -1,4 +1,4 @@
-//! What this process knows of etcd, shared by all that tell of it: the content, how current it is,
+//! The knowledge of this process about etcd, shared by all that tell of it: the content, how current it is,
 //! and word to whoever waits for news.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,9 @@ use crate::output::moment;
 pub(super) enum Link {
     /// Nothing is known yet.
     Listing,
-    /// What is known is current.
+    /// The knowledge is current.
     Live,
-    /// What is known may be old.
+    /// The knowledge may be old.
     Away {
         /// Since when, since the Unix epoch.
         since: Duration,
@@ -29,9 +29,9 @@ pub(super) enum Link {
     },
 }
 
-/// What is known, and how well.
+/// The knowledge and its state.
 pub(super) struct State {
-    /// What is stored.
+    /// The content of the store.
     pub(super) seen: Seen,
     /// How current that is.
     pub(super) link: Link,

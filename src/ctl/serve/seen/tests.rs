@@ -1,4 +1,4 @@
-//! What comes and goes in etcd, told as changes, and what is seen then.
+//! Changes in etcd, and the view after each.
 
 use super::*;
 
