@@ -209,6 +209,12 @@ pub fn claim(data: &[u8]) {
     let key = Key::Claim(ask.attachment.clone());
     let decoded = record::decode_claim(data);
     let network = Network::with(&key, data);
+    // A claim that cannot be read is one of this node.
+    let home_of = |claim: &Claim| claim.owner.home();
+    if let Some(home) = decoded.as_ref().map_or(Some(home()), home_of) {
+        let on_node = Key::OnNode(home, ask.attachment.clone());
+        network.put(&on_node, &record::encode_on_node(), 0);
+    }
     let added = block_on(verbs::add(&network.session(), &ask));
     let check = CheckRequest {
         attachment: ask.attachment.clone(),
@@ -230,7 +236,7 @@ pub fn claim(data: &[u8]) {
         assert_corrupt(&deleted);
         assert!(collected.is_err(), "GC tells of what it cannot read");
         assert_eq!(network.value(&key).as_deref(), Some(data), "left as it is");
-        assert_eq!(network.store.entries().len(), 1, "nothing else is written");
+        assert_eq!(network.store.entries().len(), 2, "nothing else is written");
         return;
     };
     let written = record::encode_claim(&claim);
@@ -238,13 +244,19 @@ pub fn claim(data: &[u8]) {
     assert_held(&claim.held);
     let is_ours = ask.is_met_by(&claim);
     match added {
-        Ok(held) => assert_eq!((held, is_ours), (claim.held, true)),
+        Ok(held) => assert_eq!((held, is_ours), (claim.held.clone(), true)),
         Err(Error::HoldsOther { claim: other, .. }) => {
             assert_eq!((*other, is_ours), (claim.clone(), false));
         }
         Err(error) => panic!("{claim:?}: {error:?}"),
     }
-    let is_here = claim.owner.node.as_deref() == Some("node-1");
+    // An ADD that finds its claim renews the owner.
+    let owner = if is_ours {
+        ask.owner.or(&claim.owner)
+    } else {
+        claim.owner
+    };
+    let is_here = owner.node.as_deref() == Some("node-1");
     assert_eq!(network.value(&key).is_none(), is_here, "{collected:?}");
     network.delete(&ask.attachment);
     assert_eq!(network.value(&key), None);

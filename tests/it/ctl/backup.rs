@@ -47,7 +47,7 @@ fn a_backup_is_restored_elsewhere_and_goes_on_where_it_was() {
     assert_said(
         &done,
         WELL,
-        &["4 entries", "1 locks and 1 tickets were left out"],
+        &["7 entries", "1 locks and 1 tickets were left out"],
     );
     assert_said(
         &on(&site, &["backup", text(&file)]).run(),
@@ -57,10 +57,10 @@ fn a_backup_is_restored_elsewhere_and_goes_on_where_it_was() {
 
     let other = Site::shared();
     let shown = on(&other, &["restore", text(&file), "--dry-run"]).run();
-    assert_said(&shown, WELL, &["4 entries"]);
+    assert_said(&shown, WELL, &["7 entries"]);
     assert_eq!(other.entries(), []);
     let restored = on(&other, &["restore", text(&file)]).stdin("y\n").run();
-    assert_said(&restored, WELL, &["4 entries restored"]);
+    assert_said(&restored, WELL, &["7 entries restored"]);
     assert_eq!(content(&other), before);
     other.assert_at_rest(3);
     let next = other.network("10.0.0.0/24").add(&Pod::new("next"));
@@ -80,10 +80,10 @@ fn restore_refuses_a_prefix_with_something_in_it_unless_told_to_replace_it() {
     network.add(&Pod::new("after")).result();
     let before = site.entries();
     let refused = on(&site, &["restore", text(&file), "--yes"]).run();
-    assert_said(&refused, FOUND, &["3 keys now", "--replace"]);
+    assert_said(&refused, FOUND, &["5 keys now", "--replace"]);
     assert_eq!(site.entries(), before);
     let restored = on(&site, &["restore", text(&file), "--replace", "--yes"]).run();
-    assert_said(&restored, WELL, &["1 keys deleted, 2 entries restored"]);
+    assert_said(&restored, WELL, &["2 keys deleted, 3 entries restored"]);
     assert_eq!(content(&site), backed_up);
     site.assert_at_rest(1);
 }

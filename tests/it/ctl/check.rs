@@ -214,16 +214,18 @@ fn json_of_found(site: &Site) -> usize {
 #[test]
 fn an_address_that_two_hold_is_left_to_a_person() {
     let site = three();
-    let claim = format!("{}claim/net/c1/eth0", site.prefix).into_bytes();
-    let value = site.entries().into_iter().find(|entry| entry.key == claim);
-    put(
-        &site,
-        Write::Put {
-            key: format!("{}claim/net/twin/eth0", site.prefix).into_bytes(),
-            value: value.expect("it is there").value,
-            lease: 0,
-        },
-    );
+    // The claim, and its key by its node.
+    for entry in site.entries() {
+        let key = String::from_utf8(entry.key).expect("a key is text");
+        if key.ends_with("/c1/eth0") {
+            let twin = Write::Put {
+                key: key.replace("/c1/", "/twin/").into_bytes(),
+                value: entry.value,
+                lease: 0,
+            };
+            put(&site, twin);
+        }
+    }
     let before = site.entries();
     let left = on(&site, &["check", "--repair", "--yes"]).run();
     assert_said(

@@ -235,7 +235,7 @@ fn the_role_of_the_deployment_is_enough_for_plugin_and_tool_and_ends_at_the_pref
     Server::start(&["--configuration-path", path]).await_state("live");
     let backup = folder.path().join("backup");
     let backup = backup.to_str().expect("a path is text");
-    assert_said(&on("/mine/", &["backup", backup]), WELL, &["2 entries"]);
+    assert_said(&on("/mine/", &["backup", backup]), WELL, &["3 entries"]);
     assert_said(
         &on("/mine/", &["release", "10.0.0.1", "--yes"]),
         WELL,
