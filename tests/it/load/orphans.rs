@@ -4,7 +4,7 @@
 use serde_json::json;
 use whereabouts_core::address::{Address, Pool};
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Held, QueueId};
+use whereabouts_core::claim::{Held, Home, QueueId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record::{self, Ticket};
@@ -154,6 +154,12 @@ fn gc_removes_tickets_of_dels_beside_a_claim_that_cannot_be_read() {
     put_release(&site, &released, 1);
     let claim = Key::Claim(attachment("net", &damaged));
     put_value(&site, &claim, b"garbage".to_vec());
+    let home = Home {
+        node: "node-1".to_owned(),
+        pod_uid: None,
+    };
+    let on_node = Key::OnNode(home, attachment("net", &damaged));
+    put_value(&site, &on_node, record::encode_on_node());
     network.gc(Some(&[])).assert_error(107, &["a-damaged"]);
     assert_eq!(left(&site), ["a-damaged Del"]);
 }

@@ -76,18 +76,18 @@ fn a_backup_of_a_file_is_one_of_etcd_and_the_other_way_round() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let backup = |name: &str| folder.path().join(name).display().to_string();
     let (first, second) = (backup("first"), backup("second"));
-    assert_said(&host.tool(&["backup", &first]).run(), WELL, &["3 entries"]);
+    assert_said(&host.tool(&["backup", &first]).run(), WELL, &["5 entries"]);
     let there = crate::ctl::on(&site, &["restore", "--yes", &first]).run();
-    assert_said(&there, WELL, &["3 entries restored"]);
+    assert_said(&there, WELL, &["5 entries restored"]);
     site.assert_at_rest(2);
     let of_etcd = site.network("10.0.0.0/24");
     assert_eq!(number(&of_etcd.add(&Pod::new("d"))), 2);
     let saved = crate::ctl::on(&site, &["backup", &second]).run();
-    assert_said(&saved, WELL, &["4 entries"]);
+    assert_said(&saved, WELL, &["7 entries"]);
     let refused = host.tool(&["restore", "--yes", &second]).run();
     assert_said(&refused, FOUND, &["--replace"]);
     let restored = host.tool(&["restore", "--yes", "--replace", &second]).run();
-    assert_said(&restored, WELL, &["4 entries restored"]);
+    assert_said(&restored, WELL, &["7 entries restored"]);
     host.assert_at_rest(3);
     assert_eq!(number(&network.add(&Pod::new("e"))), 4);
 }
