@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use whereabouts_core::address::{Address, Bitmap, Family, Pool, Refusal, Slot};
+use whereabouts_core::address::{Address, Bitmap, BlockKey, Family, Pool, Refusal};
 use whereabouts_core::claim::{Attachment, Claim, Held, Home};
 use whereabouts_core::escaped;
 use whereabouts_core::limits;
@@ -78,11 +78,11 @@ pub enum Finding {
         address: Address,
     },
     /// A block has both keys.
-    OpenAndFull(Slot),
+    OpenAndFull(BlockKey),
     /// A block under `open/` has no free bit.
-    NoFreeBit(Slot),
+    NoFreeBit(BlockKey),
     /// The last bit of a block is taken, but the next block does not exist.
-    NoSuccessor(Slot),
+    NoSuccessor(BlockKey),
     /// A claim has no entry by its node. Its node cannot collect it.
     NotOnNode {
         /// The home of the claim.
@@ -184,8 +184,8 @@ pub struct Auditor {
     /// Blocks and claims with a value that cannot be read, by their printed keys.
     damaged: BTreeMap<String, Damaged>,
     /// The blocks with an entry in `damaged`, and their printed keys.
-    damaged_blocks: BTreeMap<Slot, BTreeSet<String>>,
-    blocks: BTreeMap<Slot, Block>,
+    damaged_blocks: BTreeMap<BlockKey, BTreeSet<String>>,
+    blocks: BTreeMap<BlockKey, Block>,
     holders: BTreeMap<(Pool, Address), Holder>,
     /// The attachments whose claim cannot be read.
     unread: BTreeSet<Attachment>,
@@ -327,7 +327,7 @@ impl Auditor {
         self.damaged.insert(text, damaged);
     }
 
-    fn enter_block(&mut self, slot: &Slot, bitmap: Bitmap) {
+    fn enter_block(&mut self, slot: &BlockKey, bitmap: Bitmap) {
         self.found.blocks += 1;
         self.found.set_bits += bitmap.bits().count();
         if self.blocks.contains_key(slot) {
@@ -387,7 +387,7 @@ impl Auditor {
         let mut audit = self.found.clone();
         for ((pool, address), holder) in &self.holders {
             let marks = self
-                .block(&Slot::of(pool, *address))
+                .block(&BlockKey::of(pool, *address))
                 .marks(address.family());
             // The bit of an address that ends in .0 has no meaning.
             if !marks.is_set(address.bit()) && !address.ends_in_zero() {
@@ -410,7 +410,7 @@ impl Auditor {
             }
         }
         let last_taken =
-            |slot: &Slot, block: &Block| block.marks(slot.block.family()).reaches_the_end();
+            |slot: &BlockKey, block: &Block| block.marks(slot.block.family()).reaches_the_end();
         for (slot, _) in self
             .blocks
             .iter()
@@ -435,12 +435,12 @@ impl Auditor {
     }
 
     /// The state of a block.
-    pub(crate) fn block(&self, slot: &Slot) -> Block {
+    pub(crate) fn block(&self, slot: &BlockKey) -> Block {
         self.blocks.get(slot).copied().unwrap_or_default()
     }
 
     /// The holders of the addresses of a block.
-    pub(crate) fn holders(&self, slot: &Slot) -> impl Iterator<Item = (Address, &Holder)> {
+    pub(crate) fn holders(&self, slot: &BlockKey) -> impl Iterator<Item = (Address, &Holder)> {
         let first = (slot.pool.clone(), slot.block.address(0));
         let last = (slot.pool.clone(), slot.block.address(u8::MAX));
         let holders = self.holders.range(first..=last);
@@ -448,14 +448,14 @@ impl Auditor {
     }
 
     /// The values of the block that cannot be read, by their printed keys.
-    pub(crate) fn damage(&self, slot: &Slot) -> BTreeMap<&str, &Damaged> {
+    pub(crate) fn damage(&self, slot: &BlockKey) -> BTreeMap<&str, &Damaged> {
         let keys = self.damaged_blocks.get(slot).into_iter().flatten();
         let damaged = keys.filter_map(|key| Some((key.as_str(), self.damaged.get(key)?)));
         damaged.collect()
     }
 
     /// The blocks with a value that cannot be read.
-    pub(crate) fn damaged_blocks(&self) -> impl Iterator<Item = &Slot> {
+    pub(crate) fn damaged_blocks(&self) -> impl Iterator<Item = &BlockKey> {
         self.damaged_blocks.keys()
     }
 

@@ -4,7 +4,7 @@
 pub mod backup;
 pub mod invariants;
 pub mod occupancy;
-pub mod picture;
+pub mod range_map;
 pub mod repair;
 mod repaired;
 pub mod restore;

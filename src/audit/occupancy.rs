@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts_core::address::{Bitmap, BlockId, Interval, Pool, Range, RangeSpec, Slot, size};
-use whereabouts_core::claim::{Claim, QueueId};
+use whereabouts_core::address::{
+    Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
+};
+use whereabouts_core::claim::{Claim, RangeId};
 use whereabouts_core::failure::Corrupt;
 use whereabouts_store::Entry;
 use whereabouts_store::keys::{Key, Keys};
@@ -16,8 +18,8 @@ use whereabouts_store::record;
 /// The taken addresses of all ranges.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
-    held: BTreeMap<QueueId, u64>,
-    blocks: BTreeMap<Slot, Bitmap>,
+    held: BTreeMap<RangeId, u64>,
+    blocks: BTreeMap<BlockKey, Bitmap>,
     /// Claims and blocks that this version cannot read. They are not counted.
     pub unreadable: Vec<Corrupt>,
 }
@@ -26,7 +28,7 @@ pub struct Occupancy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     /// The range.
-    pub range: QueueId,
+    pub range: RangeId,
     /// The number of addresses that claims hold from exactly this range.
     pub held: u64,
     /// The intervals that the range can give.
@@ -39,7 +41,7 @@ pub struct Use {
 
 impl Occupancy {
     /// The occupancy of a range without any claim or block.
-    pub fn holding(range: &QueueId) -> Self {
+    pub fn holding(range: &RangeId) -> Self {
         Self {
             held: BTreeMap::from([(range.clone(), 0)]),
             ..Self::default()
@@ -96,12 +98,12 @@ impl Occupancy {
     }
 
     /// Sets the bitmap of a block.
-    pub fn enter_block(&mut self, slot: Slot, bitmap: Bitmap) {
+    pub fn enter_block(&mut self, slot: BlockKey, bitmap: Bitmap) {
         self.blocks.insert(slot, bitmap);
     }
 
     /// Removes a block.
-    pub fn leave_block(&mut self, slot: &Slot) {
+    pub fn leave_block(&mut self, slot: &BlockKey) {
         self.blocks.remove(slot);
     }
 
@@ -111,7 +113,7 @@ impl Occupancy {
         pool: &Pool,
         interval: Interval,
     ) -> impl Iterator<Item = (BlockId, &Bitmap)> {
-        let slot = |block| Slot {
+        let slot = |block| BlockKey {
             pool: pool.clone(),
             block,
         };
@@ -130,12 +132,12 @@ impl Occupancy {
     pub fn uses_after(
         &self,
         configured: &[Range],
-        after: Option<&QueueId>,
+        after: Option<&RangeId>,
     ) -> impl Iterator<Item = Use> {
-        let is_asked = |range: &QueueId| after.is_none_or(|after| range > after);
-        let mut intervals: BTreeMap<QueueId, BTreeSet<Interval>> = BTreeMap::new();
+        let is_asked = |range: &RangeId| after.is_none_or(|after| range > after);
+        let mut intervals: BTreeMap<RangeId, BTreeSet<Interval>> = BTreeMap::new();
         for range in configured {
-            let all = intervals.entry(QueueId::of(range)).or_default();
+            let all = intervals.entry(RangeId::of(range)).or_default();
             all.extend(range.intervals());
         }
         for range in self.held.keys().filter(|range| is_asked(range)) {
@@ -157,7 +159,7 @@ impl Occupancy {
     }
 
     /// The number of addresses of `intervals` that are marked as taken in the pool of `range`.
-    fn taken(&self, range: &QueueId, intervals: &[Interval]) -> u128 {
+    fn taken(&self, range: &RangeId, intervals: &[Interval]) -> u128 {
         let counts = intervals.iter().flat_map(|interval| {
             let blocks = self.blocks(&range.pool, *interval);
             blocks.map(|(block, bitmap)| u128::from(taken_in(block, bitmap, *interval)))
@@ -178,7 +180,7 @@ pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
 
 /// The intervals of a config with this CIDR and nothing else. If such a config has no address to
 /// give, only requested addresses can be held, and the whole CIDR counts.
-fn whole(range: &QueueId) -> BTreeSet<Interval> {
+fn whole(range: &RangeId) -> BTreeSet<Interval> {
     let spec = RangeSpec {
         pool: range.pool.clone(),
         ..RangeSpec::of(range.cidr)
@@ -212,8 +214,8 @@ mod tests {
     use whereabouts_core::address::{Address, Name};
     use whereabouts_core::claim::{Attachment, Held, Owner};
 
-    fn queue(cidr: &str) -> QueueId {
-        QueueId {
+    fn queue(cidr: &str) -> RangeId {
+        RangeId {
             pool: Pool::default(),
             cidr: cidr.parse().expect("a CIDR"),
         }
@@ -234,7 +236,7 @@ mod tests {
             modified: 1,
             lease: 0,
         };
-        let mut blocks: BTreeMap<Slot, Bitmap> = BTreeMap::new();
+        let mut blocks: BTreeMap<BlockKey, Bitmap> = BTreeMap::new();
         for (number, (cidr, text)) in held.iter().enumerate() {
             let held = Held {
                 range: queue(cidr),

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::invariants::{Auditor, Block, Damaged, Finding, Holder, Unpaired};
-use whereabouts_core::address::{Bitmap, Slot};
+use whereabouts_core::address::{Bitmap, BlockKey};
 use whereabouts_core::claim::{Attachment, Home};
 use whereabouts_core::limits;
 use whereabouts_store::Revision;
-use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;
+use whereabouts_store::txn_builder::TxnBuilder;
 
 /// One repair in one transaction. etcd refuses the transaction if its conditions no longer hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Repair {
 /// A change that makes a block agree with the claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockRepair {
-    slot: Slot,
+    slot: BlockKey,
     was: Block,
     /// The values of the block that cannot be read. The repair replaces them.
     damage: Vec<Damaged>,
@@ -99,7 +99,7 @@ impl fmt::Display for BlockRepair {
 /// The repairs for the `findings` of `auditor`. A person has declared the values at the keys
 /// `named` damaged.
 pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -> Vec<Repair> {
-    let mut slots: BTreeSet<Slot> = auditor.damaged_blocks().cloned().collect();
+    let mut slots: BTreeSet<BlockKey> = auditor.damaged_blocks().cloned().collect();
     for finding in findings {
         match finding {
             // A person decides, or the auditor knows both halves.
@@ -109,7 +109,7 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
             | Finding::NotOnNode { .. }
             | Finding::NoClaim { .. } => {}
             Finding::NotMarked { pool, address, .. } | Finding::NotHeld { pool, address } => {
-                slots.insert(Slot::of(pool, *address));
+                slots.insert(BlockKey::of(pool, *address));
             }
             Finding::OpenAndFull(slot) | Finding::NoFreeBit(slot) => {
                 slots.insert(slot.clone());
@@ -144,7 +144,7 @@ impl Repair {
     }
 
     /// Adds the conditions and the writes of the repair to a transaction.
-    pub(crate) fn write(&self, draft: &mut Draft<'_>) {
+    pub(crate) fn write(&self, draft: &mut TxnBuilder<'_>) {
         match self {
             Self::Block(repair) => repair.write(draft),
             Self::Pair(pairing) => pairing.write(draft),
@@ -160,7 +160,7 @@ impl Repair {
 impl Pairing {
     /// Every transaction that puts or deletes a claim does the same to its entry. So the revision of the half that
     /// exists covers the other half.
-    fn write(&self, draft: &mut Draft<'_>) {
+    fn write(&self, draft: &mut TxnBuilder<'_>) {
         let claim = Key::Claim(self.attachment.clone());
         let entry = Key::OnNode(self.home.clone(), self.attachment.clone());
         match self.half {
@@ -210,7 +210,7 @@ impl Removal {
 
 impl BlockRepair {
     /// The repair of the block; `None` if the block must stay as it is.
-    fn of(auditor: &Auditor, slot: Slot, named: &BTreeSet<String>) -> Option<Self> {
+    fn of(auditor: &Auditor, slot: BlockKey, named: &BTreeSet<String>) -> Option<Self> {
         let damage = auditor.damage(&slot);
         let is_kept = |(key, damaged): (&&str, &&Damaged)| {
             damaged.may_be_of_other_version && !named.contains(*key)
@@ -273,7 +273,7 @@ impl BlockRepair {
     /// Adds the conditions and the writes of the repair to a transaction. A process that takes or
     /// frees an address also writes its block. So the block's revision covers all claims except
     /// those whose address the block does not mark yet.
-    fn write(&self, draft: &mut Draft<'_>) {
+    fn write(&self, draft: &mut TxnBuilder<'_>) {
         let (open, full) = (Key::Open(self.slot.clone()), Key::Full(self.slot.clone()));
         let opened = self.revision(&open, self.was.open.map(|(_, modified)| modified));
         let filled = self.revision(&full, self.was.full);

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts_core::address::{Bitmap, Slot};
+use whereabouts_core::address::{Bitmap, BlockKey};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
 use whereabouts_store::{Compare, Entry, Revision, Write};
@@ -82,7 +82,7 @@ type Values = [Option<(Vec<u8>, Revision)>; 2];
 /// All entries except claims, of the store or of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
-    blocks: BTreeMap<Slot, Values>,
+    blocks: BTreeMap<BlockKey, Values>,
     /// The identity of the cluster, locks and tickets, and keys that cannot be read.
     others: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -90,7 +90,7 @@ pub struct Rest {
 /// Another process has written a block during the restore.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("block {0} is not as this restore has left it: another process writes below the prefix")]
-pub struct Disturbed(Slot);
+pub struct Disturbed(BlockKey);
 
 impl Rest {
     /// Adds an entry. The revision of a backup's entry has no meaning.
@@ -150,7 +150,7 @@ impl Rest {
         wanted: &Self,
     ) -> Result<Vec<Step>, Disturbed> {
         let mut steps = Vec::new();
-        let slots: BTreeSet<&Slot> = [self, before, wanted]
+        let slots: BTreeSet<&BlockKey> = [self, before, wanted]
             .iter()
             .flat_map(|one| one.blocks.keys())
             .collect();
@@ -188,13 +188,13 @@ impl Rest {
         Ok(steps)
     }
 
-    fn values(&self, slot: &Slot) -> Values {
+    fn values(&self, slot: &BlockKey) -> Values {
         self.blocks.get(slot).cloned().unwrap_or_default()
     }
 }
 
 /// The addresses that a block marks as taken; `None` if one of its values cannot be read.
-fn marks(slot: &Slot, [open, full]: &Values) -> Option<Bitmap> {
+fn marks(slot: &BlockKey, [open, full]: &Values) -> Option<Bitmap> {
     let mut open = match open {
         Some((value, _)) => record::decode_block(value).ok()?,
         None => Bitmap::EMPTY,
@@ -220,7 +220,7 @@ fn joined(one: Bitmap, other: Bitmap) -> Bitmap {
     both
 }
 
-fn values_of(slot: &Slot, marks: Bitmap) -> Values {
+fn values_of(slot: &BlockKey, marks: Bitmap) -> Values {
     if marks.is_full(slot.block.family()) {
         [None, Some((record::encode_full(), 0))]
     } else {
@@ -229,7 +229,7 @@ fn values_of(slot: &Slot, marks: Bitmap) -> Values {
 }
 
 /// The step from `here` to `target`; `None` if both are equal.
-fn step(keys: &Keys, slot: &Slot, here: &Values, target: &Values) -> Option<Step> {
+fn step(keys: &Keys, slot: &BlockKey, here: &Values, target: &Values) -> Option<Step> {
     let mut step = Step::default();
     let names = [Key::Open(slot.clone()), Key::Full(slot.clone())];
     for ((name, here), target) in names.iter().zip(here).zip(target) {
@@ -261,9 +261,9 @@ mod tests {
         Keys::new("/x/")
     }
 
-    fn slot(number: u128) -> Slot {
+    fn slot(number: u128) -> BlockKey {
         let address = Address::new(Family::V4, number << 8).expect("inside the family");
-        Slot {
+        BlockKey {
             pool: Pool::default(),
             block: BlockId::of(address),
         }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     /// Whether no process can take `bit` of a block.
-    fn is_kept(rest: &Rest, slot: &Slot, bit: u8) -> bool {
+    fn is_kept(rest: &Rest, slot: &BlockKey, bit: u8) -> bool {
         marks(slot, &rest.values(slot)).is_none_or(|marks| marks.is_set(bit))
     }
 

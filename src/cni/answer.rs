@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::request::StaticAddress;
     use whereabouts_core::address::Pool;
-    use whereabouts_core::claim::QueueId;
+    use whereabouts_core::claim::RangeId;
 
     fn address(text: &str) -> Address {
         text.parse::<IpAddr>().expect("an address").into()
@@ -248,7 +248,7 @@ mod tests {
 
     fn held(ip: &str, cidr: &str) -> Held {
         Held {
-            range: QueueId {
+            range: RangeId {
                 pool: Pool::default(),
                 cidr: cidr.parse().expect("a CIDR"),
             },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::{Address, Interval, Name, Pool, Range, Refusal, Slot, refusal};
+use crate::address::{Address, BlockKey, Interval, Name, Pool, Range, Refusal, refusal};
 
 /// CNI's identity of an attachment: a network, a container, and an interface of the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,14 +157,14 @@ impl fmt::Display for Owner {
 /// The queue of a range: its pool and its canonical CIDR. Configs that differ only in first, last,
 /// exclusions or gateway share one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueId {
+pub struct RangeId {
     /// The pool.
     pub pool: Pool,
     /// The canonical CIDR.
     pub cidr: IpNet,
 }
 
-impl QueueId {
+impl RangeId {
     /// The queue of `range`.
     pub fn of(range: &Range) -> Self {
         Self {
@@ -174,7 +174,7 @@ impl QueueId {
     }
 }
 
-impl fmt::Display for QueueId {
+impl fmt::Display for RangeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of pool {}", self.cidr, self.pool)
     }
@@ -184,15 +184,15 @@ impl fmt::Display for QueueId {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
     /// The pool and the CIDR of the range.
-    pub range: QueueId,
+    pub range: RangeId,
     /// The address.
     pub address: Address,
 }
 
 impl Held {
     /// The block that has the address.
-    pub fn slot(&self) -> Slot {
-        Slot::of(&self.range.pool, self.address)
+    pub fn slot(&self) -> BlockKey {
+        BlockKey::of(&self.range.pool, self.address)
     }
 
     /// The reason why no attachment can have the address. No ADD has given such an address.
@@ -231,7 +231,7 @@ impl fmt::Display for Claim {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Want {
     /// The pool and the CIDR of the range.
-    pub range: QueueId,
+    pub range: RangeId,
     /// The choice of the address in the range.
     pub choice: Choice,
 }
@@ -250,7 +250,7 @@ impl Want {
     pub fn lowest(range: &Range) -> Self {
         let choice = Choice::Lowest(range.intervals().to_vec());
         Self {
-            range: QueueId::of(range),
+            range: RangeId::of(range),
             choice,
         }
     }
@@ -260,7 +260,7 @@ impl Want {
         range.check_request(address)?;
         let choice = Choice::Exactly(address);
         Ok(Self {
-            range: QueueId::of(range),
+            range: RangeId::of(range),
             choice,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::claim::QueueId;
+use crate::claim::RangeId;
 use crate::identity::Identity;
 
 /// The reason why an operation ends without a result.
@@ -29,16 +29,16 @@ pub enum Failure {
     },
     /// The deadline has passed while the request waited in this queue.
     #[error("the queue of {0} is too long for the deadline")]
-    QueueTooLong(QueueId),
+    QueueTooLong(RangeId),
     /// The deadline has passed while this process held the lock of this queue.
     #[error("the deadline has passed while this process held the lock of {0}")]
-    LockTooLong(QueueId),
+    LockTooLong(RangeId),
     /// A DEL or a GC has deleted the ticket in this queue. The demand was not carried out.
     #[error("the ticket in the queue of {0} was deleted before a holder served it")]
-    Cancelled(QueueId),
+    Cancelled(RangeId),
     /// Another process of the same attachment has taken over the ticket in this queue.
     #[error("another process of this attachment has taken over the ticket in the queue of {0}")]
-    Displaced(QueueId),
+    Displaced(RangeId),
     /// A decision needs more reads than one operation may make.
     #[error("the operation is still undecided after {0} reads")]
     Undecided(usize),

@@ -8,7 +8,7 @@ pub mod conformance;
 
 use crate::address::{Address, Name};
 use crate::allocator::{Revision, Shortage, Stored, Verdict};
-use crate::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
+use crate::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
 use crate::failure::{Corrupt, Failure};
 
 /// The outcome of a request for addresses.
@@ -230,7 +230,7 @@ pub trait Registry {
     async fn find(
         &self,
         attachment: &Attachment,
-        ranges: &[QueueId],
+        ranges: &[RangeId],
     ) -> Result<Found<Self::Waiting>, Failure>;
 
     /// Cancels waiting requests of `attachment`.

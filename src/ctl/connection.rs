@@ -42,7 +42,7 @@ const HEADING: &str = "How to reach the datastore (default: as the flat file say
 
 /// How to reach the datastore. The flat file gives the rest, as to the plugin.
 #[derive(Args, Clone)]
-pub(crate) struct EtcdOptions {
+pub(crate) struct DatastoreOptions {
     /// Where claims are: in etcd, or in a file of this host (local) [default: what the other options are about].
     #[arg(long, help_heading = HEADING, value_name = "NAME", value_parser = ["etcd", "local"])]
     datastore: Option<String>,
@@ -99,7 +99,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects lazily, as `options` say.
-    pub(crate) fn open(options: &EtcdOptions) -> Result<Self, String> {
+    pub(crate) fn open(options: &DatastoreOptions) -> Result<Self, String> {
         let (datastore, cluster) = options.reach()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -240,7 +240,7 @@ impl Connection {
     }
 }
 
-impl EtcdOptions {
+impl DatastoreOptions {
     /// Whether they say anything.
     pub(crate) fn is_given(&self) -> bool {
         let says_more = self.configuration_path.is_some() || self.datastore.is_some();

@@ -8,7 +8,6 @@
 // All that it says passes `output`, which escapes it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod chosen;
 mod commands;
 mod configs;
 mod connection;
@@ -18,8 +17,9 @@ mod lint;
 mod netns;
 mod output;
 mod reconcile;
+mod repeat;
+mod selection;
 mod serve;
-mod stay;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,13 +29,13 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 use whereabouts_cni::plugin;
 
-use chosen::{Filter, PoolOption};
 use commands::{
     backup, check, claims, cluster, gc, import, map, migrate, queue, ranges, release, restore,
     watch,
 };
-use connection::EtcdOptions;
+use connection::DatastoreOptions;
 use output::{Consent, Ending, OutputOption, say};
+use selection::{Filter, PoolOption};
 
 /// The options that all commands have in common.
 const COMMON: &str = "\
@@ -70,7 +70,7 @@ enum Command {
     )]
     Ranges {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// Configs, of all kinds that `lint` takes: count their ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
@@ -83,7 +83,7 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl map 192.168.2.0/24")]
     Map {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// The range.
         #[arg(value_name = "CIDR")]
         range: IpNet,
@@ -99,7 +99,7 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl claims --node node-7 --range 192.168.2.0/24")]
     Claims {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
@@ -111,9 +111,9 @@ enum Command {
     )]
     Show {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id.
-        #[arg(value_name = "WHAT", value_parser = chosen::selector)]
+        #[arg(value_name = "WHAT", value_parser = selection::selector)]
         what: String,
         #[command(flatten)]
         output: OutputOption,
@@ -123,7 +123,7 @@ enum Command {
     /// With -o json each change is a line of JSON, with -o yaml a document.
     Watch {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
@@ -137,7 +137,7 @@ enum Command {
     /// the age of the last claim made before that (`<`: it is younger) or of the first after it (`>`).
     Queue {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// Only the range with this CIDR.
         #[arg(value_name = "CIDR")]
         range: Option<IpNet>,
@@ -151,9 +151,9 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl release 192.168.2.7 --dry-run")]
     Release {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id; of one claim.
-        #[arg(value_name = "WHAT", value_parser = chosen::selector)]
+        #[arg(value_name = "WHAT", value_parser = selection::selector)]
         what: String,
         #[command(flatten)]
         filter: Filter,
@@ -174,7 +174,7 @@ enum Command {
   whereaboutsctl gc --node node-7 --valid - <<< '{\"name\": \"storage\", \"cni.dev/valid-attachments\": []}'")]
     Gc {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         #[command(flatten)]
         unneeded: gc::Unneeded,
         #[command(flatten)]
@@ -206,7 +206,7 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl cluster --set 5f0c8d1be2a94c37")]
     Cluster {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// From now on they belong to this one.
         #[arg(long, value_name = "ID")]
         set: Option<String>,
@@ -236,7 +236,7 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         #[command(flatten)]
         repair: check::RepairOption,
         #[command(flatten)]
@@ -258,7 +258,7 @@ enum Command {
   kubectl get net-attach-def -A -o yaml | whereaboutsctl lint -")]
     Lint {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// The files; `-` is standard input.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -297,7 +297,7 @@ enum Command {
     /// say of pods.
     Backup {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         /// The file, which must not exist.
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -310,7 +310,7 @@ enum Command {
     /// what a backup says of pods that came or went since is wrong, so `gc` every node afterwards.
     Restore {
         #[command(flatten)]
-        etcd: EtcdOptions,
+        etcd: DatastoreOptions,
         #[command(flatten)]
         options: restore::RestoreOptions,
         #[command(flatten)]

@@ -12,7 +12,7 @@ use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{
     self, Budget, Demand, Plan, Reach, Revision, Shortage, Stored, decide,
 };
-use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
@@ -21,10 +21,10 @@ use whereabouts_core::registry::{
     Waiting,
 };
 use whereabouts_store::View;
-use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
 use whereabouts_store::snapshot::{Query, Snapshot};
+use whereabouts_store::txn_builder::TxnBuilder;
 
 use crate::entries::{self, Committed};
 use crate::file;
@@ -97,7 +97,7 @@ impl<'a> LocalRegistry<'a> {
             }
             let plan = self.decide(connection, demand)?;
             if !plan.writes_nothing() {
-                let mut draft = Draft::new(self.keys, self.identity);
+                let mut draft = TxnBuilder::new(self.keys, self.identity);
                 draft.plan(&plan, self.now);
                 self.write(connection, draft)?;
             }
@@ -125,7 +125,7 @@ impl<'a> LocalRegistry<'a> {
     }
 
     /// Makes the writes of `draft`, whose conditions hold: all was read in the same transaction.
-    fn write(&self, connection: &Connection, draft: Draft<'_>) -> Result<(), Failure> {
+    fn write(&self, connection: &Connection, draft: TxnBuilder<'_>) -> Result<(), Failure> {
         let (txn, _, _) = draft.finish();
         let committed = entries::commit(connection, &txn);
         match committed.map_err(|error| self.store.failure(&error))? {
@@ -152,7 +152,7 @@ impl<'a> LocalRegistry<'a> {
                     return Err(nobodys);
                 }
                 let identity = self.identity.expect("the store lacks what this one has");
-                let mut draft = Draft::new(self.keys, None);
+                let mut draft = TxnBuilder::new(self.keys, None);
                 draft.put(&Key::Cluster, record::encode_cluster(identity));
                 self.write(connection, draft)
             }
@@ -200,7 +200,7 @@ impl<'a> LocalRegistry<'a> {
             owner: ask.owner.clone(),
             created: self.now,
         };
-        let mut draft = Draft::new(self.keys, self.identity);
+        let mut draft = TxnBuilder::new(self.keys, self.identity);
         draft
             .delete_claim(holder, claim.value.owner.home().as_ref())
             .put_claim(&ask.attachment, &taken);
@@ -268,7 +268,7 @@ impl Registry for LocalRegistry<'_> {
                 owner: ask.owner.or(&claim.value.owner),
                 created: self.now,
             };
-            let mut draft = Draft::new(self.keys, self.identity);
+            let mut draft = TxnBuilder::new(self.keys, self.identity);
             draft.renew_claim(&ask.attachment, &claim.value, &renewed);
             self.write(connection, draft)?;
             info!(claim = %renewed, "renewed");
@@ -293,7 +293,7 @@ impl Registry for LocalRegistry<'_> {
     async fn find(
         &self,
         attachment: &Attachment,
-        _: &[QueueId],
+        _: &[RangeId],
     ) -> Result<Found<Infallible>, Failure> {
         let nameless = attachment.without_interface();
         let queries = [attachment, &nameless].map(|whose| Query::Claim(whose.clone()));

@@ -9,7 +9,7 @@ use crate::queue::{Answer, Machine, Moment, Step};
 use crate::session::{Commit, Pauses, Session};
 use whereabouts_clock::{Clock, within};
 use whereabouts_core::allocator::{Demand, Verdict};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Seat};
@@ -215,7 +215,7 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
         }
     }
 
-    fn enter(&mut self, range: &QueueId) -> Answer {
+    fn enter(&mut self, range: &RangeId) -> Answer {
         let span = debug_span!(
             "queue",
             whereabouts.range = %range.cidr,

@@ -6,14 +6,14 @@ use tracing::{info, warn};
 use whereabouts_clock::Clock;
 use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{self, Demand, Reach, Shortage, Stored};
-use whereabouts_core::claim::{Ask, Attachment, Claim, Held, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{
     Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, TakenOver, Waiting,
 };
 use whereabouts_store::keys::{QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::Ticket;
-use whereabouts_store::snapshot::{Query, Queued, Seated, Snapshot};
+use whereabouts_store::snapshot::{Query, QueueEntry, Snapshot, TicketEntry};
 use whereabouts_store::{Revision, Store};
 
 use crate::operation::perform;
@@ -67,7 +67,7 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
     async fn find(
         &self,
         attachment: &Attachment,
-        ranges: &[QueueId],
+        ranges: &[RangeId],
     ) -> Result<Found<Seat>, Failure> {
         let (adds, dels) = (
             seats(attachment, ranges, QueuedVerb::Add),
@@ -222,9 +222,9 @@ impl<S: Store, C: Clock> Session<'_, S, C> {
         Ok(claim.is_none_or(|claim| claim.modified != modified))
     }
 
-    async fn collect(&self, id: &TicketId, queued: &Queued) -> Result<(), Failure> {
+    async fn collect(&self, id: &TicketId, queued: &QueueEntry) -> Result<(), Failure> {
         info!(attachment = %id.attachment, queue = %id.queue, "a ticket is collected");
-        let is_it = |one: &Stored<Seated>| one.created == queued.created;
+        let is_it = |one: &Stored<TicketEntry>| one.created == queued.created;
         for seat in id.seats() {
             take_out(self, &seat, is_it).await?;
         }
@@ -233,8 +233,8 @@ impl<S: Store, C: Clock> Session<'_, S, C> {
 }
 
 /// Where tickets of `attachment` can be.
-fn seats(attachment: &Attachment, ranges: &[QueueId], verb: QueuedVerb) -> Vec<Seat> {
-    let of = |queue: &QueueId| {
+fn seats(attachment: &Attachment, ranges: &[RangeId], verb: QueuedVerb) -> Vec<Seat> {
+    let of = |queue: &RangeId| {
         let id = TicketId {
             queue: queue.clone(),
             attachment: attachment.clone(),
@@ -254,6 +254,6 @@ fn those_of(attachment: &Attachment, snapshot: &Snapshot, seats: Vec<Seat>) -> V
     seats.into_iter().filter(has_one).collect()
 }
 
-fn is_of(attachment: &Attachment, seated: &Stored<Seated>) -> bool {
+fn is_of(attachment: &Attachment, seated: &Stored<TicketEntry>) -> bool {
     seated.value.whose.as_ref() == Some(attachment)
 }

@@ -17,9 +17,9 @@ use whereabouts_core::failure::Corrupt;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::snapshot::{Query, Snapshot};
+use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Revision, Store, Txn, Unavailable, View,
 };
@@ -173,8 +173,8 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     }
 
     /// An empty transaction.
-    pub fn draft(&self) -> Draft<'a> {
-        Draft::new(self.keys, self.identity)
+    pub fn draft(&self) -> TxnBuilder<'a> {
+        TxnBuilder::new(self.keys, self.identity)
     }
 
     /// Reads at one moment between now and the answer.
@@ -223,7 +223,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     #[instrument(level = "debug", skip_all, fields(
         whereabouts.attempts, whereabouts.outcome, whereabouts.revision, otel.status_code
     ))]
-    pub async fn commit(&self, draft: Draft<'_>) -> Result<Commit, Failure> {
+    pub async fn commit(&self, draft: TxnBuilder<'_>) -> Result<Commit, Failure> {
         let (txn, then, otherwise) = draft.finish();
         match self.send(&txn).await? {
             Ok(Outcome::Done(view)) => {
@@ -281,7 +281,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     /// because that one, or another, came first. Either way nothing is unknown afterwards, and the
     /// snapshot of `fence`'s reads tells what is.
     #[instrument(level = "debug", skip_all)]
-    pub async fn settle(&self, fence: &Draft<'_>) -> Result<Snapshot, Failure> {
+    pub async fn settle(&self, fence: &TxnBuilder<'_>) -> Result<Snapshot, Failure> {
         let session = self.settling();
         let mut pauses = session.pauses();
         loop {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use whereabouts_core::claim::Attachment;
-use whereabouts_store::snapshot::Queued;
+use whereabouts_store::snapshot::QueueEntry;
 use whereabouts_store::trace_context::TraceContext;
 
 /// The traces of an execution.
@@ -18,7 +18,7 @@ pub trait Traces {
         holder: &Attachment,
         since: Duration,
         size: usize,
-        tickets: &[(usize, &Queued)],
+        tickets: &[(usize, &QueueEntry)],
     );
 }
 
@@ -31,5 +31,5 @@ impl Traces for Untraced {
         None
     }
 
-    fn served(&self, _: &Attachment, _: Duration, _: usize, _: &[(usize, &Queued)]) {}
+    fn served(&self, _: &Attachment, _: Duration, _: usize, _: &[(usize, &QueueEntry)]) {}
 }

@@ -13,8 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode
 
 pub use self::seat::{QueuedVerb, Seat, Spot, TicketId};
 use super::{Order, Read};
-use whereabouts_core::address::{Address, BlockId, Family, Name, Pool, Slot};
-use whereabouts_core::claim::{Attachment, Home, QueueId};
+use whereabouts_core::address::{Address, BlockId, BlockKey, Family, Name, Pool};
+use whereabouts_core::claim::{Attachment, Home, RangeId};
 use whereabouts_core::limits;
 
 /// The unreserved characters of RFC 3986, section 2.3 stay as they are.
@@ -29,10 +29,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 pub enum Key {
     /// `open/<pool>/<family>/<block base>`: the bitmap of a block in which some range could still
     /// be given a bit. Moves to `full/` when none is left, and is never deleted otherwise.
-    Open(Slot),
+    Open(BlockKey),
     /// `full/<pool>/<family>/<block base>`: the bitmap of a block in which none is left. Moves to
     /// `open/` when a bit is freed.
-    Full(Slot),
+    Full(BlockKey),
     /// `claim/<network>/<container id>/<ifname>`: a [`whereabouts_core::claim::Claim`]. Lives until DEL, GC or
     /// release.
     Claim(Attachment),
@@ -41,7 +41,7 @@ pub enum Key {
     OnNode(Home, Attachment),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
-    Lock(QueueId),
+    Lock(RangeId),
     /// `queue/<pool>/<range id>/<seat>/<verb>`, or `queue/<pool>/<range id>/<network>/<container
     /// id>/<ifname>/<verb>`: a [`super::record::Ticket`]. Lives until the request is decided.
     Ticket(Seat),
@@ -206,12 +206,12 @@ impl Keys {
     }
 
     /// The open blocks of a pool from `from` to `through`, both included, and the full ones.
-    pub fn blocks_between(&self, from: &Slot, through: BlockId) -> [(Vec<u8>, Vec<u8>); 2] {
-        let last = Slot {
+    pub fn blocks_between(&self, from: &BlockKey, through: BlockId) -> [(Vec<u8>, Vec<u8>); 2] {
+        let last = BlockKey {
             pool: from.pool.clone(),
             block: through,
         };
-        [Key::Open as fn(Slot) -> Key, Key::Full].map(|key| {
+        [Key::Open as fn(BlockKey) -> Key, Key::Full].map(|key| {
             let mut until = self.encode(&key(last.clone()));
             until.push(0);
             (self.encode(&key(from.clone())), until)
@@ -229,12 +229,12 @@ impl Keys {
     }
 
     /// All tickets of a queue.
-    pub fn tickets(&self, queue: &QueueId) -> (Vec<u8>, Vec<u8>) {
+    pub fn tickets(&self, queue: &RangeId) -> (Vec<u8>, Vec<u8>) {
         below(format!("{}/", self.of_range("queue", queue)))
     }
 
     /// The open blocks of a pool from `from` to `through`, both included.
-    pub fn open_blocks(&self, from: &Slot, through: BlockId, limit: u32) -> Read {
+    pub fn open_blocks(&self, from: &BlockKey, through: BlockId, limit: u32) -> Read {
         let [(from, until), _] = self.blocks_between(from, through);
         Read::Range {
             from,
@@ -256,7 +256,7 @@ impl Keys {
         )
     }
 
-    fn of_range(&self, what: &str, queue: &QueueId) -> String {
+    fn of_range(&self, what: &str, queue: &RangeId) -> String {
         let pool = encode_pool(&queue.pool);
         format!(
             "{}{what}/{pool}/{}",
@@ -265,7 +265,7 @@ impl Keys {
         )
     }
 
-    fn block(&self, state: &str, slot: &Slot) -> String {
+    fn block(&self, state: &str, slot: &BlockKey) -> String {
         let base = slot.block.base();
         let (pool, family) = (encode_pool(&slot.pool), base.family().digit());
         let width = hex_digits(base.family());
@@ -348,16 +348,16 @@ fn decode_home(node: &str, pod: &str) -> Result<Home, &'static str> {
     Ok(home)
 }
 
-fn decode_queue(pool: &str, range: &str) -> Result<QueueId, &'static str> {
+fn decode_queue(pool: &str, range: &str) -> Result<RangeId, &'static str> {
     let (pool, cidr) = (decode_pool(pool)?, decode_cidr(range)?);
     if pool.only.is_none_or(|only| only == cidr) {
-        Ok(QueueId { pool, cidr })
+        Ok(RangeId { pool, cidr })
     } else {
         Err("its pool is another range's own")
     }
 }
 
-fn decode_slot(pool: &str, family: &str, base: &str) -> Result<Slot, &'static str> {
+fn decode_slot(pool: &str, family: &str, base: &str) -> Result<BlockKey, &'static str> {
     let family = match family {
         "4" => Family::V4,
         "6" => Family::V6,
@@ -365,7 +365,7 @@ fn decode_slot(pool: &str, family: &str, base: &str) -> Result<Slot, &'static st
     };
     let number = u128::from_str_radix(base, 16).map_err(|_| "its block is not hexadecimal")?;
     let address = Address::new(family, number).ok_or("its block is outside the family")?;
-    Ok(Slot {
+    Ok(BlockKey {
         pool: decode_pool(pool)?,
         block: BlockId::of(address),
     })
@@ -436,17 +436,17 @@ mod tests {
             name: Some("a/b@c".to_owned()),
             only: Some(cidr),
         };
-        let shared = QueueId {
+        let shared = RangeId {
             pool: Pool::default(),
             cidr,
         };
         let cases = [
             (
-                Key::Open(Slot::of(&Pool::default(), address("192.168.2.225"))),
+                Key::Open(BlockKey::of(&Pool::default(), address("192.168.2.225"))),
                 "/whereabouts/v1/open/@/4/c0a80200",
             ),
             (
-                Key::Full(Slot::of(&named, address("fd00::1ff"))),
+                Key::Full(BlockKey::of(&named, address("fd00::1ff"))),
                 "/whereabouts/v1/full/a%2Fb%40c@192.168.2.224%2F28/6/fd000000000000000000000000000100",
             ),
             (
@@ -454,7 +454,7 @@ mod tests {
                 "/whereabouts/v1/claim/blue/c1/eth0%401",
             ),
             (
-                Key::Lock(QueueId {
+                Key::Lock(RangeId {
                     pool: named.clone(),
                     cidr,
                 }),
@@ -529,9 +529,9 @@ mod tests {
             let keys = Keys::new("/w/");
             let pool = Pool { name, only: None };
             let slot = |number: u128| if v4 {
-                Slot::of(&pool, Address::new(Family::V4, number >> 96).expect("32 bits"))
+                BlockKey::of(&pool, Address::new(Family::V4, number >> 96).expect("32 bits"))
             } else {
-                Slot::of(&pool, Address::new(Family::V6, number).expect("128 bits"))
+                BlockKey::of(&pool, Address::new(Family::V6, number).expect("128 bits"))
             };
             let (x, y) = (Key::Open(slot(a)), Key::Open(slot(b)));
             prop_assert_eq!(slot(a).cmp(&slot(b)), keys.encode(&x).cmp(&keys.encode(&y)));

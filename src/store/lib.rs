@@ -6,13 +6,13 @@
 //! are the caller's.
 
 pub mod conformance;
-pub mod draft;
 pub mod keys;
 pub mod listing;
 pub mod memory;
 pub mod record;
 pub mod snapshot;
 pub mod trace_context;
+pub mod txn_builder;
 pub mod well_formed;
 
 use std::time::Duration;

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use crate::keys::{Key, Keys, Seat, Spot, TicketId};
 use crate::record::{self, RecordError, Sender, Ticket};
 use crate::{Entry, LeaseId, Order, Read, Revision, View};
-use whereabouts_core::address::{Bitmap, Name, Slot};
+use whereabouts_core::address::{Bitmap, BlockKey, Name};
 use whereabouts_core::allocator::{
     BlockState, Demand, Facts, NotRead, OpenAndFull, Question, Stored,
 };
-use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, RangeId};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
@@ -42,11 +42,11 @@ pub enum Query {
         after: Option<Vec<u8>>,
     },
     /// The claim of an attachment, as one of a page.
-    Listed(Attachment),
+    ClaimEntry(Attachment),
     /// Whose the store is.
     Cluster,
     /// The lock of a range.
-    Lock(QueueId),
+    Lock(RangeId),
     /// The ticket at a seat, whose ever it is.
     Seat(Seat),
     /// A page of the tickets of all queues, in key order, beginning after `after`.
@@ -57,7 +57,7 @@ pub enum Query {
     /// The oldest tickets of a queue.
     Tickets {
         /// The queue.
-        queue: QueueId,
+        queue: RangeId,
         /// At most so many.
         limit: u32,
     },
@@ -101,14 +101,14 @@ impl Query {
     }
 
     /// Both keys of one block.
-    pub fn block(slot: &Slot) -> [Self; 2] {
+    pub fn block(slot: &BlockKey) -> [Self; 2] {
         Question::block(slot).map(Self::Blocks)
     }
 
     /// The question in the store's terms.
     pub fn read(&self, keys: &Keys) -> Read {
         match self {
-            Self::Claim(attachment) | Self::Listed(attachment) => {
+            Self::Claim(attachment) | Self::ClaimEntry(attachment) => {
                 Read::Key(keys.encode(&Key::Claim(attachment.clone())))
             }
             Self::Claims { network, after } => {
@@ -161,7 +161,7 @@ fn page((first, until): (Vec<u8>, Vec<u8>), after: Option<&[u8]>, limit: u32) ->
 
 /// A lock that somebody holds, or that is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldLock {
+pub struct LockEntry {
     /// The revision since which it was never free.
     pub created: Revision,
     /// The revision of the last write to it.
@@ -172,7 +172,7 @@ pub struct HeldLock {
     pub sender: Option<Sender>,
 }
 
-impl HeldLock {
+impl LockEntry {
     /// Whether it is offered to somebody who waits, and nobody has it yet.
     pub fn is_offered(&self) -> bool {
         self.lease == 0
@@ -182,7 +182,7 @@ impl HeldLock {
 /// The ticket at a seat. A ticket that a newer version wrote may be unreadable; whose it is can be read all the
 /// same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seated {
+pub struct TicketEntry {
     /// Whose ticket it is; `None` if that cannot be read.
     pub whose: Option<Attachment>,
     /// The value.
@@ -192,7 +192,7 @@ pub struct Seated {
 /// A ticket as it stands in a queue. One that a newer version wrote may be unreadable; its place in
 /// the queue counts all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queued {
+pub struct QueueEntry {
     /// The key, which can be touched even when it cannot be read.
     pub key: Vec<u8>,
     /// The revision that gives the place in the queue.
@@ -205,7 +205,7 @@ pub struct Queued {
 
 /// A claim as a listing finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ClaimEntry {
     /// The key.
     pub key: Vec<u8>,
     /// Whose it is and what it says.
@@ -235,12 +235,12 @@ pub struct Snapshot {
     revision: Revision,
     facts: Facts,
     cluster: Cluster,
-    listed: Vec<Listed>,
+    listed: Vec<ClaimEntry>,
     on_node: Vec<OnNode>,
-    locks: BTreeMap<QueueId, Option<HeldLock>>,
-    waiting: Vec<Queued>,
-    seats: BTreeMap<Seat, Option<Stored<Seated>>>,
-    queues: BTreeMap<QueueId, Vec<Queued>>,
+    locks: BTreeMap<RangeId, Option<LockEntry>>,
+    waiting: Vec<QueueEntry>,
+    seats: BTreeMap<Seat, Option<Stored<TicketEntry>>>,
+    queues: BTreeMap<RangeId, Vec<QueueEntry>>,
 }
 
 impl Snapshot {
@@ -319,7 +319,7 @@ impl Snapshot {
     }
 
     /// The claims of the pages that were read.
-    pub fn listed(&self) -> &[Listed] {
+    pub fn listed(&self) -> &[ClaimEntry] {
         &self.listed
     }
 
@@ -334,7 +334,7 @@ impl Snapshot {
             .on_node
             .iter()
             .filter_map(|one| one.attachment.as_ref().ok());
-        attachments.cloned().map(Query::Listed).collect()
+        attachments.cloned().map(Query::ClaimEntry).collect()
     }
 
     /// The page of a node that was read, with the `claims` that were read after it. A claim that is gone since is not
@@ -355,27 +355,27 @@ impl Snapshot {
     }
 
     /// The lock of `queue`, if it is not free.
-    pub fn lock(&self, queue: &QueueId) -> Result<Option<HeldLock>, NotRead> {
+    pub fn lock(&self, queue: &RangeId) -> Result<Option<LockEntry>, NotRead> {
         self.locks.get(queue).copied().ok_or(NotRead)
     }
 
     /// The tickets of the pages that were read.
-    pub fn waiting(&self) -> &[Queued] {
+    pub fn waiting(&self) -> &[QueueEntry] {
         &self.waiting
     }
 
     /// The ticket at a seat.
-    pub fn seat(&self, seat: &Seat) -> Result<Option<&Stored<Seated>>, NotRead> {
+    pub fn seat(&self, seat: &Seat) -> Result<Option<&Stored<TicketEntry>>, NotRead> {
         self.seats.get(seat).map(Option::as_ref).ok_or(NotRead)
     }
 
     /// The oldest tickets of `queue`, oldest first.
-    pub fn queue(&self, queue: &QueueId) -> Result<&[Queued], NotRead> {
+    pub fn queue(&self, queue: &RangeId) -> Result<&[QueueEntry], NotRead> {
         self.queues.get(queue).map(Vec::as_slice).ok_or(NotRead)
     }
 
     /// The state of a block.
-    pub fn block(&self, slot: &Slot) -> Result<BlockState, NotRead> {
+    pub fn block(&self, slot: &BlockKey) -> Result<BlockState, NotRead> {
         self.facts.block(slot)
     }
 
@@ -388,7 +388,7 @@ impl Snapshot {
             Query::OnNode { .. } => self
                 .on_node
                 .extend(entries.into_iter().map(|entry| on_node(keys, entry))),
-            Query::Claims { .. } | Query::Listed(_) => {
+            Query::Claims { .. } | Query::ClaimEntry(_) => {
                 self.listed
                     .extend(entries.into_iter().map(|entry| listed(keys, entry)));
             }
@@ -398,7 +398,7 @@ impl Snapshot {
                 self.cluster = Cluster::Read(identity.transpose()?);
             }
             Query::Lock(queue) => {
-                let lock = only(entries).map(|entry| HeldLock {
+                let lock = only(entries).map(|entry| LockEntry {
                     created: entry.created,
                     modified: entry.modified,
                     lease: entry.lease,
@@ -462,7 +462,7 @@ impl Snapshot {
     }
 }
 
-fn open_slot(keys: &Keys, entry: &Entry) -> Result<Slot, Corrupt> {
+fn open_slot(keys: &Keys, entry: &Entry) -> Result<BlockKey, Corrupt> {
     match keys.decode(&entry.key) {
         Ok(Key::Open(slot)) => Ok(slot),
         Ok(_) => Err(Corrupt::new(&entry.key, &"it is not an open block")),
@@ -499,7 +499,7 @@ fn stored<T>(
 
 /// A mark at an address that ends in `.0` says nothing, as nobody can have that: it must not keep the others of
 /// the block from everybody. The next write of the block is without it, and `check` names it.
-fn read_open(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
+fn read_open(entry: &Entry, slot: &BlockKey) -> Result<Stored<Bitmap>, Corrupt> {
     let mut block = stored(entry, record::decode_block)?;
     if slot.block.base().ends_in_zero() {
         block.value.clear(0);
@@ -510,14 +510,14 @@ fn read_open(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
     Ok(block)
 }
 
-fn read_full(entry: &Entry, slot: &Slot) -> Result<Stored<Bitmap>, Corrupt> {
+fn read_full(entry: &Entry, slot: &BlockKey) -> Result<Stored<Bitmap>, Corrupt> {
     let family = slot.block.family();
     stored(entry, |value| {
         record::decode_full(value).map(|()| Bitmap::full(family))
     })
 }
 
-fn listed(keys: &Keys, entry: Entry) -> Listed {
+fn listed(keys: &Keys, entry: Entry) -> ClaimEntry {
     let claim = match keys.decode(&entry.key) {
         Ok(Key::Claim(attachment)) => {
             stored(&entry, record::decode_claim).map(|claim| (attachment, claim))
@@ -525,7 +525,7 @@ fn listed(keys: &Keys, entry: Entry) -> Listed {
         Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a claim")),
         Err(error) => Err(Corrupt::new(&entry.key, &error)),
     };
-    Listed {
+    ClaimEntry {
         key: entry.key,
         claim,
     }
@@ -543,19 +543,19 @@ fn on_node(keys: &Keys, entry: Entry) -> OnNode {
     }
 }
 
-fn seated(entry: &Entry, seat: &Seat) -> Seated {
+fn seated(entry: &Entry, seat: &Seat) -> TicketEntry {
     let read = read_value(entry, |value| record::decode_ticket(seat, value));
     let whose = match &seat.spot {
         Spot::Own(attachment) => Some(attachment.clone()),
         Spot::Shared(_) => record::decode_whose_ticket(&entry.value).ok(),
     };
-    Seated {
+    TicketEntry {
         whose,
         ticket: read.map(|(_, ticket)| ticket),
     }
 }
 
-fn queued(keys: &Keys, entry: Entry) -> Queued {
+fn queued(keys: &Keys, entry: Entry) -> QueueEntry {
     let request = match keys.decode(&entry.key) {
         Ok(Key::Ticket(seat)) => read_value(&entry, |value| record::decode_ticket(&seat, value)),
         Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a ticket")),
@@ -567,7 +567,7 @@ fn queued(keys: &Keys, entry: Entry) -> Queued {
         modified,
         ..
     } = entry;
-    Queued {
+    QueueEntry {
         key,
         created,
         modified,

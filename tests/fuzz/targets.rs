@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 use whereabouts_audit::invariants::{Audit, Auditor, audit};
 use whereabouts_audit::occupancy::Occupancy;
-use whereabouts_audit::picture::{bar, draw};
+use whereabouts_audit::range_map::{bar, draw};
 use whereabouts_audit::repair;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_cni::answer;
@@ -27,9 +27,9 @@ use whereabouts_cni::invocation::{File, Invocation, Machine};
 use whereabouts_cni::request::{
     AddRequest, CniVersion, Outcome, Parsed, Rejected, Remark, Request, parse,
 };
-use whereabouts_core::address::{Address, Bitmap, BlockId, Family, Interval, Slot, refusal};
+use whereabouts_core::address::{Address, Bitmap, BlockId, BlockKey, Family, Interval, refusal};
 use whereabouts_core::allocator::{Demand, Verdict};
-use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Home, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Home, Owner, RangeId, Want};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
@@ -159,7 +159,7 @@ pub fn block(data: &[u8]) {
         assert_eq!(record::encode_full(), data);
     }
     let ask = ask();
-    let slot = Slot::of(&ask.wants[0].range.pool, address("10.0.0.1"));
+    let slot = BlockKey::of(&ask.wants[0].range.pool, address("10.0.0.1"));
     for (key, decoded) in [
         (Key::Open(slot.clone()), &open),
         (Key::Full(slot.clone()), &full),
@@ -362,7 +362,7 @@ pub fn ticket(data: &[u8]) {
 pub fn shown(data: &[u8]) {
     let (ask, keys) = (ask(), keys());
     let range = &ask.wants[0].range;
-    let slot = Slot::of(&range.pool, address("10.0.0.1"));
+    let slot = BlockKey::of(&range.pool, address("10.0.0.1"));
     let whose = record::decode_whose_ticket(data).unwrap_or(ask.attachment.clone());
     let id = TicketId {
         queue: range.clone(),
@@ -422,8 +422,8 @@ pub fn shown(data: &[u8]) {
     for one in occupancy.uses(&[]) {
         said.push(format!("{} {}", one.range, bar(one.taken, one.size, 20)));
         let interval = Interval::of(one.range.cidr);
-        let picture = draw(interval, &one.intervals, &blocks);
-        said.extend(picture.rows.into_iter().map(|row| row.cells));
+        let range_map = draw(interval, &one.intervals, &blocks);
+        said.extend(range_map.rows.into_iter().map(|row| row.cells));
     }
     for text in said {
         let line = escaped::line(&text);
@@ -743,11 +743,11 @@ fn assert_held(held: &[Held]) {
     }
 }
 
-fn assert_inside(range: &QueueId, address: Address) {
+fn assert_inside(range: &RangeId, address: Address) {
     assert!(range.cidr.contains(&std::net::IpAddr::from(address)));
 }
 
-fn assert_queue(queue: &QueueId) {
+fn assert_queue(queue: &RangeId) {
     assert_eq!(
         queue.cidr,
         queue.cidr.trunc(),
@@ -986,7 +986,7 @@ impl Network {
     }
 
     /// Deletes the attachment, with a config that has the range of this queue.
-    fn delete_queued(&self, attachment: &Attachment, queue: &QueueId) {
+    fn delete_queued(&self, attachment: &Attachment, queue: &RangeId) {
         let queues = slice::from_ref(queue);
         let deleted = block_on(verbs::del(&self.session(), attachment, queues));
         deleted.expect("a store in memory serves");

@@ -261,7 +261,7 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
 #[cfg(test)]
 mod tests {
     use whereabouts_core::address::{Name, Pool};
-    use whereabouts_core::claim::QueueId;
+    use whereabouts_core::claim::RangeId;
     use whereabouts_store::Entry;
     use whereabouts_store::keys::TicketId;
     use whereabouts_store::record::{self, Ticket};
@@ -280,8 +280,8 @@ mod tests {
         Key::Claim(attachment(container))
     }
 
-    fn queue() -> QueueId {
-        QueueId {
+    fn queue() -> RangeId {
+        RangeId {
             pool: Pool::default(),
             cidr: "10.0.0.0/24".parse().expect("a CIDR"),
         }

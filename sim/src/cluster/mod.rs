@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use whereabouts_clock::Chance;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::{MemoryStore, State};
 
@@ -130,11 +130,11 @@ impl Cluster {
     }
 
     /// All ranges that are ever asked for.
-    pub(crate) fn ranges(&self) -> BTreeSet<QueueId> {
+    pub(crate) fn ranges(&self) -> BTreeSet<RangeId> {
         let configs = self.0.knobs.shape.configs();
         let ranges = configs.iter().flatten();
         ranges
-            .map(|range| QueueId {
+            .map(|range| RangeId {
                 pool: range.pool().clone(),
                 cidr: range.cidr(),
             })

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use whereabouts_clock::Chance;
-use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, Held, RangeId};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs;
@@ -32,7 +32,7 @@ pub(super) enum Verb {
     /// ADD.
     Add(Ask),
     /// DEL, with the ranges of the config.
-    Del(Attachment, Vec<QueueId>),
+    Del(Attachment, Vec<RangeId>),
 }
 
 impl Verb {

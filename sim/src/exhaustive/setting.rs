@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use whereabouts_core::address::{Address, Bitmap, Interval, Range, RangeSpec};
-use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, RangeId, Want};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb};
@@ -45,7 +45,7 @@ pub(super) struct Setting {
     /// The claims at first.
     pub held: Holdings,
     /// The queue of the first range of the first operation.
-    pub queue: QueueId,
+    pub queue: RangeId,
     /// Whether executions give up by themselves.
     pub is_impatient: bool,
     /// The bug that is planted.
@@ -168,7 +168,7 @@ fn twisted(bug: Option<Bug>, mut verb: Verb) -> Verb {
     verb
 }
 
-fn queues_of(verb: &Verb) -> Vec<QueueId> {
+fn queues_of(verb: &Verb) -> Vec<RangeId> {
     match verb {
         Verb::Add(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
         Verb::Del(_, queues) => queues.clone(),

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts_core::address::{Address, Pool, Slot};
-use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::address::{Address, BlockKey, Pool};
+use whereabouts_core::claim::{Attachment, Claim, RangeId};
 use whereabouts_store::keys::{Seat, Spot, TicketId};
 use whereabouts_store::record::{Lock, Sender};
 use whereabouts_store::{LeaseId, Revision};
@@ -65,7 +65,7 @@ pub struct Change {
     /// Attachments whose claim, or whose entry by its node, was written or went.
     pub placed: BTreeSet<Attachment>,
     /// Blocks that were written, moved or deleted, or that those claims are about.
-    pub slots: BTreeSet<Slot>,
+    pub slots: BTreeSet<BlockKey>,
     /// Whether any block was written, moved or deleted.
     pub writes_blocks: bool,
     /// Tickets that went, oldest first.
@@ -77,9 +77,9 @@ pub struct Change {
     /// Tickets that were put in the place of another attachment's.
     pub replaced: Vec<TicketId>,
     /// The queues of those tickets as they were before, oldest first.
-    pub queues_before: BTreeMap<QueueId, Vec<TicketAt>>,
+    pub queues_before: BTreeMap<RangeId, Vec<TicketAt>>,
     /// The locks that were written or went, as they were before.
-    pub locks_before: BTreeMap<QueueId, Option<LockAt>>,
+    pub locks_before: BTreeMap<RangeId, Option<LockAt>>,
     /// Addresses that were given while another claim held them.
     pub given_twice: Vec<(Pool, Address)>,
     /// Whether the store was one cluster's, and is not any more; or is that of one that came to others' claims.

@@ -1,7 +1,7 @@
 //! The events of a revision, entered in the books one by one.
 
-use whereabouts_core::address::{Bitmap, Slot};
-use whereabouts_core::claim::{Attachment, Held, QueueId};
+use whereabouts_core::address::{Bitmap, BlockKey};
+use whereabouts_core::claim::{Attachment, Held, RangeId};
 use whereabouts_store::Event;
 use whereabouts_store::keys::{Key, Seat, TicketId};
 use whereabouts_store::record::{self, Ticket};
@@ -64,7 +64,7 @@ impl Ledger {
 
     fn apply_block(
         &mut self,
-        slot: Slot,
+        slot: BlockKey,
         event: &Event,
         place: Place,
         change: &mut Change,
@@ -123,7 +123,7 @@ impl Ledger {
 
     fn apply_lock(
         &mut self,
-        queue: QueueId,
+        queue: RangeId,
         event: &Event,
         change: &mut Change,
     ) -> Result<(), String> {

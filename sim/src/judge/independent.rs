@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use whereabouts_core::address::Interval;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 
 use super::ledger::Ledger;
 use super::seen::Seen;
@@ -17,7 +17,7 @@ pub(super) fn check(
     let Some(seen) = processes.get(&process) else {
         return Ok(());
     };
-    let shares = |theirs: &QueueId| {
+    let shares = |theirs: &RangeId| {
         seen.ranges
             .iter()
             .any(|ours| ours.pool == theirs.pool && blocks(ours.cidr).overlaps(blocks(theirs.cidr)))

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts_core::address::{Address, Bitmap, Interval, Pool, Slot};
-use whereabouts_core::claim::{Attachment, Claim, Held, Home, QueueId};
+use whereabouts_core::address::{Address, Bitmap, BlockKey, Interval, Pool};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home, RangeId};
 use whereabouts_core::identity::Identity;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{Event, Revision};
@@ -25,14 +25,14 @@ pub struct Ledger {
     pub(super) claims: BTreeMap<Attachment, Claim>,
     /// The homes by which the claim of each attachment is found.
     pub(super) homes: BTreeMap<Attachment, BTreeSet<Home>>,
-    pub(super) open: BTreeMap<Slot, Bitmap>,
-    pub(super) full: BTreeMap<Slot, Bitmap>,
-    pub(super) queues: BTreeMap<QueueId, Vec<TicketAt>>,
-    pub(super) locks: BTreeMap<QueueId, LockAt>,
+    pub(super) open: BTreeMap<BlockKey, Bitmap>,
+    pub(super) full: BTreeMap<BlockKey, Bitmap>,
+    pub(super) queues: BTreeMap<RangeId, Vec<TicketAt>>,
+    pub(super) locks: BTreeMap<RangeId, LockAt>,
     /// The addresses of all claims, as blocks would have them.
-    pub(super) held: BTreeMap<Slot, Bitmap>,
+    pub(super) held: BTreeMap<BlockKey, Bitmap>,
     /// The bitmaps that each block had, by revision.
-    pub(super) past: BTreeMap<Slot, Past<Bitmap>>,
+    pub(super) past: BTreeMap<BlockKey, Past<Bitmap>>,
     /// The addresses of each attachment, by revision.
     pub(super) past_claims: BTreeMap<Attachment, Past<Option<Vec<Held>>>>,
 }
@@ -87,14 +87,14 @@ impl Ledger {
     }
 
     /// All locks that are not free.
-    pub fn locks(&self) -> &BTreeMap<QueueId, LockAt> {
+    pub fn locks(&self) -> &BTreeMap<RangeId, LockAt> {
         &self.locks
     }
 
     /// The lock of a queue before `change`.
     pub(super) fn lock_before<'l>(
         &'l self,
-        queue: &QueueId,
+        queue: &RangeId,
         change: &'l Change,
     ) -> Option<&'l LockAt> {
         match change.locks_before.get(queue) {
@@ -104,7 +104,7 @@ impl Ledger {
     }
 
     /// The tickets of a queue, oldest first.
-    pub fn queue(&self, queue: &QueueId) -> &[TicketAt] {
+    pub fn queue(&self, queue: &RangeId) -> &[TicketAt] {
         self.queues.get(queue).map_or(&[][..], Vec::as_slice)
     }
 
@@ -118,17 +118,17 @@ impl Ledger {
     }
 
     /// The bitmaps under the two keys of a block.
-    pub(super) fn block(&self, slot: &Slot) -> (Option<&Bitmap>, Option<&Bitmap>) {
+    pub(super) fn block(&self, slot: &BlockKey) -> (Option<&Bitmap>, Option<&Bitmap>) {
         (self.open.get(slot), self.full.get(slot))
     }
 
     /// The bitmap of a block that the claims imply.
-    pub(super) fn held(&self, slot: &Slot) -> Bitmap {
+    pub(super) fn held(&self, slot: &BlockKey) -> Bitmap {
         self.held.get(slot).copied().unwrap_or_default()
     }
 
     /// A block's bitmap at a past revision.
-    pub(super) fn bitmap_at(&self, slot: &Slot, revision: Revision) -> Bitmap {
+    pub(super) fn bitmap_at(&self, slot: &BlockKey, revision: Revision) -> Bitmap {
         let past = self.past.get(slot).map_or(&[][..], Vec::as_slice);
         let count = past.partition_point(|(at, _)| *at <= revision);
         count
@@ -169,7 +169,7 @@ impl Ledger {
         intervals.iter().find_map(|interval| {
             let (mut block, last) = interval.blocks();
             loop {
-                let slot = Slot {
+                let slot = BlockKey {
                     pool: pool.clone(),
                     block,
                 };

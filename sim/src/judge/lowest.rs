@@ -4,7 +4,7 @@
 //! holder's own demand, then those of the deleted tickets, oldest first. The exhaustive mode checks small histories
 //! completely, by another method.
 
-use whereabouts_core::address::Slot;
+use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim};
 use whereabouts_store::Revision;
@@ -166,7 +166,7 @@ pub(super) fn is_short(ledger: &Ledger, ask: &Ask, revision: Revision) -> bool {
     let nothing = Since::default();
     ask.wants.iter().any(|want| match &want.choice {
         Choice::Exactly(address) => {
-            let slot = Slot::of(&want.range.pool, *address);
+            let slot = BlockKey::of(&want.range.pool, *address);
             ledger.bitmap_at(&slot, revision).is_set(address.bit())
         }
         Choice::Lowest(intervals) => ledger

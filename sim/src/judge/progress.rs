@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, RangeId};
 
 use super::change::Change;
 use super::change::LockAt;
@@ -86,7 +86,7 @@ fn waits_for_somebody(ledger: &Ledger, change: &Change) -> Result<(), String> {
 }
 
 fn wakes_the_next(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), String> {
-    let queues: BTreeSet<&QueueId> = change
+    let queues: BTreeSet<&RangeId> = change
         .queues_before
         .keys()
         .chain(change.locks_before.keys())

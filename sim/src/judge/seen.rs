@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use whereabouts_core::claim::{Ask, Attachment, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, RangeId};
 use whereabouts_store::{LeaseId, Revision};
 
 use super::change::LockAt;
@@ -21,7 +21,7 @@ pub struct Seen {
     /// The request of an ADD.
     pub ask: Option<Ask>,
     /// The ranges that it may touch.
-    pub ranges: BTreeSet<QueueId>,
+    pub ranges: BTreeSet<RangeId>,
     /// The store's revision at its start.
     pub started: Revision,
     /// The store's revision at its end.

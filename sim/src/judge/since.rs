@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts_core::address::{Bitmap, Slot};
+use whereabouts_core::address::{Bitmap, BlockKey};
 use whereabouts_core::claim::Held;
 
 /// The changes of blocks since some revision.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Since {
-    taken: BTreeMap<Slot, Vec<u8>>,
-    freed: BTreeMap<Slot, Vec<u8>>,
+    taken: BTreeMap<BlockKey, Vec<u8>>,
+    freed: BTreeMap<BlockKey, Vec<u8>>,
 }
 
 impl Since {
@@ -31,7 +31,7 @@ impl Since {
             .push(held.address.bit());
     }
 
-    pub(super) fn apply(&self, slot: &Slot, bitmap: &mut Bitmap) {
+    pub(super) fn apply(&self, slot: &BlockKey, bitmap: &mut Bitmap) {
         for bit in self.taken.get(slot).into_iter().flatten() {
             bitmap.set(*bit);
         }

@@ -1,7 +1,7 @@
 //! A bug that shows in a refusal: what an ADD was short of, and what it marks all the same.
 
-use whereabouts_core::address::{Bitmap, Slot};
-use whereabouts_core::claim::{Ask, Choice, QueueId};
+use whereabouts_core::address::{Bitmap, BlockKey};
+use whereabouts_core::claim::{Ask, Choice, RangeId};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{At, Compare, Read, Store, Txn, Write, record};
 
@@ -13,7 +13,7 @@ pub(crate) async fn after_refusal<S: Store>(
     store: &S,
     keys: &Keys,
     ask: &Ask,
-    full: &QueueId,
+    full: &RangeId,
 ) {
     let is_first = ask.wants[0].range == *full;
     if bug == Some(Bug::RefusedBitsStay) && !is_first {
@@ -29,7 +29,7 @@ async fn mark_lowest<S: Store>(store: &S, keys: &Keys, ask: &Ask) -> Option<()> 
         return None;
     };
     let block = intervals[0].blocks().0;
-    let slot = Slot {
+    let slot = BlockKey {
         pool: want.range.pool.clone(),
         block,
     };

@@ -1,7 +1,7 @@
 //! Where the bugs are planted: what passes between the production code and the cluster, changed.
 
 use whereabouts_core::address::{Bitmap, Family, Interval, Name};
-use whereabouts_core::claim::{Ask, Attachment, Choice, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, Choice, RangeId};
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Spot};
 use whereabouts_store::memory::{Options, State};
 use whereabouts_store::record::{self, Lock};
@@ -525,7 +525,7 @@ fn without_block_ends(mut rest: Interval) -> Vec<Interval> {
 }
 
 /// The changed attachment and ranges of a DEL.
-pub fn twist_del(bug: Option<Bug>, attachment: &mut Attachment, queues: &mut Vec<QueueId>) {
+pub fn twist_del(bug: Option<Bug>, attachment: &mut Attachment, queues: &mut Vec<RangeId>) {
     match bug {
         Some(Bug::NetworkForgotten) => attachment.network = Name::new("net").expect("a name"),
         Some(Bug::DelLeavesTicket) => queues.clear(),

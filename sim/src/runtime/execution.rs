@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whereabouts_core::claim::{Ask, Attachment, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, RangeId};
 use whereabouts_core::verbs::{CheckRequest, Expectation};
 
 use super::Runtime;
@@ -19,7 +19,7 @@ impl Runtime {
     pub(super) async fn add(&self, node: NodeId, lost: u64, ask: &Ask) -> bool {
         let cluster = &self.0.cluster;
         let chance = cluster.world().chance();
-        let queues: Vec<QueueId> = ask.wants.iter().map(|want| want.range.clone()).collect();
+        let queues: Vec<RangeId> = ask.wants.iter().map(|want| want.range.clone()).collect();
         let attachment = &ask.attachment;
         let mut is_added = false;
         for _ in 0..2 {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, RangeId};
 
 use crate::cluster::Cluster;
 use crate::vocabulary::NodeId;
@@ -31,7 +31,7 @@ struct Inner {
     /// Attachments that may be left when everything was deleted: the documented case.
     suspects: RefCell<BTreeSet<Attachment>>,
     /// The ranges of attachments that are not deleted yet, and their nodes.
-    known: RefCell<BTreeMap<Attachment, (NodeId, Vec<QueueId>)>>,
+    known: RefCell<BTreeMap<Attachment, (NodeId, Vec<RangeId>)>>,
 }
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Runtime {
             .await;
     }
 
-    fn know(&self, attachment: &Attachment, node: NodeId, queues: &[QueueId]) {
+    fn know(&self, attachment: &Attachment, node: NodeId, queues: &[RangeId]) {
         let mut known = self.0.known.borrow_mut();
         let nothing = || (node, Vec::new());
         let (_, all) = known.entry(attachment.clone()).or_insert_with(nothing);

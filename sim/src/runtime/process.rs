@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use whereabouts_clock::Chance;
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Ask, Attachment, Held, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, Held, RangeId};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_core::verbs;
@@ -31,7 +31,7 @@ pub(super) enum Job {
     /// Give addresses.
     Add(Ask),
     /// Take them back.
-    Del(Attachment, Vec<QueueId>),
+    Del(Attachment, Vec<RangeId>),
     /// See that they are held.
     Check(CheckRequest),
     /// Take back what the node does not use.

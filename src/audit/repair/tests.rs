@@ -10,7 +10,7 @@ use crate::Repaired;
 use crate::invariants::audit;
 use whereabouts_clock::{Chance, Still};
 use whereabouts_core::address::{Address, BlockId, Family, Name, Pool};
-use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, RangeId};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::MemoryStore;
@@ -48,7 +48,7 @@ fn claim_key(number: u128) -> Key {
 fn claim(number: u128) -> Vec<u8> {
     record::encode_claim(&Claim {
         held: vec![Held {
-            range: QueueId {
+            range: RangeId {
                 pool: Pool::default(),
                 cidr: "10.0.0.0/8".parse().expect("a CIDR"),
             },
@@ -81,7 +81,7 @@ fn stored(
         put(&store, keys.encode(&claim_key(*number)), claim(*number));
     }
     for (number, (open, full)) in (0..).zip(blocks) {
-        let slot = Slot {
+        let slot = BlockKey {
             pool: Pool::default(),
             block: BlockId::of(address(number << 8)),
         };
@@ -134,7 +134,7 @@ fn marked(keys: &Keys, store: &MemoryStore) -> BTreeSet<Address> {
     for entry in store.entries() {
         auditor.enter(keys, &entry);
     }
-    let slots = (0..BLOCKS).map(|number| Slot {
+    let slots = (0..BLOCKS).map(|number| BlockKey {
         pool: Pool::default(),
         block: BlockId::of(address(number << 8)),
     });
@@ -184,7 +184,7 @@ fn a_repair_is_refused_when_the_block_or_a_claim_it_marks_has_changed() {
     let open = |number: u128| {
         let block = BlockId::of(address(number << 8));
         let pool = Pool::default();
-        Key::Open(Slot { pool, block })
+        Key::Open(BlockKey { pool, block })
     };
     check_refused(&[1], &[(Some(leaked), false)], |keys, store| {
         let mut bitmap = Bitmap::from_bytes(&leaked);
@@ -217,7 +217,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 fn block_keys(number: u128) -> [Key; 2] {
     let block = BlockId::of(address(number << 8));
     let pool = Pool::default();
-    let slot = Slot { pool, block };
+    let slot = BlockKey { pool, block };
     [Key::Open(slot.clone()), Key::Full(slot)]
 }
 

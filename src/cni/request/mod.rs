@@ -53,7 +53,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use whereabouts_core::address::{Address, Name};
-use whereabouts_core::claim::{Ask, Attachment, QueueId};
+use whereabouts_core::claim::{Ask, Attachment, RangeId};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts_etcd::{Access, Secret};
@@ -221,7 +221,7 @@ pub struct DelRequest {
     pub attachment: Attachment,
     /// The queues in which an ADD of the same attachment may still wait. The list covers the ranges
     /// that could be read.
-    pub queues: Vec<QueueId>,
+    pub queues: Vec<RangeId>,
     /// The answer if etcd cannot be reached.
     pub when_unreachable: WhenUnreachable,
 }

@@ -10,7 +10,7 @@ use super::json::{Node, Object, Text};
 use super::stated::Stated;
 use super::{LogLevel, identity, notation};
 use whereabouts_core::address::{Address, Interval, Pool, Range, RangeError, RangeSpec};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 
 /// The keys beside `ipam` with which the bridge plugin gives its bridge an address for each
@@ -76,7 +76,7 @@ pub(super) struct Ranges {
     /// The valid ranges, in the order of their allocations.
     pub(super) ranges: Vec<ConfiguredRange>,
     /// The queue of each CIDR that could be read, even if its range is invalid.
-    pub(super) queues: Vec<QueueId>,
+    pub(super) queues: Vec<RangeId>,
 }
 
 /// A range and its keys.
@@ -181,13 +181,13 @@ impl Pools {
         })
     }
 
-    fn queue(&self, cidr: IpNet) -> QueueId {
+    fn queue(&self, cidr: IpNet) -> RangeId {
         let cidr = cidr.trunc();
         let pool = Pool {
             name: self.name.clone(),
             only: (!self.shared).then_some(cidr),
         };
-        QueueId { pool, cidr }
+        RangeId { pool, cidr }
     }
 }
 
@@ -300,7 +300,7 @@ impl Entry {
     fn read(
         self,
         pools: &Pools,
-        queues: &mut Vec<QueueId>,
+        queues: &mut Vec<RangeId>,
         findings: &mut Findings,
     ) -> Result<Draft, RequestError> {
         let text = self.range.text()?;

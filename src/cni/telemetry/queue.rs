@@ -17,7 +17,7 @@ use whereabouts_protocol::traces::Traces;
 
 use super::{TRACER, context_of};
 use whereabouts_core::claim::Attachment;
-use whereabouts_store::snapshot::Queued;
+use whereabouts_store::snapshot::QueueEntry;
 use whereabouts_store::trace_context::TraceContext;
 
 /// The traces of this execution.
@@ -35,13 +35,13 @@ impl Traces for Traced {
         holder: &Attachment,
         since: Duration,
         size: usize,
-        tickets: &[(usize, &Queued)],
+        tickets: &[(usize, &QueueEntry)],
     ) {
         served(holder, since, size, tickets);
     }
 }
 
-fn served(holder: &Attachment, since: Duration, size: usize, tickets: &[(usize, &Queued)]) {
+fn served(holder: &Attachment, since: Duration, size: usize, tickets: &[(usize, &QueueEntry)]) {
     let batch_span = Span::current();
     let (Some(tracer), Some(batch)) = (TRACER.get(), context_of(&batch_span)) else {
         return;

@@ -19,7 +19,7 @@ use super::{Subject, TRACER, context_of};
 use crate::error::Error;
 use crate::request::{AddRequest, DelRequest, Request, Tracing};
 use whereabouts_core::address::Name;
-use whereabouts_core::claim::{Attachment, Held, Owner, QueueId, Want};
+use whereabouts_core::claim::{Attachment, Held, Owner, RangeId, Want};
 use whereabouts_core::limits;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
@@ -138,7 +138,7 @@ struct About<'a> {
     attachment: Option<&'a Attachment>,
     network: Option<&'a Name>,
     owner: Option<&'a Owner>,
-    ranges: Vec<&'a QueueId>,
+    ranges: Vec<&'a RangeId>,
 }
 
 impl<'a> About<'a> {
@@ -177,7 +177,7 @@ impl<'a> About<'a> {
     }
 }
 
-fn ranges_of(wants: &[Want]) -> Vec<&QueueId> {
+fn ranges_of(wants: &[Want]) -> Vec<&RangeId> {
     wants.iter().map(|want| &want.range).collect()
 }
 

@@ -102,14 +102,14 @@ pub struct Window {
 
 /// A block of one pool. The store has one value for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot {
+pub struct BlockKey {
     /// The address space.
     pub pool: Pool,
     /// The block in the pool.
     pub block: BlockId,
 }
 
-impl Slot {
+impl BlockKey {
     /// The block of `address` in `pool`.
     pub fn of(pool: &Pool, address: Address) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Slot {
     }
 }
 
-impl fmt::Display for Slot {
+impl fmt::Display for BlockKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of pool {}", self.block, self.pool)
     }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-pub use block::{BLOCK_SIZE, Bitmap, BlockId, Slot, Window};
+pub use block::{BLOCK_SIZE, Bitmap, BlockId, BlockKey, Window};
 pub use pool::{Name, NameError, Pool};
 pub use range::size;
 pub use range::{Range, RangeError, RangeSpec, Refusal, refusal};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::address::{Bitmap, BlockId, Slot};
+use crate::address::{Bitmap, BlockId, BlockKey};
 use crate::claim::{Attachment, Claim, Held};
 
 /// The number of a write. A datastore numbers its writes in order.
@@ -26,11 +26,11 @@ pub struct Stored<T> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// Whether a block is full.
-    Full(Slot),
+    Full(BlockKey),
     /// The first open blocks from `from` to `through`, both included.
     Open {
         /// The first block.
-        from: Slot,
+        from: BlockKey,
         /// The last block.
         through: BlockId,
         /// The largest number of blocks.
@@ -40,7 +40,7 @@ pub enum Question {
 
 impl Question {
     /// The questions that together tell everything about one block.
-    pub fn block(slot: &Slot) -> [Self; 2] {
+    pub fn block(slot: &BlockKey) -> [Self; 2] {
         let open = Self::Open {
             from: slot.clone(),
             through: slot.block,
@@ -67,17 +67,17 @@ pub struct NotRead;
 
 /// A block that is both open and full. No write leaves such a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenAndFull(pub Slot);
+pub struct OpenAndFull(pub BlockKey);
 
 /// Claims and blocks, read at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
-    full: BTreeMap<Slot, Option<Stored<Bitmap>>>,
-    open: BTreeMap<Slot, Stored<Bitmap>>,
+    full: BTreeMap<BlockKey, Option<Stored<Bitmap>>>,
+    open: BTreeMap<BlockKey, Stored<Bitmap>>,
     /// The spans in which every open block is known. A span reaches from a slot through a block of
     /// the same pool and family.
-    spans: BTreeMap<Slot, BlockId>,
+    spans: BTreeMap<BlockKey, BlockId>,
 }
 
 impl Facts {
@@ -87,7 +87,7 @@ impl Facts {
     }
 
     /// Notes that a block is full, or that it is not full.
-    pub fn note_full(&mut self, slot: &Slot, full: Option<Stored<Bitmap>>) {
+    pub fn note_full(&mut self, slot: &BlockKey, full: Option<Stored<Bitmap>>) {
         self.full.insert(slot.clone(), full);
     }
 
@@ -95,9 +95,9 @@ impl Facts {
     /// of these blocks.
     pub fn note_open(
         &mut self,
-        from: &Slot,
+        from: &BlockKey,
         through: BlockId,
-        blocks: Vec<(Slot, Stored<Bitmap>)>,
+        blocks: Vec<(BlockKey, Stored<Bitmap>)>,
         is_cut: bool,
     ) {
         let known_through = match blocks.last() {
@@ -111,7 +111,7 @@ impl Facts {
 
     /// Refuses facts with a block that is both open and full.
     pub fn check(&self) -> Result<(), OpenAndFull> {
-        let is_full = |slot: &&Slot| matches!(self.full.get(*slot), Some(Some(_)));
+        let is_full = |slot: &&BlockKey| matches!(self.full.get(*slot), Some(Some(_)));
         match self.open.keys().find(is_full) {
             Some(slot) => Err(OpenAndFull(slot.clone())),
             None => Ok(()),
@@ -125,7 +125,7 @@ impl Facts {
     }
 
     /// The state of a block.
-    pub fn block(&self, slot: &Slot) -> Result<BlockState, NotRead> {
+    pub fn block(&self, slot: &BlockKey) -> Result<BlockState, NotRead> {
         if let Some(open) = self.open.get(slot) {
             return Ok(BlockState::Open(open.value, open.modified));
         }
@@ -139,13 +139,13 @@ impl Facts {
     /// The first open block from `from` to `through`, both included.
     pub(crate) fn first_open(
         &self,
-        from: &Slot,
+        from: &BlockKey,
         through: BlockId,
     ) -> Result<Option<BlockId>, NotRead> {
         let mut at = from.clone();
         loop {
             let known = self.known_open_through(&at).ok_or(NotRead)?.min(through);
-            let end = Slot {
+            let end = BlockKey {
                 pool: at.pool.clone(),
                 block: known,
             };
@@ -172,8 +172,8 @@ impl Facts {
 
     /// The last block of the span that begins at `slot` or before it, and in which every open block
     /// is known.
-    fn known_open_through(&self, slot: &Slot) -> Option<BlockId> {
-        let of_family = Slot {
+    fn known_open_through(&self, slot: &BlockKey) -> Option<BlockId> {
+        let of_family = BlockKey {
             pool: slot.pool.clone(),
             block: slot.block.first_of_family(),
         };

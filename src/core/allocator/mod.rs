@@ -9,8 +9,8 @@ mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{Bitmap, BlockId, Interval, Pool, Slot};
-use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, QueueId, Want};
+use crate::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
+use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, RangeId, Want};
 use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
 use sheet::{Sheet, Unknown};
@@ -43,7 +43,7 @@ impl Demand {
     }
 
     /// The queues of the ranges of the demand; at least one.
-    pub fn queues(&self) -> BTreeSet<QueueId> {
+    pub fn queues(&self) -> BTreeSet<RangeId> {
         match self {
             Self::Take(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
             Self::Release { held, .. } => held.iter().map(|held| held.range.clone()).collect(),
@@ -75,7 +75,9 @@ pub enum Reach {
 pub fn block_questions(wants: &[Want], reach: Reach) -> BTreeSet<Question> {
     let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
     let queries = wants.iter().flat_map(|want| match &want.choice {
-        Choice::Exactly(address) => Question::block(&Slot::of(&want.range.pool, *address)).to_vec(),
+        Choice::Exactly(address) => {
+            Question::block(&BlockKey::of(&want.range.pool, *address)).to_vec()
+        }
         Choice::Lowest(intervals) => intervals
             .iter()
             .take(share)
@@ -87,7 +89,7 @@ pub fn block_questions(wants: &[Want], reach: Reach) -> BTreeSet<Question> {
 
 fn interval_questions(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Question> {
     let (first, last) = interval.blocks();
-    let from = Slot {
+    let from = BlockKey {
         pool: pool.clone(),
         block: first,
     };
@@ -110,7 +112,7 @@ fn interval_questions(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Ques
 
 /// The blocks that a search from `from` to `through` may need: the first block, the one after it,
 /// and the next open ones.
-fn search_questions(from: &Slot, through: BlockId) -> Vec<Question> {
+fn search_questions(from: &BlockKey, through: BlockId) -> Vec<Question> {
     let after = from.successor().filter(|next| next.block <= through);
     let full = [Some(from.clone()), after]
         .into_iter()
@@ -160,7 +162,7 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// No address of the range is free.
-    Exhausted(QueueId),
+    Exhausted(RangeId),
     /// The requested address is held by another attachment.
     Taken(Held),
 }
@@ -182,9 +184,9 @@ pub struct Plan {
     /// The questions of the first undecided demand. Empty if another reason ended the decision.
     pub missing: Vec<Question>,
     /// The blocks to write.
-    pub blocks: BTreeMap<Slot, Change>,
+    pub blocks: BTreeMap<BlockKey, Change>,
     /// The blocks that must exist after the commit.
-    pub ensured: BTreeSet<Slot>,
+    pub ensured: BTreeSet<BlockKey>,
     /// The claims to create.
     pub given: Vec<Grant>,
     /// The claims to delete.
@@ -323,7 +325,7 @@ fn take_all(sheet: &mut Sheet<'_>, wants: &[Want]) -> Result<Result<Vec<Held>, S
                 .lowest_free(&range.pool, intervals)?
                 .ok_or_else(|| Shortage::Exhausted(range.clone())),
             Choice::Exactly(address) => {
-                let taken = sheet.is_taken(&Slot::of(&range.pool, *address), address.bit())?;
+                let taken = sheet.is_taken(&BlockKey::of(&range.pool, *address), address.bit())?;
                 let wanted = Held {
                     range: range.clone(),
                     address: *address,
@@ -339,7 +341,7 @@ fn take_all(sheet: &mut Sheet<'_>, wants: &[Want]) -> Result<Result<Vec<Held>, S
             Ok(address) => address,
             Err(shortage) => return Ok(Err(shortage)),
         };
-        sheet.take(&Slot::of(&range.pool, address), address.bit())?;
+        sheet.take(&BlockKey::of(&range.pool, address), address.bit())?;
         held.push(Held {
             range: range.clone(),
             address,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{BlockState, Budget, Change, Facts, NotRead, Question, search_questions};
-use crate::address::{Address, Bitmap, BlockId, Interval, Pool, Slot};
+use crate::address::{Address, Bitmap, BlockId, BlockKey, Interval, Pool};
 use crate::limits;
 
 /// The questions to ask before the sheet can decide.
@@ -16,9 +16,9 @@ pub(super) struct Unknown(pub(super) Vec<Question>);
 #[derive(Clone)]
 pub(super) struct Sheet<'s> {
     facts: &'s Facts,
-    blocks: BTreeMap<Slot, Change>,
+    blocks: BTreeMap<BlockKey, Change>,
     /// Blocks that must exist after the commit. It is not known whether they exist now.
-    ensured: BTreeSet<Slot>,
+    ensured: BTreeSet<BlockKey>,
 }
 
 impl<'s> Sheet<'s> {
@@ -38,7 +38,7 @@ impl<'s> Sheet<'s> {
         self.blocks.is_empty()
     }
 
-    pub(super) fn into_changes(self) -> (BTreeMap<Slot, Change>, BTreeSet<Slot>) {
+    pub(super) fn into_changes(self) -> (BTreeMap<BlockKey, Change>, BTreeSet<BlockKey>) {
         (self.blocks, self.ensured)
     }
 
@@ -57,7 +57,7 @@ impl<'s> Sheet<'s> {
     }
 
     /// Whether `bit` of `slot` is taken.
-    pub(super) fn is_taken(&self, slot: &Slot, bit: u8) -> Result<bool, Unknown> {
+    pub(super) fn is_taken(&self, slot: &BlockKey, bit: u8) -> Result<bool, Unknown> {
         Ok(self
             .bitmap(slot)
             .map_err(|NotRead| ask_for(slot))?
@@ -65,7 +65,7 @@ impl<'s> Sheet<'s> {
     }
 
     /// Takes a free bit.
-    pub(super) fn take(&mut self, slot: &Slot, bit: u8) -> Result<(), Unknown> {
+    pub(super) fn take(&mut self, slot: &BlockKey, bit: u8) -> Result<(), Unknown> {
         let change = self.change(slot)?;
         assert!(
             !change.now.is_set(bit),
@@ -79,7 +79,7 @@ impl<'s> Sheet<'s> {
     }
 
     /// Frees a bit. A bit that is already free stays free, because the claim is the record.
-    pub(super) fn free(&mut self, slot: &Slot, bit: u8) -> Result<(), Unknown> {
+    pub(super) fn free(&mut self, slot: &BlockKey, bit: u8) -> Result<(), Unknown> {
         self.change(slot)?.now.clear(bit);
         Ok(())
     }
@@ -112,7 +112,7 @@ impl<'s> Sheet<'s> {
                     let queries: BTreeSet<Question> = wanted
                         .flat_map(|(from, through)| {
                             search_questions(
-                                &Slot {
+                                &BlockKey {
                                     pool: pool.clone(),
                                     block: from,
                                 },
@@ -135,7 +135,7 @@ impl<'s> Sheet<'s> {
     /// filled on this sheet is the exception: its successor must still be looked up.
     fn lowest_free_in(&self, pool: &Pool, interval: Interval) -> Result<Option<Address>, BlockId> {
         let (first, last) = interval.blocks();
-        let mut slot = Slot {
+        let mut slot = BlockKey {
             pool: pool.clone(),
             block: first,
         };
@@ -151,7 +151,7 @@ impl<'s> Sheet<'s> {
             slot = if self.blocks.contains_key(&slot) {
                 next
             } else {
-                let end = Slot {
+                let end = BlockKey {
                     pool: pool.clone(),
                     block: last,
                 };
@@ -167,7 +167,7 @@ impl<'s> Sheet<'s> {
                 let Some(block) = [open, changed].into_iter().flatten().min() else {
                     return Ok(None);
                 };
-                Slot {
+                BlockKey {
                     pool: pool.clone(),
                     block,
                 }
@@ -175,14 +175,14 @@ impl<'s> Sheet<'s> {
         }
     }
 
-    fn bitmap(&self, slot: &Slot) -> Result<Bitmap, NotRead> {
+    fn bitmap(&self, slot: &BlockKey) -> Result<Bitmap, NotRead> {
         if let Some(change) = self.blocks.get(slot) {
             return Ok(change.now);
         }
         self.facts.block(slot).map(bitmap_of)
     }
 
-    fn change(&mut self, slot: &Slot) -> Result<&mut Change, Unknown> {
+    fn change(&mut self, slot: &BlockKey) -> Result<&mut Change, Unknown> {
         if !self.blocks.contains_key(slot) {
             let was = self.facts.block(slot).map_err(|NotRead| ask_for(slot))?;
             self.blocks.insert(
@@ -196,7 +196,7 @@ impl<'s> Sheet<'s> {
         Ok(self.blocks.get_mut(slot).expect("just inserted"))
     }
 
-    fn ensure_successor(&mut self, slot: &Slot) {
+    fn ensure_successor(&mut self, slot: &BlockKey) {
         let Some(next) = slot.successor() else { return };
         if self.blocks.contains_key(&next) {
             return;
@@ -224,6 +224,6 @@ fn bitmap_of(state: BlockState) -> Bitmap {
     }
 }
 
-fn ask_for(slot: &Slot) -> Unknown {
+fn ask_for(slot: &BlockKey) -> Unknown {
     Unknown(Question::block(slot).to_vec())
 }

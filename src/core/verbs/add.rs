@@ -5,7 +5,7 @@ use tracing::info;
 use super::Error;
 use crate::address;
 use crate::allocator::Shortage;
-use crate::claim::{Ask, Attachment, Choice, Claim, Held, QueueId};
+use crate::claim::{Ask, Attachment, Choice, Claim, Held, RangeId};
 use crate::failure::Failure;
 use crate::limits;
 use crate::registry::{Registry, Renewed, Scope, Taken, TakenOver};
@@ -90,7 +90,7 @@ fn addresses(held: &[Held]) -> String {
     texts.join(", ")
 }
 
-fn size_of(ask: &Ask, range: &QueueId) -> u128 {
+fn size_of(ask: &Ask, range: &RangeId) -> u128 {
     let wants = ask.wants.iter().filter(|want| want.range == *range);
     let sizes = wants.map(|want| match &want.choice {
         Choice::Lowest(intervals) => address::size(intervals),

@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::Error;
-use crate::claim::{Attachment, QueueId};
+use crate::claim::{Attachment, RangeId};
 use crate::limits;
 use crate::registry::{Registry, Released};
 
@@ -15,7 +15,7 @@ use crate::registry::{Registry, Released};
 pub async fn del<R: Registry>(
     registry: &R,
     attachment: &Attachment,
-    ranges: &[QueueId],
+    ranges: &[RangeId],
 ) -> Result<(), Error> {
     let nameless = attachment.without_interface();
     for _ in 0..limits::DEL_ROUNDS {

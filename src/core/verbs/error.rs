@@ -5,7 +5,7 @@
 
 use super::Collected;
 use crate::address::Address;
-use crate::claim::{Attachment, Claim, Held, QueueId};
+use crate::claim::{Attachment, Claim, Held, RangeId};
 use crate::failure::{Corrupt, Failure, FileProblem, Unavailable};
 
 /// The reason why a verb failed.
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("range {range} is full: all of its {size} addresses are taken")]
     Exhausted {
         /// The range.
-        range: QueueId,
+        range: RangeId,
         /// The number of addresses that the config may give from the range.
         size: u128,
     },
@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// STATUS found that a range is full.
     #[error("no address can be given: range {0} is full")]
-    Full(QueueId),
+    Full(RangeId),
     /// STATUS could not read what is stored.
     #[error("no address can be given: {0}")]
     NotReady(Failure),

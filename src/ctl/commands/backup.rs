@@ -12,12 +12,16 @@ use whereabouts_store::keys::Key;
 use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, Revision};
 
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Output, Progress};
 
 /// Writes everything, as it is at one revision, to `file`, which must not exist.
-pub(crate) fn backup(etcd: &EtcdOptions, file: &Path, output: Output) -> Result<Ending, String> {
+pub(crate) fn backup(
+    etcd: &DatastoreOptions,
+    file: &Path,
+    output: Output,
+) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
     let fail = |error: std::io::Error| format!("{}: {error}", file.display());
     let mut options = File::options();

@@ -11,10 +11,10 @@ use whereabouts_core::escaped::line;
 use whereabouts_core::limits;
 use whereabouts_store::At;
 
-use crate::chosen::selector;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, say, say_lines};
+use crate::selection::selector;
 
 /// Whether what is found is to be repaired.
 #[derive(clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct RepairOption {
 
 /// Checks what is stored, prints what was found, and says how that ends.
 pub(crate) fn check(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     option: &RepairOption,
     output: Output,
 ) -> Result<Ending, String> {

@@ -1,20 +1,20 @@
 //! `claims` and `show`: who holds what.
 
 use serde_json::Value;
-use whereabouts_core::address::{Address, Pool, Slot};
+use whereabouts_core::address::{Address, BlockKey, Pool};
 use whereabouts_core::allocator::BlockState;
 use whereabouts_store::At;
 use whereabouts_store::snapshot::Query;
 
-use crate::chosen::{Filter, Word, choose, warn_of};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{List, Output, age, fields, say};
+use crate::selection::{Filter, Word, choose, warn_of};
 
 /// Lists the claims that fit, page by page, each in the order of addresses.
 pub(crate) fn claims(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     filter: &Filter,
     output: Output,
 ) -> Result<Ending, String> {
@@ -48,7 +48,7 @@ pub(crate) fn claims(
 }
 
 /// Shows all there is to know of what `text` means.
-pub(crate) fn show(etcd: &EtcdOptions, text: &str, output: Output) -> Result<Ending, String> {
+pub(crate) fn show(etcd: &DatastoreOptions, text: &str, output: Output) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
     let word = Word::of(text);
     let chosen = choose(&connection, |shown| word.fits(shown))?;
@@ -103,7 +103,7 @@ pub(crate) fn in_full(shown: &Shown) -> String {
 
 /// An address that no claim holds may be marked as taken all the same: that would be a finding.
 fn say_of_free(connection: &Connection, address: Address) -> Result<(), String> {
-    let slot = Slot::of(&Pool::default(), address);
+    let slot = BlockKey::of(&Pool::default(), address);
     let snapshot = connection.ask(connection.session().snapshot(&Query::block(&slot)))?;
     let state = snapshot.block(&slot).expect("the block was read");
     let is_marked = match state {

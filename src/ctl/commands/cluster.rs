@@ -5,13 +5,13 @@ use whereabouts_core::identity::Identity;
 use whereabouts_store::keys::Key;
 use whereabouts_store::{At, Compare, Outcome, Read, Store, Txn, Write, record};
 
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, say};
 
 /// Shows whose the keys are; says that they are those of `set`.
 pub(crate) fn cluster(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     set: Option<&str>,
     consent: &Consent,
     output: Output,

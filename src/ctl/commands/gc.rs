@@ -18,14 +18,14 @@ use whereabouts_core::verbs;
 use whereabouts_core::verbs::ValidAttachment;
 use whereabouts_etcd::SystemClock;
 
-use crate::chosen::{Chosen, choose_on_node, selector, warn_of};
 use crate::configs;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::netns::{self, Namespaces};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
-use crate::stay::stay;
+use crate::repeat::repeat;
+use crate::selection::{Selection, choose_on_node, selector, warn_of};
 
 /// The id of the boot, from the kernel.
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -62,7 +62,7 @@ pub(crate) struct Unneeded {
 
 /// Releases the claims that are not needed, once or every so often.
 pub(crate) fn gc(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     unneeded: &Unneeded,
     consent: &Consent,
     output: Output,
@@ -74,12 +74,12 @@ pub(crate) fn gc(
     if let Err(reason) = act() {
         say!("whereaboutsctl: {reason}");
     }
-    stay(every, act)?;
+    repeat(every, act)?;
     Ok(Ending::AsItShould)
 }
 
 fn collect(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     options: &Unneeded,
     consent: &Consent,
     output: Output,
@@ -146,7 +146,7 @@ fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
 /// What `gc --netns` does, without anybody to ask.
 pub(crate) struct Reaper {
     /// How to reach the datastore. It is looked up for each run: files may come late, and certificates change.
-    pub(crate) etcd: EtcdOptions,
+    pub(crate) etcd: DatastoreOptions,
     /// For which node, if not for this one.
     pub(crate) node: Option<String>,
     /// Claims that are younger are spared.
@@ -202,7 +202,7 @@ fn node_or_this(node: Option<&str>) -> Result<String, String> {
 }
 
 /// The claims that are not needed, and how many there are of which nobody can tell.
-fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Chosen, u64), String> {
+fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Selection, u64), String> {
     let chosen = choose_on_node(connection, node, |shown| {
         shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
     })?;

@@ -15,17 +15,17 @@ use whereabouts_core::limits;
 use whereabouts_store::At;
 
 use super::taking::{Outcome, addresses, interface, take};
-use crate::chosen::selector;
 use crate::configs;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, OutputOption, Progress, say, table};
+use crate::selection::selector;
 
 /// Where the addresses are to be remembered, and how.
 #[derive(Args)]
 pub(crate) struct Destination {
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     /// The network whose attachments they are: the `name` of their configs.
     #[arg(long, value_name = "NAME", value_parser = selector)]
     network: String,

@@ -8,28 +8,28 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts_audit::occupancy::Occupancy;
-use whereabouts_audit::picture::{Picture, draw};
-use whereabouts_core::address::{Bitmap, BlockId, Interval, Slot};
-use whereabouts_core::claim::QueueId;
+use whereabouts_audit::range_map::{RangeMap, draw};
+use whereabouts_core::address::{Bitmap, BlockId, BlockKey, Interval};
+use whereabouts_core::claim::RangeId;
 use whereabouts_store::keys::Key;
 use whereabouts_store::{At, record};
 
-use crate::chosen::{PoolOption, warn_of};
 use crate::commands::ranges::{Configured, configured};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::shown::pool;
+use crate::selection::{PoolOption, warn_of};
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
 pub(crate) fn map(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     cidr: IpNet,
     of: &PoolOption,
     files: &[PathBuf],
     output: Output,
 ) -> Result<Ending, String> {
-    let range = QueueId {
+    let range = RangeId {
         pool: of.of(cidr),
         cidr: cidr.trunc(),
     };
@@ -37,14 +37,14 @@ pub(crate) fn map(
     warn_of(&unread);
     let configured: Vec<_> = ranges
         .into_iter()
-        .filter(|one| QueueId::of(one) == range)
+        .filter(|one| RangeId::of(one) == range)
         .collect();
     let uses = Occupancy::holding(&range).uses(&configured);
     let gives = &uses.first().expect("it is about one range").intervals;
     let connection = Connection::open(etcd)?;
     let whole = Interval::of(range.cidr);
-    let picture = draw(whole, gives, &blocks(&connection, &range)?);
-    output.print(&value(&range, &picture), || text(whole, &picture));
+    let range_map = draw(whole, gives, &blocks(&connection, &range)?);
+    output.print(&value(&range, &range_map), || text(whole, &range_map));
     Ok(if unread.is_empty() {
         Ending::AsItShould
     } else {
@@ -52,9 +52,9 @@ pub(crate) fn map(
     })
 }
 
-fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, Bitmap>, String> {
+fn blocks(connection: &Connection, range: &RangeId) -> Result<BTreeMap<BlockId, Bitmap>, String> {
     let (first, last) = Interval::of(range.cidr).blocks();
-    let from = Slot {
+    let from = BlockKey {
         pool: range.pool.clone(),
         block: first,
     };
@@ -88,11 +88,11 @@ fn blocks(connection: &Connection, range: &QueueId) -> Result<BTreeMap<BlockId, 
     Ok(blocks)
 }
 
-fn text(whole: Interval, picture: &Picture) -> String {
+fn text(whole: Interval, range_map: &RangeMap) -> String {
     let width = IpAddr::from(whole.last()).to_string().len();
     let mut text = String::new();
     let mut line = |line: &str| writeln!(text, "{}", line.trim_end()).expect("a text takes all");
-    for row in &picture.rows {
+    for row in &range_map.rows {
         if row.left_out > 0 {
             line(&format!(
                 "{:>width$}  {} rows of free addresses",
@@ -101,19 +101,19 @@ fn text(whole: Interval, picture: &Picture) -> String {
         }
         line(&format!("{:>width$}  {}", row.first.to_string(), row.cells));
     }
-    let legend = match picture.per_cell {
+    let legend = match range_map.per_cell {
         1 => "# taken   . free   - not given by this range".to_owned(),
         many => format!(
             "a character is {many} addresses: . none taken, 1-9 about so many tenths, # all"
         ),
     };
     line(&legend);
-    line(&format!("{} addresses are taken", picture.taken));
+    line(&format!("{} addresses are taken", range_map.taken));
     text
 }
 
-fn value(range: &QueueId, picture: &Picture) -> Value {
-    let rows: Vec<Value> = picture
+fn value(range: &RangeId, range_map: &RangeMap) -> Value {
+    let rows: Vec<Value> = range_map
         .rows
         .iter()
         .map(|row| json!({"first": row.first.to_string(), "cells": row.cells}))
@@ -121,8 +121,8 @@ fn value(range: &QueueId, picture: &Picture) -> Value {
     json!({
         "range": range.cidr.to_string(),
         "pool": pool(&range.pool),
-        "addresses_per_cell": picture.per_cell.to_string(),
-        "taken": picture.taken.to_string(),
+        "addresses_per_cell": range_map.per_cell.to_string(),
+        "taken": range_map.taken.to_string(),
         "rows": rows,
     })
 }

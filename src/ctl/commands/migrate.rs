@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use whereabouts_core::claim::Ask;
 
 use super::taking::{Outcome, addresses, interface, take};
-use crate::chosen::choose;
 use crate::configs;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown;
 use crate::output::{Decision, Output, OutputOption, Progress, print, say, table, yaml};
+use crate::selection::choose;
 
 /// Objects to be taken over, or the way back.
 #[derive(Args)]
 pub(crate) struct Migration {
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     /// Files with IPPools, OverlappingRangeIPReservations, NetworkAttachmentDefinitions and Pods; `-` is
     /// standard input.
     #[arg(value_name = "FILE", required_unless_present = "export")]

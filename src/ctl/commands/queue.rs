@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_etcd::LeaseLife;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat};
 use whereabouts_store::record::{self, Lock, RecordError, Ticket};
 use whereabouts_store::{At, Entry, Revision};
 
-use crate::chosen::warn_of;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{Shown, pool, short};
 use crate::output::{Output, age, moment, say, table};
+use crate::selection::warn_of;
 
 /// A range whose lock is not free, or for which somebody waits.
 #[derive(Default)]
@@ -57,11 +57,11 @@ struct Since {
     after: Option<Duration>,
 }
 
-type Queues = BTreeMap<QueueId, Busy>;
+type Queues = BTreeMap<RangeId, Busy>;
 
 /// Shows all locks and tickets, or those of the range with this CIDR.
 pub(crate) fn queue(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     range: Option<IpNet>,
     output: Output,
 ) -> Result<Ending, String> {
@@ -266,7 +266,7 @@ fn who(verb: &str, attachment: Option<&Attachment>) -> [String; 4] {
     ]
 }
 
-fn rows(range: &QueueId, busy: &Busy) -> Vec<Vec<String>> {
+fn rows(range: &RangeId, busy: &Busy) -> Vec<Vec<String>> {
     let row = |place: String, who: [String; 4], since: Since, left: String, revision: Revision| {
         let place = [range.cidr.to_string(), range.pool.to_string(), place];
         let rest = [since.text(), left, revision.to_string()];
@@ -305,7 +305,7 @@ fn left(life: Option<LeaseLife>) -> String {
     )
 }
 
-fn value((range, busy): (&QueueId, &Busy)) -> Value {
+fn value((range, busy): (&RangeId, &Busy)) -> Value {
     let holder = busy.lock.as_ref().and_then(holder_value);
     let offered = matches!(&busy.lock, Some(lock) if matches!(lock.by, By::Nobody));
     json!({

@@ -4,23 +4,23 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use whereabouts_audit::occupancy::{Occupancy, Use};
-use whereabouts_audit::picture::bar;
+use whereabouts_audit::range_map::bar;
 use whereabouts_core::address::Range;
 use whereabouts_store::At;
 
-use crate::chosen::warn_of;
 use crate::configs::{self, Finding};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::pool;
 use crate::output::{Output, table};
+use crate::selection::warn_of;
 
 /// Characters of a bar.
 const BAR: u8 = 20;
 
 /// Shows every range that a claim comes from, and those of `files`.
 pub(crate) fn ranges(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     files: &[PathBuf],
     output: Output,
 ) -> Result<Ending, String> {

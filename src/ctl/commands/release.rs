@@ -7,15 +7,15 @@ use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request;
 use whereabouts_core::registry::Released;
 
-use crate::chosen::{Filter, Word, choose, warn_of};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{Consent, Decision, Output, say, say_lines, table};
+use crate::selection::{Filter, Word, choose, warn_of};
 
 /// Releases the one claim that `text` and `filter` mean, if it is still at `revision`.
 pub(crate) fn release(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     text: &str,
     filter: &Filter,
     revision: Option<i64>,

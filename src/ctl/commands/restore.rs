@@ -16,7 +16,7 @@ use whereabouts_store::{
     At, CommitError, Compare, Entry, Outcome, Revision, Txn, Unavailable, Write,
 };
 
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, Progress, say};
 
@@ -45,7 +45,7 @@ struct Content {
 
 /// Puts everything of a backup back, below the prefix of `etcd`.
 pub(crate) fn restore(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     options: &RestoreOptions,
     output: Output,
 ) -> Result<Ending, String> {

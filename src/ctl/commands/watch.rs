@@ -12,18 +12,22 @@ use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, Revision};
 
-use crate::chosen::Filter;
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::Shown;
 use crate::output::{Output, json_line, moment, print, say, yaml};
+use crate::selection::Filter;
 
 /// Before another try, when a watch has ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Prints every change of a claim that fits, until the process is ended. What happens while etcd
 /// cannot be reached is told as soon as it can, unless it has been compacted by then.
-pub(crate) fn watch(etcd: &EtcdOptions, filter: &Filter, output: Output) -> Result<Ending, String> {
+pub(crate) fn watch(
+    etcd: &DatastoreOptions,
+    filter: &Filter,
+    output: Output,
+) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
     let store = connection.store.etcd("watch")?;
     let keys = &connection.keys;

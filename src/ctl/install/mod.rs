@@ -20,7 +20,7 @@ use self::file::{is_already, put, read, remove, remove_stale};
 use self::note::{Note, Standing};
 use crate::output::Ending;
 use crate::output::print;
-use crate::stay::stay;
+use crate::repeat::repeat;
 
 /// The names that the plugin answers to.
 const NAMES: [&str; 2] = ["whereabouts", "whereaboots"];
@@ -107,7 +107,7 @@ impl Parts {
 pub(crate) fn install(place: &Place, parts: &Parts) -> Result<Ending, String> {
     install_once(place, parts)?;
     if parts.stay {
-        stay(parts.every, || install_once(place, parts))?;
+        repeat(parts.every, || install_once(place, parts))?;
         if parts.then_uninstall {
             return uninstall(place);
         }

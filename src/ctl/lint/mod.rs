@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use whereabouts_audit::occupancy::{Occupancy, Use};
 use whereabouts_cni::request::{LogLevel, Remark, RequestError};
 use whereabouts_core::address::{Address, Interval, Name, Range};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::escaped;
 use whereabouts_core::limits;
 
 use crate::commands::ranges::occupancy;
 use crate::configs::{self, Finding, Found, FoundConfig, Origin};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::Output;
 
@@ -49,7 +49,7 @@ struct Network {
     name: Name,
     ranges: Vec<Range>,
     /// The queue of each range, in their order.
-    ids: Vec<QueueId>,
+    ids: Vec<RangeId>,
     gateways: BTreeSet<Address>,
     wire: Option<String>,
     /// Addresses of which its wire can have only one.
@@ -58,7 +58,7 @@ struct Network {
 
 /// Looks at all configs of `files`; at what is in use too, if it is said how to reach etcd.
 pub(crate) fn lint(
-    etcd: &EtcdOptions,
+    etcd: &DatastoreOptions,
     files: &[PathBuf],
     output: Output,
 ) -> Result<Ending, String> {
@@ -171,13 +171,13 @@ impl Said {
 }
 
 /// Whether there is something to be said of two ranges: both have addresses that the other has.
-fn meet(mine: &QueueId, other: &QueueId) -> bool {
+fn meet(mine: &RangeId, other: &RangeId) -> bool {
     mine != other && Interval::of(mine.cidr).overlaps(Interval::of(other.cidr))
 }
 
 /// The consequence for two ranges that meet. `of` is the place of the other; `apart` names the
 /// wires of both if they differ.
-fn meeting(mine: &QueueId, other: &QueueId, of: &str, apart: Option<(&str, &str)>) -> Line {
+fn meeting(mine: &RangeId, other: &RangeId, of: &str, apart: Option<(&str, &str)>) -> Line {
     let (severity, what) = match (mine.pool == other.pool, apart) {
         (true, _) => (
             Severity::Note,
@@ -289,7 +289,7 @@ impl Report {
         self.network = Some(Network {
             gateways: rules::gateways(&found.config, &linted),
             name: linted.network,
-            ids: linted.ranges.iter().map(QueueId::of).collect(),
+            ids: linted.ranges.iter().map(RangeId::of).collect(),
             ranges: linted.ranges,
             wire: rules::wire(&found.config),
             only,
@@ -318,7 +318,7 @@ impl Report {
         for mine in self.ranges() {
             let uses = occupancy.uses(std::slice::from_ref(mine));
             for used in uses {
-                let mine = QueueId::of(mine);
+                let mine = RangeId::of(mine);
                 if used.range == mine {
                     lines.push(of_use(&used));
                 } else if meet(&mine, &used.range) {

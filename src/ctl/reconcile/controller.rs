@@ -17,9 +17,9 @@ use super::http::{self, Pulse, Told};
 use super::metrics::Metrics;
 use super::once::asking_thread;
 use super::round::{Ended, Findings, Rounds, connect};
-use crate::chosen::selector;
-use crate::connection::EtcdOptions;
+use crate::connection::DatastoreOptions;
 use crate::output::{Ending, print, say};
+use crate::selection::selector;
 use crate::serve::told_to_end;
 
 /// The Lease of the leader.
@@ -35,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(crate) struct ControllerOptions {
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     #[command(flatten)]
     evidence: EvidenceOptions,
     /// How often all claims are read while no claim is without its pod.

@@ -14,7 +14,7 @@ use whereabouts_reconcile::{Evidence, Rules, Standing, Stay};
 
 use super::EvidenceOptions;
 use super::round::{Candidate, Ended, Findings, Rounds, connect};
-use crate::connection::EtcdOptions;
+use crate::connection::DatastoreOptions;
 use crate::output::shown::Shown;
 use crate::output::{Ending, OutputOption, say, table};
 
@@ -28,7 +28,7 @@ const MOST_GRACES: u32 = 4;
 #[derive(Args)]
 pub(crate) struct ReconcileOptions {
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     #[command(flatten)]
     evidence: EvidenceOptions,
     /// Release what can be released.

@@ -10,14 +10,14 @@ use whereabouts_core::claim::Attachment;
 use whereabouts_core::registry::Released;
 use whereabouts_reconcile::{Evidence, Judge, JudgedClaim, Rules, Standing};
 
-use crate::chosen::{Chosen, choose, warn_of};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
 use crate::output::shown::Shown;
+use crate::selection::{Selection, choose, warn_of};
 
 /// The needs of rounds, and their memory.
 pub(super) struct Rounds {
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     api: ApiServer,
     /// Kept from round to round until something fails: files may come late, and certificates change.
     connection: Option<Connection>,
@@ -59,7 +59,12 @@ pub(super) fn connect(asking: &Handle, kubeconfig: Option<&Path>) -> Result<ApiS
 }
 
 impl Rounds {
-    pub(super) fn new(etcd: &EtcdOptions, api: &ApiServer, asking: &Handle, rules: Rules) -> Self {
+    pub(super) fn new(
+        etcd: &DatastoreOptions,
+        api: &ApiServer,
+        asking: &Handle,
+        rules: Rules,
+    ) -> Self {
         Self {
             etcd: etcd.clone(),
             api: api.clone(),
@@ -80,7 +85,7 @@ impl Rounds {
             Some(connection) => connection,
             None => Connection::open(&self.etcd)?,
         };
-        let Chosen { claims, unreadable } = choose(&connection, |shown| !is_settled(shown))?;
+        let Selection { claims, unreadable } = choose(&connection, |shown| !is_settled(shown))?;
         warn_of(&unreadable);
         let count = claims.len();
         let judged = claims

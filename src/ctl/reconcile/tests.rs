@@ -22,7 +22,7 @@ use whereabouts_reconcile::{Evidence, Rules, Standing, Stay};
 
 use super::once::asking_thread;
 use super::round::{Candidate, Ended, Findings, Rounds, connect};
-use crate::connection::{Connection, EtcdOptions};
+use crate::connection::{Connection, DatastoreOptions};
 
 const GRACE: Duration = Duration::from_millis(50);
 const UID: &str = "0f5d7e7c-3c5b-4f3e-9a53-2f1b6a1e8d10";
@@ -101,12 +101,12 @@ fn not_found(path: &str) -> (u16, Value) {
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
 }
 
 struct Site {
     fake: Fake,
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
     rounds: Rounds,
     asking: Handle,
     api: whereabouts_controller::ApiServer,

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use whereabouts_audit::occupancy::{Occupancy, Use, taken_in};
 use whereabouts_core::address::{Address, Bitmap, BlockId, Interval, Pool};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Seat;
 
+use super::content::Content;
 use super::lines::{Lines, Locked, Standing};
-use super::seen::Seen;
 use super::watched::Watched;
 use crate::commands::ranges::value;
 use crate::output::shown::{Shown, pool};
@@ -31,11 +31,11 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    fn queue(&self) -> QueueId {
+    fn queue(&self) -> RangeId {
         let cidr = self.range.trunc();
         let name = self.pool.clone().filter(|name| !name.is_empty());
         let only = self.own.then_some(cidr);
-        QueueId {
+        RangeId {
             pool: Pool { name, only },
             cidr,
         }
@@ -65,13 +65,13 @@ pub(super) struct Place {
 
 impl Place {
     /// `next` for what comes after `range`.
-    fn after(range: &QueueId) -> String {
+    fn after(range: &RangeId) -> String {
         let pool = range.pool.name.as_deref().unwrap_or_default();
         let own = if range.pool.only.is_some() { "own" } else { "" };
         format!("{},{own},{pool}", range.cidr)
     }
 
-    fn range(&self) -> Result<Option<QueueId>, &'static str> {
+    fn range(&self) -> Result<Option<RangeId>, &'static str> {
         let Some(after) = &self.after else {
             return Ok(None);
         };
@@ -161,7 +161,7 @@ pub(super) fn block(watched: &Watched, chosen: &Chosen) -> Value {
     json!({"block": block.to_string(), "addresses": cells})
 }
 
-fn cell(seen: &Seen, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
+fn cell(seen: &Content, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
     let holder = seen.holder(&used.range.pool, address);
     let gives = used.intervals.iter().any(|one| one.contains(address));
     let through_this = |shown: &Shown| {
@@ -255,7 +255,7 @@ fn fits(shown: &Shown, text: &str) -> bool {
 pub(super) fn queues(watched: &Watched) -> Value {
     let state = watched.state();
     let Lines { locks, queues } = &state.seen.lines;
-    let busy: BTreeSet<&QueueId> = locks.keys().chain(queues.keys()).collect();
+    let busy: BTreeSet<&RangeId> = locks.keys().chain(queues.keys()).collect();
     let queues = busy.into_iter().take(limits::PAGE_QUEUES).map(|range| {
         let lock = locks.get(range);
         let mut tickets: Vec<(&Seat, &Standing)> =
@@ -305,11 +305,11 @@ fn seconds_since(seen: Instant) -> u64 {
 }
 
 /// The addresses that one range can give, without the taken ones.
-fn use_of(watched: &Watched, range: &QueueId) -> Use {
+fn use_of(watched: &Watched, range: &RangeId) -> Use {
     let of_it = watched
         .configured
         .iter()
-        .filter(|one| QueueId::of(one) == *range);
+        .filter(|one| RangeId::of(one) == *range);
     let configured: Vec<_> = of_it.cloned().collect();
     let mut uses = Occupancy::holding(range).uses(&configured);
     uses.pop().expect("it is about one range")

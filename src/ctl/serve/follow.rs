@@ -14,7 +14,7 @@ use whereabouts_store::keys::Keys;
 use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, Order, Read, Revision, Store, View};
 
-use super::seen::Seen;
+use super::content::Content;
 use super::watched::{Link, Watched};
 use crate::connection::PATIENCE;
 use crate::output::say;
@@ -125,7 +125,7 @@ async fn follow(
 /// Reads everything, at the revision that it answers. The old knowledge stays until then.
 async fn list(store: &EtcdStore, keys: &Keys, watched: &Watched) -> Result<Revision, String> {
     let mut pages = Pages::new(keys.everything(), At::Now);
-    let mut seen = Seen::nothing(keys);
+    let mut seen = Content::nothing(keys);
     while let Some(page) = patiently(pages.next(store)).await? {
         for entry in &page {
             seen.enter(entry, Instant::now());

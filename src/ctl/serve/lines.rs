@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_store::keys::Seat;
 use whereabouts_store::record::{self, Lock, Ticket};
 use whereabouts_store::{Entry, LeaseId, Revision};
@@ -13,9 +13,9 @@ use whereabouts_store::{Entry, LeaseId, Revision};
 #[derive(Default)]
 pub(super) struct Lines {
     /// The locks that are not free.
-    pub(super) locks: BTreeMap<QueueId, Locked>,
+    pub(super) locks: BTreeMap<RangeId, Locked>,
     /// The ticket at each seat of each queue.
-    pub(super) queues: BTreeMap<QueueId, BTreeMap<Seat, Standing>>,
+    pub(super) queues: BTreeMap<RangeId, BTreeMap<Seat, Standing>>,
 }
 
 /// A lock that somebody holds, or that is offered to those who wait.
@@ -68,7 +68,7 @@ impl Lines {
     }
 
     /// Takes a lock in; whether it can be read. One that stays its holder's keeps its age.
-    pub(super) fn enter_lock(&mut self, queue: QueueId, entry: &Entry, now: Instant) -> bool {
+    pub(super) fn enter_lock(&mut self, queue: RangeId, entry: &Entry, now: Instant) -> bool {
         let holder = record::decode_lock(&entry.value).ok();
         let is_read = holder.is_some();
         let known = self.locks.get(&queue);
@@ -94,7 +94,7 @@ impl Lines {
     }
 
     /// A lock is free.
-    pub(super) fn remove_lock(&mut self, queue: &QueueId) {
+    pub(super) fn remove_lock(&mut self, queue: &RangeId) {
         self.locks.remove(queue);
     }
 

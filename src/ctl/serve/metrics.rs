@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use whereabouts_audit::occupancy::Use;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 
+use super::content::Content;
 use super::counters::Counter;
 use super::exposition::{Exposition, Kind, Sample};
-use super::seen::Seen;
 use super::watched::{Link, Watched};
 
 /// The value of a family for one range.
@@ -120,7 +120,7 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
     tell_nodes(seen, text);
 }
 
-fn tell_ranges(watched: &Watched, seen: &Seen, text: &mut Exposition) {
+fn tell_ranges(watched: &Watched, seen: &Content, text: &mut Exposition) {
     let mut uses = seen.occupancy.uses(&watched.configured);
     let left_out = uses.len().saturating_sub(limits::METRIC_RANGES);
     uses.truncate(limits::METRIC_RANGES);
@@ -197,7 +197,7 @@ fn tell_ranges(watched: &Watched, seen: &Seen, text: &mut Exposition) {
     );
 }
 
-fn oldest_ticket_s(seen: &Seen, range: &QueueId) -> u64 {
+fn oldest_ticket_s(seen: &Content, range: &RangeId) -> u64 {
     let tickets = seen.lines.queues.get(range).into_iter().flatten();
     let oldest = tickets.min_by_key(|(_, ticket)| ticket.created);
     oldest.map_or(0, |(_, ticket)| {
@@ -205,7 +205,7 @@ fn oldest_ticket_s(seen: &Seen, range: &QueueId) -> u64 {
     })
 }
 
-fn tell_nodes(seen: &Seen, text: &mut Exposition) {
+fn tell_nodes(seen: &Content, text: &mut Exposition) {
     let mut nodes: Vec<(&str, u64)> = seen
         .nodes
         .iter()
@@ -239,7 +239,7 @@ struct Named {
 }
 
 impl Named {
-    fn of(range: &QueueId) -> Self {
+    fn of(range: &RangeId) -> Self {
         Self {
             range: range.cidr.to_string(),
             pool: range.pool.name.clone().unwrap_or_default(),

@@ -12,6 +12,7 @@
 mod api;
 mod backlog;
 pub(crate) mod connections;
+mod content;
 pub(crate) mod counters;
 mod export;
 pub(crate) mod exposition;
@@ -24,7 +25,6 @@ mod metrics;
 mod news;
 mod page;
 mod reap;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -57,12 +57,12 @@ use self::http::Told;
 use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::watched::Watched;
-use crate::chosen::{selector, warn_of};
 use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
-use crate::connection::EtcdOptions;
+use crate::connection::DatastoreOptions;
 use crate::output::Ending;
 use crate::output::{print, say};
+use crate::selection::{selector, warn_of};
 
 /// The work of the agent.
 #[derive(Args)]
@@ -99,7 +99,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
     #[command(flatten)]
-    etcd: EtcdOptions,
+    etcd: DatastoreOptions,
 }
 
 /// The work on etcd.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use whereabouts_core::address::{Bitmap, Name, Pool, Slot};
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::address::{Bitmap, BlockKey, Name, Pool};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, RangeId};
 use whereabouts_core::escaped;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
 use whereabouts_store::{Entry, record};
@@ -52,7 +52,7 @@ fn held() -> impl Strategy<Value = Held> {
             .expect("a length")
             .trunc();
         Held {
-            range: QueueId {
+            range: RangeId {
                 pool: Pool {
                     name,
                     only: own.then_some(cidr),
@@ -107,7 +107,7 @@ fn stored(claim: &Claim, interface: &str, bits: [u8; 32]) -> [Entry; 4] {
         container: Name::new("c").expect("a name"),
         interface: interface.to_owned(),
     };
-    let slot = Slot::of(&held.range.pool, held.address);
+    let slot = BlockKey::of(&held.range.pool, held.address);
     let queue = held.range.clone();
     let seat = Seat {
         queue: queue.clone(),

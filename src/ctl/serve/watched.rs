@@ -10,7 +10,7 @@ use whereabouts_core::address::Range;
 use whereabouts_store::Revision;
 use whereabouts_store::keys::Keys;
 
-use super::seen::Seen;
+use super::content::Content;
 use crate::output::moment;
 
 /// How it stands with etcd.
@@ -32,7 +32,7 @@ pub(super) enum Link {
 /// The knowledge and its state.
 pub(super) struct State {
     /// The content of the store.
-    pub(super) seen: Seen,
+    pub(super) seen: Content,
     /// How current that is.
     pub(super) link: Link,
     /// The last revision of which something is known.
@@ -55,7 +55,7 @@ impl Watched {
         Self {
             configured,
             state: Mutex::new(State {
-                seen: Seen::nothing(keys),
+                seen: Content::nothing(keys),
                 link: Link::Listing,
                 revision: 0,
                 listings: 0,

@@ -15,7 +15,7 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::Revision;
 use whereabouts_store::record::Ticket;
-use whereabouts_store::snapshot::{HeldLock, Query, Queued, Snapshot};
+use whereabouts_store::snapshot::{LockEntry, Query, QueueEntry, Snapshot};
 
 /// How the holding of a lock goes.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(super) struct Batch {
     /// The others in the queue.
     waiting: usize,
     /// The tickets that it serves, each with its place in the batch.
-    served: Vec<(usize, Queued)>,
+    served: Vec<(usize, QueueEntry)>,
     /// Since when the lock exists.
     lock: Revision,
     /// The questions that tell whether it was done, if the outcome is unknown.
@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
         place.page = usual.min(limits::TICKETS_PER_LOOK);
         let served = self.to_serve(&hold, &place, &snapshot, &others);
         if !served.is_empty() {
-            let others: Vec<Queued> = others.into_iter().cloned().collect();
+            let others: Vec<QueueEntry> = others.into_iter().cloned().collect();
             return self.serve(place, hold, (lock, snapshot), &others, served);
         }
         if hold.looks > 0 {
@@ -156,13 +156,13 @@ impl<'a> Machine<'a> {
     }
 
     /// How many of the tickets are the own one, and the others.
-    fn apart<'q>(&self, place: &Place, snapshot: &'q Snapshot) -> (usize, Vec<&'q Queued>) {
+    fn apart<'q>(&self, place: &Place, snapshot: &'q Snapshot) -> (usize, Vec<&'q QueueEntry>) {
         let waiting = snapshot.queue(&place.id.queue).expect("the queue was read");
-        let is_own = |queued: &&Queued| {
+        let is_own = |queued: &&QueueEntry| {
             let request = queued.request.as_ref();
             request.is_ok_and(|(_, ticket)| ticket.sender() == self.sender)
         };
-        let (own, others): (Vec<&Queued>, Vec<&Queued>) = waiting.iter().partition(is_own);
+        let (own, others): (Vec<&QueueEntry>, Vec<&QueueEntry>) = waiting.iter().partition(is_own);
         (own.len(), others)
     }
 
@@ -173,7 +173,7 @@ impl<'a> Machine<'a> {
         hold: &Hold,
         place: &Place,
         snapshot: &Snapshot,
-        others: &[&Queued],
+        others: &[&QueueEntry],
     ) -> Vec<Served> {
         let own = hold.own.is_none().then(|| {
             let ticket = self.own(place, snapshot);
@@ -192,8 +192,8 @@ impl<'a> Machine<'a> {
         &mut self,
         place: Box<Place>,
         hold: Hold,
-        (lock, snapshot): (HeldLock, Snapshot),
-        others: &[Queued],
+        (lock, snapshot): (LockEntry, Snapshot),
+        others: &[QueueEntry],
         served: Vec<Served>,
     ) -> Step<'a> {
         let demands: Vec<Demand> = served.iter().map(|one| one.demand().clone()).collect();
@@ -304,7 +304,7 @@ fn claim_of(demand: &Demand) -> Query {
 }
 
 /// The demand of a ticket.
-fn demand_of(queued: &Queued) -> Option<Demand> {
+fn demand_of(queued: &QueueEntry) -> Option<Demand> {
     let (id, ticket) = queued.request.as_ref().ok()?;
     let attachment = id.attachment.clone();
     match ticket.clone() {

@@ -7,9 +7,9 @@ use super::machine::{Machine, State, Step};
 use super::place::{Place, asking};
 use super::transactions;
 use whereabouts_core::allocator::Verdict;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Failure;
-use whereabouts_store::snapshot::{Queued, Snapshot};
+use whereabouts_store::snapshot::{QueueEntry, Snapshot};
 
 /// A process that leaves.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Hands the lock of `queue` over, if it is offered to this process, which may be dead.
-    pub(crate) fn hand_over_for(&mut self, queue: QueueId) -> Step<'a> {
+    pub(crate) fn hand_over_for(&mut self, queue: RangeId) -> Step<'a> {
         let leaver = Leaver {
             place: Box::new(Place::new(self.demand, queue)),
             result: Ok(Verdict::NothingHeld),
@@ -106,7 +106,7 @@ impl<'a> Machine<'a> {
         let Ok(waiting) = snapshot.queue(&queue) else {
             return self.leave_lock(leaver, None);
         };
-        let waiting: Vec<&Queued> = waiting.iter().collect();
+        let waiting: Vec<&QueueEntry> = waiting.iter().collect();
         if let Some(larger) = leaver.place.larger_page(&waiting, waiting.len()) {
             leaver.place.page = larger;
             return self.leave_lock(leaver, None);

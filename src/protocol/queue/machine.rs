@@ -9,15 +9,15 @@ use super::place::Place;
 use super::requester::Trial;
 use crate::traces::Traces;
 use whereabouts_core::allocator::{Demand, Plan, Verdict};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Corrupt;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
-use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::{Keys, Seat};
 use whereabouts_store::record::Sender;
 use whereabouts_store::snapshot::{Query, Snapshot};
 use whereabouts_store::trace_context::TraceContext;
+use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{Lease, LeaseId, Revision, Unavailable};
 
 /// The next action of the driver. It gives the machine one answer to each.
@@ -28,13 +28,13 @@ pub enum Step<'a> {
     /// Reads more at the revision of the snapshot.
     ReadMore(Snapshot, Vec<Query>),
     /// Commits once.
-    Commit(Draft<'a>),
+    Commit(TxnBuilder<'a>),
     /// Commits until the outcome is known.
-    Fence(Draft<'a>),
+    Fence(TxnBuilder<'a>),
     /// Pauses after a commit whose outcome is unknown for this reason.
     Pause(String),
     /// Opens the span of the queue of this range.
-    Enter(QueueId),
+    Enter(RangeId),
     /// Waits until the ticket at this seat is written or deleted, or for some time.
     Wait(Seat),
     /// Grants a lease.
@@ -131,7 +131,7 @@ pub(super) enum Others {
 /// One process with one demand.
 pub struct Machine<'a> {
     pub(super) demand: &'a Demand,
-    pub(super) ranges: BTreeSet<QueueId>,
+    pub(super) ranges: BTreeSet<RangeId>,
     /// The name of this process in locks and tickets.
     pub(super) sender: Sender,
     pub(super) state: State,
@@ -297,8 +297,8 @@ impl<'a> Machine<'a> {
     }
 
     /// An empty transaction.
-    pub(super) fn draft(&self) -> Draft<'a> {
-        Draft::new(self.keys, self.identity)
+    pub(super) fn draft(&self) -> TxnBuilder<'a> {
+        TxnBuilder::new(self.keys, self.identity)
     }
 
     pub(super) fn knows_its_cluster(&self) -> bool {

@@ -3,11 +3,11 @@
 use super::machine::Machine;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::allocator::{Demand, Verdict};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::{Lock, Sender, Ticket};
-use whereabouts_store::snapshot::{HeldLock, Query, Queued, Seated, Snapshot};
+use whereabouts_store::snapshot::{LockEntry, Query, QueueEntry, Snapshot, TicketEntry};
 use whereabouts_store::trace_context::TraceContext;
 use whereabouts_store::{Lease, LeaseId, Revision};
 
@@ -32,7 +32,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn new(demand: &Demand, queue: QueueId) -> Self {
+    pub(super) fn new(demand: &Demand, queue: RangeId) -> Self {
         let id = TicketId {
             queue,
             attachment: demand.attachment().clone(),
@@ -59,7 +59,7 @@ impl Place {
         Key::Lock(self.id.queue.clone())
     }
 
-    pub(super) fn lock(&self, snapshot: &Snapshot) -> Option<HeldLock> {
+    pub(super) fn lock(&self, snapshot: &Snapshot) -> Option<LockEntry> {
         snapshot.lock(&self.id.queue).expect("the lock was read")
     }
 
@@ -68,8 +68,8 @@ impl Place {
         &'q self,
         sender: Sender,
         snapshot: &'q Snapshot,
-    ) -> Option<(&'q Seat, &'q Stored<Seated>)> {
-        let is_mates = |seated: &Seated| {
+    ) -> Option<(&'q Seat, &'q Stored<TicketEntry>)> {
+        let is_mates = |seated: &TicketEntry| {
             let ticket = seated.ticket.as_ref();
             seated.whose.as_ref() == Some(&self.id.attachment)
                 && !ticket.is_ok_and(|ticket| ticket.sender() == sender)
@@ -105,13 +105,13 @@ impl Place {
     pub(super) fn seated<'q>(
         &'q self,
         snapshot: &'q Snapshot,
-    ) -> impl Iterator<Item = (&'q Seat, &'q Stored<Seated>)> {
+    ) -> impl Iterator<Item = (&'q Seat, &'q Stored<TicketEntry>)> {
         let at = |seat| Some((seat, snapshot.seat(seat).ok()??));
         self.seats.iter().filter_map(at)
     }
 
     /// The page to read instead, where a whole page has no ticket of another that asks: such tickets delay nobody.
-    pub(super) fn larger_page(&self, others: &[&Queued], read: usize) -> Option<u32> {
+    pub(super) fn larger_page(&self, others: &[&QueueEntry], read: usize) -> Option<u32> {
         let is_whole = u32::try_from(read).is_ok_and(|read| read >= self.page);
         let nobody_asks = others.iter().all(|other| asking(other).is_none());
         let larger = (4 * self.page).clamp(limits::TICKETS_PER_READ, limits::TICKETS_PER_LOOK);
@@ -129,7 +129,7 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn is_mine(&self, lock: &HeldLock) -> bool {
+    pub(super) fn is_mine(&self, lock: &LockEntry) -> bool {
         lock.sender == Some(self.sender)
     }
 
@@ -138,8 +138,8 @@ impl Machine<'_> {
         &self,
         place: &'q Place,
         snapshot: &'q Snapshot,
-    ) -> Option<(&'q Seat, &'q Stored<Seated>)> {
-        let is_mine = |seated: &Stored<Seated>| {
+    ) -> Option<(&'q Seat, &'q Stored<TicketEntry>)> {
+        let is_mine = |seated: &Stored<TicketEntry>| {
             let ticket = seated.value.ticket.as_ref();
             ticket.is_ok_and(|ticket| ticket.sender() == self.sender)
         };
@@ -186,7 +186,7 @@ impl Machine<'_> {
 }
 
 /// The lock of the process whose ticket it is, if the ticket can be read and has not been answered.
-pub(super) fn asking(ticket: &Queued) -> Option<Lock> {
+pub(super) fn asking(ticket: &QueueEntry) -> Option<Lock> {
     match &ticket.request {
         Ok((id, Ticket::Take { sender, .. } | Ticket::Release { sender, .. })) => {
             Some(Lock::of(*sender, id))

@@ -8,7 +8,7 @@ use super::machine::{Machine, State, Step};
 use super::place::Place;
 use super::transactions;
 use whereabouts_core::allocator::{Budget, Plan, Reach, Verdict, decide};
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Key;
@@ -64,8 +64,8 @@ impl<'a> Machine<'a> {
 
     /// The range whose lock a refused commit has offered to this process, which has not heard of it. This
     /// process gives that lock up, also if the claim is decided.
-    fn offered(&self, snapshot: &Snapshot) -> Option<QueueId> {
-        let is_mine = |range: &&QueueId| {
+    fn offered(&self, snapshot: &Snapshot) -> Option<RangeId> {
+        let is_mine = |range: &&RangeId| {
             let lock = snapshot.lock(range).expect("the locks were read");
             lock.is_some_and(|lock| self.is_mine(&lock))
         };
@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
         self.to(State::Deciding(trial), Step::Fence(draft))
     }
 
-    fn contend(&mut self, range: QueueId, snapshot: Option<Snapshot>) -> Step<'a> {
+    fn contend(&mut self, range: RangeId, snapshot: Option<Snapshot>) -> Step<'a> {
         let place = Box::new(Place::new(self.demand, range.clone()));
         self.to(
             State::Entering(place, snapshot.map(Box::new)),
@@ -151,7 +151,7 @@ impl<'a> Machine<'a> {
 }
 
 /// The first of `ranges` whose lock is not free.
-fn taken(ranges: &BTreeSet<QueueId>, snapshot: &Snapshot) -> Option<QueueId> {
-    let is_taken = |range: &&QueueId| snapshot.lock(range).expect("the locks were read").is_some();
+fn taken(ranges: &BTreeSet<RangeId>, snapshot: &Snapshot) -> Option<RangeId> {
+    let is_taken = |range: &&RangeId| snapshot.lock(range).expect("the locks were read").is_some();
     ranges.iter().find(is_taken).cloned()
 }

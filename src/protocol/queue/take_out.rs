@@ -11,14 +11,14 @@ use whereabouts_core::failure::Failure;
 use whereabouts_store::Store;
 use whereabouts_store::keys::Seat;
 use whereabouts_store::record::Sender;
-use whereabouts_store::snapshot::{Query, Seated};
+use whereabouts_store::snapshot::{Query, TicketEntry};
 
 /// Deletes the ticket at `seat`, if there is one and it is `unwanted`. Its owner learns that from its watch; it may
 /// be dead, so a lock that is offered to it is handed over in its stead.
 pub(crate) async fn take_out<S: Store, C: Clock>(
     session: &Session<'_, S, C>,
     seat: &Seat,
-    unwanted: impl Fn(&Stored<Seated>) -> bool,
+    unwanted: impl Fn(&Stored<TicketEntry>) -> bool,
 ) -> Result<(), Failure> {
     let queries = [Query::Seat(seat.clone())];
     let mut pauses = session.pauses();

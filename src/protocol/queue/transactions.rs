@@ -6,18 +6,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use whereabouts_core::allocator::{Demand, Plan, Stored, Verdict};
-use whereabouts_core::claim::{Attachment, Claim, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, RangeId};
 use whereabouts_core::identity::Identity;
-use whereabouts_store::draft::Draft;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::{self, Lock, Ticket};
-use whereabouts_store::snapshot::Queued;
+use whereabouts_store::snapshot::QueueEntry;
+use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{Compare, LeaseId, Purpose, Revision, Write};
 
 /// Carries out a requester's own demand, if nobody has the locks of its ranges.
 pub(crate) fn claim(
-    draft: &mut Draft<'_>,
-    ranges: &BTreeSet<QueueId>,
+    draft: &mut TxnBuilder<'_>,
+    ranges: &BTreeSet<RangeId>,
     plan: &Plan,
     date: Duration,
 ) {
@@ -30,8 +30,8 @@ pub(crate) fn claim(
 
 /// If that is refused: offers the first of the locks to its sender, if there is none of them, and no `unless`.
 pub(crate) fn offer(
-    draft: &mut Draft<'_>,
-    ranges: &BTreeSet<QueueId>,
+    draft: &mut TxnBuilder<'_>,
+    ranges: &BTreeSet<RangeId>,
     unless: Option<Key>,
     lock: &Lock,
 ) {
@@ -53,7 +53,7 @@ pub(crate) enum At {
 
 /// Puts a ticket, if another process has the lock, and the demand is still to be carried out.
 pub(crate) fn join(
-    draft: &mut Draft<'_>,
+    draft: &mut TxnBuilder<'_>,
     demand: &Demand,
     at: &At,
     (lock, revision): (&Key, Revision),
@@ -88,7 +88,7 @@ pub(crate) fn join(
 
 /// Puts the lock, bound to a lease, if it is free, or still as at the revision `offered`.
 pub(crate) fn acquire(
-    draft: &mut Draft<'_>,
+    draft: &mut TxnBuilder<'_>,
     key: &Key,
     offered: Option<Revision>,
     lock: &Lock,
@@ -108,7 +108,7 @@ pub(crate) enum Served {
     /// The holder's own, and its ticket, if it has one: where, and at which revision.
     Own(Demand, Option<(Seat, Revision)>),
     /// That of a ticket.
-    Other(Demand, Box<Queued>),
+    Other(Demand, Box<QueueEntry>),
 }
 
 impl Served {
@@ -121,11 +121,11 @@ impl Served {
 
 /// Serves a batch, if the lock and each ticket are as they were read. `waiting` are the other tickets that were read.
 pub(crate) fn batch(
-    draft: &mut Draft<'_>,
-    queue: &QueueId,
+    draft: &mut TxnBuilder<'_>,
+    queue: &RangeId,
     lock: Revision,
     (plan, served): (&Plan, &[Served]),
-    waiting: &[Queued],
+    waiting: &[QueueEntry],
     date: Duration,
 ) {
     draft.is_for(Purpose::Batch);
@@ -152,12 +152,12 @@ pub(crate) fn batch(
 }
 
 /// Adds that the lock goes with the batch, if no ticket was written after `revision`.
-pub(crate) fn last_batch(draft: &mut Draft<'_>, queue: &QueueId, revision: Revision) {
+pub(crate) fn last_batch(draft: &mut TxnBuilder<'_>, queue: &RangeId, revision: Revision) {
     draft.delete_lock_if_last(queue, revision);
 }
 
 /// Answers a ticket that is served: deletes it, or writes the reason why there is no address.
-fn answer(draft: &mut Draft<'_>, ticket: &Queued, verdict: &Verdict) {
+fn answer(draft: &mut TxnBuilder<'_>, ticket: &QueueEntry, verdict: &Verdict) {
     let key = ticket.key.clone();
     draft.compare(Compare::Modified(key.clone(), ticket.modified));
     draft.write(match (verdict, &ticket.request) {
@@ -177,7 +177,7 @@ fn answer(draft: &mut Draft<'_>, ticket: &Queued, verdict: &Verdict) {
 }
 
 /// Whether a ticket is an ADD of `attachment`: a DEL of it takes the ticket along.
-fn is_add_of(queued: &Queued, attachment: &Attachment) -> bool {
+fn is_add_of(queued: &QueueEntry, attachment: &Attachment) -> bool {
     matches!(
         &queued.request,
         Ok((TicketId { attachment: other, verb: QueuedVerb::Add, .. }, _)) if other == attachment
@@ -186,8 +186,8 @@ fn is_add_of(queued: &Queued, attachment: &Attachment) -> bool {
 
 /// Deletes the lock, if it is as it was read and no ticket was written after `revision`.
 pub(crate) fn step_down(
-    draft: &mut Draft<'_>,
-    queue: &QueueId,
+    draft: &mut TxnBuilder<'_>,
+    queue: &RangeId,
     lock: Revision,
     revision: Revision,
 ) {
@@ -199,10 +199,10 @@ pub(crate) fn step_down(
 
 /// Offers the lock, which is as it was read or free, to the process of a ticket, and touches that ticket.
 pub(crate) fn hand_over(
-    draft: &mut Draft<'_>,
+    draft: &mut TxnBuilder<'_>,
     key: &Key,
     lock: Option<Revision>,
-    ticket: &Queued,
+    ticket: &QueueEntry,
     next: &Lock,
 ) {
     draft.is_for(Purpose::HandOver);
@@ -217,7 +217,7 @@ pub(crate) fn hand_over(
 }
 
 /// Deletes a ticket that nobody is to serve.
-pub(crate) fn withdraw(draft: &mut Draft<'_>, seat: &Seat, modified: Revision) {
+pub(crate) fn withdraw(draft: &mut TxnBuilder<'_>, seat: &Seat, modified: Revision) {
     let key = Key::Ticket(seat.clone());
     draft
         .is_for(Purpose::Withdraw)
@@ -226,13 +226,13 @@ pub(crate) fn withdraw(draft: &mut Draft<'_>, seat: &Seat, modified: Revision) {
 }
 
 /// Makes a claim impossible whose outcome is unknown.
-pub(crate) fn fence_claim(draft: &mut Draft<'_>, plan: &Plan) {
+pub(crate) fn fence_claim(draft: &mut TxnBuilder<'_>, plan: &Plan) {
     draft.is_for(Purpose::Fence);
     draft.fence(plan);
 }
 
 /// Makes the put of a ticket impossible, which checked that the lock was as at `revision`.
-pub(crate) fn fence_join(draft: &mut Draft<'_>, lock: &Key, revision: Revision) {
+pub(crate) fn fence_join(draft: &mut TxnBuilder<'_>, lock: &Key, revision: Revision) {
     draft
         .is_for(Purpose::Fence)
         .modified(lock, revision)
@@ -240,7 +240,7 @@ pub(crate) fn fence_join(draft: &mut Draft<'_>, lock: &Key, revision: Revision) 
 }
 
 /// Makes a batch impossible, which relies on a lock that exists since `created`.
-pub(crate) fn fence_batch(draft: &mut Draft<'_>, lock: &Key, created: Revision) {
+pub(crate) fn fence_batch(draft: &mut TxnBuilder<'_>, lock: &Key, created: Revision) {
     draft
         .is_for(Purpose::Fence)
         .created(lock, created)
@@ -249,7 +249,7 @@ pub(crate) fn fence_batch(draft: &mut Draft<'_>, lock: &Key, created: Revision) 
 
 /// Gives what the claim of a pod's `old` container holds to its `new` one.
 pub(crate) fn take_over(
-    draft: &mut Draft<'_>,
+    draft: &mut TxnBuilder<'_>,
     old: &Attachment,
     held: &Stored<Claim>,
     new: &Attachment,
@@ -266,7 +266,7 @@ pub(crate) fn take_over(
 
 /// Writes `renewed` in the place of the claim `old` of `attachment`.
 pub(crate) fn renew(
-    draft: &mut Draft<'_>,
+    draft: &mut TxnBuilder<'_>,
     attachment: &Attachment,
     old: &Stored<Claim>,
     renewed: &Claim,
@@ -279,7 +279,7 @@ pub(crate) fn renew(
 }
 
 /// Makes a take-over, or a renewal, impossible whose outcome is unknown: it relies on the claim of `old`.
-pub(crate) fn fence_claim_of(draft: &mut Draft<'_>, old: &Attachment, modified: Revision) {
+pub(crate) fn fence_claim_of(draft: &mut TxnBuilder<'_>, old: &Attachment, modified: Revision) {
     let old = Key::Claim(old.clone());
     draft
         .is_for(Purpose::Fence)
@@ -288,7 +288,7 @@ pub(crate) fn fence_claim_of(draft: &mut Draft<'_>, old: &Attachment, modified: 
 }
 
 /// Notes whose the store is, if nobody has noted it, nothing is claimed and nobody waits.
-pub(crate) fn note(draft: &mut Draft<'_>, identity: &Identity) {
+pub(crate) fn note(draft: &mut TxnBuilder<'_>, identity: &Identity) {
     draft
         .is_for(Purpose::Note)
         .absent(&Key::Cluster)

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 use super::encode_attachment;
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_core::limits;
 
 /// A request that can wait in a queue.
@@ -32,7 +32,7 @@ impl QueuedVerb {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TicketId {
     /// The range's queue.
-    pub queue: QueueId,
+    pub queue: RangeId,
     /// The attachment that waits.
     pub attachment: Attachment,
     /// For what.
@@ -55,7 +55,7 @@ impl TicketId {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seat {
     /// The range's queue.
-    pub queue: QueueId,
+    pub queue: RangeId,
     /// Where in it.
     pub spot: Spot,
     /// For what one waits there.

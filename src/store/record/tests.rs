@@ -1,7 +1,7 @@
 //! Values come back, and what is not a value is a named error.
 
 use std::net::IpAddr;
-use whereabouts_core::claim::{BootId, QueueId};
+use whereabouts_core::claim::{BootId, RangeId};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -11,9 +11,9 @@ use whereabouts_core::address::{Interval, Name, Pool};
 use whereabouts_core::claim::Choice;
 use whereabouts_core::limits;
 
-fn range(cidr: &str, own: bool) -> QueueId {
+fn range(cidr: &str, own: bool) -> RangeId {
     let cidr: IpNet = cidr.parse().expect("a CIDR");
-    QueueId {
+    RangeId {
         pool: Pool {
             name: None,
             only: own.then_some(cidr),

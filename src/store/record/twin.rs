@@ -12,7 +12,7 @@ use crate::Revision;
 use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
-use whereabouts_core::claim::{Attachment, BootId, Choice, Held, Home, Owner, QueueId, Want};
+use whereabouts_core::claim::{Attachment, BootId, Choice, Held, Home, Owner, RangeId, Want};
 use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
@@ -157,9 +157,9 @@ impl From<&AddressTwin> for Address {
     }
 }
 
-impl From<&QueueId> for RangeTwin {
-    fn from(range: &QueueId) -> Self {
-        let QueueId { pool, cidr } = range;
+impl From<&RangeId> for RangeTwin {
+    fn from(range: &RangeId) -> Self {
+        let RangeId { pool, cidr } = range;
         Self {
             pool: PoolTwin {
                 name: pool.name.clone(),
@@ -173,7 +173,7 @@ impl From<&QueueId> for RangeTwin {
     }
 }
 
-impl TryFrom<RangeTwin> for QueueId {
+impl TryFrom<RangeTwin> for RangeId {
     type Error = RecordError;
 
     fn try_from(twin: RangeTwin) -> Result<Self, RecordError> {
@@ -207,7 +207,7 @@ impl TryFrom<HeldTwin> for Held {
     type Error = RecordError;
 
     fn try_from(twin: HeldTwin) -> Result<Self, RecordError> {
-        let range = QueueId::try_from(twin.range)?;
+        let range = RangeId::try_from(twin.range)?;
         let address = inside(&range, &twin.address)?;
         Ok(Self { range, address })
     }
@@ -235,7 +235,7 @@ pub(super) fn countable(count: usize) -> Result<(), RecordError> {
     }
 }
 
-fn inside(range: &QueueId, twin: &AddressTwin) -> Result<Address, RecordError> {
+fn inside(range: &RangeId, twin: &AddressTwin) -> Result<Address, RecordError> {
     let address = Address::from(twin);
     if Interval::of(range.cidr).contains(address) {
         Ok(address)
@@ -248,7 +248,7 @@ fn inside(range: &QueueId, twin: &AddressTwin) -> Result<Address, RecordError> {
 }
 
 /// A ticket for an address that nobody can have is not served.
-fn possible(range: &QueueId, address: Address) -> Result<(), RecordError> {
+fn possible(range: &RangeId, address: Address) -> Result<(), RecordError> {
     match refusal(range.cidr, address) {
         None => Ok(()),
         Some(refusal) => Err(garbage(&format!(
@@ -324,7 +324,7 @@ impl TryFrom<WantTwin> for Want {
     type Error = RecordError;
 
     fn try_from(twin: WantTwin) -> Result<Self, RecordError> {
-        let range = QueueId::try_from(twin.range)?;
+        let range = RangeId::try_from(twin.range)?;
         let choice = match twin.choice {
             ChoiceTwin::Exactly(twin) => {
                 let address = inside(&range, &twin)?;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use whereabouts_audit::invariants::{Finding, audit};
-use whereabouts_core::claim::{Claim, Held, Owner, QueueId};
+use whereabouts_core::claim::{Claim, Held, Owner, RangeId};
 use whereabouts_store::keys::Key;
 use whereabouts_store::{Entry, Write, record};
 
@@ -135,7 +135,7 @@ fn many_claims_are_backed_up_and_restored_in_pages_and_batches() {
 fn large(site: &Site, container: &str, bytes: usize) {
     let claim = Claim {
         held: vec![Held {
-            range: QueueId::of(&range("10.9.0.0/24")),
+            range: RangeId::of(&range("10.9.0.0/24")),
             address: "10.9.0.1".parse::<IpAddr>().expect("an address").into(),
         }],
         owner: Owner {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use whereabouts_core::address::{Bitmap, Pool, Slot};
-use whereabouts_core::claim::{Claim, Held, Owner, QueueId};
+use whereabouts_core::address::{Bitmap, BlockKey, Pool};
+use whereabouts_core::claim::{Claim, Held, Owner, RangeId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record;
@@ -17,9 +17,9 @@ use crate::support::etcd::Cluster;
 
 const CIDR: &str = "10.0.0.0/24";
 
-fn slot(address: &str) -> Slot {
+fn slot(address: &str) -> BlockKey {
     let address: IpAddr = address.parse().expect("an address");
-    Slot::of(&Pool::default(), address.into())
+    BlockKey::of(&Pool::default(), address.into())
 }
 
 fn set(site: &Site, key: &Key, value: Vec<u8>) {
@@ -403,7 +403,7 @@ fn a_claim_for_an_address_that_nobody_can_have_is_named_and_not_marked() {
     ] {
         let site = three();
         let held = Held {
-            range: QueueId::of(&range(cidr)),
+            range: RangeId::of(&range(cidr)),
             address: address.parse::<IpAddr>().expect("an address").into(),
         };
         let claim = Claim {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts_core::address::{Bitmap, Name, Pool};
-use whereabouts_core::claim::{Attachment, Choice, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::claim::{Attachment, Choice, Claim, Held, Owner, RangeId, Want};
 use whereabouts_core::escaped;
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
@@ -130,7 +130,7 @@ fn name(text: &str) -> Name {
 fn held(pool: Pool, cidr: &str, address: IpAddr) -> Held {
     let cidr: ipnet::IpNet = cidr.parse().expect("a CIDR");
     Held {
-        range: QueueId {
+        range: RangeId {
             pool,
             cidr: cidr.trunc(),
         },

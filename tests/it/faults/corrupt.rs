@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use whereabouts_audit::invariants::Finding;
-use whereabouts_core::address::{Interval, Pool, Slot};
-use whereabouts_core::claim::{Choice, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::address::{BlockKey, Interval, Pool};
+use whereabouts_core::claim::{Choice, Claim, Held, Owner, RangeId, Want};
 use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record::{self, Ticket};
 use whereabouts_store::{Entry, Write};
@@ -84,7 +84,7 @@ fn put_at(site: &Site, key: &Key, value: &[u8]) {
 fn a_block_that_cannot_be_read_is_code_104_and_nothing_is_overwritten() {
     let added = added();
     let address = "10.0.0.1".parse::<IpAddr>().expect("an address").into();
-    let slot = Slot::of(&Pool::default(), address);
+    let slot = BlockKey::of(&Pool::default(), address);
     let key = added.site.keys().encode(&Key::Open(slot));
     let name = String::from_utf8(key.clone()).expect("keys are text");
     for (value, reason) in damaged(&added.entry(&key).value) {
@@ -220,7 +220,7 @@ fn a_lock_whose_value_cannot_be_read_is_a_lock() {
 fn a_mark_at_an_address_that_ends_in_zero_keeps_nobody_from_its_block() {
     let added = added();
     let address = "10.0.0.1".parse::<IpAddr>().expect("an address").into();
-    let key = Key::Open(Slot::of(&Pool::default(), address));
+    let key = Key::Open(BlockKey::of(&Pool::default(), address));
     let name = added.site.keys().encode(&key);
     let mut bitmap = record::decode_block(&added.entry(&name).value).expect("a block");
     bitmap.set(0);
@@ -260,7 +260,7 @@ fn impossible(site: &Site, container: &str, cidr: &str, address: &str) {
 
 fn held(cidr: &str, address: &str) -> Held {
     Held {
-        range: QueueId::of(&range(cidr)),
+        range: RangeId::of(&range(cidr)),
         address: address.parse::<IpAddr>().expect("an address").into(),
     }
 }
@@ -294,7 +294,7 @@ fn a_ticket_for_an_address_that_nobody_can_have_is_not_served() {
     let site = Site::shared();
     let network = site.network(CIDR);
     let gate = Foreigner::hold(&site, CIDR);
-    let range = QueueId::of(&range(CIDR));
+    let range = RangeId::of(&range(CIDR));
     let interval = |first: &str, last: &str| {
         let end = |text: &str| held(CIDR, text).address;
         Choice::Lowest(vec![

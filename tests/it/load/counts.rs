@@ -3,7 +3,7 @@
 use serde_json::json;
 use whereabouts_core::address::{Address, Range};
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::QueueId;
+use whereabouts_core::claim::RangeId;
 use whereabouts_store::Write;
 use whereabouts_store::keys::QueuedVerb;
 use whereabouts_store::record::{self, Ticket};
@@ -284,7 +284,7 @@ fn tickets_that_cannot_be_served_are_read_beyond_however_many() {
         let refused = Ticket::Refused {
             sender: 7,
             node: None,
-            shortage: Shortage::Exhausted(QueueId::of(&range("10.0.2.0/24"))),
+            shortage: Shortage::Exhausted(RangeId::of(&range("10.0.2.0/24"))),
         };
         record::encode_ticket(&attachment("net", pod), &refused)
     });

@@ -4,7 +4,7 @@
 use serde_json::json;
 use whereabouts_core::address::{Address, Pool};
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Held, Home, QueueId};
+use whereabouts_core::claim::{Held, Home, RangeId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record::{self, Ticket};
@@ -309,7 +309,7 @@ fn put_release(site: &Site, pod: &Pod, modified: i64) {
 fn held() -> Held {
     let address: std::net::IpAddr = "10.0.0.9".parse().expect("an address");
     Held {
-        range: QueueId {
+        range: RangeId {
             pool: Pool::default(),
             cidr: CIDR.parse().expect("a CIDR"),
         },

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use whereabouts_clock::Chance;
 use whereabouts_core::address::{Name, Pool};
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Attachment, QueueId};
+use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_etcd::SystemClock;
 use whereabouts_protocol::session::{Commit, Session};
 use whereabouts_store::keys::{Key, QueuedVerb, Spot, TicketId};
 use whereabouts_store::record::{self, Lock, Ticket};
-use whereabouts_store::snapshot::{Query, Queued};
+use whereabouts_store::snapshot::{Query, QueueEntry};
 use whereabouts_store::{Compare, LeaseId, Outcome, Store, Txn, Write};
 
 use super::{Network, Pod, Running, Site};
@@ -25,7 +25,7 @@ const TICKETS: u32 = 4_096;
 
 /// The lock of a range, for as long as its lease lives.
 pub(crate) struct Foreigner {
-    queue: QueueId,
+    queue: RangeId,
     lease: LeaseId,
 }
 
@@ -65,7 +65,7 @@ impl Foreigner {
                 let snapshot = session.snapshot(&queries).await.expect("it reads");
                 let lock = snapshot.lock(&self.queue).expect("it was read");
                 let waiting = snapshot.queue(&self.queue).expect("it was read");
-                let asks = |ticket: &Queued| match &ticket.request {
+                let asks = |ticket: &QueueEntry| match &ticket.request {
                     Ok((_, Ticket::Refused { .. })) | Err(_) => None,
                     Ok((id, asking)) => Some((ticket.clone(), Lock::of(asking.sender(), id))),
                 };
@@ -100,8 +100,8 @@ impl Foreigner {
     }
 }
 
-fn queue_of(cidr: &str) -> QueueId {
-    QueueId {
+fn queue_of(cidr: &str) -> RangeId {
+    RangeId {
         pool: Pool::default(),
         cidr: cidr.parse().expect("a CIDR"),
     }

@@ -1,7 +1,7 @@
 //! CHECK: the claim is there, and its addresses are in `prevResult` and marked as taken.
 
 use serde_json::{Value, json};
-use whereabouts_core::address::{Bitmap, Pool, Slot};
+use whereabouts_core::address::{Bitmap, BlockKey, Pool};
 use whereabouts_store::keys::Key;
 use whereabouts_store::{Write, record};
 
@@ -79,7 +79,7 @@ fn check_of_a_static_address_that_is_not_in_prev_result_is_code_106() {
 fn check_of_an_address_that_is_not_marked_as_taken_is_code_106() {
     let (site, network, pod, previous) = added();
     let address = "10.0.0.1".parse::<std::net::IpAddr>().expect("an address");
-    let block = Key::Open(Slot::of(&Pool::default(), address.into()));
+    let block = Key::Open(BlockKey::of(&Pool::default(), address.into()));
     put(
         &site,
         Write::Put {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 use whereabouts_core::address::Bitmap;
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, RangeId};
 use whereabouts_core::escaped;
 use whereabouts_store::Write;
 use whereabouts_store::keys::Key;
@@ -243,7 +243,7 @@ fn what_a_stored_claim_says_is_escaped_in_answers_and_in_the_log() {
         (hostile, "10.0.0.0/24", "10.0.0.7"),
     ] {
         let held = Held {
-            range: QueueId::of(&range(cidr)),
+            range: RangeId::of(&range(cidr)),
             address: address.parse::<IpAddr>().expect("an address").into(),
         };
         let mut bitmap = Bitmap::EMPTY;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts_clock::Chance;
 use whereabouts_core::address::{Family, Name, Range, RangeSpec};
-use whereabouts_core::claim::{Ask, Attachment, BootId, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, BootId, Owner, RangeId, Want};
 use whereabouts_etcd::Access;
 
 /// The network's name in all configs.
@@ -67,8 +67,8 @@ impl Workload {
     }
 
     /// The queue of the range.
-    pub(crate) fn queue(&self) -> QueueId {
-        QueueId {
+    pub(crate) fn queue(&self) -> RangeId {
+        RangeId {
             pool: self.range.pool().clone(),
             cidr: self.range.cidr(),
         }

@@ -2,7 +2,7 @@
 
 use super::{Bench, Scene, address, granted, texts};
 use crate::allocator::Shortage;
-use crate::claim::{QueueId, Want};
+use crate::claim::{RangeId, Want};
 use crate::registry::Taken;
 
 pub(super) async fn the_lowest_free_address_is_given<B: Bench>(scene: &Scene<'_, B>) {
@@ -28,7 +28,7 @@ pub(super) async fn an_add_is_all_or_nothing<B: Bench>(scene: &Scene<'_, B>) {
         scene.lowest(container, &[&second]).await;
     }
     let refused = scene.lowest("c", &[&first, &second]).await;
-    let full = QueueId::of(&second);
+    let full = RangeId::of(&second);
     assert_eq!(refused, Taken::Short(Shortage::Exhausted(full)));
     assert_eq!(scene.claim("c").await, None);
     scene.gets("d", &[&first], &["10.0.0.1"]).await;
@@ -75,7 +75,7 @@ pub(super) async fn a_full_range_is_exhausted_until_something_is_freed<B: Bench>
     for container in ["a", "b"] {
         granted(scene.lowest(container, &[&range]).await);
     }
-    let exhausted = Taken::Short(Shortage::Exhausted(QueueId::of(&range)));
+    let exhausted = Taken::Short(Shortage::Exhausted(RangeId::of(&range)));
     assert_eq!(scene.lowest("c", &[&range]).await, exhausted);
     scene.leaves("a").await;
     scene.gets("c", &[&range], &["10.0.0.1"]).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Bench, Scene, granted};
 use crate::allocator::Shortage;
-use crate::claim::{Attachment, QueueId, Want};
+use crate::claim::{Attachment, RangeId, Want};
 use crate::limits;
 use crate::registry::{Registry, Scope};
 
@@ -130,7 +130,7 @@ pub(super) async fn a_shortage_is_told_without_a_claim<B: Bench>(scene: &Scene<'
         assert_eq!(shortage().await, None);
         granted(scene.lowest(container, &[&range]).await);
     }
-    let full = QueueId::of(&range);
+    let full = RangeId::of(&range);
     assert_eq!(shortage().await, Some(Shortage::Exhausted(full)));
     scene.leaves("a").await;
     assert_eq!(shortage().await, None);

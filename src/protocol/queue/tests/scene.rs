@@ -10,7 +10,7 @@ use super::super::transactions::Served;
 use crate::traces::Untraced;
 use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::allocator::{Demand, Plan, Shortage, Verdict};
-use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, QueueId, Want};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, RangeId, Want};
 use whereabouts_core::failure::Corrupt;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
@@ -71,8 +71,8 @@ pub(super) fn range() -> Range {
     Range::new(spec).expect("a range")
 }
 
-pub(super) fn queue() -> QueueId {
-    QueueId::of(&range())
+pub(super) fn queue() -> RangeId {
+    RangeId::of(&range())
 }
 
 pub(super) fn attachment(container: &str) -> Attachment {

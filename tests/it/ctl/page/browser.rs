@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use whereabouts_core::address::{Name, Pool};
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, RangeId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::Key;
 use whereabouts_store::record;
@@ -96,7 +96,7 @@ fn hostile_names_are_shown_as_they_are_and_do_nothing() {
     let hostile = "<img src=x onerror=\"window.harmed=1\"><script>window.harmed=1</script>";
     let claim = Claim {
         held: vec![Held {
-            range: QueueId {
+            range: RangeId {
                 pool: Pool {
                     name: Some(hostile.to_owned()),
                     only: None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use whereabouts_core::address::{Name, Pool};
-use whereabouts_core::claim::{Attachment, Claim, Held, Owner, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Held, Owner, RangeId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::Key;
 use whereabouts_store::listing::list;
@@ -19,7 +19,7 @@ use crate::support::{poll, run};
 /// The claim of a container, put by hand.
 fn claim(site: &Site, container: &str, address: &str) {
     let address = address.parse::<std::net::IpAddr>().expect("an address");
-    let range = QueueId {
+    let range = RangeId {
         pool: Pool::default(),
         cidr: "10.0.0.0/24".parse().expect("a CIDR"),
     };

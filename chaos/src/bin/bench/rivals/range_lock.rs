@@ -11,7 +11,7 @@ use futures::future::join;
 use whereabouts_clock::Clock;
 use whereabouts_core::allocator::Demand;
 use whereabouts_protocol::session::Commit;
-use whereabouts_store::snapshot::{Query, Queued, Snapshot};
+use whereabouts_store::snapshot::{Query, QueueEntry, Snapshot};
 use whereabouts_store::{Compare, Event, Store, Watch, Write};
 
 use super::{DEADLINE, TTL_S, plan_of, reads_of};
@@ -62,7 +62,7 @@ impl Client for RangeLock {
             draft
                 .compare(Compare::Modified(key.clone(), mine.modified))
                 .write(Write::Delete(key.clone()));
-            if let Some(Queued { key, created, .. }) = others.first() {
+            if let Some(QueueEntry { key, created, .. }) = others.first() {
                 draft
                     .compare(Compare::Created(key.clone(), *created))
                     .write(Write::Touch(key.clone()));

@@ -6,12 +6,12 @@ use crate::keys::{Key, Keys};
 use crate::record;
 use crate::snapshot::Query;
 use crate::{Compare, LeaseId, Purpose, Revision, Txn, Write};
-use whereabouts_core::claim::{Attachment, Claim, Home, QueueId};
+use whereabouts_core::claim::{Attachment, Claim, Home, RangeId};
 use whereabouts_core::identity::Identity;
 
 /// A transaction in the making.
 #[derive(Clone, Debug)]
-pub struct Draft<'k> {
+pub struct TxnBuilder<'k> {
     keys: &'k Keys,
     identity: Option<&'k Identity>,
     txn: Txn,
@@ -19,7 +19,7 @@ pub struct Draft<'k> {
     otherwise: Vec<Query>,
 }
 
-impl<'k> Draft<'k> {
+impl<'k> TxnBuilder<'k> {
     /// A transaction of the cluster `identity` that does nothing yet.
     pub fn new(keys: &'k Keys, identity: Option<&'k Identity>) -> Self {
         Self {
@@ -155,7 +155,7 @@ impl<'k> Draft<'k> {
     }
 
     /// Deletes the lock of `queue`, if no ticket was written there after `revision`.
-    pub fn delete_lock_if_last(&mut self, queue: &QueueId, revision: Revision) -> &mut Self {
+    pub fn delete_lock_if_last(&mut self, queue: &RangeId, revision: Revision) -> &mut Self {
         let key = self.keys.encode(&Key::Lock(queue.clone()));
         let (from, until) = self.keys.tickets(queue);
         self.write(Write::DeleteUnlessNewer {

@@ -4,16 +4,16 @@ use super::*;
 
 use std::time::Duration;
 
-use whereabouts_core::address::{Name, Slot};
-use whereabouts_core::claim::{Attachment, BootId, Held, Owner, QueueId};
+use whereabouts_core::address::{BlockKey, Name};
+use whereabouts_core::claim::{Attachment, BootId, Held, Owner, RangeId};
 use whereabouts_store::keys::{QueuedVerb, Seat, Spot};
 
 fn address(number: u32) -> Address {
     std::net::IpAddr::from(number.to_be_bytes()).into()
 }
 
-fn range() -> QueueId {
-    QueueId {
+fn range() -> RangeId {
+    RangeId {
         pool: Pool::default(),
         cidr: "10.0.0.0/8".parse().expect("a CIDR"),
     }
@@ -69,8 +69,8 @@ fn claim(number: u32) -> (Key, Vec<u8>) {
     (key, record::encode_claim(&claim))
 }
 
-fn seen(changes: Vec<Change>) -> Seen {
-    let mut seen = Seen::nothing(&Keys::new("/x/"));
+fn seen(changes: Vec<Change>) -> Content {
+    let mut seen = Content::nothing(&Keys::new("/x/"));
     seen.apply(changes, Instant::now());
     seen
 }
@@ -101,7 +101,7 @@ fn what_comes_and_goes_leaves_nothing_behind() {
 
 #[test]
 fn a_block_that_moves_stays_known_in_whatever_order_that_is_told() {
-    let slot = Slot::of(&Pool::default(), address(10 << 24));
+    let slot = BlockKey::of(&Pool::default(), address(10 << 24));
     let (open, full) = (Key::Open(slot.clone()), Key::Full(slot));
     let moved = [
         change(&open, 3, None),
@@ -127,12 +127,12 @@ fn a_ticket_that_is_rewritten_or_listed_again_keeps_its_age_and_a_new_one_has_no
     let begun = Instant::now();
     let later = begun + Duration::from_secs(5);
     let put = |revision| vec![change(&key, revision, Some(vec![99]))];
-    let mut first = Seen::nothing(&Keys::new("/x/"));
+    let mut first = Content::nothing(&Keys::new("/x/"));
     first.apply(put(1), begun);
     first.apply(put(2), later);
-    let since = |seen: &Seen| seen.lines.queues[&range()][&seat()].seen;
+    let since = |seen: &Content| seen.lines.queues[&range()][&seat()].seen;
     assert_eq!(since(&first), begun);
-    let mut second = Seen::nothing(&Keys::new("/x/"));
+    let mut second = Content::nothing(&Keys::new("/x/"));
     second.apply(put(2), later);
     second.inherit(&first);
     assert_eq!(since(&second), begun);
@@ -152,8 +152,8 @@ fn a_lock_keeps_its_age_as_long_as_it_is_one_holders() {
         }
         vec![change]
     };
-    let mut seen = Seen::nothing(&Keys::new("/x/"));
-    let since = |seen: &Seen| seen.lines.locks[&range()].seen;
+    let mut seen = Content::nothing(&Keys::new("/x/"));
+    let since = |seen: &Content| seen.lines.locks[&range()].seen;
     seen.apply(write(1, 7), moment(0));
     seen.apply(write(2, 7), moment(1));
     assert_eq!(since(&seen), moment(0));
@@ -161,12 +161,12 @@ fn a_lock_keeps_its_age_as_long_as_it_is_one_holders() {
     seen.apply(write(3, 0), moment(2));
     assert_eq!(since(&seen), moment(2));
     assert!(seen.lines.locks[&range()].is_offered());
-    let mut again = Seen::nothing(&Keys::new("/x/"));
+    let mut again = Content::nothing(&Keys::new("/x/"));
     again.apply(write(3, 0), moment(3));
     again.inherit(&seen);
     assert_eq!(since(&again), moment(2));
     seen.apply(write(4, 8), moment(4));
-    again = Seen::nothing(&Keys::new("/x/"));
+    again = Content::nothing(&Keys::new("/x/"));
     again.apply(write(5, 9), moment(5));
     again.inherit(&seen);
     assert_eq!(since(&again), moment(5), "it is another's");

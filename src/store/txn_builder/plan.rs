@@ -6,11 +6,11 @@ use whereabouts_core::address::Bitmap;
 use whereabouts_core::allocator::{BlockState, Grant, Plan, Release};
 use whereabouts_core::claim::Claim;
 
-use super::Draft;
+use super::TxnBuilder;
 use crate::keys::Key;
 use crate::record;
 
-impl Draft<'_> {
+impl TxnBuilder<'_> {
     /// Adds the plan's conditions and writes to a transaction. `created` is the time for its claims.
     pub fn plan(&mut self, plan: &Plan, created: Duration) {
         for (slot, change) in &plan.blocks {

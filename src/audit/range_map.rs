@@ -11,7 +11,7 @@ const ROW: u128 = 64;
 
 /// A range as rows of cells, from its begin to the end of its taken addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct RangeMap {
     /// The number of addresses of a cell.
     pub per_cell: u128,
     /// The rows with a taken address, in order. A small range has all of its rows.
@@ -34,7 +34,7 @@ pub struct Row {
 }
 
 /// The picture of `whole` from its `blocks`. The range can give only addresses in `gives`.
-pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitmap>) -> Picture {
+pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitmap>) -> RangeMap {
     let taken: Vec<Address> = taken_in(whole, blocks).collect();
     let per_cell = cell_size(whole, taken.last().copied());
     let shown_whole = if whole.count() <= limits::PICTURE_ADDRESSES {
@@ -55,7 +55,7 @@ pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitm
         next = number + 1;
         draw_row(whole, gives, per_cell, number, left_out, &counts)
     });
-    Picture {
+    RangeMap {
         per_cell,
         rows: drawn.collect(),
         taken: u128::try_from(taken.len()).expect("what is in memory can be counted"),
@@ -178,9 +178,9 @@ mod tests {
             block.set(address.bit());
         }
         let whole = Interval::of(cidr.parse().expect("a CIDR"));
-        let picture = draw(whole, &[interval(gives.0, gives.1)], &blocks);
+        let range_map = draw(whole, &[interval(gives.0, gives.1)], &blocks);
         let text = |row: Row| (row.first.to_string(), row.left_out, row.cells);
-        picture.rows.into_iter().map(text).collect()
+        range_map.rows.into_iter().map(text).collect()
     }
 
     #[test]
@@ -222,9 +222,9 @@ mod tests {
             let mut bitmap = Bitmap::EMPTY;
             bitmap.set(u8::MAX);
             let blocks = BTreeMap::from([(BlockId::of(address(taken)), bitmap)]);
-            let picture = draw(whole, &[whole], &blocks);
-            let last = picture.rows.last().expect("something is taken");
-            assert_eq!((picture.taken, last.cells.ends_with('1')), (1, true));
+            let range_map = draw(whole, &[whole], &blocks);
+            let last = range_map.rows.last().expect("something is taken");
+            assert_eq!((range_map.taken, last.cells.ends_with('1')), (1, true));
         }
     }
 

@@ -157,7 +157,7 @@ impl Word {
 }
 
 /// The claims that are meant, and those that cannot be read.
-pub(crate) struct Chosen {
+pub(crate) struct Selection {
     /// In the order of their keys.
     pub(crate) claims: Vec<Shown>,
     /// Why each cannot be read.
@@ -168,8 +168,8 @@ pub(crate) struct Chosen {
 pub(crate) fn choose(
     connection: &Connection,
     is_meant: impl Fn(&Shown) -> bool,
-) -> Result<Chosen, String> {
-    let mut chosen = Chosen {
+) -> Result<Selection, String> {
+    let mut chosen = Selection {
         claims: Vec::new(),
         unreadable: Vec::new(),
     };
@@ -192,8 +192,8 @@ pub(crate) fn choose_on_node(
     connection: &Connection,
     node: &str,
     is_meant: impl Fn(&Shown) -> bool,
-) -> Result<Chosen, String> {
-    let mut chosen = Chosen {
+) -> Result<Selection, String> {
+    let mut chosen = Selection {
         claims: Vec::new(),
         unreadable: Vec::new(),
     };

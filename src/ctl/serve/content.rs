@@ -28,7 +28,7 @@ use crate::output::shown::Shown;
 const CLAIM_BYTES: usize = 245;
 
 /// Everything that is stored.
-pub(super) struct Seen {
+pub(super) struct Content {
     keys: Keys,
     /// The taken part of each range.
     pub(super) occupancy: Occupancy,
@@ -58,7 +58,7 @@ pub(super) struct Slice {
     pub(super) last: Option<Vec<u8>>,
 }
 
-impl Seen {
+impl Content {
     /// Nothing, below the prefix of `keys`.
     pub(super) fn nothing(keys: &Keys) -> Self {
         Self {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 /// Calls `act` every so often until SIGTERM or SIGINT. A call that fails now may succeed the next time.
-pub(crate) fn stay(
+pub(crate) fn repeat(
     every: Duration,
     mut act: impl FnMut() -> Result<(), String>,
 ) -> Result<(), String> {
