@@ -108,13 +108,14 @@ impl Store for Sabotaged {
 
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         let at = twist::read_at(self.bug, at);
-        let mut view = self.store.read(reads, at).await?;
         let reader = match (self.collects_on, self.verb.as_str(), &self.attachment) {
             (Some(node), ..) => Reader::Collects(node),
             (None, "DEL", Some(attachment)) => Reader::Deletes(attachment),
             (None, "ADD", Some(attachment)) => Reader::Adds(attachment),
             _ => Reader::Other,
         };
+        let reads = twist::twist_reads(self.bug, &self.keys, reader, reads);
+        let mut view = self.store.read(&reads, at).await?;
         twist::twist_view(self.bug, &self.keys, reader, &mut view);
         Ok(view)
     }

@@ -294,7 +294,20 @@ impl Store for Client {
         };
         let at = twist::read_at(self.cluster.bug(), at);
         let stale = self.cluster.bug() == Some(Bug::StaleReads) && at == At::Now;
-        let reads = reads.to_vec();
+        let Identity {
+            verb,
+            node,
+            attachment,
+            ..
+        } = &*self.identity;
+        let reader = match (verb, attachment) {
+            (Verb::Gc, _) => Reader::Collects(*node),
+            (Verb::Del, Some(attachment)) => Reader::Deletes(attachment),
+            (Verb::Add, Some(attachment)) => Reader::Adds(attachment),
+            _ => Reader::Other,
+        };
+        let (bug, keys) = (self.cluster.bug(), self.cluster.keys());
+        let reads = twist::twist_reads(bug, keys, reader, reads);
         let read = move |state: &mut State| {
             let old = At::Revision((state.revision() - 3).max(1));
             // Where the old revision is compacted, the newest must do.
@@ -309,19 +322,7 @@ impl Store for Client {
         let mut view = answered(reply)?;
         self.identity.has_read.set(true);
         self.understand(&mut view);
-        let Identity {
-            verb,
-            node,
-            attachment,
-            ..
-        } = &*self.identity;
-        let reader = match (verb, attachment) {
-            (Verb::Gc, _) => Reader::Collects(*node),
-            (Verb::Del, Some(attachment)) => Reader::Deletes(attachment),
-            (Verb::Add, Some(attachment)) => Reader::Adds(attachment),
-            _ => Reader::Other,
-        };
-        twist::twist_view(self.cluster.bug(), self.cluster.keys(), reader, &mut view);
+        twist::twist_view(bug, keys, reader, &mut view);
         Ok(view)
     }
 

@@ -31,6 +31,31 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
     }
 }
 
+/// The reads that `reader` makes in place of `reads`.
+pub fn twist_reads(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, reads: &[Read]) -> Vec<Read> {
+    let mut twisted = reads.to_vec();
+    if let (Some(Bug::GcOfOtherNodes), Reader::Collects(_)) = (bug, reader) {
+        for read in &mut twisted {
+            widen(keys, read);
+        }
+    }
+    twisted
+}
+
+/// Makes a read of the claims of one node one of the claims of all nodes.
+fn widen(keys: &Keys, read: &mut Read) {
+    let (first, last) = keys.all_on_nodes();
+    if let Read::Range { from, until, .. } = read
+        && (&first..&last).contains(&&*from)
+    {
+        // A later page begins after a key.
+        if from.ends_with(b"/") {
+            *from = first;
+        }
+        *until = last;
+    }
+}
+
 /// The reader of a view.
 #[derive(Clone, Copy, Debug)]
 pub enum Reader<'a> {
