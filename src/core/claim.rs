@@ -112,7 +112,8 @@ impl fmt::Display for BootId {
 }
 
 impl Owner {
-    /// This owner, with what only `before` tells.
+    /// This owner, with the names that only `before` tells. The network namespace and the boot are never those of
+    /// before: a claim is freed by them, so an unknown one is safe, and an old one is not.
     #[must_use]
     pub fn or(&self, before: &Self) -> Self {
         let or = |own: &Option<String>, before: &Option<String>| own.clone().or(before.clone());
@@ -121,8 +122,8 @@ impl Owner {
             pod_namespace: or(&self.pod_namespace, &before.pod_namespace),
             pod_name: or(&self.pod_name, &before.pod_name),
             pod_uid: or(&self.pod_uid, &before.pod_uid),
-            netns: or(&self.netns, &before.netns),
-            boot: self.boot.or(before.boot),
+            netns: self.netns.clone(),
+            boot: self.boot,
         }
     }
 

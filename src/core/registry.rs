@@ -215,7 +215,7 @@ pub trait Registry {
     async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure>;
 
     /// Writes the owner of a repeated ADD into the claim that satisfies it: a restarted container keeps its id and its
-    /// claim, and has another network namespace. What the new owner does not tell stays.
+    /// claim, and has another network namespace. Names that the new owner does not tell stay.
     async fn renew(&self, ask: &Ask) -> Result<Renewed, Failure>;
 
     /// Releases `claim` of `attachment`, if nothing has written the claim since it was read.

@@ -6,7 +6,7 @@
 //! plugins --datagrams--> intake --> backlog --> export --OTLP--> collector
 //!                          `--------- counters --> http: /metrics, /healthz
 //! etcd <-- reap ------------------------^           ^
-//! etcd --listing, then changes--> follow --> watched (seen) --> api, news --> page
+//! etcd --listing, then changes--> follow --> watched (content) --> api, news --> page
 //! ```
 
 mod api;

@@ -1,3 +1,5 @@
+//! Command lines, and what they mean or why they are refused.
+
 use std::collections::BTreeSet;
 
 use whereabouts_sim::vocabulary::Fault;
