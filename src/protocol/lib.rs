@@ -16,6 +16,8 @@ pub mod queue;
 mod registry;
 mod renew;
 pub mod session;
+#[cfg(test)]
+mod session_tests;
 mod take_over;
 pub mod traces;
 

@@ -394,6 +394,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         F: Future<Output = Result<T, Unavailable>>,
     {
         let mut pauses = self.pauses();
+        let mut answered = None;
         loop {
             *attempts += 1;
             let answer = within(self.clock, self.attempt_end(), call()).await;
@@ -402,11 +403,13 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             }
             let reason = match answer {
                 Some(Ok(answer)) => return Ok(answer),
-                Some(Err(Unavailable::Later(reason) | Unavailable::NotNow(reason))) => reason,
+                Some(Err(Unavailable::Later(reason) | Unavailable::NotNow(reason))) => {
+                    answered.insert(reason).clone()
+                }
                 Some(Err(reason)) => return Err(reason.into()),
                 None => {
                     self.lengthen_attempts();
-                    "no reply in time".to_owned()
+                    late(answered.as_deref())
                 }
             };
             self.pause(&mut pauses, &reason).await?;
@@ -428,6 +431,15 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             Some(before) if before != now => Err(Failure::OtherCluster { before, now }),
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// The reason of a try that had no reply. The deadline often cuts the last try: an earlier reason then still names
+/// the cause.
+fn late(earlier: Option<&str>) -> String {
+    match earlier {
+        None => "no reply in time".to_owned(),
+        Some(earlier) => format!("no reply in time; before that: {earlier}"),
     }
 }
 
