@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
-use whereabouts_cni::invocation::{LocalMachine, open_file};
+use whereabouts_cni::invocation::{LocalMachine, Machine, open_file};
 use whereabouts_cni::request::{self, Linted, RequestError};
 use whereabouts_core::limits;
 
@@ -21,8 +21,11 @@ const NAMES: [&str; 2] = ["whereabouts", "whereaboots"];
 /// Plugins of Multus, which hand an ADD on to the plugins of other configurations.
 const MULTUS: [&str; 2] = ["multus", "multus-shim"];
 
+/// The `file` of an object that no file has.
+const CLUSTER: &str = "the cluster";
+
 /// The place of a part of a file.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     /// The file, as it was named.
     pub(crate) file: String,
@@ -89,12 +92,31 @@ pub(crate) fn read(file: &Path) -> Vec<Found> {
         match document {
             Ok(tree) => {
                 let carried = carried(tree).into_iter();
-                found.extend(carried.flat_map(|one| of_carried(&origin, one)));
+                found.extend(carried.flat_map(|one| of_carried(&LocalMachine, &origin, one)));
             }
             Err(reason) => found.push(Found::of(origin.clone(), Finding::Unread(reason))),
         }
     }
     found
+}
+
+/// All that an object of the API server has. `machine` has the files that its configurations name.
+pub(crate) fn of_object(machine: &dyn Machine, object: Value) -> Vec<Found> {
+    let origin = Origin {
+        file: CLUSTER.to_owned(),
+        document: None,
+        object: None,
+        key: None,
+    };
+    // A JSON object of the API server has each key once.
+    let tree = Tree {
+        value: object,
+        repeated: Vec::new(),
+    };
+    let carried = carried(tree).into_iter();
+    carried
+        .flat_map(|one| of_carried(machine, &origin, one))
+        .collect()
 }
 
 /// The documents of a file, all of which can be read.
@@ -187,11 +209,11 @@ fn has_content(document: &str) -> bool {
     lines.any(|line| !line.is_empty() && !line.starts_with(['#', '%']))
 }
 
-fn of_carried(origin: &Origin, carried: Carried) -> Vec<Found> {
+fn of_carried(machine: &dyn Machine, origin: &Origin, carried: Carried) -> Vec<Found> {
     let mut origin = origin.clone();
     origin.object = carried.object;
     let mut found = match carried.content {
-        Content::Config(config) => of_config(&origin, config),
+        Content::Config(config) => of_config(machine, &origin, config),
         Content::Nothing(why) => vec![Found::of(origin, Finding::Nothing(why))],
         Content::Wrong(why) => vec![Found::of(origin, Finding::Wrong(why))],
         Content::Unread(why) => vec![Found::of(origin, Finding::Unread(why))],
@@ -203,12 +225,12 @@ fn of_carried(origin: &Origin, carried: Carried) -> Vec<Found> {
 }
 
 /// The config itself, or those of its plugins, which have the list's name and version.
-fn of_config(origin: &Origin, config: Value) -> Vec<Found> {
+fn of_config(machine: &dyn Machine, origin: &Origin, config: Value) -> Vec<Found> {
     let found = |finding| Found::of(origin.clone(), finding);
     let chain = match (&config["plugins"], &config["delegates"]) {
         (Value::Array(plugins), _) => plugins.clone(),
-        (_, Value::Array(delegates)) => return of_delegates(origin, delegates),
-        _ if is_ours(&config) => return vec![found(Finding::lint(config, Vec::new()))],
+        (_, Value::Array(delegates)) => return of_delegates(machine, origin, delegates),
+        _ if is_ours(&config) => return vec![found(Finding::lint(machine, config, Vec::new()))],
         _ => return vec![found(Finding::Nothing(why_not(&config)))],
     };
     let numbered = chain.iter().enumerate();
@@ -221,7 +243,7 @@ fn of_config(origin: &Origin, config: Value) -> Vec<Found> {
             }
             let mut origin = origin.clone();
             origin.enter(&format!("plugins[{number}]"));
-            Found::of(origin, Finding::lint(plugin, chain.clone()))
+            Found::of(origin, Finding::lint(machine, plugin, chain.clone()))
         })
         .collect();
     if !ours.is_empty() {
@@ -232,11 +254,11 @@ fn of_config(origin: &Origin, config: Value) -> Vec<Found> {
 }
 
 /// The configs to which Multus hands each ADD on.
-fn of_delegates(origin: &Origin, delegates: &[Value]) -> Vec<Found> {
+fn of_delegates(machine: &dyn Machine, origin: &Origin, delegates: &[Value]) -> Vec<Found> {
     let found = delegates.iter().enumerate().flat_map(|(number, delegate)| {
         let mut origin = origin.clone();
         origin.enter(&format!("delegates[{number}]"));
-        of_config(&origin, delegate.clone())
+        of_config(machine, &origin, delegate.clone())
     });
     found.collect()
 }
@@ -269,8 +291,8 @@ impl Found {
 }
 
 impl Finding {
-    fn lint(config: Value, chain: Vec<Value>) -> Self {
-        let linted = request::lint(config.to_string().as_bytes(), &LocalMachine);
+    fn lint(machine: &dyn Machine, config: Value, chain: Vec<Value>) -> Self {
+        let linted = request::lint(config.to_string().as_bytes(), machine);
         Self::Config(Box::new(FoundConfig {
             config,
             chain,

@@ -13,7 +13,6 @@ mod configs;
 mod connection;
 mod foreign;
 mod install;
-mod lint;
 mod netns;
 mod output;
 mod reconcile;
@@ -30,8 +29,8 @@ use ipnet::IpNet;
 use whereabouts_cni::plugin;
 
 use commands::{
-    backup, check, claims, cluster, gc, import, map, migrate, queue, ranges, release, restore,
-    watch,
+    backup, check, claims, cluster, gc, import, lint, map, migrate, queue, ranges, release,
+    restore, watch,
 };
 use connection::DatastoreOptions;
 use output::{Consent, Ending, OutputOption, say};

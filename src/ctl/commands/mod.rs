@@ -6,6 +6,7 @@ pub(crate) mod claims;
 pub(crate) mod cluster;
 pub(crate) mod gc;
 pub(crate) mod import;
+pub(crate) mod lint;
 pub(crate) mod map;
 pub(crate) mod migrate;
 pub(crate) mod queue;

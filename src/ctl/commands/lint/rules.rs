@@ -11,7 +11,7 @@ use serde_json::Value;
 use whereabouts_cni::request::{CniVersion, Linted, Route};
 use whereabouts_core::address::{Address, Family};
 
-use crate::lint::{Line, Severity};
+use super::{Line, Severity};
 
 /// The findings of `config` beside those of whereabouts; `chain` are the plugins of its list.
 pub(crate) fn findings(config: &Value, chain: &[Value], linted: &Linted) -> Vec<Line> {
