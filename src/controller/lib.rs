@@ -1,7 +1,7 @@
-//! What the API server tells of pods and nodes, for the reconciliation of claims.
+//! What the API server tells of pods, nodes and networks, for the reconciliation of claims and for admission.
 //!
 //! The judgement is `whereabouts-reconcile`'s, and claims are the caller's. This crate asks, and is the only one that
-//! knows `kube`. A question is a live GET, which is sent once. A cache of pods only spares questions.
+//! knows `kube`. A question is a live GET, which is sent once. A cache only spares questions, or serves for warnings.
 
 #![allow(clippy::disallowed_methods, reason = "it meets the machine")]
 
@@ -10,8 +10,12 @@ mod event;
 mod leadership;
 mod node;
 mod pods;
+mod watched;
+mod webhook;
 
 pub use api::ApiServer;
 pub use event::Release;
 pub use leadership::{Election, Leadership};
 pub use pods::{PodCache, follow};
+pub use watched::{Kind, Watched, follow_all};
+pub use webhook::{StoredSecret, Written};

@@ -204,6 +204,24 @@ pub const HTTP_CONNECTIONS: usize = 256;
 /// in milliseconds.
 pub const HTTP_HEAD_MS: u64 = 5_000;
 
+/// Bytes of an AdmissionReview. A network's configuration has a few kilobytes.
+pub const REVIEW_BYTES: usize = 1 << 20;
+
+/// Longest time for the body of an AdmissionReview, in milliseconds.
+pub const REVIEW_BODY_MS: u64 = 1_000;
+
+/// Simultaneous connections to the webhook. All of their bodies together take 64 MiB.
+pub const REVIEW_CONNECTIONS: usize = 64;
+
+/// Longest time for a question of the webhook to the datastore, in milliseconds.
+pub const ADMISSION_READ_MS: u64 = 800;
+
+/// Questions of the webhook that wait for the datastore.
+pub const ADMISSION_READS: usize = 64;
+
+/// Characters of all warnings of a review. The API server shortens each of them if there are more.
+pub const WARNING_CHARACTERS: usize = 4_000;
+
 /// Blocks in one answer of the web page's API.
 pub const PAGE_BLOCKS: usize = 1_024;
 

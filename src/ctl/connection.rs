@@ -5,7 +5,7 @@ mod datastore;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_cni::invocation::{LocalMachine, read_file};
 use whereabouts_cni::request::{self, Datastore};
-use whereabouts_core::allocator::Stored;
-use whereabouts_core::claim::{Ask, Attachment, Claim};
+use whereabouts_core::allocator::{Shortage, Stored};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Want};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
@@ -174,8 +174,12 @@ impl Connection {
 
     /// A session for one operation, which may take as long as a DEL.
     pub(crate) fn session(&self) -> Session<'_, AnyStore, SystemClock> {
+        self.session_of(DEADLINE)
+    }
+
+    fn session_of(&self, deadline: Duration) -> Session<'_, AnyStore, SystemClock> {
         let (keys, chance) = (&self.keys, &self.chance);
-        Session::new(&self.store, &SystemClock, chance, keys, DEADLINE).of(self.cluster.as_ref())
+        Session::new(&self.store, &SystemClock, chance, keys, deadline).of(self.cluster.as_ref())
     }
 
     /// Claims what `ask` states, as an ADD does.
@@ -202,12 +206,33 @@ impl Connection {
     pub(crate) fn each_claim(
         &self,
         scope: Scope<'_>,
+        take: impl FnMut(Result<(Attachment, Stored<Claim>), Corrupt>),
+    ) -> Result<(), String> {
+        self.each_claim_within(|| Ok(DEADLINE), scope, take)
+    }
+
+    /// The same, until `end`.
+    pub(crate) fn each_claim_until(
+        &self,
+        end: Instant,
+        scope: Scope<'_>,
+        take: impl FnMut(Result<(Attachment, Stored<Claim>), Corrupt>),
+    ) -> Result<(), String> {
+        self.each_claim_within(|| left_until(end), scope, take)
+    }
+
+    /// The same; `left` is how long the next page may take.
+    fn each_claim_within(
+        &self,
+        left: impl Fn() -> Result<Duration, String>,
+        scope: Scope<'_>,
         mut take: impl FnMut(Result<(Attachment, Stored<Claim>), Corrupt>),
     ) -> Result<(), String> {
         let mut after = None;
         loop {
+            let left = left()?;
             let page = match &self.store {
-                AnyStore::Etcd(_) => self.wait(self.session().page(scope, after.as_ref())),
+                AnyStore::Etcd(_) => self.wait(self.session_of(left).page(scope, after.as_ref())),
                 AnyStore::Local(store) => self.wait(self.local(store).page(scope, after.as_ref())),
             };
             let page = page.map_err(|error| error.to_string())?;
@@ -217,6 +242,20 @@ impl Connection {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Why `wants` cannot be served now, by one cheap question until `end`.
+    pub(crate) fn shortage_until(
+        &self,
+        end: Instant,
+        wants: &[Want],
+    ) -> Result<Option<Shortage>, String> {
+        let left = left_until(end)?;
+        let shortage = match &self.store {
+            AnyStore::Etcd(_) => self.wait(self.session_of(left).shortage(wants)),
+            AnyStore::Local(store) => self.wait(self.local(store).shortage(wants)),
+        };
+        shortage.map_err(|error| error.to_string())
     }
 
     fn local<'c>(&'c self, store: &'c LocalStore) -> LocalRegistry<'c> {
@@ -238,6 +277,14 @@ impl Connection {
         self.wait(cluster::confirm_choice(&self.session()))
             .map_err(|error| error.to_string())
     }
+}
+
+fn left_until(end: Instant) -> Result<Duration, String> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err("the datastore has not answered in time".to_owned());
+    }
+    Ok(left)
 }
 
 impl DatastoreOptions {

@@ -8,6 +8,7 @@
 // All that it says passes `output`, which escapes it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admission;
 mod commands;
 mod configs;
 mod connection;

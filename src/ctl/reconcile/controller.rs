@@ -17,6 +17,7 @@ use super::http::{self, Pulse, Told};
 use super::metrics::Metrics;
 use super::once::asking_thread;
 use super::round::{Ended, Findings, Rounds, connect};
+use crate::admission::{self, WebhookOptions};
 use crate::connection::DatastoreOptions;
 use crate::output::{Ending, print, say};
 use crate::selection::selector;
@@ -50,6 +51,8 @@ pub(crate) struct ControllerOptions {
     /// Where /metrics, /healthz and /readyz are served. Port 0 takes a free one, which is printed.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9470")]
     listen: SocketAddr,
+    #[command(flatten)]
+    webhook: WebhookOptions,
 }
 
 struct Controller<'o> {
@@ -95,13 +98,23 @@ impl Controller<'_> {
         let listener = listener.map_err(|error| format!("{listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         print(&format!("listening on http://{address}\n"));
+        let (ending, ended) = mpsc::channel();
+        let failing = ending.clone();
+        let admission = admission::start(
+            &self.options.webhook,
+            &self.options.etcd,
+            &self.options.namespace,
+            &self.api,
+            &self.asking,
+            move |reason| drop(failing.send(Err(reason))),
+        )?;
         let told = Told {
             metrics: self.metrics.clone(),
             api: self.api.clone(),
             cache: self.cache.clone(),
             pulse: self.pulse.clone(),
+            admission,
         };
-        let (ending, ended) = mpsc::channel();
         let failing = ending.clone();
         self.asking
             .spawn(async move { drop(ending.send(told_to_end().await)) });

@@ -17,6 +17,7 @@ use whereabouts_controller::{ApiServer, PodCache};
 use whereabouts_core::limits;
 
 use super::metrics::Metrics;
+use crate::admission::Admission;
 use crate::serve::connections;
 use crate::serve::exposition::{Exposition, Kind};
 use crate::serve::guard::{Audience, guard};
@@ -31,6 +32,8 @@ pub(super) struct Told {
     pub(super) api: ApiServer,
     pub(super) cache: PodCache,
     pub(super) pulse: Pulse,
+    /// The webhook, if it is served.
+    pub(super) admission: Option<Admission>,
 }
 
 /// When the loop came round for the last time.
@@ -81,6 +84,11 @@ async fn healthz(State(told): State<Told>) -> Response {
 }
 
 async fn readyz(State(told): State<Told>) -> Response {
+    if let Some(admission) = &told.admission
+        && !admission.is_ready()
+    {
+        return is_well(false, "the webhook has no certificate yet\n");
+    }
     is_well(
         told.cache.is_complete(),
         "the list of pods is not complete yet\n",
@@ -112,5 +120,8 @@ async fn scrape(State(told): State<Told>) -> impl IntoResponse {
         help,
         told.api.requests(),
     );
+    if let Some(admission) = &told.admission {
+        admission.tell(&mut text);
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text.text())
 }

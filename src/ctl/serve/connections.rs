@@ -2,6 +2,7 @@
 //! can take the descriptors that the way to etcd needs. It does not know the content.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::io;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use whereabouts_core::limits;
 
 use crate::output::say;
@@ -37,6 +39,22 @@ pub(crate) async fn serve(
     most: usize,
     head: Duration,
 ) -> io::Error {
+    let handshake = |stream| ready(Ok(stream));
+    serve_over(listener, handshake, router, most, head).await
+}
+
+/// The same, over what `handshake` makes of a connection. A handshake takes no longer than the head of a request.
+pub(crate) async fn serve_over<S, H>(
+    listener: TcpListener,
+    handshake: impl Fn(TcpStream) -> H,
+    router: Router,
+    most: usize,
+    head: Duration,
+) -> io::Error
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Future<Output = io::Result<S>> + Send + 'static,
+{
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(head);
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
@@ -59,9 +77,13 @@ pub(crate) async fn serve(
             yield_now().await;
         }
         let service = TowerToHyperService::new(router.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let (shaken, server) = (timeout(head, handshake(stream)), server.clone());
         // How it ends is the client's affair.
-        let connection = tokio::spawn(async { drop(connection.await) });
+        let connection = tokio::spawn(async move {
+            if let Ok(Ok(stream)) = shaken.await {
+                drop(server.serve_connection(TokioIo::new(stream), service).await);
+            }
+        });
         connections.push_back(connection.abort_handle());
     }
 }
@@ -80,7 +102,6 @@ fn is_of_client(error: &io::Error) -> bool {
 mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     use super::*;
 
