@@ -110,7 +110,7 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 24] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 25] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::NotOnNode, &[2, 9]),
@@ -121,6 +121,7 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 24] = [
     (Bug::ReleaseUnguarded, &[1, 2, 9]),
     (Bug::TakeOverUnguarded, &[1, 2, 9]),
     (Bug::TakeOverOfOthers, &[2, 9]),
+    (Bug::PodForgotten, &[6]),
     (Bug::TwoTransactions, &[2, 5]),
     (Bug::NextBlockNotMade, &[2]),
     (Bug::FullNotMovedBack, &[2]),

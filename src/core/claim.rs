@@ -298,6 +298,9 @@ pub struct Ask {
     pub wants: Vec<Want>,
     /// The pod and the node of the attachment.
     pub owner: Owner,
+    /// Whether the claim of an old container of the same pod may move to this attachment. An ADD moves it; a restored
+    /// claim must not take it from the container that lives now.
+    pub may_take_over: bool,
 }
 
 impl Ask {

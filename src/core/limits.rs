@@ -76,7 +76,7 @@ pub const QUERIES_PER_BATCH: usize = 24;
 /// Further tickets in a batch that a served DEL cancels.
 pub const CANCELLED_PER_BATCH: usize = 4;
 
-/// Tries of one ADD. Each further try follows a change of the claim that the ADD takes over.
+/// Tries of one ADD. Each further try follows a change of the claim that the ADD renews.
 pub(crate) const ADD_ROUNDS: usize = 16;
 
 /// Tries of one DEL. Each further try follows a change of the attachment's claim or tickets.

@@ -7,7 +7,7 @@
 pub mod conformance;
 
 use crate::address::{Address, Name};
-use crate::allocator::{Revision, Shortage, Stored, Verdict};
+use crate::allocator::{Shortage, Stored, Verdict};
 use crate::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
 use crate::failure::{Corrupt, Failure};
 
@@ -16,6 +16,8 @@ use crate::failure::{Corrupt, Failure};
 pub enum Taken {
     /// The attachment now holds these addresses.
     Granted(Vec<Held>),
+    /// The attachment now holds these addresses, which this old container of its pod held.
+    TakenOver(Attachment, Vec<Held>),
     /// The attachment already held the requested addresses.
     Held(Claim),
     /// The attachment holds other addresses.
@@ -29,6 +31,7 @@ impl Taken {
     pub fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Granted(held) => Self::Granted(held),
+            Verdict::TakenOver(old, held) => Self::TakenOver(old, held),
             Verdict::Held(claim) => Self::Held(claim),
             Verdict::HoldsOther(claim) => Self::HoldsOther(claim),
             Verdict::Short(shortage) => Self::Short(shortage),
@@ -39,19 +42,6 @@ impl Taken {
     }
 }
 
-/// The outcome of a take-over from an old container of the same pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TakenOver {
-    /// The attachment now holds these addresses.
-    Done(Vec<Held>),
-    /// No claim can be taken over.
-    Nothing,
-    /// The claim has changed, or may have changed. The ADD must be decided anew.
-    Changed,
-    /// The claim belongs to another node or to an unknown node.
-    Elsewhere(Box<(Attachment, Claim)>),
-}
-
 /// The outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
@@ -59,59 +49,6 @@ pub enum Renewed {
     Done,
     /// The claim has changed, or may have changed. The ADD must be decided anew.
     Changed,
-}
-
-/// A claim of an old container of the same pod, which an ADD may take over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Candidate {
-    /// The old container is on the same node.
-    Here,
-    /// The old container is on another node or on an unknown node.
-    Elsewhere,
-}
-
-impl Candidate {
-    /// The candidate, if the claim of `holder` satisfies `ask` and is not younger than the ADD's
-    /// first read, at revision `begun`. A younger claim may belong to the newer container: an ADD
-    /// of the old container may still be under way, and must not take that claim.
-    fn of(ask: &Ask, holder: &Attachment, claim: &Stored<Claim>, begun: Revision) -> Option<Self> {
-        let (own, owner) = (&ask.attachment, &claim.value.owner);
-        let is_old = ask.owner.pod_uid.is_some()
-            && owner.pod_uid == ask.owner.pod_uid
-            && holder.network == own.network
-            && holder.interface == own.interface
-            && holder.container != own.container
-            && claim.created <= begun;
-        let is_here = ask.owner.node.is_some() && ask.owner.node == owner.node;
-        (is_old && ask.may_be_given(&claim.value)).then_some(if is_here {
-            Self::Here
-        } else {
-            Self::Elsewhere
-        })
-    }
-
-    /// Looks through `claims` for the claim that `ask` takes over: one of its node, if there is one. `best` keeps the
-    /// choice from page to page. Whether no further page can have a better one.
-    pub fn choose(
-        best: &mut Option<(Attachment, Stored<Claim>, Self)>,
-        ask: &Ask,
-        claims: impl IntoIterator<Item = (Attachment, Stored<Claim>)>,
-        begun: Revision,
-    ) -> bool {
-        for (holder, claim) in claims {
-            match Self::of(ask, &holder, &claim, begun) {
-                Some(Self::Here) => {
-                    *best = Some((holder, claim, Self::Here));
-                    return true;
-                }
-                Some(Self::Elsewhere) => {
-                    best.get_or_insert((holder, claim, Self::Elsewhere));
-                }
-                None => {}
-            }
-        }
-        false
-    }
 }
 
 /// The outcome of a release.
@@ -130,6 +67,7 @@ impl Released {
             Verdict::Released | Verdict::NothingHeld => Self::Done,
             Verdict::ClaimChanged(changed) => Self::Changed(changed),
             verdict @ (Verdict::Granted(_)
+            | Verdict::TakenOver(..)
             | Verdict::Held(_)
             | Verdict::HoldsOther(_)
             | Verdict::Short(_)) => unreachable!("a release ended with {verdict:?}"),
@@ -207,12 +145,9 @@ pub trait Registry {
     /// The place between two pages.
     type Cursor;
 
-    /// Takes the requested addresses: all of them, or none.
+    /// Takes the requested addresses: all of them, or none. If an old container of the same pod and node holds them,
+    /// its claim moves to the requester.
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure>;
-
-    /// Takes over the claim of an old container of the same pod, if that claim is all of the
-    /// request.
-    async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure>;
 
     /// Writes the owner of a repeated ADD into the claim that satisfies it: a restarted container keeps its id and its
     /// claim, and has another network namespace. Names that the new owner does not tell stay.

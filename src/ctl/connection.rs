@@ -182,7 +182,7 @@ impl Connection {
         Session::new(&self.store, &SystemClock, chance, keys, deadline).of(self.cluster.as_ref())
     }
 
-    /// Claims what `ask` states, as an ADD does.
+    /// Claims what `ask` states.
     pub(crate) fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
         match &self.store {
             AnyStore::Etcd(_) => self.wait(self.session().take(ask)),

@@ -17,8 +17,7 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
-    Candidate, Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, TakenOver,
-    Waiting,
+    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 use whereabouts_store::View;
 use whereabouts_store::keys::{Key, Keys};
@@ -44,7 +43,7 @@ pub struct LocalRegistry<'a> {
     identity: Option<&'a Identity>,
     /// The time for new claims, since the Unix epoch.
     now: Duration,
-    /// The revision of the first decision.
+    /// The revision of the first read.
     begun: Cell<Option<Revision>>,
 }
 
@@ -110,8 +109,13 @@ impl<'a> LocalRegistry<'a> {
         let claim = Query::Claim(demand.attachment().clone());
         let blocks = demand.block_questions(Reach::OneDemand);
         let blocks = blocks.into_iter().map(Query::Blocks);
-        let queries: Vec<Query> = [claim].into_iter().chain(blocks).collect();
+        let of_pod = Query::of_pod(demand);
+        let queries = [claim].into_iter().chain(of_pod).chain(blocks);
+        let queries: Vec<Query> = queries.collect();
         let mut snapshot = self.snapshot(Some(connection), &queries)?;
+        if let Some(plan) = self.take_over(connection, demand, &mut snapshot)? {
+            return Ok(plan);
+        }
         for _ in 0..limits::READS_PER_DECISION {
             let plan = decide(snapshot.facts(), slice::from_ref(demand), UNLIMITED);
             if !plan.verdicts.is_empty() {
@@ -122,6 +126,28 @@ impl<'a> LocalRegistry<'a> {
             snapshot.extend(self.keys, &missing, view)?;
         }
         Err(Failure::Undecided(limits::READS_PER_DECISION))
+    }
+
+    /// The plan by which `demand` takes over from an old container of its pod, if it has no claim of its own.
+    fn take_over(
+        &self,
+        connection: &Connection,
+        demand: &Demand,
+        snapshot: &mut Snapshot,
+    ) -> Result<Option<Plan>, Failure> {
+        let own = snapshot.claim(demand.attachment());
+        let (Demand::Take(ask), None) = (demand, own.expect("it was read")) else {
+            return Ok(None);
+        };
+        let begun = self.begun.get().expect("something was read");
+        let known = snapshot.predecessors(ask, begun);
+        known.plan(ask, snapshot.facts()).or_else(|unread| {
+            let claims: Vec<Query> = unread.into_iter().map(Query::Claim).collect();
+            let view = self.view(Some(connection), &claims)?;
+            snapshot.extend(self.keys, &claims, view)?;
+            let plan = known.plan(ask, snapshot.facts());
+            Ok(plan.expect("the claims were read"))
+        })
     }
 
     /// Makes the writes of `draft`, whose conditions hold: all was read in the same transaction.
@@ -159,55 +185,6 @@ impl<'a> LocalRegistry<'a> {
             checked => checked,
         }
     }
-
-    /// The claim that `ask` can take over, and whether it is one of this node.
-    fn candidate(
-        &self,
-        connection: &Connection,
-        ask: &Ask,
-    ) -> Result<Option<(Attachment, Stored<Claim>, Candidate)>, Failure> {
-        let begun = self
-            .begun
-            .get()
-            .expect("the ADD has been decided on a read");
-        let network = Some(ask.attachment.network.clone());
-        let (mut best, mut after) = (None, None);
-        loop {
-            let claims = Query::Claims {
-                network: network.clone(),
-                after,
-            };
-            let page = self.snapshot(Some(connection), &[claims])?.page();
-            let claims = page.claims.into_iter().flatten();
-            let is_found = Candidate::choose(&mut best, ask, claims, begun);
-            match page.next {
-                Some(next) if !is_found => after = Some(next),
-                Some(_) | None => return Ok(best),
-            }
-        }
-    }
-
-    /// Writes the addresses of `claim` into a claim of `ask`.
-    fn hand_over(
-        &self,
-        connection: &Connection,
-        ask: &Ask,
-        holder: &Attachment,
-        claim: &Stored<Claim>,
-    ) -> Result<Vec<Held>, Failure> {
-        let taken = Claim {
-            held: claim.value.held.clone(),
-            owner: ask.owner.clone(),
-            created: self.now,
-        };
-        let mut draft = TxnBuilder::new(self.keys, self.identity);
-        draft
-            .delete_claim(holder, claim.value.owner.home().as_ref())
-            .put_claim(&ask.attachment, &taken);
-        self.write(connection, draft)?;
-        info!(from = %holder, claim = %taken, "taken over");
-        Ok(taken.held)
-    }
 }
 
 fn verdict(plan: Plan) -> allocator::Verdict {
@@ -225,33 +202,6 @@ impl Registry for LocalRegistry<'_> {
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
         let plan = self.perform(&Demand::Take(ask.clone()))?;
         Ok(Taken::of(verdict(plan)))
-    }
-
-    async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure> {
-        if ask.owner.pod_uid.is_none() {
-            return Ok(TakenOver::Nothing);
-        }
-        self.store.writing(|connection| {
-            let own = [Query::Claim(ask.attachment.clone()), Query::Cluster];
-            let snapshot = self.snapshot(Some(connection), &own)?;
-            snapshot.check_owner(self.keys, self.identity)?;
-            if snapshot
-                .claim(&ask.attachment)
-                .expect("it was read")
-                .is_some()
-            {
-                return Ok(TakenOver::Changed);
-            }
-            Ok(match self.candidate(connection, ask)? {
-                None => TakenOver::Nothing,
-                Some((holder, claim, Candidate::Elsewhere)) => {
-                    TakenOver::Elsewhere(Box::new((holder, claim.value)))
-                }
-                Some((holder, claim, Candidate::Here)) => {
-                    TakenOver::Done(self.hand_over(connection, ask, &holder, &claim)?)
-                }
-            })
-        })
     }
 
     async fn renew(&self, ask: &Ask) -> Result<Renewed, Failure> {

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// 100 ms, so that late processes would overtake early ones.
 const LONGEST_PAUSE_MS: u64 = 6;
 
+/// Looks after which a process has waited for long. Its pauses are short then: else others could overtake it for ever.
+const MANY_LOOKS: u64 = 500;
+
 /// How long a process waits for others.
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
@@ -42,7 +45,10 @@ impl Wait {
 
 /// The first pause is short, since most locks are. Processes that began together part by their ids.
 fn pause(tries: u64) -> Duration {
-    let longest = (tries + 1).min(LONGEST_PAUSE_MS);
+    let longest = match tries {
+        MANY_LOOKS.. => 1,
+        _ => (tries + 1).min(LONGEST_PAUSE_MS),
+    };
     let part = u64::from(process::id()).wrapping_mul(tries + 7) % 1000;
     Duration::from_micros(longest * (500 + part))
 }

@@ -217,6 +217,7 @@ fn ask(number: usize, wants: Vec<Want>) -> Ask {
         attachment: attachment(number),
         wants,
         owner: Owner::default(),
+        may_take_over: true,
     }
 }
 

@@ -18,7 +18,6 @@ mod renew;
 pub mod session;
 #[cfg(test)]
 mod session_tests;
-mod take_over;
 pub mod traces;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub async fn perform<S: Store, C: Clock>(
     demand: &Demand,
 ) -> Result<Verdict, Failure> {
     let sender = session.chance().bits();
-    let machine = Machine::new(demand, sender, session.surroundings());
+    let machine = Machine::new(demand, sender, session.surroundings()).begun(session.begun());
     let step = machine.start();
     drive(session, machine, step).await
 }

@@ -9,7 +9,7 @@ use whereabouts_core::allocator::{self, Demand, Reach, Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{
-    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, TakenOver, Waiting,
+    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 use whereabouts_store::keys::{QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::Ticket;
@@ -19,7 +19,7 @@ use whereabouts_store::{Revision, Store};
 use crate::operation::perform;
 use crate::queue::take_out;
 use crate::session::Session;
-use crate::{cluster, renew, take_over};
+use crate::{cluster, renew};
 
 impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
     /// The seat of a ticket.
@@ -40,10 +40,6 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
             other => other?,
         };
         Ok(Taken::of(verdict))
-    }
-
-    async fn take_over(&self, ask: &Ask) -> Result<TakenOver, Failure> {
-        take_over::take_over(self, ask).await
     }
 
     async fn renew(&self, ask: &Ask) -> Result<Renewed, Failure> {

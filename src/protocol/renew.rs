@@ -43,7 +43,7 @@ pub(super) async fn renew<S: Store, C: Clock>(
         Commit::Conflict(_) => Ok(Renewed::Changed),
         Commit::Unknown(_) => {
             let mut fence = session.draft();
-            transactions::fence_claim_of(&mut fence, &ask.attachment, claim.modified);
+            transactions::fence_renewal(&mut fence, &ask.attachment, claim.modified);
             session.settle(&fence).await?;
             Ok(Renewed::Changed)
         }

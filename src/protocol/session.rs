@@ -158,7 +158,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
 
     /// The revision of the first read, once there was one: whatever came into being after it is no older than this
     /// operation.
-    pub fn begun(&self) -> Option<Revision> {
+    pub(crate) fn begun(&self) -> Option<Revision> {
         self.begun.get()
     }
 

@@ -10,9 +10,9 @@ use crate::record::{self, RecordError, Sender, Ticket};
 use crate::{Entry, LeaseId, Order, Read, Revision, View};
 use whereabouts_core::address::{Bitmap, BlockKey, Name};
 use whereabouts_core::allocator::{
-    BlockState, Demand, Facts, NotRead, OpenAndFull, Question, Stored,
+    BlockState, Demand, Facts, NotRead, OpenAndFull, Predecessors, Question, Stored,
 };
-use whereabouts_core::claim::{Attachment, Claim, RangeId};
+use whereabouts_core::claim::{Ask, Attachment, Claim, Home, RangeId};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
@@ -73,6 +73,23 @@ impl Query {
             Demand::Take(_) => Some(Self::Cluster),
             Demand::Release { .. } => None,
         }
+    }
+
+    /// The question for the claims that the pod of `demand` has on its node, if it may take over.
+    pub fn of_pod(demand: &Demand) -> Option<Self> {
+        let Demand::Take(ask) = demand else {
+            return None;
+        };
+        if !ask.may_take_over {
+            return None;
+        }
+        let Home { node, pod_uid } = ask.owner.home()?;
+        Some(Self::OnNode {
+            node,
+            network: Some(ask.attachment.network.clone()),
+            pod_uid: Some(pod_uid?),
+            after: None,
+        })
     }
 
     /// A page of `scope`, beginning after `after`.
@@ -326,6 +343,13 @@ impl Snapshot {
     /// The entries of a node's claims on the pages that were read.
     pub fn on_node(&self) -> &[OnNode] {
         &self.on_node
+    }
+
+    /// The attachments that `ask` may take over from, whose operation began with a read at revision `begun`.
+    pub fn predecessors(&self, ask: &Ask, begun: Revision) -> Predecessors {
+        let of_pod = self.on_node.iter();
+        let of_pod = of_pod.filter_map(|one| one.attachment.as_ref().ok());
+        Predecessors::of(ask, of_pod, begun)
     }
 
     /// The questions for the claims of the page of a node that was read.

@@ -347,6 +347,7 @@ pub fn ticket(data: &[u8]) {
                 attachment: other,
                 wants,
                 owner,
+                may_take_over: true,
             });
         }
         Ticket::Release { held, home, .. } => {

@@ -123,6 +123,7 @@ impl Node {
                 attachment,
                 wants,
                 owner: Owner::default(),
+                may_take_over: true,
             },
             config: self.config(shape, &ranges),
             arguments,

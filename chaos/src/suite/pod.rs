@@ -139,6 +139,7 @@ mod tests {
             },
             wants: shape.draw(&Chance::new(1)).wants,
             owner: Owner::default(),
+            may_take_over: true,
         }
     }
 

@@ -102,7 +102,7 @@ impl Search<'_> {
             if operation.start > earliest {
                 continue;
             }
-            for after in self.effects(operation, held) {
+            for after in self.effects(operation, over, held) {
                 self.order.push(index);
                 if self.from(over | 1 << index, &after) {
                     return true;
@@ -120,36 +120,45 @@ impl Search<'_> {
 impl Search<'_> {
     /// The addresses that may be held after `operation` took effect on `held` with its outcome. The list is empty if
     /// the operation cannot have had that outcome then.
-    fn effects(&self, operation: &Operation, held: &Holdings) -> Vec<Holdings> {
+    fn effects(&self, operation: &Operation, over: u128, held: &Holdings) -> Vec<Holdings> {
         let mut after = held.clone();
         match &operation.call {
             Call::Del(attachment) if after.remove(attachment).is_some() => vec![after],
             Call::Del(attachment) => self.effects_on_nameless(attachment, operation, held),
             Call::Add(attachment, wants) => {
                 let own = held.get(attachment);
-                let old = self.held_before(operation, attachment, wants, held);
-                let is_short = own.is_none() && lowest(wants, held).is_none();
-                let outcome = match (own, old) {
-                    (Some(own), _) if is_met(wants, own) => Outcome::Added(own.clone()),
-                    (Some(_), _) => Outcome::HoldsOther,
+                let old = self.held_before(operation, over, held);
+                let fresh = || lowest(wants, held).map_or(Outcome::Short, Outcome::Added);
+                let moved = |old| (Outcome::Added(held[old].clone()), Some(old));
+                let outcomes = match (own, old) {
+                    (Some(own), _) if is_met(wants, own) => {
+                        vec![(Outcome::Added(own.clone()), None)]
+                    }
+                    (Some(_), _) => vec![(Outcome::HoldsOther, None)],
                     // It may have come, or gone, while the ADD looked for it.
-                    (None, Some(old)) if is_short && self.changes(old, operation) => {
-                        let found = operation.outcome != Outcome::Short;
-                        found
-                            .then(|| held[old].clone())
-                            .map_or(Outcome::Short, Outcome::Added)
+                    (None, Some(old)) if self.changes(old, operation) => {
+                        vec![moved(old), (fresh(), None)]
                     }
-                    (None, Some(old)) if is_short => Outcome::Added(held[old].clone()),
-                    (None, _) => lowest(wants, held).map_or(Outcome::Short, Outcome::Added),
+                    (None, Some(old)) => vec![moved(old)],
+                    (None, None) => vec![(fresh(), None)],
                 };
-                let fits = operation.outcome == Outcome::Unknown || operation.outcome == outcome;
-                if let (Outcome::Added(given), true) = (outcome, fits) {
-                    if let Some(old) = old.filter(|_| is_short) {
-                        after.remove(old);
+                let is_unknown = operation.outcome == Outcome::Unknown;
+                let fits = |outcome: &Outcome| is_unknown || operation.outcome == *outcome;
+                let after = |(outcome, old): (Outcome, Option<&Attachment>)| {
+                    let mut after = held.clone();
+                    if let Outcome::Added(given) = outcome {
+                        if let Some(old) = old {
+                            after.remove(old);
+                        }
+                        after.insert(attachment.clone(), given);
                     }
-                    after.insert(attachment.clone(), given);
-                }
-                Vec::from_iter(fits.then_some(after))
+                    after
+                };
+                let outcomes = outcomes.into_iter();
+                outcomes
+                    .filter(|(outcome, _)| fits(outcome))
+                    .map(after)
+                    .collect()
             }
         }
     }
@@ -181,18 +190,24 @@ impl Search<'_> {
         }
     }
 
-    /// The old container of the pod, if it holds what is wanted. One whose ADD began after `operation` is the newer one.
+    /// The old container of the pod, if it holds what the ADD `operation` wants. One that was given that by an ADD that
+    /// began later is the newer one.
     fn held_before<'h>(
         &self,
         operation: &Operation,
-        attachment: &Attachment,
-        wants: &[Want],
+        over: u128,
         held: &'h Holdings,
     ) -> Option<&'h Attachment> {
+        let Call::Add(attachment, wants) = &operation.call else {
+            return None;
+        };
         let is_newer = |old: &Attachment| {
-            self.operations.iter().any(|other| {
-                matches!(&other.call, Call::Add(of, _) if of == old)
+            let mut others = self.operations.iter().enumerate();
+            others.any(|(index, other)| {
+                over & (1 << index) != 0
+                    && other.outcome != Outcome::Unknown
                     && other.start > operation.start
+                    && matches!(&other.call, Call::Add(of, _) if of == old)
             })
         };
         let mut old = held.iter().filter(|(old, held)| {

@@ -360,6 +360,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "anew: ADD a.2 || DEL a.1, held",
+        held: &[("a.1", "10.0.0.0/29", "10.0.0.1", "10.0.0.2")],
+        processes: &[&[Add("a.2", R)], &[Del("a.1", R)]],
+        ..PLAIN
+    },
+    Scenario {
         name: "anew: ADD a.2 || ADD a.2, one address, held",
         held: &[("a.1", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
         processes: &[&[Add("a.2", ONE)], &[Add("a.2", ONE)]],
@@ -383,9 +389,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
-        name: "anew: ADD a.1 || DEL b, ADD a.2, one address, held",
-        held: &[("b", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
-        processes: &[&[Add("a.1", ONE)], &[Del("b", ONE), Add("a.2", ONE)]],
+        name: "anew: ADD a.1 || DEL a.2, ADD a.2, one address, held",
+        held: &[("a.2", "10.0.0.1/32", "10.0.0.1", "10.0.0.1")],
+        processes: &[&[Add("a.1", ONE)], &[Del("a.2", ONE), Add("a.2", ONE)]],
         in_tests: false,
         ..PLAIN
     },

@@ -152,6 +152,7 @@ fn verb(act: &Act) -> Verb {
             attachment: attachment(name),
             wants: cidrs.iter().map(|cidr| want(cidr)).collect(),
             owner: owner(name),
+            may_take_over: true,
         }),
         Act::Del(name, cidrs) => Verb::Del(
             attachment(name),

@@ -157,6 +157,12 @@ impl Ledger {
             .chain(later.map(|(_, held)| held.as_ref()))
     }
 
+    /// Whether an attachment has had a claim at each revision since `from`.
+    pub(super) fn holds_since(&self, attachment: &Attachment, from: Revision) -> bool {
+        let mut states = self.held_between(attachment, from, self.revision);
+        states.all(|held| held.is_some())
+    }
+
     /// The lowest address of `intervals` that was free at `revision`, `taken` and `freed` being
     /// what changed since.
     pub(super) fn lowest_free_at(

@@ -4,7 +4,6 @@
 //! holder's own demand, then those of the deleted tickets, oldest first. The exhaustive mode checks small histories
 //! completely, by another method.
 
-use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim};
 use whereabouts_store::Revision;
@@ -158,20 +157,6 @@ fn all_lowest(ledger: &Ledger, served: &[Served<'_>], revision: Revision) -> boo
             since.take(held);
             lowest == Some(held.address)
         }),
-    })
-}
-
-/// Whether some want of `ask` had no free address at `revision`, each for itself.
-pub(super) fn is_short(ledger: &Ledger, ask: &Ask, revision: Revision) -> bool {
-    let nothing = Since::default();
-    ask.wants.iter().any(|want| match &want.choice {
-        Choice::Exactly(address) => {
-            let slot = BlockKey::of(&want.range.pool, *address);
-            ledger.bitmap_at(&slot, revision).is_set(address.bit())
-        }
-        Choice::Lowest(intervals) => ledger
-            .lowest_free_at(&want.range.pool, intervals, revision, &nothing)
-            .is_none(),
     })
 }
 

@@ -305,7 +305,7 @@ impl Judge {
             (8, self.settled.check(change)),
             (9, in_use::check(&self.live, change)),
             (9, take_over::check(change)),
-            (4, take_over::check_need(&self.ledger, &self.asks, change)),
+            (6, take_over::check_kept(&self.ledger, &self.asks, change)),
             (10, progress::check(&self.ledger, change, by)),
             (12, self.check_cluster(change, by)),
         ];

@@ -1,12 +1,9 @@
 //! Promise 9, in use, where a claim is taken over: it is one of an old container of the same pod and node. And promise
-//! 4: something that is wanted was not to be had.
-
-use whereabouts_store::Revision;
+//! 6, same again: the pod keeps its address.
 
 use super::asks::Asks;
 use super::change::Change;
 use super::ledger::Ledger;
-use super::lowest::is_short;
 
 /// The old claim was one that the new container may take over.
 pub(super) fn check(change: &Change) -> Result<(), String> {
@@ -25,18 +22,32 @@ pub(super) fn check(change: &Change) -> Result<(), String> {
     ))
 }
 
-/// There is an instant since the ADD was asked at which it could not be given what it wants.
-pub(super) fn check_need(ledger: &Ledger, asks: &Asks, change: &Change) -> Result<(), String> {
-    let Some((_, (new, claim))) = change.taken_over() else {
-        return Ok(());
-    };
-    let last = change.revision - 1;
-    let was_short = asks.of(new).iter().any(|(ask, since)| {
-        let mut revisions = (*since).min(last)..=last;
-        revisions.any(|revision: Revision| is_short(ledger, ask, revision))
-    });
-    if was_short {
+/// No other address is given while an old container of the pod, which was there when the ADD was asked, holds one that
+/// is wanted.
+pub(super) fn check_kept(ledger: &Ledger, asks: &Asks, change: &Change) -> Result<(), String> {
+    if change.taken_over().is_some() {
         return Ok(());
     }
-    Err(format!("{new} took over {claim}, and was never short"))
+    for (new, claim) in &change.given {
+        let Some((ask, since)) = asks.met_by(new, claim) else {
+            continue;
+        };
+        let mut others = ledger.claims().iter().filter(|(old, _)| {
+            (&old.network, &old.interface) == (&new.network, &new.interface)
+                && old.container != new.container
+        });
+        let kept = others.find(|(old, before)| {
+            claim.owner.pod_uid.is_some()
+                && claim.owner.node.is_some()
+                && before.owner.home() == claim.owner.home()
+                && ask.may_be_given(before)
+                && ledger.holds_since(old, *since)
+        });
+        if let Some((old, before)) = kept {
+            return Err(format!(
+                "{new} was given {claim}, and {old} of the same pod had {before}"
+            ));
+        }
+    }
+    Ok(())
 }

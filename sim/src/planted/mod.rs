@@ -92,6 +92,8 @@ bugs! {
     TakeOverOfOthers,
     /// An ADD of the old container takes over what the new one has been given meanwhile.
     TakeOverOfTheNewer,
+    /// An ADD does not look for what its pod has already.
+    PodForgotten,
     /// A request with two ranges is committed in two transactions.
     TwoTransactions,
     /// A block is moved to `full/` and the next is not made.
@@ -157,9 +159,11 @@ impl Bug {
         match self {
             Self::AbsentBlockHalfChecked => Some(Home::Shape(Shape::Burst)),
             Self::ReadMoreLater => Some(Home::Shape(Shape::Scattered)),
-            Self::TakeOverUnguarded | Self::TakeOverOfOthers => Some(Home::Shape(Shape::Anew)),
+            Self::TakeOverUnguarded | Self::TakeOverOfOthers | Self::PodForgotten => {
+                Some(Home::Shape(Shape::Anew))
+            }
             Self::TakeOverOfTheNewer => Some(Home::World(
-                "anew: ADD a.1 || DEL b, ADD a.2, one address, held",
+                "anew: ADD a.1 || DEL a.2, ADD a.2, one address, held",
                 0,
             )),
             Self::LeaseNotKeptAlive => Some(Home::FarAway),

@@ -34,7 +34,9 @@ pub fn read_at(bug: Option<Bug>, at: At) -> At {
 /// The reads that `reader` makes in place of `reads`.
 pub fn twist_reads(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, reads: &[Read]) -> Vec<Read> {
     let mut twisted = reads.to_vec();
-    if let (Some(Bug::GcOfOtherNodes), Reader::Collects(_)) = (bug, reader) {
+    if let (Some(Bug::GcOfOtherNodes), Reader::Collects(_))
+    | (Some(Bug::TakeOverOfOthers), Reader::Adds(_)) = (bug, reader)
+    {
         for read in &mut twisted {
             widen(keys, read);
         }
@@ -487,6 +489,7 @@ pub fn twist_ask(bug: Option<Bug>, ask: &mut Ask) {
     if bug == Some(Bug::NetworkForgotten) {
         ask.attachment.network = Name::new("net").expect("a name");
     }
+    ask.may_take_over &= bug != Some(Bug::PodForgotten);
     for want in &mut ask.wants {
         let cidr = Interval::of(want.range.cidr);
         if let Choice::Lowest(intervals) = &mut want.choice {

@@ -135,6 +135,7 @@ impl Runtime {
             attachment,
             wants,
             owner,
+            may_take_over: true,
         }
     }
 

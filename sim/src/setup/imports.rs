@@ -34,6 +34,7 @@ pub(crate) fn asks(knobs: &Knobs) -> Vec<Ask> {
         attachment,
         wants: ranges.iter().map(Want::lowest).collect(),
         owner,
+        may_take_over: false,
     };
     let held = (0..knobs.shape.held_before()).map(|number| {
         ask(

@@ -117,6 +117,7 @@ fn parse_config(
                     attachment,
                     wants: plan.wants,
                     owner,
+                    may_take_over: true,
                 }),
                 answer: AnswerParts {
                     gateways: plan.gateways,

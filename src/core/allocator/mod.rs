@@ -5,6 +5,7 @@
 //! module knows nothing of etcd, of time, or of the reason for a demand.
 
 mod facts;
+mod predecessors;
 mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, RangeId, Want};
 use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
+pub use predecessors::Predecessors;
 use sheet::{Sheet, Unknown};
 
 /// A request that needs a decision.
@@ -132,6 +134,8 @@ fn search_questions(from: &BlockKey, through: BlockId) -> Vec<Question> {
 pub enum Verdict {
     /// The granted addresses. The commit of the plan claims them.
     Granted(Vec<Held>),
+    /// The addresses that this attachment of the same pod held. The commit of the plan moves its claim.
+    TakenOver(Attachment, Vec<Held>),
     /// The attachment already holds the requested addresses.
     Held(Claim),
     /// The attachment holds other addresses.
@@ -362,6 +366,11 @@ impl Budget {
 }
 
 impl Plan {
+    /// Whether the plan moves a claim, and so touches no block.
+    pub fn takes_over(&self) -> bool {
+        matches!(self.verdicts[..], [Verdict::TakenOver(..)])
+    }
+
     /// Whether the plan writes no block and no claim.
     pub fn writes_nothing(&self) -> bool {
         self.blocks.is_empty() && self.given.is_empty() && self.released.is_empty()

@@ -66,10 +66,10 @@ pub async fn all<B: Bench>(bench: &B) {
             a_record_of_no_cluster_is_confirmed;
         take_overs:
             the_address_of_an_old_container_is_taken_over
+            the_address_of_an_old_container_is_taken_over_in_a_full_range
+            an_address_that_is_not_wanted_any_more_is_not_taken_over
             an_old_container_elsewhere_keeps_its_address
-            nothing_is_taken_over_of_another_pod_or_interface
-            nothing_is_taken_over_that_is_younger_than_the_request
-            nothing_is_taken_over_by_who_holds_something;
+            nothing_is_taken_over_of_another_pod_or_interface;
         renewals:
             a_renewed_claim_has_the_new_owner_and_the_same_addresses
             a_claim_that_does_not_satisfy_the_request_is_not_renewed;
@@ -115,6 +115,7 @@ impl<B: Bench> Scene<'_, B> {
             attachment: self.attachment(container),
             wants,
             owner: Owner::default(),
+            may_take_over: true,
         }
     }
 

@@ -8,27 +8,24 @@ use crate::allocator::Shortage;
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, RangeId};
 use crate::failure::Failure;
 use crate::limits;
-use crate::registry::{Registry, Renewed, Scope, Taken, TakenOver};
+use crate::registry::{Registry, Renewed, Scope, Taken};
 
 /// Takes all requested addresses, or none. A repeated ADD by another process, of another network namespace or after a
-/// reboot, renews the owner of the claim: else the claim would look abandoned. If a range is full or a requested address is taken, ADD
-/// takes over the claim of an old container of the same pod.
+/// reboot, renews the owner of the claim: else the claim would look abandoned.
 pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Error> {
-    let mut rounds = 0;
-    loop {
-        rounds += 1;
-        let shortage = match registry.take(ask).await? {
+    for _ in 0..limits::ADD_ROUNDS {
+        match registry.take(ask).await? {
             Taken::Granted(held) => return Ok(added(held)),
+            Taken::TakenOver(old, held) => {
+                info!(from = %old, addresses = %addresses(&held), "taken over");
+                return Ok(held);
+            }
             Taken::Held(claim) if ask.owner.or(&claim.owner) == claim.owner => {
                 return Ok(added(claim.held));
             }
             Taken::Held(claim) => match registry.renew(ask).await? {
                 Renewed::Done => return Ok(added(claim.held)),
-                Renewed::Changed if rounds < limits::ADD_ROUNDS => continue,
-                Renewed::Changed => {
-                    let attachment = ask.attachment.clone();
-                    return Err(Error::AddedAgain { attachment });
-                }
+                Renewed::Changed => {}
             },
             Taken::HoldsOther(claim) => {
                 return Err(Error::HoldsOther {
@@ -36,24 +33,11 @@ pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Erro
                     claim: Box::new(claim),
                 });
             }
-            Taken::Short(shortage) => shortage,
-        };
-        match registry.take_over(ask).await? {
-            TakenOver::Done(held) => return Ok(held),
-            TakenOver::Elsewhere(elsewhere) => {
-                let (holder, claim) = *elsewhere;
-                return Err(Error::HeldElsewhere {
-                    holder,
-                    claim: Box::new(claim),
-                    node: ask.owner.node.clone(),
-                });
-            }
-            TakenOver::Changed if rounds < limits::ADD_ROUNDS => {}
-            TakenOver::Changed | TakenOver::Nothing => {
-                return Err(short(registry, ask, shortage).await?);
-            }
+            Taken::Short(shortage) => return Err(short(registry, ask, shortage).await?),
         }
     }
+    let attachment = ask.attachment.clone();
+    Err(Error::AddedAgain { attachment })
 }
 
 fn added(held: Vec<Held>) -> Vec<Held> {
@@ -63,6 +47,13 @@ fn added(held: Vec<Held>) -> Vec<Held> {
 
 /// The error of an ADD that found `shortage`.
 async fn short<R: Registry>(registry: &R, ask: &Ask, shortage: Shortage) -> Result<Error, Failure> {
+    if let Some((holder, claim)) = held_elsewhere(registry, ask).await? {
+        return Ok(Error::HeldElsewhere {
+            holder,
+            claim: Box::new(claim),
+            node: ask.owner.node.clone(),
+        });
+    }
     let held = match shortage {
         Shortage::Exhausted(range) => {
             let size = size_of(ask, &range);
@@ -99,19 +90,49 @@ fn size_of(ask: &Ask, range: &RangeId) -> u128 {
     sizes.max().unwrap_or(0)
 }
 
-/// The holder of an address. The search reads all claims; only an error needs it.
+/// What an old container of the pod holds on another node, or on one that is not known, if that is what `ask` wants. It
+/// cannot be taken over, as that container may live.
+async fn held_elsewhere<R: Registry>(
+    registry: &R,
+    ask: &Ask,
+) -> Result<Option<(Attachment, Claim)>, Failure> {
+    if ask.owner.pod_uid.is_none() {
+        return Ok(None);
+    }
+    let own = &ask.attachment;
+    let is_old = |holder: &Attachment, claim: &Claim| {
+        claim.owner.pod_uid == ask.owner.pod_uid
+            && holder.interface == own.interface
+            && holder.container != own.container
+            && (ask.owner.node.is_none() || claim.owner.node != ask.owner.node)
+            && ask.may_be_given(claim)
+    };
+    find(registry, Scope::Network(&own.network), is_old).await
+}
+
+/// The holder of an address.
 async fn owner_of<R: Registry>(
     registry: &R,
     held: &Held,
 ) -> Result<Option<(Attachment, Claim)>, Failure> {
     let same = |other: &Held| other.address == held.address && other.range.pool == held.range.pool;
+    let has_it = |_: &Attachment, claim: &Claim| claim.held.iter().any(same);
+    find(registry, Scope::All, has_it).await
+}
+
+/// The first claim of `scope` that `is_it`. The search may read all claims; only an error needs it.
+async fn find<R: Registry>(
+    registry: &R,
+    scope: Scope<'_>,
+    is_it: impl Fn(&Attachment, &Claim) -> bool,
+) -> Result<Option<(Attachment, Claim)>, Failure> {
     let mut after = None;
     loop {
-        let page = registry.page(Scope::All, after.as_ref()).await?;
+        let page = registry.page(scope, after.as_ref()).await?;
         let mut claims = page.claims.into_iter().flatten();
-        let owner = claims.find(|(_, claim)| claim.value.held.iter().any(same));
-        match (owner, page.next) {
-            (Some((attachment, claim)), _) => return Ok(Some((attachment, claim.value))),
+        let found = claims.find(|(holder, claim)| is_it(holder, &claim.value));
+        match (found, page.next) {
+            (Some((holder, claim)), _) => return Ok(Some((holder, claim.value))),
             (None, Some(next)) => after = Some(next),
             (None, None) => return Ok(None),
         }

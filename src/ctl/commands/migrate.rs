@@ -157,6 +157,7 @@ impl Attachment<'_> {
             attachment,
             wants,
             owner,
+            ..
         } = self.ask;
         let mut pools: Vec<String> = wants
             .iter()

@@ -40,6 +40,7 @@ impl Outcome {
                 REFUSED,
                 format!("{} is held by another attachment", held.address),
             ),
+            Taken::TakenOver(old, _) => unreachable!("a stated claim was taken from {old}"),
             Taken::Short(Shortage::Exhausted(range)) => {
                 unreachable!("a request for stated addresses found {range} full")
             }

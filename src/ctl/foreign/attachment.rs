@@ -129,6 +129,7 @@ impl Judge<'_> {
                 netns: None,
                 boot: None,
             },
+            may_take_over: false,
         };
         Ok((ask, notes))
     }

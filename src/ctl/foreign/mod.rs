@@ -120,6 +120,7 @@ pub(crate) fn asks(found: Vec<Found>, target: &Target) -> (Vec<Ask>, Vec<Unusabl
                 pod_name,
                 ..Owner::default()
             },
+            may_take_over: false,
         });
         let is_twice = ask
             .wants

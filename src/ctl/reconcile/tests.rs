@@ -167,6 +167,7 @@ impl Site {
             },
             wants: vec![Want::lowest(&range())],
             owner,
+            may_take_over: true,
         };
         let taken = Connection::open(&self.etcd).expect("it opens").take(&ask);
         assert!(matches!(taken, Ok(Taken::Granted(_))), "{taken:?}");

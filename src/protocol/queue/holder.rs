@@ -312,6 +312,7 @@ fn demand_of(queued: &QueueEntry) -> Option<Demand> {
             attachment,
             wants,
             owner,
+            may_take_over: false,
         })),
         Ticket::Release {
             held,

@@ -136,6 +136,8 @@ pub struct Machine<'a> {
     pub(super) sender: Sender,
     pub(super) state: State,
     pub(super) now: Moment,
+    /// The revision of the operation's first read, if that was made before.
+    pub(super) begun: Option<Revision>,
     keys: &'a Keys,
     identity: Option<&'a Identity>,
     pub(super) traces: &'a dyn Traces,
@@ -157,15 +159,22 @@ impl<'a> Machine<'a> {
                 is_late: false,
                 date: Duration::ZERO,
             },
+            begun: None,
             keys,
             identity,
             traces,
         }
     }
 
+    /// The same process, whose operation began with a read at this revision.
+    #[must_use]
+    pub fn begun(self, begun: Option<Revision>) -> Self {
+        Self { begun, ..self }
+    }
+
     /// The first step.
     pub fn start(&self) -> Step<'a> {
-        Step::Read(self.queries_of_requester())
+        Step::Read(self.queries_of_requester(&Trial::default()))
     }
 
     /// Whether the process only leaves, for which part of the deadline is kept.
@@ -182,12 +191,15 @@ impl<'a> Machine<'a> {
             // The requester.
             (S::Deciding(trial), A::Read(snapshot)) => self.decide(trial, snapshot),
             (S::Deciding(trial), A::Failed(failure)) if is_compacted(&failure) => {
-                self.to(S::Deciding(trial), Step::Read(self.queries_of_requester()))
+                let again = Step::Read(self.queries_of_requester(&trial));
+                self.to(S::Deciding(trial), again)
             }
             (S::Committing(trial, plan), A::Resumed) => self.commit(trial, plan),
             (S::Committing(_, plan), A::Done(_)) => Step::Done(Ok(plan.only_verdict())),
-            (S::Committing(trial, _), A::Conflict(refused)) => self.refused(trial, refused),
-            (S::Committing(trial, plan), A::Unknown(reason)) => self.fence(&trial, &plan, reason),
+            (S::Committing(trial, plan), A::Conflict(refused)) => {
+                self.refused(trial, &plan, refused)
+            }
+            (S::Committing(trial, plan), A::Unknown(reason)) => self.fence(trial, &plan, reason),
             (S::Confirming(verdict), A::Read(_)) => Step::Done(Ok(verdict)),
             (S::Deciding(_) | S::Committing(..) | S::Confirming(_), A::Failed(failure)) => {
                 Step::Done(Err(failure))

@@ -7,8 +7,8 @@ use tracing::debug_span;
 use super::machine::{Machine, State, Step};
 use super::place::Place;
 use super::transactions;
-use whereabouts_core::allocator::{Budget, Plan, Reach, Verdict, decide};
-use whereabouts_core::claim::RangeId;
+use whereabouts_core::allocator::{Budget, Demand, Plan, Predecessors, Reach, Verdict, decide};
+use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Key;
@@ -23,24 +23,44 @@ pub(super) struct Trial {
     pub(super) reads: usize,
     /// Why the last commit's outcome was unknown, until the next commit.
     pub(super) unknown: Option<String>,
+    /// The attachments that this one may take over from, once they were read.
+    pub(super) predecessors: Option<Predecessors>,
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn queries_of_requester(&self) -> Vec<Query> {
+    pub(super) fn queries_of_requester(&self, trial: &Trial) -> Vec<Query> {
         let claim = Query::Claim(self.demand.attachment().clone());
+        let old = match &trial.predecessors {
+            Some(known) => claims(known.attachments()),
+            None => Query::of_pod(self.demand).into_iter().collect(),
+        };
         let locks = self.ranges.iter().cloned().map(Query::Lock);
         let blocks = self.demand.block_questions(Reach::OneDemand);
         let blocks = blocks.into_iter().map(Query::Blocks);
-        [claim].into_iter().chain(locks).chain(blocks).collect()
+        let own = [claim].into_iter().chain(old);
+        own.chain(locks).chain(blocks).collect()
     }
 
-    /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken.
-    pub(super) fn decide(&mut self, trial: Trial, snapshot: Snapshot) -> Step<'a> {
+    /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken. An address that the pod has is its
+    /// own, whoever has the lock.
+    pub(super) fn decide(&mut self, mut trial: Trial, snapshot: Snapshot) -> Step<'a> {
         if let Some(range) = self.offered(&snapshot) {
             return self.contend(range, Some(snapshot));
         }
         if let Some(verdict) = self.verdict(&snapshot) {
             return self.confirm(verdict);
+        }
+        if let Demand::Take(ask) = self.demand {
+            let begun = self.begun.unwrap_or(snapshot.revision());
+            let known = trial.predecessors.take();
+            let known = known.unwrap_or_else(|| snapshot.predecessors(ask, begun));
+            let plan = known.plan(ask, snapshot.facts());
+            trial.predecessors = Some(known);
+            match plan {
+                Ok(None) => {}
+                Ok(Some(plan)) => return self.commit(trial, plan),
+                Err(unread) => return self.read_more(trial, snapshot, claims(&unread)),
+            }
         }
         if let Some(range) = taken(&self.ranges, &snapshot) {
             return self.contend(range, Some(snapshot));
@@ -95,8 +115,8 @@ impl<'a> Machine<'a> {
         trial.reads = 0;
         let mut draft = self.draft();
         transactions::claim(&mut draft, &self.ranges, &plan, self.now.date);
-        draft.read_otherwise(self.when_refused());
-        if trial.is_refused {
+        draft.read_otherwise(self.when_refused(&trial));
+        if trial.is_refused && !plan.takes_over() {
             // A process that does not know its cluster gets nothing once the store has an identity: it would leave an
             // offered lock.
             let is_unknown = Query::whose_store(self.demand).is_some() && !self.knows_its_cluster();
@@ -106,14 +126,17 @@ impl<'a> Machine<'a> {
         self.to(State::Committing(trial, plan), Step::Commit(draft))
     }
 
-    fn when_refused(&self) -> impl Iterator<Item = Query> {
+    fn when_refused(&self, trial: &Trial) -> impl Iterator<Item = Query> {
         let whose = Query::whose_store(self.demand);
-        self.queries_of_requester().into_iter().chain(whose)
+        self.queries_of_requester(trial).into_iter().chain(whose)
     }
 
     /// The commit was refused. Where few meet, the next one succeeds; the second one has offered the lock to this process,
-    /// if it was free.
-    pub(super) fn refused(&mut self, trial: Trial, refused: Snapshot) -> Step<'a> {
+    /// if it was free. A take-over meets nobody at a block.
+    pub(super) fn refused(&mut self, trial: Trial, plan: &Plan, refused: Snapshot) -> Step<'a> {
+        if plan.takes_over() {
+            return self.decide(trial, refused);
+        }
         if trial.is_refused && taken(&self.ranges, &refused).is_none() {
             let first = self.ranges.first().expect("a demand is about an address");
             return self.contend(first.clone(), None);
@@ -129,14 +152,14 @@ impl<'a> Machine<'a> {
     }
 
     /// Makes a commit impossible whose outcome is unknown, or finds it done.
-    pub(super) fn fence(&mut self, trial: &Trial, plan: &Plan, reason: String) -> Step<'a> {
+    pub(super) fn fence(&mut self, trial: Trial, plan: &Plan, reason: String) -> Step<'a> {
         let mut draft = self.draft();
         transactions::fence_claim(&mut draft, plan);
-        draft.read_anyway(self.when_refused());
+        draft.read_anyway(self.when_refused(&trial));
         let trial = Trial {
-            is_refused: trial.is_refused,
             reads: 0,
             unknown: Some(reason),
+            ..trial
         };
         self.to(State::Deciding(trial), Step::Fence(draft))
     }
@@ -148,6 +171,10 @@ impl<'a> Machine<'a> {
             Step::Enter(range),
         )
     }
+}
+
+fn claims(of: &[Attachment]) -> Vec<Query> {
+    of.iter().cloned().map(Query::Claim).collect()
 }
 
 /// The first of `ranges` whose lock is not free.

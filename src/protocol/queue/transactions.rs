@@ -14,16 +14,21 @@ use whereabouts_store::snapshot::QueueEntry;
 use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{Compare, LeaseId, Purpose, Revision, Write};
 
-/// Carries out a requester's own demand, if nobody has the locks of its ranges.
+/// Carries out a requester's own demand, if nobody has the locks of its ranges. A take-over needs no lock: it touches
+/// no block.
 pub(crate) fn claim(
     draft: &mut TxnBuilder<'_>,
     ranges: &BTreeSet<RangeId>,
     plan: &Plan,
     date: Duration,
 ) {
-    draft.is_for(Purpose::Claim);
-    for range in ranges {
-        draft.absent(&Key::Lock(range.clone()));
+    if plan.takes_over() {
+        draft.is_for(Purpose::TakeOver);
+    } else {
+        draft.is_for(Purpose::Claim);
+        for range in ranges {
+            draft.absent(&Key::Lock(range.clone()));
+        }
     }
     draft.plan(plan, date);
 }
@@ -247,23 +252,6 @@ pub(crate) fn fence_batch(draft: &mut TxnBuilder<'_>, lock: &Key, created: Revis
         .touch(lock);
 }
 
-/// Gives what the claim of a pod's `old` container holds to its `new` one.
-pub(crate) fn take_over(
-    draft: &mut TxnBuilder<'_>,
-    old: &Attachment,
-    held: &Stored<Claim>,
-    new: &Attachment,
-    claim: &Claim,
-) {
-    draft
-        .is_for(Purpose::TakeOver)
-        .modified(&Key::Claim(old.clone()), held.modified)
-        .absent(&Key::Claim(new.clone()))
-        .in_own_cluster()
-        .delete_claim(old, held.value.owner.home().as_ref())
-        .put_claim(new, claim);
-}
-
 /// Writes `renewed` in the place of the claim `old` of `attachment`.
 pub(crate) fn renew(
     draft: &mut TxnBuilder<'_>,
@@ -278,9 +266,9 @@ pub(crate) fn renew(
         .renew_claim(attachment, &old.value, renewed);
 }
 
-/// Makes a take-over, or a renewal, impossible whose outcome is unknown: it relies on the claim of `old`.
-pub(crate) fn fence_claim_of(draft: &mut TxnBuilder<'_>, old: &Attachment, modified: Revision) {
-    let old = Key::Claim(old.clone());
+/// Makes a renewal impossible whose outcome is unknown: it relies on the claim of `renewed`.
+pub(crate) fn fence_renewal(draft: &mut TxnBuilder<'_>, renewed: &Attachment, modified: Revision) {
+    let old = Key::Claim(renewed.clone());
     draft
         .is_for(Purpose::Fence)
         .modified(&old, modified)

@@ -260,6 +260,7 @@ fn ask(container: &str) -> Ask {
         },
         wants: vec![Want::lowest(&range(CIDR))],
         owner: Owner::default(),
+        may_take_over: true,
     }
 }
 

@@ -53,6 +53,7 @@ fn take(site: &Site, wants: Vec<Want>) {
             attachment,
             wants: vec![want],
             owner: Owner::default(),
+            may_take_over: true,
         })
     });
     let demands: Vec<Demand> = demands.collect();

@@ -121,6 +121,7 @@ impl Workload {
             },
             wants: self.wants(),
             owner,
+            may_take_over: true,
         }
     }
 

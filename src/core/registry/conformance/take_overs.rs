@@ -2,13 +2,12 @@
 
 use super::{Bench, Scene, granted, texts};
 use crate::address::Range;
-use crate::allocator::Shortage;
 use crate::claim::{Ask, Owner, Want};
-use crate::registry::{Registry, Taken, TakenOver};
+use crate::registry::Taken;
 
-/// A range of one address.
-fn one<B: Bench>(scene: &Scene<'_, B>) -> Range {
-    scene.part("10.0.0.0/24", "10.0.0.7", "10.0.0.7")
+/// A range of three addresses.
+fn three<B: Bench>(scene: &Scene<'_, B>) -> Range {
+    scene.part("10.0.0.0/24", "10.0.0.7", "10.0.0.9")
 }
 
 fn of_pod<B: Bench>(scene: &Scene<'_, B>, container: &str, uid: &str, node: &str) -> Ask {
@@ -17,16 +16,8 @@ fn of_pod<B: Bench>(scene: &Scene<'_, B>, container: &str, uid: &str, node: &str
         pod_uid: Some(uid.to_owned()),
         ..Owner::default()
     };
-    let ask = scene.ask(container, vec![Want::lowest(&one(scene))]);
+    let ask = scene.ask(container, vec![Want::lowest(&three(scene))]);
     Ask { owner, ..ask }
-}
-
-/// The outcome for `ask`, which found its range full first, as an ADD does.
-async fn taken_over<B: Bench>(scene: &Scene<'_, B>, ask: &Ask) -> TakenOver {
-    let registry = scene.bench.registry();
-    let refused = registry.take(ask).await.expect("the datastore works");
-    assert!(matches!(refused, Taken::Short(Shortage::Exhausted(_))));
-    registry.take_over(ask).await.expect("the datastore works")
 }
 
 pub(super) async fn the_address_of_an_old_container_is_taken_over<B: Bench>(scene: &Scene<'_, B>) {
@@ -36,18 +27,48 @@ pub(super) async fn the_address_of_an_old_container_is_taken_over<B: Bench>(scen
     );
     granted(scene.take(&old).await);
     let before = scene.claim("old").await.expect("it holds something");
-    match taken_over(scene, &new).await {
-        TakenOver::Done(held) => assert_eq!(texts(&held), ["10.0.0.7"]),
+    match scene.take(&new).await {
+        Taken::TakenOver(from, held) => {
+            assert_eq!(from, old.attachment);
+            assert_eq!(texts(&held), ["10.0.0.7"]);
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(scene.claim("old").await, None);
     let now = scene.claim("new").await.expect("it holds something");
     assert_eq!(
         (now.value.held, now.value.owner),
-        (before.value.held, new.owner)
+        (before.value.held, new.owner.clone())
     );
+    assert!(matches!(scene.take(&new).await, Taken::Held(_)));
+    scene.gets("third", &[&three(scene)], &["10.0.0.8"]).await;
     scene.leaves("new").await;
-    scene.gets("third", &[&one(scene)], &["10.0.0.7"]).await;
+    scene.gets("fourth", &[&three(scene)], &["10.0.0.7"]).await;
+}
+
+pub(super) async fn the_address_of_an_old_container_is_taken_over_in_a_full_range<B: Bench>(
+    scene: &Scene<'_, B>,
+) {
+    for (container, address) in [("first", "10.0.0.7"), ("second", "10.0.0.8")] {
+        scene.gets(container, &[&three(scene)], &[address]).await;
+    }
+    granted(scene.take(&of_pod(scene, "old", "pod", "node")).await);
+    match scene.take(&of_pod(scene, "new", "pod", "node")).await {
+        Taken::TakenOver(_, held) => assert_eq!(texts(&held), ["10.0.0.9"]),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) async fn an_address_that_is_not_wanted_any_more_is_not_taken_over<B: Bench>(
+    scene: &Scene<'_, B>,
+) {
+    granted(scene.take(&of_pod(scene, "old", "pod", "node")).await);
+    let ask = of_pod(scene, "new", "pod", "node");
+    let later = scene.part("10.0.0.0/24", "10.0.0.8", "10.0.0.8");
+    let wants = vec![Want::lowest(&later)];
+    let held = granted(scene.take(&Ask { wants, ..ask }).await);
+    assert_eq!(texts(&held), ["10.0.0.8"]);
+    assert!(scene.claim("old").await.is_some());
 }
 
 pub(super) async fn an_old_container_elsewhere_keeps_its_address<B: Bench>(scene: &Scene<'_, B>) {
@@ -56,10 +77,8 @@ pub(super) async fn an_old_container_elsewhere_keeps_its_address<B: Bench>(scene
         of_pod(scene, "new", "pod", "another"),
     );
     granted(scene.take(&old).await);
-    match taken_over(scene, &new).await {
-        TakenOver::Elsewhere(held) => assert_eq!(held.0, old.attachment),
-        other => panic!("{other:?}"),
-    }
+    let held = granted(scene.take(&new).await);
+    assert_eq!(texts(&held), ["10.0.0.8"]);
     assert!(scene.claim("old").await.is_some());
 }
 
@@ -67,43 +86,14 @@ pub(super) async fn nothing_is_taken_over_of_another_pod_or_interface<B: Bench>(
     scene: &Scene<'_, B>,
 ) {
     granted(scene.take(&of_pod(scene, "old", "pod", "node")).await);
-    let stranger = of_pod(scene, "new", "another", "node");
+    let stranger = of_pod(scene, "stranger", "another", "node");
     let mut interface = of_pod(scene, "new", "pod", "node");
     "eth1".clone_into(&mut interface.attachment.interface);
-    let mut podless = of_pod(scene, "new", "pod", "node");
+    let mut podless = of_pod(scene, "podless", "pod", "node");
     podless.owner.pod_uid = None;
-    for ask in [stranger, interface, podless] {
-        assert_eq!(taken_over(scene, &ask).await, TakenOver::Nothing);
+    for (ask, expected) in [(stranger, "10.0.0.8"), (interface, "10.0.0.9")] {
+        assert_eq!(texts(&granted(scene.take(&ask).await)), [expected]);
     }
-    assert!(scene.claim("old").await.is_some());
-}
-
-pub(super) async fn nothing_is_taken_over_that_is_younger_than_the_request<B: Bench>(
-    scene: &Scene<'_, B>,
-) {
-    let (old, new) = (
-        of_pod(scene, "old", "pod", "node"),
-        of_pod(scene, "new", "pod", "node"),
-    );
-    granted(scene.take(&of_pod(scene, "another", "other", "node")).await);
-    let registry = scene.bench.registry();
-    let refused = registry.take(&old).await.expect("the datastore works");
-    assert!(matches!(refused, Taken::Short(_)));
-    scene.leaves("another").await;
-    granted(scene.take(&new).await);
-    let nothing = registry.take_over(&old).await;
-    assert_eq!(nothing, Ok(TakenOver::Nothing), "the old container is late");
-}
-
-pub(super) async fn nothing_is_taken_over_by_who_holds_something<B: Bench>(scene: &Scene<'_, B>) {
-    granted(scene.take(&of_pod(scene, "old", "pod", "node")).await);
-    let new = of_pod(scene, "new", "pod", "node");
-    let registry = scene.bench.registry();
-    let refused = registry.take(&new).await.expect("the datastore works");
-    assert!(matches!(refused, Taken::Short(_)));
-    // Another process of the same attachment was faster.
-    granted(scene.lowest("new", &[&scene.range("10.1.0.0/24")]).await);
-    let changed = registry.take_over(&new).await;
-    assert_eq!(changed, Ok(TakenOver::Changed));
+    assert!(matches!(scene.take(&podless).await, Taken::Short(_)));
     assert!(scene.claim("old").await.is_some());
 }

@@ -88,6 +88,7 @@ pub(super) fn ask(container: &str) -> Ask {
         attachment: attachment(container),
         wants: vec![Want::lowest(&range())],
         owner: Owner::default(),
+        may_take_over: true,
     }
 }
 
