@@ -316,7 +316,7 @@ async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<Strin
             Err(verbs::Error::Failure(unreachable @ Failure::Unreachable { .. }))
                 if *when_unreachable == WhenUnreachable::Succeed =>
             {
-                error!(%attachment, reason = %unreachable, "etcd is unreachable: the answer is a success, but a claim may remain");
+                error!(reason = %unreachable, "etcd is unreachable: the answer is a success, but a claim may remain");
             }
             result => result?,
         },

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::output::say;
+use crate::output::{say, stamp_lines};
 use futures::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -23,6 +23,7 @@ pub(crate) fn repeat(
     };
     let mut terminated = listen(SignalKind::terminate())?;
     let mut interrupted = listen(SignalKind::interrupt())?;
+    stamp_lines();
     say!("whereaboutsctl: staying until SIGTERM");
     loop {
         let is_told = runtime.block_on(async {

@@ -23,6 +23,20 @@ pub(super) struct Arguments {
     pub(super) pod_uid: Option<String>,
 }
 
+/// The pod that `CNI_ARGS` names, for people: `namespace/name`, as far as it is there. It fails for no text.
+pub(crate) fn pod_of(text: &str) -> Option<String> {
+    let value = |key: &str| {
+        let mut pieces = text.rsplit(';').filter_map(|piece| piece.split_once('='));
+        let (_, value) = pieces.find(|(of, _)| *of == key)?;
+        (!value.is_empty()).then_some(value)
+    };
+    let name = value("K8S_POD_NAME")?;
+    Some(match value("K8S_POD_NAMESPACE") {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    })
+}
+
 impl Arguments {
     /// The content of `text`. If a key is repeated, its last value counts, as in libcni.
     pub(super) fn parse(text: &str) -> Result<Self, RequestError> {

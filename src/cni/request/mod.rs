@@ -58,6 +58,7 @@ use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts_etcd::{Access, Secret};
 
+pub(crate) use args::pod_of;
 pub use env::check_interface;
 pub use error::{RequestError, Shown};
 pub use identity::CLUSTER_FILE_NAME;

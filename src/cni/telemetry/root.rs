@@ -12,14 +12,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use tracing::field::{Empty, display};
-use tracing::{Span, info_span};
+use tracing::{Span, error_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{Subject, TRACER, context_of};
 use crate::error::Error;
-use crate::request::{AddRequest, DelRequest, Request, Tracing};
+use crate::request::{AddRequest, DelRequest, Request, Tracing, pod_of};
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Attachment, Held, Owner, RangeId, Want};
+use whereabouts_core::escaped;
 use whereabouts_core::limits;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 
@@ -36,17 +37,36 @@ pub(super) fn resource(tracing: &Tracing) -> Resource {
         .build()
 }
 
-/// The span of the verb. Its fields are for the log. `trace_id` stays empty without a trace.
+/// The span of the verb. Its fields are for the log, which has them at every level. `trace_id` stays empty without a
+/// trace.
 pub(super) fn span(subject: Subject<'_>) -> Span {
     let about = subject.request.map(About::of).unwrap_or_default();
     let attachment = about.attachment.map(display);
-    let network = match about.attachment {
-        Some(_) => None,
-        None => about.network.map(display),
+    // A refused configuration has no attachment, but the variables of one.
+    let [network, container, interface] = match about.attachment {
+        Some(_) => [None, None, None],
+        None => [
+            about.network.map(ToString::to_string),
+            shown(subject, "CNI_CONTAINERID"),
+            shown(subject, "CNI_IFNAME"),
+        ],
     };
+    let pod = subject.invocation.variable("CNI_ARGS");
+    let pod = pod.and_then(|args| pod_of(&args.to_string_lossy()));
+    let pod = pod.map(|pod| display(cut(&escaped::line(&pod))));
+    let [network, container, interface] = [network, container, interface]
+        .map(|text| text.map(|text| display(escaped::line(&text).into_owned())));
     macro_rules! named {
         ($name:literal) => {
-            info_span!($name, attachment, network, trace_id = Empty)
+            error_span!(
+                $name,
+                attachment,
+                network,
+                container,
+                interface,
+                pod,
+                trace_id = Empty
+            )
         };
     }
     match subject
@@ -99,15 +119,7 @@ pub(crate) fn granted(held: &[Held]) {
 
 fn attributes(subject: Subject<'_>) -> Vec<KeyValue> {
     let about = subject.request.map(About::of).unwrap_or_default();
-    let variable = |name| {
-        let value = subject.invocation.variable(name)?.to_string_lossy();
-        Some(
-            value
-                .chars()
-                .take(limits::SHOWN_CHARACTERS)
-                .collect::<String>(),
-        )
-    };
+    let variable = |name| shown(subject, name);
     let of_owner =
         |field: fn(&Owner) -> &Option<String>| about.owner.and_then(|owner| field(owner).clone());
     let ranges = joined(about.ranges.iter().map(|range| range.cidr));
@@ -130,6 +142,16 @@ fn attributes(subject: Subject<'_>) -> Vec<KeyValue> {
     .into_iter()
     .filter_map(|(key, value)| Some(KeyValue::new(key, value?)))
     .collect()
+}
+
+/// The variable `name`, cut to what is shown.
+fn shown(subject: Subject<'_>, name: &str) -> Option<String> {
+    let value = subject.invocation.variable(name)?.to_string_lossy();
+    Some(cut(&value))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(limits::SHOWN_CHARACTERS).collect()
 }
 
 /// The parts of a request that become attributes.

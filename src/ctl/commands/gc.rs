@@ -23,7 +23,7 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::netns::{self, Namespaces};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
-use crate::output::{Consent, Decision, Output, Progress, say, say_lines, table};
+use crate::output::{Consent, Decision, Output, Progress, say, say_lines, stamp_lines, table};
 use crate::repeat::repeat;
 use crate::selection::{Selection, choose_on_node, selector, warn_of};
 
@@ -70,6 +70,7 @@ pub(crate) fn gc(
     let Some(every) = unneeded.every else {
         return collect(etcd, unneeded, consent, output);
     };
+    stamp_lines();
     let act = || collect(etcd, unneeded, consent, output).map(drop);
     if let Err(reason) = act() {
         say!("whereaboutsctl: {reason}");

@@ -8,6 +8,7 @@ pub(crate) mod tree;
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -107,10 +108,27 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// Whether each line on stderr begins with the time.
+static IS_STAMPED: AtomicBool = AtomicBool::new(false);
+
+/// From now on each line on stderr begins with the time: this process stays, and its stderr is a log.
+pub(crate) fn stamp_lines() {
+    IS_STAMPED.store(true, Ordering::Relaxed);
+}
+
 /// Says `text` on stderr, on the lines that it has. Nothing depends on whether anybody reads it.
 pub(crate) fn say_lines(text: &str) {
     let text = escaped::lines(text.strip_suffix('\n').unwrap_or(text));
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let mut stderr = io::stderr().lock();
+    if !IS_STAMPED.load(Ordering::Relaxed) {
+        let _ = writeln!(stderr, "{text}");
+        return;
+    }
+    let now = UNIX_EPOCH + SystemClock.since_epoch();
+    let now = humantime::format_rfc3339_millis(now);
+    for line in text.lines() {
+        let _ = writeln!(stderr, "{now} {line}");
+    }
 }
 
 /// Prints `text`, on the lines that it has.

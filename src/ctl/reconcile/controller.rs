@@ -19,7 +19,7 @@ use super::once::asking_thread;
 use super::round::{Ended, Findings, Rounds, connect};
 use crate::admission::{self, WebhookOptions};
 use crate::connection::DatastoreOptions;
-use crate::output::{Ending, print, say};
+use crate::output::{Ending, print, say, stamp_lines};
 use crate::selection::selector;
 use crate::serve::told_to_end;
 
@@ -69,6 +69,7 @@ struct Controller<'o> {
 
 /// Runs until it is told to end.
 pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> {
+    stamp_lines();
     let asking = asking_thread()?;
     let api = connect(&asking, options.evidence.kubeconfig.as_deref())?;
     let election = Election::new(&api, &options.namespace, LEASE, &options.identity);

@@ -61,7 +61,7 @@ use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
 use crate::connection::DatastoreOptions;
 use crate::output::Ending;
-use crate::output::{print, say};
+use crate::output::{print, say, stamp_lines};
 use crate::selection::{selector, warn_of};
 
 /// The work of the agent.
@@ -193,6 +193,7 @@ async fn run(
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|error| format!("{}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    stamp_lines();
     let intake = match &collector {
         Some(collector) => {
             let intake = Intake::open(&options.trace_socket)?;

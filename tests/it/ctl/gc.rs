@@ -303,14 +303,14 @@ fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
     let site = Site::shared();
     // An empty folder tells nothing.
     let _other = Netns::make(&format!("whereabouts-{}-reaper", std::process::id()));
-    let mut reaper = std::process::Command::new(super::tool_binary())
+    let reaper = std::process::Command::new(super::tool_binary())
         .args([
             "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes", "--every", "50ms",
         ])
         .args(["--etcd-host", &site.access().endpoints.join(",")])
         .args(["--etcd-prefix", &site.prefix])
         .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the tool starts");
     let network = site.network(CIDR);
@@ -321,7 +321,15 @@ fn the_reaper_stays_collects_what_comes_later_and_ends_when_told() {
         });
     }
     kill_process(Pid::from_child(&reaper), Signal::TERM).expect("it was not waited for");
-    let ended = reaper.wait().expect("a child can be waited for");
-    assert!(ended.success(), "{ended}");
+    let ended = reaper.wait_with_output();
+    let ended = ended.expect("a child can be waited for");
+    assert!(ended.status.success(), "{}", ended.status);
+    let said = String::from_utf8(ended.stderr).expect("text");
+    assert!(said.contains("reaped-later"), "{said}");
+    for line in said.lines() {
+        let stamp = line.split(' ').next().expect("a word");
+        let stamp = humantime::parse_rfc3339(stamp);
+        assert!(stamp.is_ok(), "no time before {line:?}");
+    }
     site.assert_at_rest(0);
 }

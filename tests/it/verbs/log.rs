@@ -81,6 +81,30 @@ fn each_event_is_one_line_that_names_the_attachment() {
     }
 }
 
+/// Also the line of an error, and that of a configuration that is refused.
+#[test]
+fn each_line_names_the_attachment_and_the_pod_at_every_level() {
+    for level in ["error", "warn", "info", "debug"] {
+        let logged = Logged::at(level);
+        let pod = Pod::new("logged");
+        logged.network.add(&pod).result();
+        let other = pod.clone().interface("eth1").argument("IP=10.0.0.1");
+        logged.network.add(&other).assert_error(102, &[]);
+        logged.network.del(&pod).assert_silent();
+        let refused = logged.network.clone().ipam(json!({"range": "10.0.0.0/99"}));
+        refused.add(&pod).assert_error(7, &[]);
+        let text = logged.text();
+        assert!(text.lines().count() >= 2, "{level}: {text}");
+        for line in text.lines() {
+            let whom = ["container logged in network net", "container=logged"];
+            let is_named = whom.iter().any(|whom| line.contains(whom));
+            let has_interface = line.contains("eth0") || line.contains("eth1");
+            assert!(is_named && has_interface, "{level}: {line}");
+            assert!(line.contains("pod=space/pod-logged"), "{level}: {line}");
+        }
+    }
+}
+
 #[test]
 fn a_failure_is_logged_with_its_code_at_level_error() {
     let logged = Logged::at("error");
