@@ -194,8 +194,8 @@ enum Command {
     Reconcile(reconcile::ReconcileOptions),
     /// Stay: reconcile claims again and again, as the leader of several controllers.
     ///
-    /// In Kubernetes, deploy/kubernetes/controller runs it. It serves /metrics, /healthz and /readyz, and ends on SIGTERM
-    /// and SIGINT.
+    /// In Kubernetes, deploy/kubernetes/base runs it. It serves /metrics, /healthz and /readyz, and ends on SIGTERM and
+    /// SIGINT. With --webhook-listen it judges networks for the API server.
     #[command(after_help = "Example: whereaboutsctl controller --kubeconfig /root/.kube/config")]
     Controller(reconcile::ControllerOptions),
     /// Show which cluster the keys belong to, or say so.

@@ -8,6 +8,8 @@
 //! Secret or files --> tls
 //! ```
 
+#[cfg(test)]
+mod agreement_tests;
 mod certificate;
 mod claims;
 mod judge;

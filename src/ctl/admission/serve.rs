@@ -70,6 +70,10 @@ async fn networks(State(webhook): State<Arc<Webhook>>, body: Body) -> Response {
     for question in &questions {
         let stranded = webhook.claims.stranded(question).await;
         judgement.warnings.extend(stranded.told(question));
+        if stranded.incomplete.is_some() {
+            // The next question would take as long, and the API server does not wait for ever.
+            break;
+        }
     }
     webhook.answer(&request, &judgement, begun)
 }
@@ -96,9 +100,12 @@ async fn pods(State(webhook): State<Arc<Webhook>>, body: Body) -> Response {
             Ok(Some(range)) => judgement.warnings.push(format!(
                 "range {range} is full: the pod waits until an address of network {network} is free"
             )),
-            Err(reason) => judgement.warnings.push(format!(
-                "whether network {network} has a free address is not known: {reason}"
-            )),
+            Err(reason) => {
+                judgement.warnings.push(format!(
+                    "whether network {network} has a free address is not known: {reason}"
+                ));
+                break;
+            }
         }
     }
     webhook.answer(&request, &judgement, begun)

@@ -29,21 +29,21 @@ pub(super) fn no_datastore() -> DatastoreOptions {
 }
 
 /// A network of macvlan with this `ipam`, which names etcd so that no flat file is needed.
-fn config(ipam: &Value) -> Value {
+pub(super) fn config(ipam: &Value) -> Value {
     let mut all = json!({"type": "whereabouts", "etcd_host": "10.0.0.1:2379"});
     let keys = ipam.as_object().expect("an object").clone();
     all.as_object_mut().expect("an object").extend(keys);
     json!({"cniVersion": "1.0.0", "name": "net", "type": "macvlan", "master": "eth1", "ipam": all})
 }
 
-fn object(name: &str, config: &Value) -> Value {
+pub(super) fn object(name: &str, config: &Value) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
         "metadata": {"namespace": "default", "name": name}, "spec": {"config": config.to_string()},
     })
 }
 
-fn request(operation: &str, new: &Value, old: &Value) -> Request {
+pub(super) fn request(operation: &str, new: &Value, old: &Value) -> Request {
     let some = if new.is_null() { old } else { new };
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u", "operation": operation, "namespace": "default", "name": some["metadata"]["name"],
@@ -54,7 +54,7 @@ fn request(operation: &str, new: &Value, old: &Value) -> Request {
 }
 
 /// A cluster with these other networks, whose list is complete.
-fn surroundings(others: &[Value]) -> Surroundings {
+pub(super) fn surroundings(others: &[Value]) -> Surroundings {
     let known = Surroundings::default();
     let named = others.iter().filter_map(|object| {
         let name = object["metadata"]["name"].as_str().expect("a name");

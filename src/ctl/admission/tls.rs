@@ -133,7 +133,7 @@ fn load(folder: &Path, read: &mut Pair, shown: &Shown) -> Result<(), String> {
 
 impl OwnCertificate {
     /// Renews the certificate if it must be, tells the API server of its authority, and then shows it.
-    async fn look(&self, api: &ApiServer, shown: &Shown) -> Result<(), String> {
+    pub(super) async fn look(&self, api: &ApiServer, shown: &Shown) -> Result<(), String> {
         for _ in 0..TRIES {
             let secret = api.secret(&self.namespace, &self.secret).await?;
             let mut pair = pair_of(&secret);
@@ -196,6 +196,12 @@ pub(super) fn show(shown: &Shown, pair: &Pair) {
     shown.show(certified(&pair.certificate, &pair.key).expect("it is a pair"));
 }
 
+/// The certificate that is shown.
+#[cfg(test)]
+pub(super) fn certificate_of(shown: &Shown) -> Option<Vec<u8>> {
+    shown.get().map(|pair| pair.cert[0].to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -216,7 +222,7 @@ mod tests {
         };
         let mut look = || {
             let looked = load(folder.path(), &mut read, &shown);
-            let certificate = shown.get().map(|pair| pair.cert[0].to_vec());
+            let certificate = certificate_of(&shown);
             (looked.err().unwrap_or_default(), certificate)
         };
         let (error, nothing) = look();
