@@ -36,6 +36,9 @@ main() {
     # Its kind of policy is newer than the oldest Kubernetes.
     validate "${kubernetes_versions[-1]}" deploy/kubernetes/fence.yaml >"$work/said" || fail "fence.yaml:" "$(<"$work/said")"
     check_component
+    check_webhook admission
+    check_webhook admission admission-pods
+    check_webhook admission admission-cert-manager
     check_that_it_can_fail
     [[ ${1:-} == manifests ]] || check_image
 }
@@ -68,6 +71,24 @@ check_component() {
         fail "the component replace-foreign does something else"
 }
 
+check_webhook() { # COMPONENT ...: the last one gives the result its name
+    local overlay=$work/kubernetes/overlays/webhook-${*: -1} rendered=$work/${*: -1}.yaml version list
+    cp -r "$work/kubernetes/overlays/lab" "$overlay"
+    printf -v list ', ../../%s' "$@"
+    sed -i '/^components:/d' "$overlay/kustomization.yaml"
+    echo "components: [${list#, }]" >>"$overlay/kustomization.yaml"
+    kubectl kustomize "$overlay" >"$rendered"
+    # The schemas do not have the kinds of cert-manager.
+    PYTHONPATH=$work/python python3 -c 'import sys, yaml; yaml.safe_dump_all((one for one in yaml.safe_load_all(sys.stdin)
+        if not one["apiVersion"].startswith("cert-manager.io/")), sys.stdout)' <"$rendered" >"$work/known.yaml"
+    for version in "${kubernetes_versions[@]}"; do
+        validate "$version" "$work/known.yaml" >"$work/said" || fail "$*:" "$(<"$work/said")"
+    done
+    faults "$rendered" >"$work/said"
+    [[ ! -s $work/said ]] || fail "$*:" "$(<"$work/said")"
+    echo "lab with $*: $(grep -c '^kind:' "$rendered") objects fit Kubernetes ${kubernetes_versions[*]}"
+}
+
 validate() { # VERSION FILE
     PYTHONPATH=$work/python python3 -W ignore -m kubernetes_validate --strict --no-warn -k "$1" "$2" 2>&1
 }
@@ -92,7 +113,11 @@ faults() { # FILE
             (select(.kind != "DaemonSet") | pod | select(
                 .securityContext.runAsNonRoot or .containers[0].securityContext.runAsNonRoot | not) | "runs as root"),
             (.rules[]? | select([.apiGroups, .resources, .verbs] | flatten | index("*")) | "has every right to something"),
-            (mounts.mountPath | select(. == "/etc/cni/net.d") | "mounts the configurations of other plugins")
+            (mounts.mountPath | select(. == "/etc/cni/net.d") | "mounts the configurations of other plugins"),
+            (.rules[]? | select((.resources // []) == ["secrets"] and (.resourceNames | not)) | "may use every Secret"),
+            (.webhooks[]? | select(.failurePolicy != "Ignore" or .timeoutSeconds > 3 or .sideEffects != "None") |
+                "\(.name): stands in the way"),
+            (.webhooks[]? | select(.matchConditions | not) | "\(.name): is asked about objects of others")
         ) | "\($object): \(.)"'
 }
 
@@ -113,11 +138,15 @@ readOnlyRootFilesystem: true|readOnlyRootFilesystem: false|has more rights than 
 runAsNonRoot: true|runAsNonRoot: false|runs as root
 - watch|- '*'|has every right to something
 mountPath: /etc/cni/net.d/whereabouts.d|mountPath: /etc/cni/net.d|mounts the configurations of other plugins
+failurePolicy: Ignore|failurePolicy: Fail|stands in the way
+matchConditions:|x-conditions:|is asked about objects of others
+- whereabouts-webhook$|&\n  resourceNames:|may use every Secret
+name: whereabouts-networks|name: whereabouts-cni|has a name of the original
 FAULTS
 }
 
-wrong() { # RIGHT WRONG: the lab's objects with one fault
-    sed "s|$1|$2|" "$work/lab.yaml"
+wrong() { # RIGHT WRONG: the lab's objects, with those of the webhook, and with one fault
+    sed "s|$1|$2|" "$work/admission.yaml"
 }
 
 check_image() {
