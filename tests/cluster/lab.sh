@@ -48,6 +48,8 @@ make_hub() {
     ip -n "$id-hub" link set lo up
     ip -n "$id-hub" addr add "$hub_address/24" dev hub
     ip -n "$id-hub" link set hub up
+    # No kube-proxy runs here, so the API server reaches services over the first node.
+    ip -n "$id-hub" route add 10.96.0.0/16 via "${address[node-a]}"
 }
 
 start_control_plane() {

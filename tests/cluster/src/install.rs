@@ -13,7 +13,7 @@ use crate::sabotage::Sabotage;
 const PRIMARY: &str = include_str!("../../../deploy/samples/primary.conflist");
 
 /// The overlay of the manifests, below the lab's folder, and its certificates.
-const OVERLAY: &str = "deploy/kubernetes/overlays/lab";
+pub(crate) const OVERLAY: &str = "deploy/kubernetes/overlays/lab";
 pub(crate) const CERTIFICATES: &str = "deploy/kubernetes/overlays/lab/certificates";
 
 /// The DaemonSet of the manifests.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,27 @@ impl Lab {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         let kubectl = self.folder.join("kubectl");
         output(kubectl, &["apply", "--filename=-"], &list.to_string()).map(drop)
+    }
+
+    /// Applies an object, which may be refused. Returns whether it was not, and all that kubectl printed.
+    pub(crate) fn create(&self, object: &Value, options: &[&str]) -> (bool, String) {
+        self.try_kubectl(&[&["apply", "--filename=-"], options].concat(), object)
+    }
+
+    /// Deletes an object, and returns the same.
+    pub(crate) fn delete(&self, object: &Value) -> (bool, String) {
+        self.try_kubectl(&["delete", "--filename=-"], object)
+    }
+
+    fn try_kubectl(&self, arguments: &[&str], input: &Value) -> (bool, String) {
+        let kubectl = self.folder.join("kubectl");
+        match run(&kubectl, arguments, &input.to_string()) {
+            Ok(ended) => {
+                let text = [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text));
+                (ended.status.success(), text.concat())
+            }
+            Err(error) => (false, error),
+        }
     }
 
     /// The output of `kubectl get ... -o json`.
@@ -115,25 +136,32 @@ fn parse(text: &str) -> Result<Value, String> {
 }
 
 fn output(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> Result<String, String> {
-    let named = || format!("{} {}", program.as_ref().display(), arguments.join(" "));
+    let ended = run(&program, arguments, input)?;
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    if ended.status.success() {
+        return Ok(text);
+    }
+    let error = String::from_utf8_lossy(&ended.stderr);
+    let named = named(&program, arguments);
+    Err(format!("{named}: {}: {text}{error}", ended.status))
+}
+
+fn run(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> Result<Output, String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", named(&program, arguments));
     let mut child = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("{}: {error}", named()))?;
+        .map_err(wrong)?;
     let mut stdin = child.stdin.take().expect("stdin is piped");
     // A program that ends before it has read all of its input tells why by its status.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    let ended = child
-        .wait_with_output()
-        .map_err(|error| format!("{}: {error}", named()))?;
-    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
-    if ended.status.success() {
-        return Ok(text);
-    }
-    let error = String::from_utf8_lossy(&ended.stderr);
-    Err(format!("{}: {}: {text}{error}", named(), ended.status))
+    child.wait_with_output().map_err(wrong)
+}
+
+fn named(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+    format!("{} {}", program.as_ref().display(), arguments.join(" "))
 }

@@ -1,5 +1,6 @@
 //! The scenarios. Each has a namespace of its own, and ends with a cluster as it was: installed, no pod, no claim.
 
+mod admission;
 mod changes;
 mod dead_node;
 mod faults;
@@ -66,6 +67,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     long("cut-off-forced", dead_node::cut_off_forced),
     long("etcd-killed", faults::etcd_killed),
     short("reaper", reaper::reaper),
+    short("admission", admission::admission),
     short("upgrade", changes::upgrade),
     long("certificates", changes::certificates),
     long("uninstall", changes::uninstall),
