@@ -1,5 +1,6 @@
 //! The judgement of a NetworkAttachmentDefinition. Pure: the question and what is known go in.
 
+use serde_json::Value;
 use whereabouts_core::limits;
 
 use super::review::{Judgement, Operation, Request};
@@ -8,6 +9,7 @@ use super::surroundings::{Definition, Surroundings, overlaps, reports};
 use crate::commands::lint::{Line, Part, Report, Severity};
 
 /// A judgement, and what the datastore must be asked to complete it.
+#[derive(Default)]
 pub(super) struct Judged {
     /// As far as it is made.
     pub(super) judgement: Judgement,
@@ -15,8 +17,14 @@ pub(super) struct Judged {
     pub(super) questions: Vec<Question>,
 }
 
-/// Judges the object of `request`.
+/// Judges the object of `request`. An update that leaves the configuration as it is passes without a word: otherwise a network
+/// of before the webhook could not lose a finalizer.
 pub(super) fn judge(request: &Request, surroundings: &Surroundings) -> Judged {
+    let config = |object: &Value| object["spec"]["config"].clone();
+    let is_update = request.operation == Operation::Update;
+    if is_update && config(&request.object) == config(&request.old_object) {
+        return Judged::default();
+    }
     let new = match request.operation {
         Operation::Create | Operation::Update => reports(request.object.clone()),
         Operation::Delete | Operation::Connect => Vec::new(),

@@ -12,6 +12,8 @@
 mod agreement_tests;
 mod certificate;
 mod claims;
+#[cfg(test)]
+mod hostile_tests;
 mod judge;
 mod metrics;
 mod pods;

@@ -357,6 +357,19 @@ fn a_network_is_not_compared_with_its_former_self() {
     assert_eq!(judged.questions.len(), 1);
 }
 
+#[test]
+fn an_update_that_leaves_the_configuration_passes_without_a_word() {
+    let bad = object("net", &config(&json!({"range": "x"})));
+    let mut without_finalizers = bad.clone();
+    without_finalizers["metadata"]["finalizers"] = json!([]);
+    let judged = judge(
+        &request("UPDATE", &without_finalizers, &bad),
+        &surroundings(&[]),
+    );
+    assert_eq!(judged.judgement, Judgement::default());
+    assert_eq!(judged.questions, []);
+}
+
 /// The questions of a change of network `net`, beside `others`.
 fn questions(operation: &str, new: &Value, old: &Value, others: &[Value]) -> Vec<Question> {
     judge(&request(operation, new, old), &surroundings(others)).questions
