@@ -1,0 +1,88 @@
+{{/* The names are fixed, as in deploy/kubernetes: one installation a cluster, and none of them is a name of the original whereabouts. */}}
+
+{{- define "whereabouts.labels" -}}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end }}
+
+{{- define "whereabouts.image" -}}
+{{- with .Values.image -}}
+image: {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+imagePullPolicy: {{ .pullPolicy }}
+{{- end -}}
+{{- end }}
+
+{{- define "whereabouts.rights" -}}
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Root without any capability: the owner of the node's folders, and of certificates that only their owner can read. */}}
+{{- define "whereabouts.nodeRights" -}}
+runAsUser: 0
+{{ include "whereabouts.rights" . }}
+{{- if .Values.openshift.enabled }}
+seLinuxOptions:
+  type: spc_t
+{{- end }}
+{{- end }}
+
+{{/* fsGroup: of the secrets' files. */}}
+{{- define "whereabouts.nobody" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+{{- end }}
+
+{{/* Where the pods of a workload run. */}}
+{{- define "whereabouts.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "whereabouts.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "whereabouts.flatFile" -}}
+{{- $folder := .Values.node.configDir -}}
+{{- $keys := dict
+  "etcd_host" (join "," .Values.etcd.endpoints)
+  "etcd_ca_cert_file" (printf "%s/ca.crt" $folder)
+  "etcd_cert_file" (printf "%s/client.crt" $folder)
+  "etcd_key_file" (printf "%s/client.key" $folder) -}}
+{{- merge $keys .Values.flatFile.keys | toPrettyJson -}}
+{{- end }}
+
+{{/* Pods read the flat file once. A new one must start new pods. */}}
+{{- define "whereabouts.podAnnotations" -}}
+{{- if .Values.etcd.endpoints }}
+annotations:
+  checksum/flat-file: {{ include "whereabouts.flatFile" . | sha256sum }}
+{{- end }}
+{{- end }}
+
+{{/* The authority of a webhook: cert-manager tells the API server, or else the controllers do. */}}
+{{- define "whereabouts.authority" -}}
+{{- if .Values.webhook.certManager }}
+annotations:
+  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/whereabouts-webhook
+{{- end }}
+{{- end }}
