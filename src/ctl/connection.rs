@@ -1,6 +1,7 @@
 //! How the tool reaches the datastore: options named after the keys of a config, and the plugin's own stores.
 
 mod datastore;
+mod source;
 
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::timeout;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_cni::invocation::{LocalMachine, read_file};
@@ -38,9 +39,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_millis(limits::DEL_DEADLINE_MS);
 
 /// Under what the options stand in a help text.
-const HEADING: &str = "How to reach the datastore (default: as the flat file says)";
+const HEADING: &str = "How to reach the datastore (default: WHEREABOUTS_* variables, a context, the flat file, ETCDCTL_* variables)";
 
-/// How to reach the datastore. The flat file gives the rest, as to the plugin.
+/// How to reach the datastore.
 #[derive(Args, Clone)]
 pub(crate) struct DatastoreOptions {
     /// Where claims are: in etcd, or in a file of this host (local) [default: what the other options are about].
@@ -76,6 +77,9 @@ pub(crate) struct DatastoreOptions {
     /// The file that the identity of the cluster is made of, as by `install`.
     #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "cluster_id")]
     cluster_id_from: Option<PathBuf>,
+    /// The context of ~/.config/whereabouts/config.yaml, if not the current one.
+    #[arg(long, help_heading = HEADING, value_name = "NAME", conflicts_with_all = ["etcd_host", "local_path"])]
+    context: Option<String>,
     /// The flat file, if not in the usual place.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     configuration_path: Option<PathBuf>,
@@ -291,6 +295,7 @@ impl DatastoreOptions {
     /// Whether they say anything.
     pub(crate) fn is_given(&self) -> bool {
         let says_more = self.configuration_path.is_some() || self.datastore.is_some();
+        let says_more = says_more || self.context.is_some();
         self.etcd_host.is_some() || self.local_path.is_some() || says_more
     }
 
@@ -320,7 +325,7 @@ impl DatastoreOptions {
         Ok(Some(Identity::of_file(&file.bytes).as_str().to_owned()))
     }
 
-    /// The options as the keys of a config that they are named after.
+    /// What the options say, or the first source that says it, as the keys of a config that they are named after.
     fn reach(&self) -> Result<(Datastore, Option<Identity>), String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [
@@ -339,7 +344,14 @@ impl DatastoreOptions {
         let given = options
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?))));
-        let keys = Value::Object(given.collect::<Map<_, _>>()).to_string();
+        let flat_file = request::usual_flat_file(&LocalMachine);
+        let around = source::Surroundings {
+            variable: &|name| std::env::var(name).ok().filter(|value| !value.is_empty()),
+            folder: std::env::current_dir().map_err(|error| error.to_string())?,
+            has_flat_file: flat_file.map_err(|error| error.details())?,
+        };
+        let keys = source::choose(given.collect(), self.context.as_deref(), &around)?;
+        let keys = Value::Object(keys).to_string();
         let datastore = request::datastore_from(keys.as_bytes(), &LocalMachine);
         let (datastore, cluster, remarks) = datastore.map_err(|error| error.details())?;
         for remark in remarks {

@@ -78,14 +78,22 @@ pub(super) fn merge(
     })
 }
 
+/// Whether the flat file in the usual place names a datastore.
+pub(super) fn names_datastore(machine: &dyn Machine) -> Result<bool, RequestError> {
+    let file = usual(machine, &mut Findings::new())?;
+    Ok(file.is_some_and(|file| authority::named_datastore(&file.keys).is_some()))
+}
+
 /// Merges the keys of the flat file into the keys of an operator. Returns the folders of the files
-/// beside the flat file.
+/// beside the flat file. Secrets of the usual flat file are for its own datastore, so keys that name one get nothing
+/// from it.
 pub(super) fn merge_for_operator(
     keys: &mut Object,
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Vec<PathBuf>, RequestError> {
     let file = match keys.text(authority::FLAT_FILE_KEY)? {
+        None if names_place(keys) => None,
         None => usual(machine, findings)?,
         Some(text) => {
             let file = file::read(&text, machine)?;
@@ -101,6 +109,11 @@ pub(super) fn merge_for_operator(
     let directories = file.directories();
     keys.fill_from(file.keys);
     Ok(directories)
+}
+
+fn names_place(keys: &Object) -> bool {
+    let places = ["etcd_host", "local_path", "datastore"];
+    places.iter().any(|key| keys.has(key))
 }
 
 /// A flat file. The default has no path and no keys.

@@ -64,7 +64,8 @@ pub use error::{RequestError, Shown};
 pub use identity::CLUSTER_FILE_NAME;
 pub use parse::parse;
 pub use tool::{
-    Linted, check_node_name, collector_from, datastore_from, lint, node_name, valid_attachments,
+    Linted, check_node_name, collector_from, datastore_from, lint, node_name, usual_flat_file,
+    valid_attachments,
 };
 pub use version::CniVersion;
 

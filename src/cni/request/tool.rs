@@ -20,8 +20,13 @@ use whereabouts_core::address::{Address, Name, Range};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::ValidAttachment;
 
-/// The datastore and the cluster of this node, from `keys`: the JSON of an object like `ipam`. As
-/// for the plugin, the flat file completes the keys.
+/// Whether the flat file of this node, in its usual place, names a datastore.
+pub fn usual_flat_file(machine: &dyn Machine) -> Result<bool, RequestError> {
+    flat_file::names_datastore(machine)
+}
+
+/// The datastore and the cluster of this node, from `keys`: the JSON of an object like `ipam`. If the keys name no
+/// datastore, the flat file completes them.
 pub fn datastore_from(
     keys: &[u8],
     machine: &dyn Machine,

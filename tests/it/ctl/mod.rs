@@ -14,6 +14,7 @@ mod powers;
 mod queue;
 mod release;
 mod role;
+mod source;
 mod streams;
 mod watch;
 
@@ -100,7 +101,7 @@ fn help_completions_and_wrong_arguments_need_no_etcd() {
         );
     }
     assert_said(&tool(&["paint"]).run(), FAILED, &["paint"]);
-    assert_said(&tool(&["check"]).run(), FAILED, &["etcd_host"]);
+    assert_said(&tool(&["check"]).run(), FAILED, &["--etcd-host"]);
 }
 
 #[test]
