@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-parts=(etcd-3.7 kubernetes containerd runc cni multus)
+parts=(etcd-3.7 kubernetes containerd runc cni multus helm)
 
 main() {
     check_machine

@@ -10,7 +10,7 @@
 #   lab.sh cut   FOLDER NODE the node's cable is pulled; its pods live on
 #   lab.sh mend  FOLDER NODE and is plugged in again
 #
-# The nodes are node-a and node-b. FOLDER/kubectl is kubectl as an administrator. FOLDER/NODE/enter runs a command on a node.
+# The nodes are node-a and node-b. FOLDER/kubectl and FOLDER/helm have an administrator's rights. FOLDER/NODE/enter runs a command on a node.
 # The exports of FOLDER/environment are in the environment of every process of a node.
 # The labs of several FOLDERs do not meet: every name outside of FOLDER has the folder's random part in it.
 set -euo pipefail
@@ -64,9 +64,12 @@ users: [{name: admin, user: {token: administrator}}]
 contexts: [{name: lab, context: {cluster: lab, user: admin}}]
 current-context: lab
 END
-    printf '#!/bin/sh\nexec nsenter --net=/run/netns/%s %s --kubeconfig=%s "$@"\n' \
-        "$id-hub" "$lab/bin/kubectl" "$lab/kubeconfig" >"$lab/kubectl"
-    chmod +x "$lab/kubectl"
+    local program
+    for program in kubectl helm; do
+        printf '#!/bin/sh\nexec nsenter --net=/run/netns/%s %s --kubeconfig=%s "$@"\n' \
+            "$id-hub" "$lab/bin/$program" "$lab/kubeconfig" >"$lab/$program"
+        chmod +x "$lab/$program"
+    done
     local client=http://$hub_address:2379 peer=http://$hub_address:2380
     on_hub etcd "$lab/bin/etcd" --name=hub --data-dir="$lab/etcd" --initial-cluster="hub=$peer" \
         --listen-client-urls="$client" --advertise-client-urls="$client" \

@@ -46,6 +46,11 @@ impl Lab {
         output(self.folder.join("kubectl"), arguments, "")
     }
 
+    /// Runs Helm, and returns its output.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String, String> {
+        output(self.folder.join("helm"), arguments, "")
+    }
+
     /// Applies objects.
     pub(crate) fn apply(&self, objects: &[Value]) -> Result<(), String> {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});

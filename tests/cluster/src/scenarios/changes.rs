@@ -14,20 +14,17 @@ use crate::lab::{Lab, NODES, wait_until};
 use crate::objects::pod;
 
 /// The image whose plugin has other bytes (tests/cluster.sh).
-const NEXT: &str = "lab.example/whereabouts:next";
+pub(super) const NEXT: &str = "lab.example/whereabouts:next";
 
 /// How long a changed secret may take to the nodes' folders: the kubelet looks once a minute, `install` after it.
-const SECRETS: Duration = Duration::from_mins(4);
+pub(super) const SECRETS: Duration = Duration::from_mins(4);
 
 /// The DaemonSet rolls to another image, and back.
 pub(super) fn upgrade(lab: &Lab) -> Result<(), String> {
     let site = Site::open(lab, "upgrade")?;
     site.network("net", json!({"range": "10.55.0.0/28"}))?;
     let present = plugin_on(lab, NODES[0])?;
-    let next = checksum(&lab.script(
-        NODES[0],
-        &format!("sha256sum {}", lab.path("next/whereabouts")),
-    )?);
+    let next = next_plugin(lab)?;
     let before = image(lab)?;
     while_pods_come_and_go(&site, || {
         roll_to(lab, NEXT)?;
@@ -61,10 +58,17 @@ fn roll_to(lab: &Lab, image: &str) -> Result<(), String> {
     wait_for_rollout(lab)
 }
 
-fn plugin_on(lab: &Lab, node: &str) -> Result<String, String> {
+/// The checksum of a node's plugin.
+pub(super) fn plugin_on(lab: &Lab, node: &str) -> Result<String, String> {
     Ok(checksum(
         &lab.script(node, "sha256sum /opt/cni/bin/whereabouts")?,
     ))
+}
+
+/// The checksum of the plugin in the image [`NEXT`].
+pub(super) fn next_plugin(lab: &Lab) -> Result<String, String> {
+    let command = format!("sha256sum {}", lab.path("next/whereabouts"));
+    Ok(checksum(&lab.script(NODES[0], &command)?))
 }
 
 fn checksum(line: &str) -> String {
@@ -166,7 +170,7 @@ fn take_away(lab: &Lab) -> Result<(), String> {
 }
 
 /// The paths of a node that are whereabouts' own, in the order in which they are found.
-fn left_on(lab: &Lab, node: &str) -> Result<String, String> {
+pub(super) fn left_on(lab: &Lab, node: &str) -> Result<String, String> {
     let find = "find /opt/cni/bin /etc/cni/net.d -name '*whereabouts*'
         find /etc/cni/net.d/whereabouts.d /run/whereabouts -mindepth 1";
     let found = lab.script(node, find)?;

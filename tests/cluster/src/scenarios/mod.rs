@@ -2,6 +2,7 @@
 
 mod admission;
 mod changes;
+mod chart;
 mod dead_node;
 mod faults;
 mod networks;
@@ -71,6 +72,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     short("upgrade", changes::upgrade),
     long("certificates", changes::certificates),
     long("uninstall", changes::uninstall),
+    short("chart", chart::chart),
 ];
 
 /// How long pods may take to come, to go, and to agree with the claims.
