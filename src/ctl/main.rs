@@ -23,6 +23,7 @@ mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -42,9 +43,11 @@ const COMMON: &str = "\
 Exit status: 0 if all is well; 1 if something was found, or refused by the person asked or by what is
 stored, or if standard output takes no more; 2 if the command could not be carried out.
 
-The datastore is reached as the node's flat file says (/etc/cni/net.d/whereabouts.d/whereabouts.conf, or the
-one that --configuration-path names); each option of a key's name replaces the key. --local-path reads the
-file of a host without etcd.
+The first of these that names a datastore tells how to reach it: the options --etcd-host, --local-path and
+--configuration-path; the variables WHEREABOUTS_ETCD_HOST and so on, one for each option; a context of
+~/.config/whereabouts/config.yaml (--context); the node's flat file, such as
+/etc/cni/net.d/whereabouts.d/whereabouts.conf; etcdctl's variables ETCDCTL_ENDPOINTS and so on. It gives the
+secrets, too. --local-path reads the file of a host without etcd.
 
 Commands that change something show what they are about to do and ask; --dry-run only shows, --yes does
 not ask.";
@@ -144,21 +147,32 @@ enum Command {
         #[command(flatten)]
         output: OutputOption,
     },
-    /// Take back what one attachment holds, as its DEL would.
+    /// Take back what an attachment holds, as its DEL would; or what all of a node, a pod or a range hold.
     ///
-    /// Shows the claim and asks. Only the claim as it was shown is released; if it changes meanwhile,
-    /// nothing is. The pod is not asked: if it is alive, its address will be given to another one.
-    #[command(after_help = "Example: whereaboutsctl release 192.168.2.7 --dry-run")]
+    /// Shows the claims and asks. Only a claim as it was shown is released; one that changes meanwhile
+    /// stays. No pod is asked: if it is alive, its address will be given to another one. Without WHAT, all
+    /// claims that fit the other options are meant.
+    #[command(after_help = "Examples:
+  whereaboutsctl release 192.168.2.7 --dry-run
+  whereaboutsctl release --node node-7           all claims of a node that is gone
+  whereaboutsctl release --range 10.0.0.0/24 --older-than 30d --force")]
     Release {
         #[command(flatten)]
         etcd: DatastoreOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id; of one claim.
         #[arg(value_name = "WHAT", value_parser = selection::selector)]
-        what: String,
+        what: Option<String>,
         #[command(flatten)]
         filter: Filter,
+        /// Only claims that are older. Age tells nothing of a pod's life, so this needs --force.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "force",
+            conflicts_with = "what")]
+        older_than: Option<Duration>,
+        /// Release claims by their age alone.
+        #[arg(long)]
+        force: bool,
         /// Only if the claim is at this revision, as `claims` and `show` tell it.
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, value_name = "REVISION", requires = "what")]
         revision: Option<i64>,
         #[command(flatten)]
         consent: Consent,
@@ -408,10 +422,17 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             what,
             filter,
+            older_than,
+            force: _,
             revision,
             consent,
             output,
-        } => release::release(&etcd, &what, &filter, revision, &consent, output.output),
+        } => match what {
+            Some(what) => {
+                release::release(&etcd, &what, &filter, revision, &consent, output.output)
+            }
+            None => release::release_many(&etcd, &filter, older_than, &consent, output.output),
+        },
         C::Gc {
             etcd,
             unneeded,

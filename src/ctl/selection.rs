@@ -56,7 +56,10 @@ pub(crate) struct Filter {
     /// Claims of this node.
     #[arg(long, value_name = "NAME", value_parser = selector)]
     pub(crate) node: Option<String>,
-    /// Claims of this pod.
+    /// Claims of pods of this namespace.
+    #[arg(short, long, value_name = "NAME", value_parser = selector)]
+    namespace: Option<String>,
+    /// Claims of this pod. A `*` at the end stands for any end of its name.
     #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = selector)]
     pod: Option<String>,
     /// Claims that hold this address.
@@ -74,6 +77,23 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Whether nothing is said, so that all claims would fit.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            range,
+            pool,
+            node,
+            namespace,
+            pod,
+            address,
+            network,
+            container,
+            interface,
+        } = self;
+        let texts = [pool, node, namespace, pod, network, container, interface];
+        range.is_none() && address.is_none() && texts.iter().all(|text| text.is_none())
+    }
+
     /// Whether `shown` is meant.
     pub(crate) fn fits(&self, shown: &Shown) -> bool {
         let Attachment {
@@ -97,6 +117,7 @@ impl Filter {
                 .node
                 .as_ref()
                 .is_none_or(|node| owner.node.as_ref() == Some(node))
+            && (self.namespace.is_none() || self.namespace == owner.pod_namespace)
             && self.pod.as_ref().is_none_or(|pod| is_pod(shown, pod))
             && self
                 .network
@@ -116,13 +137,16 @@ fn fits<T: PartialEq>(wanted: Option<&T>, found: &T) -> bool {
 
 fn is_pod(shown: &Shown, text: &str) -> bool {
     let owner = &shown.claim.value.owner;
-    match text.split_once('/') {
-        Some((namespace, name)) => {
-            owner.pod_namespace.as_deref() == Some(namespace)
-                && owner.pod_name.as_deref() == Some(name)
-        }
-        None => owner.pod_name.as_deref() == Some(text),
-    }
+    let (namespace, name) = match text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, text),
+    };
+    let of_namespace = namespace.is_none() || owner.pod_namespace.as_deref() == namespace;
+    let of_name = owner.pod_name.as_deref().is_some_and(|pod| {
+        let begin = name.strip_suffix('*');
+        begin.map_or(pod == name, |begin| pod.starts_with(begin))
+    });
+    of_namespace && of_name
 }
 
 /// The name of one thing, as a person says it.

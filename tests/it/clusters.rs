@@ -90,7 +90,7 @@ fn the_keys_are_of_the_cluster_that_comes_first_and_no_other_gets_or_frees_an_ad
         site.assert_at_rest(1);
         theirs.network.del(&Pod::new("theirs")).assert_silent();
         site.assert_at_rest(1);
-        assert_said(&ours.reap(), WELL, &["1 are released"]);
+        assert_said(&ours.reap(), WELL, &["1 is released"]);
         site.assert_at_rest(0);
         // The store stays its own, also when nothing is left in it.
         theirs
@@ -110,7 +110,7 @@ fn each_cluster_has_its_own_addresses_below_its_own_prefix() {
     for side in [&west, &east] {
         assert_eq!(side.network.add(&Pod::new("c")).address(), "10.0.0.1/24");
     }
-    assert_said(&west.reap(), WELL, &["1 are released"]);
+    assert_said(&west.reap(), WELL, &["1 is released"]);
     let claims = east.tool(&["claims"]);
     assert_said(&claims, WELL, &["10.0.0.1"]);
 }
@@ -215,7 +215,7 @@ fn a_person_says_whose_the_keys_are() {
     assert_said(&west.tool(&["cluster"]), WELL, &["cluster west"]);
     assert_said(&east.tool(&["cluster"]), FOUND, &["cluster west", "east"]);
     let shown = east.tool(&["cluster", "--set", "east", "--dry-run"]);
-    assert_said(&shown, WELL, &["1 claims", "cluster west"]);
+    assert_said(&shown, WELL, &["1 claim", "cluster west"]);
     assert_said(&west.tool(&["cluster"]), WELL, &["cluster west"]);
     let wrong = east.tool(&["cluster", "--set", "a\nb", "--yes"]);
     assert_said(&wrong, FAILED, &["control characters"]);

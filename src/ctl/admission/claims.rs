@@ -12,6 +12,7 @@ use whereabouts_core::registry::Scope;
 
 use super::stranded::{Question, Stranded};
 use crate::connection::{Connection, DatastoreOptions};
+use crate::output::counted;
 
 /// How long the claims of a network may be read.
 const PATIENCE: Duration = Duration::from_millis(limits::ADMISSION_READ_MS);
@@ -117,7 +118,8 @@ fn stranded(connection: &Connection, question: &Question, end: Instant) -> Stran
         Ok((attachment, claim)) => stranded.take(question, &attachment, &claim.value),
         Err(_) => unreadable += 1,
     });
-    let damaged = (unreadable > 0).then(|| format!("{unreadable} claims cannot be read"));
+    let damaged =
+        (unreadable > 0).then(|| format!("{} cannot be read", counted(unreadable, "claim")));
     stranded.incomplete = read.err().or(damaged);
     stranded
 }

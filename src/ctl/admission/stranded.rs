@@ -8,6 +8,7 @@ use whereabouts_core::claim::{Attachment, Claim, Held, RangeId};
 
 use super::surroundings::Definition;
 use crate::commands::lint::Report;
+use crate::output::counted;
 
 /// The question to the datastore: which claims of a network does a change strand?
 #[derive(Clone, Debug, PartialEq)]
@@ -120,9 +121,8 @@ impl Stranded {
                     "whether claims of network {network} lie outside of the new ranges is not known: {reason}"
                 ));
             }
-            (1, None) => "1 claim".to_owned(),
-            (count, None) => format!("{count} claims"),
-            (count, Some(_)) => format!("at least {count} claims"),
+            (count, None) => counted(count, "claim"),
+            (count, Some(_)) => format!("at least {}", counted(count, "claim")),
         };
         Some(Told(self, &count, network).to_string())
     }

@@ -14,7 +14,7 @@ use whereabouts_store::{At, Revision};
 
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
-use crate::output::{Output, Progress};
+use crate::output::{Output, Progress, are, counted};
 
 /// Writes everything, as it is at one revision, to `file`, which must not exist.
 pub(crate) fn backup(
@@ -47,8 +47,12 @@ pub(crate) fn backup(
     });
     output.print(&value, || {
         format!(
-            "{entries} entries of revision {revision} are in {}; {locks} locks and {tickets} tickets were left out\n",
-            escaped::line(&file.display().to_string())
+            "{} of revision {revision} {} in {}; {} and {} were left out\n",
+            counted(entries, "entry"),
+            are(entries),
+            escaped::line(&file.display().to_string()),
+            counted(locks, "lock"),
+            counted(tickets, "ticket"),
         )
     });
     Ok(Ending::AsItShould)

@@ -7,7 +7,7 @@ use whereabouts_store::{At, Compare, Outcome, Read, Store, Txn, Write, record};
 
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
-use crate::output::{Consent, Decision, Output, say};
+use crate::output::{Consent, Decision, Output, are, counted, say};
 
 /// Shows whose the keys are; says that they are those of `set`.
 pub(crate) fn cluster(
@@ -42,7 +42,11 @@ pub(crate) fn cluster(
         Ok(())
     })?;
     let place = &connection.place;
-    say!("{claims} claims {place} are those of {shown}.");
+    say!(
+        "{} {place} {} those of {shown}.",
+        counted(claims, "claim"),
+        are(claims)
+    );
     let question = format!(
         "Say that they are those of cluster {set}? Nodes of any other get no addresses there from now on, and \
          {set} may release what its nodes do not need."

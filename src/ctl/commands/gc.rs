@@ -23,7 +23,9 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::netns::{self, Namespaces};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
-use crate::output::{Consent, Decision, Output, Progress, say, say_lines, stamp_lines, table};
+use crate::output::{
+    Consent, Decision, Output, Progress, are, counted, say, say_lines, stamp_lines, table,
+};
 use crate::repeat::repeat;
 use crate::selection::{Selection, choose_on_node, selector, warn_of};
 
@@ -95,7 +97,7 @@ fn collect(
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
     say_lines(&table(COLUMNS, &rows));
     let count = chosen.claims.len();
-    let question = format!("Release these {count} claims of node {node}?");
+    let question = format!("Release {} of node {node}?", counted(count, "claim"));
     let decision = match count {
         0 => Decision::DryRun,
         _ => consent.ask(&question),
@@ -112,7 +114,8 @@ fn collect(
     });
     output.print(&value, || {
         let node = escaped::line(&node);
-        format!("{count} claims of node {node} are not needed, {released} are released, {stayed} stayed\n")
+        let (claims, are, were) = (counted(count, "claim"), are(count), are(released));
+        format!("{claims} of node {node} {are} not needed, {released} {were} released, {stayed} stayed\n")
     });
     Ok(if stayed + unjudged == 0 && chosen.unreadable.is_empty() {
         Ending::AsItShould
@@ -122,7 +125,7 @@ fn collect(
 }
 
 /// Each is released as it was shown, or stays.
-fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
+pub(super) fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u64) {
     let (mut released, mut stayed) = (0, 0);
     let mut progress = Progress::new("claims released");
     for shown in claims {
@@ -210,7 +213,8 @@ fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Selectio
     warn_of(&chosen.unreadable);
     let mut unjudged = 0;
     for (reason, count) in rule.unjudged() {
-        say!("whereaboutsctl: {count} claims stay, as they cannot be judged: {reason}");
+        let claims = counted(count, "claim");
+        say!("whereaboutsctl: not judged, so not released: {claims}: {reason}");
         unjudged += count;
     }
     Ok((chosen, unjudged))

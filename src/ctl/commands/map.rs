@@ -19,6 +19,7 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::shown::pool;
+use crate::output::{are, counted};
 use crate::selection::{PoolOption, warn_of};
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
@@ -108,7 +109,8 @@ fn text(whole: Interval, range_map: &RangeMap) -> String {
         ),
     };
     line(&legend);
-    line(&format!("{} addresses are taken", range_map.taken));
+    let (taken, are) = (counted(range_map.taken, "address"), are(range_map.taken));
+    line(&format!("{taken} {are} taken"));
     text
 }
 

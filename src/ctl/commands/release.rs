@@ -1,16 +1,20 @@
-//! `release`: one claim is taken back by hand.
+//! `release`: claims are taken back by hand.
 
 use std::path::Path;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use whereabouts_clock::Clock;
 use whereabouts_cni::invocation::LocalMachine;
 use whereabouts_cni::request;
 use whereabouts_core::registry::Released;
+use whereabouts_etcd::SystemClock;
 
+use super::gc::release_all;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
-use crate::output::{Consent, Decision, Output, say, say_lines, table};
+use crate::output::{Consent, Decision, Output, are, counted, say, say_lines, table};
 use crate::selection::{Filter, Word, choose, warn_of};
 
 /// Releases the one claim that `text` and `filter` mean, if it is still at `revision`.
@@ -80,6 +84,52 @@ pub(crate) fn release(
     Ok(Ending::AsItShould)
 }
 
+/// Releases all claims that fit `filter` and are older, each if it is still as it was shown.
+pub(crate) fn release_many(
+    etcd: &DatastoreOptions,
+    filter: &Filter,
+    older_than: Option<Duration>,
+    consent: &Consent,
+    output: Output,
+) -> Result<Ending, String> {
+    if filter.is_empty() {
+        return Err("say which claims: WHAT, or an option such as --node or --pod".to_owned());
+    }
+    let connection = Connection::open(etcd)?;
+    let now = SystemClock.since_epoch();
+    let is_old = |shown: &Shown| {
+        let created = shown.claim.value.created;
+        older_than.is_none_or(|age| !created.is_zero() && created.saturating_add(age) <= now)
+    };
+    let chosen = choose(&connection, |shown| filter.fits(shown) && is_old(shown))?;
+    warn_of(&chosen.unreadable);
+    let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
+    say_lines(&table(COLUMNS, &rows));
+    if chosen.claims.is_empty() {
+        say!("No claim fits: nothing to release.");
+        return Ok(Ending::Found);
+    }
+    connection.confirm_choice()?;
+    chosen.claims.iter().for_each(warn_of_use);
+    let count = chosen.claims.len();
+    let question = format!("Release {}?", counted(count, "claim"));
+    let (released, stayed) = match consent.ask(&question) {
+        Decision::Refused => return Ok(Ending::Found),
+        Decision::DryRun => (0, 0),
+        Decision::Go => release_all(&connection, &chosen.claims),
+    };
+    let claims: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
+    let value = json!({"claims": claims, "released": released, "stayed": stayed});
+    output.print(&value, || {
+        let (released, were) = (counted(released, "claim"), are(released));
+        format!("{released} of {count} {were} released, {stayed} stayed\n")
+    });
+    Ok(match stayed {
+        0 => Ending::AsItShould,
+        _ => Ending::Found,
+    })
+}
+
 /// A claim of this node whose network namespace is there is in use, as far as anybody can tell.
 fn warn_of_use(shown: &Shown) {
     let owner = &shown.claim.value.owner;
@@ -87,6 +137,9 @@ fn warn_of_use(shown: &Shown) {
     if let Some(netns) = owner.netns.as_deref().filter(|_| is_here)
         && Path::new(netns).try_exists().unwrap_or(true)
     {
-        say!("It is in use: its network namespace {netns} is there.");
+        say!(
+            "{} is in use: its network namespace {netns} is there.",
+            shown.attachment
+        );
     }
 }

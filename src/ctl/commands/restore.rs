@@ -18,7 +18,7 @@ use whereabouts_store::{
 
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
-use crate::output::{Consent, Decision, Output, Progress, say};
+use crate::output::{Consent, Decision, Output, Progress, are, counted, say};
 
 /// The backup, and the consent.
 #[derive(clap::Args)]
@@ -85,11 +85,14 @@ pub(crate) fn restore(
     let lost = there.claims_without(&wanted).count() + there.rest.count_without(&wanted.rest);
     let kept = there.claims.len() + there.rest.count_without(&Rest::default());
     say!(
-        "{}: {count} entries of {} at revision {}; {} are {kept} keys now.",
+        "{}: {} of {} at revision {}; {} {} {} now.",
         file.display(),
+        counted(count, "entry"),
         header.prefix,
         header.revision,
         connection.place,
+        are(kept),
+        counted(kept, "key"),
     );
     if unreadable > 0 {
         say!(
@@ -100,8 +103,10 @@ pub(crate) fn restore(
         say!("Nothing is restored over what is there, unless --replace says so.");
         return Ok(Ending::Found);
     }
-    let question =
-        format!("Delete {lost} keys and write {count}? Nobody must add or delete meanwhile.");
+    let question = format!(
+        "Delete {} and write {count}? Nobody must add or delete meanwhile.",
+        counted(lost, "key")
+    );
     match options.consent.ask(&question) {
         Decision::Refused => return Ok(Ending::Found),
         Decision::DryRun => return Ok(Ending::AsItShould),
@@ -110,7 +115,8 @@ pub(crate) fn restore(
     replace(&connection, file, &there, &wanted)?;
     let value = json!({"deleted": lost, "restored": count});
     output.print(&value, || {
-        format!("{lost} keys deleted, {count} entries restored\n")
+        let (lost, count) = (counted(lost, "key"), counted(count, "entry"));
+        format!("{lost} deleted, {count} restored\n")
     });
     Ok(Ending::AsItShould)
 }

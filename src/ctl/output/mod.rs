@@ -108,6 +108,27 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// `count` things of this name, in the right number.
+pub(crate) fn counted(count: impl TryInto<u64>, name: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    if count == 1 {
+        return format!("1 {name}");
+    }
+    match name {
+        "entry" => format!("{count} entries"),
+        "address" => format!("{count} addresses"),
+        name => format!("{count} {name}s"),
+    }
+}
+
+/// "is" or "are".
+pub(crate) fn are(count: impl TryInto<u64>) -> &'static str {
+    match count.try_into() {
+        Ok(1) => "is",
+        Ok(_) | Err(_) => "are",
+    }
+}
+
 /// Whether each line on stderr begins with the time.
 static IS_STAMPED: AtomicBool = AtomicBool::new(false);
 

@@ -16,7 +16,7 @@ use super::EvidenceOptions;
 use super::round::{Candidate, Ended, Findings, Rounds, connect};
 use crate::connection::DatastoreOptions;
 use crate::output::shown::Shown;
-use crate::output::{Ending, OutputOption, say, table};
+use crate::output::{Ending, OutputOption, are, counted, say, table};
 
 /// A round that proves nothing more is not repeated at once.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -124,8 +124,8 @@ impl Once<'_> {
             };
             if is_first {
                 say!(
-                    "{} claims have no pod. Two answers, {grace:?} apart, are needed.",
-                    open.len()
+                    "Without a pod: {}. Two answers, {grace:?} apart, are needed.",
+                    counted(open.len(), "claim")
                 );
             }
             thread::sleep(pause.max(LEAST_PAUSE));
@@ -188,7 +188,9 @@ impl Once<'_> {
             .print(&whole, || text(&all, claims, self.options.dry_run));
         if held_back > 0 {
             say!(
-                "{held_back} claims are held back: a run releases at most 50, or a tenth of all. --force releases all."
+                "{} {} held back: a run releases at most 50, or a tenth of all. --force releases all.",
+                counted(held_back, "claim"),
+                are(held_back)
             );
         }
         if held_back + unsure + unreadable == 0 {
@@ -256,7 +258,8 @@ fn text(all: &[(Shown, Outcome)], claims: usize, is_dry: bool) -> String {
         ""
     };
     format!(
-        "{table}{claims} claims, of which {} have no pod{note}\n",
+        "{table}{}, {} without a pod{note}\n",
+        counted(claims, "claim"),
         all.len()
     )
 }

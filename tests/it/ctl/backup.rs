@@ -47,7 +47,7 @@ fn a_backup_is_restored_elsewhere_and_goes_on_where_it_was() {
     assert_said(
         &done,
         WELL,
-        &["7 entries", "1 locks and 1 tickets were left out"],
+        &["7 entries", "1 lock and 1 ticket were left out"],
     );
     assert_said(
         &on(&site, &["backup", text(&file)]).run(),

@@ -74,7 +74,7 @@ fn gc_takes_a_list_that_is_null_for_an_empty_one() {
         let done = gc
             .stdin(format!(r#"{{"name": "net", "{key}": null}}"#))
             .run();
-        assert_said(&done, WELL, &["1 are released"]);
+        assert_said(&done, WELL, &["1 is released"]);
         site.assert_at_rest(0);
     }
 }
@@ -94,11 +94,7 @@ fn gc_asks_before_it_releases() {
         &["[y/N]", "Nothing is changed"],
     );
     site.assert_at_rest(1);
-    assert_said(
-        &on(&site, &gc).stdin("y\n").run(),
-        WELL,
-        &["1 are released"],
-    );
+    assert_said(&on(&site, &gc).stdin("y\n").run(), WELL, &["1 is released"]);
     site.assert_at_rest(0);
 }
 
@@ -232,7 +228,7 @@ fn gc_by_network_namespaces_takes_what_is_of_an_earlier_boot_at_once() {
     };
     // By the kernel's own id all of them are of an earlier boot, so it is not asked.
     let found = gc(&["--boot-id-path", &now]);
-    assert_said(&found, WELL, &["10.0.0.1", "1 are released"]);
+    assert_said(&found, WELL, &["10.0.0.1", "1 is released"]);
     site.assert_at_rest(3);
     assert_said(&gc(&["--boot-id-path", &now]), WELL, &["0 are released"]);
     let file = place.path().join("3");
@@ -255,7 +251,7 @@ fn gc_by_network_namespaces_keeps_what_it_cannot_judge_and_says_so() {
         "gc", "--netns", "--node", "node-1", "--grace", "0s", "--yes",
     ];
     let parts = [
-        "1 claims stay",
+        "not released: 1 claim",
         "/run/netns: File name too long",
         "0 are released",
     ];

@@ -148,7 +148,7 @@ fn gc_knows_the_node_and_spares_what_has_no_network_namespace() {
     assert_said(
         &done,
         WELL,
-        &["default/db-0", "1 claims of node node-a", "1 are released"],
+        &["default/db-0", "1 claim of node node-a", "1 is released"],
     );
     assert_eq!(site.audit().claims, 19);
 }

@@ -154,6 +154,6 @@ fn the_reaper_releases_from_a_file_what_is_gone() {
             crate::ctl::tool_binary(),
         ]);
     let answer = call.arguments(&gc).run();
-    assert_said(&answer, WELL, &["1 are released"]);
+    assert_said(&answer, WELL, &["1 is released"]);
     assert_eq!(host.claims(), [("c1".to_owned(), "10.0.0.2".to_owned())]);
 }
