@@ -63,6 +63,9 @@ struct Arguments {
     /// The numbers of clients, one after the other.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_values_t = hot::CLIENTS)]
     clients: Vec<usize>,
+    /// Measure `hot` without the rivals: to compare two builds of the plugin's own code.
+    #[arg(long)]
+    alone: bool,
     #[command(flatten)]
     fill: range::row::Options,
 }
@@ -207,7 +210,9 @@ fn run_scenario(
         Scenario::Storm => in_arena(setting, |arena| storm::run(arena, setting)),
         Scenario::Pods1000 => in_arena(setting, pods::run),
         Scenario::Slow => slow::run(setting, window),
-        Scenario::Hot => in_arena(setting, |arena| hot::run(arena, window, &arguments.clients)),
+        Scenario::Hot => in_arena(setting, |arena| {
+            hot::run(arena, window, &arguments.clients, arguments.alone)
+        }),
     }
 }
 

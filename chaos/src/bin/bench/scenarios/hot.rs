@@ -39,7 +39,13 @@ const REQUESTS: f64 = 7.0;
 const CLIENTS_IN_WINDOW: u32 = 256;
 
 /// Runs it.
-pub(crate) fn run(arena: &Arena<'_>, window: Duration, clients: &[usize]) -> Result<Found, String> {
+pub(crate) fn run(
+    arena: &Arena<'_>,
+    window: Duration,
+    clients: &[usize],
+    is_alone: bool,
+) -> Result<Found, String> {
+    let rivals = if is_alone { &[][..] } else { &RIVALS };
     let mut rows = Vec::new();
     let row = |contender: Contender, what: &str, clients, cost| Row {
         who: contender.to_string(),
@@ -73,7 +79,7 @@ pub(crate) fn run(arena: &Arena<'_>, window: Duration, clients: &[usize]) -> Res
                 target: Target::AtMost(REQUESTS),
             });
         }
-        for rival in RIVALS {
+        for rival in rivals.iter().copied() {
             let cost = arena.run(rival, Pattern::Sustained(window), clients, 1)?;
             let target = TARGETS
                 .iter()
