@@ -91,10 +91,6 @@ pub const BATCHES_PER_HOLD: usize = 16;
 /// Demands in a large batch. After a large batch, further requesters are probably on their way.
 pub const MANY: usize = 4;
 
-/// Reads for further tickets after a large batch, before the holder gives up the lock. A new
-/// requester needs three round trips until its ticket is stored.
-pub const LOOKS_FOR_MORE: usize = 3;
-
 /// Time to live of the lease of a lock, in seconds.
 pub const LOCK_TTL_S: i64 = 10;
 

@@ -9,11 +9,10 @@ use crate::queue::{Answer, Machine, Moment, Step};
 use crate::session::{Commit, Pauses, Session};
 use whereabouts_clock::{Clock, within};
 use whereabouts_core::allocator::{Demand, Verdict};
-use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Seat};
-use whereabouts_store::{Event, Lease, Purpose, Store, Watch};
+use whereabouts_store::{Lease, Purpose, Store, Watch};
 
 /// Carries out `demand`.
 pub async fn perform<S: Store, C: Clock>(
@@ -36,7 +35,7 @@ pub(crate) async fn drive<S: Store, C: Clock>(
     let mut driver = Driver::new(session, &settling);
     loop {
         driver.is_leaving = machine.is_leaving();
-        let span = driver.span_of(&step);
+        let span = span_of(&machine, &step);
         let answer = match step {
             Step::Done(result) => return result,
             step => driver.take(step).instrument(span.clone()).await,
@@ -50,9 +49,9 @@ struct Driver<'s, 'a, S: Store, C> {
     session: &'s Session<'a, S, C>,
     settling: &'s Session<'a, S, C>,
     is_leaving: bool,
-    /// The span of the queue, once there is one.
-    queue: Option<Span>,
     pauses: Pauses,
+    /// Why the outcome of the last commit is unknown, until the next read or commit.
+    unknown: Option<String>,
     /// The lease for the lock, and when it must be kept alive next.
     lease: Option<(Lease, Instant)>,
     /// How long the put of the ticket took.
@@ -71,8 +70,8 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
             session,
             settling,
             is_leaving: false,
-            queue: None,
             pauses: session.pauses(),
+            unknown: None,
             lease: None,
             put_took: Duration::ZERO,
             pause: Duration::ZERO,
@@ -99,6 +98,12 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
     }
 
     async fn take(&mut self, step: Step<'_>) -> Answer {
+        if matches!(step, Step::Read(_) | Step::Commit(_))
+            && let Some(reason) = self.unknown.take()
+            && let Err(failure) = self.session().pause(&mut self.pauses, &reason).await
+        {
+            return Answer::Failed(failure);
+        }
         let result = match step {
             Step::Read(queries) => self.session().snapshot(&queries).await.map(Answer::Read),
             Step::ReadMore(mut snapshot, queries) => {
@@ -113,18 +118,12 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
                 if is_join {
                     self.watch_later(begun);
                 }
-                commit.map(Answer::from)
+                commit.and_then(|commit| self.answer(commit))
             }
             Step::Fence(draft) => {
                 debug!("a commit is fenced off");
                 self.session.settle(&draft).await.map(Answer::Read)
             }
-            Step::Pause(reason) => {
-                let session = self.session();
-                let paused = session.pause(&mut self.pauses, &reason).await;
-                paused.map(|()| Answer::Resumed)
-            }
-            Step::Enter(range) => Ok(self.enter(&range)),
             Step::Wait(seat) => self.wait(&seat).await,
             Step::Grant => self.grant().await,
             Step::EndLease { lease, certain } => {
@@ -205,7 +204,7 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
                 return Ok(Answer::Look);
             };
             match within(clock, look_at.min(session.until()), watch.next()).await {
-                Some(Ok(events)) => return Ok(heard(&events)),
+                Some(Ok(_)) => return Ok(Answer::Look),
                 Some(Err(ended)) => {
                     debug!(%ended, "watching anew");
                     self.watch = None;
@@ -215,53 +214,35 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
         }
     }
 
-    fn enter(&mut self, range: &RangeId) -> Answer {
-        let span = debug_span!(
-            "queue",
-            whereabouts.range = %range.cidr,
-            whereabouts.pool = %range.pool
-        );
-        let trace = span.in_scope(|| self.session.traces().here());
-        self.queue = Some(span);
-        Answer::Entered(trace)
-    }
-
-    /// The span of a step: below that of the queue, and of a commit that of its purpose.
-    fn span_of(&self, step: &Step<'_>) -> Span {
-        let Some(queue) = &self.queue else {
-            return Span::current();
-        };
-        let Step::Commit(draft) = step else {
-            return queue.clone();
-        };
-        queue.in_scope(|| match draft.purpose() {
-            Purpose::Join => debug_span!("join"),
-            Purpose::Acquire => debug_span!("acquire"),
-            Purpose::Batch => debug_span!("batch", whereabouts.queue.length = Empty),
-            Purpose::StepDown => debug_span!("step down"),
-            Purpose::HandOver => debug_span!("hand over"),
-            Purpose::Withdraw => debug_span!("withdraw"),
-            _ => queue.clone(),
+    fn answer(&mut self, commit: Commit) -> Result<Answer, Failure> {
+        Ok(match commit {
+            Commit::Done(snapshot) => Answer::Done(snapshot),
+            // The process leaves, and the claim tells whether the demand was carried out.
+            Commit::DoneUnread(corrupt) => return Err(corrupt.into()),
+            Commit::Conflict(snapshot) => Answer::Conflict(snapshot),
+            Commit::Unknown(reason) => {
+                self.unknown = Some(reason);
+                Answer::Unknown
+            }
         })
     }
 }
 
-fn heard(events: &[Event]) -> Answer {
-    let is_put = |event: &Event| matches!(event, Event::Put(_));
-    if events.iter().all(is_put) {
-        Answer::Woken
-    } else {
-        Answer::Look
-    }
-}
-
-impl From<Commit> for Answer {
-    fn from(commit: Commit) -> Self {
-        match commit {
-            Commit::Done(snapshot) => Self::Done(snapshot),
-            Commit::DoneUnread(corrupt) => Self::DoneUnread(corrupt),
-            Commit::Conflict(snapshot) => Self::Conflict(snapshot),
-            Commit::Unknown(reason) => Self::Unknown(reason),
-        }
-    }
+/// The span of a step: below that of the queue, and of a commit that of its purpose.
+fn span_of(machine: &Machine<'_>, step: &Step<'_>) -> Span {
+    let Some(queue) = machine.span() else {
+        return Span::current();
+    };
+    let Step::Commit(draft) = step else {
+        return queue.clone();
+    };
+    queue.in_scope(|| match draft.purpose() {
+        Purpose::Join => debug_span!("join"),
+        Purpose::Acquire => debug_span!("acquire"),
+        Purpose::Batch => debug_span!("batch", whereabouts.queue.length = Empty),
+        Purpose::StepDown => debug_span!("step down"),
+        Purpose::HandOver => debug_span!("hand over"),
+        Purpose::Withdraw => debug_span!("withdraw"),
+        _ => queue.clone(),
+    })
 }

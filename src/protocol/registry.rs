@@ -191,11 +191,13 @@ impl<S: Store, C: Clock> Session<'_, S, C> {
         is_abandoned: &impl Fn(&Attachment, Option<&str>) -> bool,
     ) -> Result<bool, Failure> {
         let node = match ticket {
-            Ticket::Take { owner, .. } => &owner.node,
             Ticket::Refused { node, .. } => node,
-            Ticket::Release { modified, .. } => {
-                return self.is_released(&id.attachment, *modified).await;
-            }
+            Ticket::Asks { demand, .. } => match demand {
+                Demand::Take(ask) => &ask.owner.node,
+                Demand::Release { modified, .. } => {
+                    return self.is_released(&id.attachment, *modified).await;
+                }
+            },
         };
         Ok(is_abandoned(&id.attachment, node.as_deref()))
     }

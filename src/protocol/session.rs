@@ -194,15 +194,20 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let view = self
             .view(queries, At::Revision(snapshot.revision()))
             .await?;
-        Ok(snapshot.extend(self.keys, queries, view)?)
+        snapshot.extend(self.keys, queries, view)?;
+        self.check_owner(snapshot)
     }
 
     /// The snapshot, if it does not show that the store is another cluster's.
     fn own(&self, snapshot: Snapshot) -> Result<Snapshot, Failure> {
-        if snapshot.cluster().is_ok() {
-            snapshot.check_owner(self.keys, self.identity)?;
+        self.check_owner(&snapshot).map(|()| snapshot)
+    }
+
+    fn check_owner(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        match snapshot.cluster() {
+            Ok(_) => snapshot.check_owner(self.keys, self.identity),
+            Err(_) => Ok(()),
         }
-        Ok(snapshot)
     }
 
     #[instrument(name = "read", level = "debug", skip_all, fields(

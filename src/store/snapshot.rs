@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::keys::{Key, Keys, Seat, Spot, TicketId};
-use crate::record::{self, RecordError, Sender, Ticket};
+use crate::record::{self, Lock, RecordError, Sender, Ticket};
 use crate::{Entry, LeaseId, Order, Read, Revision, View};
 use whereabouts_core::address::{Bitmap, BlockKey, Name};
 use whereabouts_core::allocator::{
@@ -218,6 +218,34 @@ pub struct QueueEntry {
     pub modified: Revision,
     /// The value.
     pub request: Result<(TicketId, Ticket), Corrupt>,
+}
+
+impl TicketEntry {
+    /// The process that put it, if it can be read.
+    pub fn sender(&self) -> Option<Sender> {
+        self.ticket.as_ref().ok().map(Ticket::sender)
+    }
+}
+
+impl QueueEntry {
+    /// The demand that waits: of a ticket that can be read, and has no answer yet.
+    pub fn demand(&self) -> Option<&Demand> {
+        match &self.request {
+            Ok((_, Ticket::Asks { demand, .. })) => Some(demand),
+            Ok((_, Ticket::Refused { .. })) | Err(_) => None,
+        }
+    }
+
+    /// The lock of its process, if that waits for an answer.
+    pub fn asks(&self) -> Option<Lock> {
+        Some(Lock::of(self.sender()?, self.demand()?))
+    }
+
+    /// The process that put it, if it can be read.
+    pub fn sender(&self) -> Option<Sender> {
+        let request = self.request.as_ref().ok();
+        request.map(|(_, ticket)| ticket.sender())
+    }
 }
 
 /// A claim as a listing finds it.

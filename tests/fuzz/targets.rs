@@ -340,19 +340,22 @@ pub fn ticket(data: &[u8]) {
     let again = record::decode_ticket(&seat, &written);
     assert_eq!(again.as_ref(), Ok(&(id, ticket.clone())));
     match ticket {
-        Ticket::Take { wants, owner, .. } => {
-            assert!((1..=limits::WANTS).contains(&wants.len()));
-            wants.iter().for_each(assert_want);
-            serve_take(Ask {
-                attachment: other,
-                wants,
-                owner,
-                may_take_over: true,
-            });
-        }
-        Ticket::Release { held, home, .. } => {
-            assert_held(&held);
-            serve_release(other, held, home);
+        Ticket::Asks { demand, .. } => {
+            assert_eq!(demand.attachment(), &other);
+            match demand {
+                Demand::Take(ask) => {
+                    assert!((1..=limits::WANTS).contains(&ask.wants.len()));
+                    ask.wants.iter().for_each(assert_want);
+                    serve_take(Ask {
+                        may_take_over: true,
+                        ..ask
+                    });
+                }
+                Demand::Release { held, home, .. } => {
+                    assert_held(&held);
+                    serve_release(other, held, home);
+                }
+            }
         }
         Ticket::Refused { .. } => {}
     }
@@ -701,10 +704,14 @@ fn assert_ask(ask: &Ask) {
         let count = ask.wants.iter().filter(|want| gives(want)).count();
         assert_eq!(count, 1, "{address} could be given twice: {:?}", ask.wants);
     }
-    let ticket = Ticket::Take {
+    // A ticket does not say it: a holder takes nothing over for others.
+    let ask = Ask {
+        may_take_over: false,
+        ..ask.clone()
+    };
+    let ticket = Ticket::Asks {
         sender: 7,
-        wants: ask.wants.clone(),
-        owner: ask.owner.clone(),
+        demand: Demand::Take(ask.clone()),
         trace: None,
     };
     let id = TicketId {

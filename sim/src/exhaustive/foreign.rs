@@ -24,9 +24,14 @@ impl Moment {
                 };
                 let (id, ticket) =
                     record::decode_ticket(&seat, &next.value).expect("it was written");
+                let named = Lock {
+                    sender: ticket.sender(),
+                    attachment: id.attachment,
+                    verb: id.verb,
+                };
                 let offered = Write::Put {
                     key: lock,
-                    value: record::encode_lock(&Lock::of(ticket.sender(), &id)),
+                    value: record::encode_lock(&named),
                     lease: 0,
                 };
                 vec![offered, Write::Touch(next.key.clone())]

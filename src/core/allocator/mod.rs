@@ -18,7 +18,7 @@ pub use predecessors::Predecessors;
 use sheet::{Sheet, Unknown};
 
 /// A request that needs a decision.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Takes addresses: all of the wants, or none.
     Take(Ask),
@@ -41,6 +41,18 @@ impl Demand {
         match self {
             Self::Take(ask) => &ask.attachment,
             Self::Release { attachment, .. } => attachment,
+        }
+    }
+
+    /// The verdict, if the claim of the attachment alone tells it.
+    pub fn decided_by(&self, claim: Option<&Stored<Claim>>) -> Option<Verdict> {
+        match (self, claim) {
+            (Self::Take(_), None) => None,
+            (Self::Take(ask), Some(claim)) => Some(Verdict::on_claim(ask, &claim.value)),
+            (Self::Release { .. }, None) => Some(Verdict::NothingHeld),
+            (Self::Release { modified, .. }, Some(claim)) => {
+                (claim.modified != *modified).then(|| Verdict::ClaimChanged(claim.clone()))
+            }
         }
     }
 
@@ -281,23 +293,15 @@ pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
 }
 
 fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
+    // An unread claim needs no read: the commit checks that it still allows the demand.
+    if let Ok(claim) = sheet.facts().claim(demand.attachment())
+        && let Some(verdict) = demand.decided_by(claim)
+    {
+        return Ok(verdict);
+    }
     match demand {
         Demand::Take(ask) => judge_take(sheet, ask),
-        Demand::Release {
-            attachment,
-            held,
-            home: _,
-            modified,
-        } => {
-            match sheet.facts().claim(attachment) {
-                Ok(None) => return Ok(Verdict::NothingHeld),
-                Ok(Some(claim)) if claim.modified != *modified => {
-                    return Ok(Verdict::ClaimChanged(claim.clone()));
-                }
-                // An unread claim needs no read: the commit checks that the claim is still the
-                // demand's.
-                Ok(Some(_)) | Err(_) => {}
-            }
+        Demand::Release { held, .. } => {
             for held in held {
                 sheet.free(&held.slot(), held.address.bit())?;
             }
@@ -307,10 +311,6 @@ fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
 }
 
 fn judge_take(sheet: &mut Sheet<'_>, ask: &Ask) -> Result<Verdict, Unknown> {
-    // An unread claim needs no read: the commit checks that no claim exists.
-    if let Ok(Some(claim)) = sheet.facts().claim(&ask.attachment) {
-        return Ok(Verdict::on_claim(ask, &claim.value));
-    }
     let untouched = sheet.clone();
     Ok(match take_all(sheet, &ask.wants)? {
         Ok(held) => Verdict::Granted(held),

@@ -3,21 +3,13 @@
 
 use tracing::warn;
 
-use super::machine::{Machine, State, Step};
-use super::place::{Place, asking};
-use super::transactions;
+use super::machine::{Machine, Phase, Step};
+use super::place::Place;
+use super::transactions::Becomes;
 use whereabouts_core::allocator::Verdict;
 use whereabouts_core::claim::RangeId;
 use whereabouts_core::failure::Failure;
-use whereabouts_store::snapshot::{QueueEntry, Snapshot};
-
-/// A process that leaves.
-#[derive(Debug)]
-pub(super) struct Leaver {
-    pub(super) place: Box<Place>,
-    pub(super) result: Result<Verdict, Failure>,
-    pub(super) part: Part,
-}
+use whereabouts_store::snapshot::Snapshot;
 
 /// The next part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,149 +20,126 @@ pub(super) enum Part {
 }
 
 impl<'a> Machine<'a> {
-    /// Leaves with `result`. `snapshot` is what was read last, if anything since the last write.
+    /// Leaves, with `result` if there is none yet. `seen` is what was read last, if anything since the last write.
     pub(super) fn leave(
         &mut self,
-        place: Box<Place>,
+        mut place: Box<Place>,
         result: Result<Verdict, Failure>,
-        snapshot: Option<Snapshot>,
+        seen: Option<&Snapshot>,
     ) -> Step<'a> {
-        let leaver = Box::new(Leaver {
-            place,
-            result,
-            part: Part::Ticket,
-        });
-        self.leave_ticket(leaver, snapshot)
+        place.result.get_or_insert(result);
+        self.leave_on(place, Part::Ticket, seen)
     }
 
     /// Hands the lock of `queue` over, if it is offered to this process, which may be dead.
     pub(crate) fn hand_over_for(&mut self, queue: RangeId) -> Step<'a> {
-        let leaver = Leaver {
-            place: Box::new(Place::new(self.demand, queue)),
-            result: Ok(Verdict::NothingHeld),
-            part: Part::Lock,
-        };
-        self.leave_lock(Box::new(leaver), None)
+        let mut place = Box::new(Place::new(self.demand, self.sender, queue));
+        place.result = Some(Ok(Verdict::NothingHeld));
+        self.leave_on(place, Part::Lock, None)
+    }
+
+    /// Goes on to leave, by what was read last: does what is left of `part`, and then the next ones.
+    pub(super) fn leave_on(
+        &mut self,
+        mut place: Box<Place>,
+        part: Part,
+        seen: Option<&Snapshot>,
+    ) -> Step<'a> {
+        let parts = [Part::Ticket, Part::Lock, Part::Lease];
+        for part in parts.into_iter().filter(|next| *next >= part) {
+            let certain = place.has_late_lock;
+            let step = match part {
+                Part::Ticket => self.leave_ticket(&mut place, seen),
+                Part::Lock => self.leave_lock(&mut place, seen),
+                Part::Lease => place.lease.map(|lease| Step::EndLease { lease, certain }),
+            };
+            if let Some(step) = step {
+                return self.stay(place, Phase::Leaving(part), step);
+            }
+        }
+        Step::Done(place.result.expect("it leaves with a result"))
     }
 
     /// After a failure the claim tells whether the demand was carried out all the same, once nobody can serve the ticket.
-    fn leave_ticket(&mut self, mut leaver: Box<Leaver>, snapshot: Option<Snapshot>) -> Step<'a> {
-        let place = &mut leaver.place;
+    fn leave_ticket(&self, place: &mut Place, seen: Option<&Snapshot>) -> Option<Step<'a>> {
         if let Some(checked) = place.late_put.take() {
-            let mut draft = self.draft();
-            transactions::fence_join(&mut draft, &place.lock_key(), checked);
             place.ticket = None;
-            draft.read_anyway(place.queries());
-            return self.to(State::Leaving(leaver), Step::Fence(draft));
-        }
-        let Some(snapshot) = snapshot else {
-            if place.ticket.is_none() && leaver.result.is_ok() {
-                return self.leave_lock(leaver, None);
-            }
             let queries = place.queries();
-            return self.to(State::Leaving(leaver), Step::Read(queries));
+            let fence = self.lock_becomes(place, Some(checked), Becomes::Touched, queries);
+            return Some(Step::Fence(fence));
+        }
+        let has_failed = matches!(place.result, Some(Err(_)));
+        let Some(seen) = seen else {
+            let is_needed = has_failed || place.ticket.is_some();
+            return is_needed.then(|| Step::Read(place.queries()));
         };
-        let own = self.own(place, &snapshot);
-        if let Some((seat, modified)) = own.map(|(seat, own)| (seat.clone(), own.modified)) {
-            let mut draft = self.draft();
-            transactions::withdraw(&mut draft, &seat, modified);
+        if let Some((seat, own)) = place.own(seen) {
+            let (seat, revision) = (seat.clone(), own.modified);
+            let draft = self.withdraw(place, (&seat, revision));
             place.ticket = Some(seat);
-            draft.read_anyway(place.queries());
-            return self.to(State::Leaving(leaver), Step::Commit(draft));
+            return Some(Step::Commit(draft));
         }
-        if leaver.result.is_err()
-            && let Some(verdict) = self.verdict(&snapshot)
-        {
-            leaver.result = Ok(verdict);
+        if has_failed && let Some(verdict) = self.verdict(seen) {
+            place.result = Some(Ok(verdict));
         }
-        self.leave_lock(leaver, Some(snapshot))
+        None
     }
 
     /// Hands the lock over to the oldest that asks, or deletes it.
-    fn leave_lock(&mut self, mut leaver: Box<Leaver>, snapshot: Option<Snapshot>) -> Step<'a> {
-        leaver.part = Part::Lock;
-        let queue = leaver.place.id.queue.clone();
-        let Some(snapshot) = snapshot else {
-            let queries = leaver.place.queue_queries().into();
-            return self.to(State::Leaving(leaver), Step::Read(queries));
+    fn leave_lock(&self, place: &mut Place, seen: Option<&Snapshot>) -> Option<Step<'a>> {
+        let Some(seen) = seen else {
+            return Some(Step::Read(place.queue_queries().into()));
         };
-        let lock = leaver.place.lock(&snapshot);
+        let lock = place.lock(seen);
         let is_to_go = match &lock {
             // One that is bound is its holder's, for whomever this process leaves.
-            Some(lock) => self.is_mine(lock) && (lock.is_offered() || leaver.place.lease.is_some()),
-            None => leaver.place.has_late_lock && leaver.place.lease.is_none(),
+            Some(lock) => place.is_mine(lock) && (lock.is_offered() || place.lease.is_some()),
+            None => place.has_late_lock && place.lease.is_none(),
         };
         if !is_to_go {
-            return self.leave_lease(leaver);
+            return None;
         }
-        let Ok(waiting) = snapshot.queue(&queue) else {
-            return self.leave_lock(leaver, None);
+        let waiting = seen.queue(&place.id.queue).ok();
+        let Some(waiting) = waiting.filter(|_| !place.turn_page(seen)) else {
+            return Some(Step::Read(place.queue_queries().into()));
         };
-        let waiting: Vec<&QueueEntry> = waiting.iter().collect();
-        if let Some(larger) = leaver.place.larger_page(&waiting, waiting.len()) {
-            leaver.place.page = larger;
-            return self.leave_lock(leaver, None);
-        }
-        let lock = lock.map(|lock| lock.modified);
-        let next = waiting.iter().find_map(|one| Some((*one, asking(one)?)));
-        let mut draft = self.draft();
-        match (next, lock) {
+        let becomes = match waiting.iter().find_map(|one| Some((one, one.asks()?))) {
             // Its ticket was taken out, and it lives, and has put another.
-            (Some((_, next)), _) if next.sender == self.sender => return self.leave_lease(leaver),
-            (Some((ticket, next)), lock) => {
-                transactions::hand_over(&mut draft, &leaver.place.lock_key(), lock, ticket, &next);
-            }
-            (None, Some(lock)) => {
-                transactions::step_down(&mut draft, &queue, lock, snapshot.revision());
-            }
-            (None, None) => return self.leave_lease(leaver),
-        }
-        draft.read_anyway(leaver.place.queue_queries());
-        self.to(State::Leaving(leaver), Step::Commit(draft))
-    }
-
-    fn leave_lease(&mut self, mut leaver: Box<Leaver>) -> Step<'a> {
-        leaver.part = Part::Lease;
-        let certain = leaver.place.has_late_lock;
-        match leaver.place.lease {
-            None => Step::Done(leaver.result),
-            Some(lease) => self.to(State::Leaving(leaver), Step::EndLease { lease, certain }),
-        }
+            Some((_, next)) if next.sender == self.sender => return None,
+            Some((ticket, next)) => Becomes::Offered(ticket, next),
+            None if lock.is_none() => return None,
+            None => Becomes::Free(seen.revision()),
+        };
+        let lock = lock.map(|lock| lock.modified);
+        let draft = self.lock_becomes(place, lock, becomes, place.queue_queries());
+        Some(Step::Commit(draft))
     }
 
     /// The lease has ended. If the lock went with it, who put a ticket meanwhile waits for nobody.
-    pub(super) fn lease_ended(&mut self, mut leaver: Box<Leaver>) -> Step<'a> {
-        leaver.place.lease = None;
-        if leaver.place.has_late_lock {
-            return self.leave_lock(leaver, None);
+    pub(super) fn lease_ended(&mut self, mut place: Box<Place>) -> Step<'a> {
+        place.lease = None;
+        if place.has_late_lock {
+            return self.leave_on(place, Part::Lock, None);
         }
-        Step::Done(leaver.result)
-    }
-
-    /// Goes on to leave, by what was read last.
-    pub(super) fn leave_on(&mut self, leaver: Box<Leaver>, snapshot: Option<Snapshot>) -> Step<'a> {
-        match leaver.part {
-            Part::Ticket => self.leave_ticket(leaver, snapshot),
-            Part::Lock | Part::Lease => self.leave_lock(leaver, snapshot),
-        }
+        self.leave_on(place, Part::Lease, None)
     }
 
     /// A part of leaving fails: the next one is tried all the same.
-    pub(super) fn cannot(&mut self, mut leaver: Box<Leaver>, failure: Failure) -> Step<'a> {
-        match leaver.part {
+    pub(super) fn cannot(&mut self, mut place: Box<Place>, part: Part, why: Failure) -> Step<'a> {
+        match part {
             Part::Ticket => {
-                warn!(%failure, "the ticket is left to the next holder of the lock");
-                if let (Err(_), Failure::Unsettled(_)) = (&leaver.result, &failure) {
+                warn!(failure = %why, "the ticket is left to the next holder of the lock");
+                if let (Some(Err(result)), Failure::Unsettled(_)) = (&mut place.result, &why) {
                     // That the demand may still be carried out is to be told.
-                    leaver.result = Err(failure);
+                    *result = why;
                 }
-                self.leave_lock(leaver, None)
+                self.leave_on(place, Part::Lock, None)
             }
             Part::Lock => {
-                warn!(%failure, "the lock may be left to the end of its lease");
-                self.leave_lease(leaver)
+                warn!(failure = %why, "the lock may be left to the end of its lease");
+                self.leave_on(place, Part::Lease, None)
             }
-            Part::Lease => Step::Done(leaver.result),
+            Part::Lease => Step::Done(place.result.expect("it leaves with a result")),
         }
     }
 }

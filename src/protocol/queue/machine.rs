@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::holder::{Batch, Hold};
-use super::leaver::Leaver;
+use tracing::Span;
+
+use super::holder::Batch;
+use super::leaver::Part;
 use super::place::Place;
 use super::requester::Trial;
 use crate::traces::Traces;
 use whereabouts_core::allocator::{Demand, Plan, Verdict};
 use whereabouts_core::claim::RangeId;
-use whereabouts_core::failure::Corrupt;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_store::keys::{Keys, Seat};
 use whereabouts_store::record::Sender;
 use whereabouts_store::snapshot::{Query, Snapshot};
-use whereabouts_store::trace_context::TraceContext;
 use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{Lease, LeaseId, Revision, Unavailable};
 
@@ -31,10 +31,6 @@ pub enum Step<'a> {
     Commit(TxnBuilder<'a>),
     /// Commits until the outcome is known.
     Fence(TxnBuilder<'a>),
-    /// Pauses after a commit whose outcome is unknown for this reason.
-    Pause(String),
-    /// Opens the span of the queue of this range.
-    Enter(RangeId),
     /// Waits until the ticket at this seat is written or deleted, or for some time.
     Wait(Seat),
     /// Grants a lease.
@@ -57,19 +53,11 @@ pub enum Answer {
     Read(Snapshot),
     /// The commit was written; this was read after it.
     Done(Snapshot),
-    /// The commit was written; what was read after it cannot be used.
-    DoneUnread(Corrupt),
     /// The commit was not written, because of this.
     Conflict(Snapshot),
     /// The commit was written, or will be, or never will be.
-    Unknown(String),
-    /// The pause is over.
-    Resumed,
-    /// The span is open; the ticket carries it.
-    Entered(Option<TraceContext>),
-    /// The ticket was written: by a holder, or by another process of the attachment.
-    Woken,
-    /// It is time to look, or the ticket was deleted.
+    Unknown,
+    /// It is time to look, or the ticket was written or deleted.
     Look,
     /// Nothing was heard for so long that another process may be dead.
     Late,
@@ -97,35 +85,29 @@ pub(super) enum State {
     Deciding(Trial),
     /// Requester: waits for the end of its own commit.
     Committing(Trial, Plan),
-    /// Requester: has its verdict, and waits to hear whose the store is.
-    Confirming(Verdict),
-    /// Waiter: the lock is another's; the span of the queue is being opened.
-    Entering(Box<Place>, Option<Box<Snapshot>>),
-    /// Waiter: waits for the end of the put of its ticket, which checks that the lock is as at this revision.
-    Joining(Box<Place>, Revision),
-    /// Waiter: waits for a read, or to be served.
-    Waiting(Box<Place>, Others),
-    /// Waits for a lease, to put the lock if it is free or still as at this revision.
-    Granting(Box<Place>, Hold, Option<Revision>),
-    /// Waits for the end of the put of the lock.
-    Taking(Box<Place>, Hold),
-    /// Holder: waits for what the next batch is decided on.
-    Holding(Box<Place>, Hold),
-    /// Holder: waits for the end of a batch.
-    Serving(Box<Place>, Hold, Box<Batch>),
-    /// Leaves: takes its ticket back, hands the lock over, ends its lease.
-    Leaving(Box<Leaver>),
+    /// In a queue, with its place there.
+    InQueue(Box<Place>, Phase),
     /// Has ended.
     Over,
 }
 
-/// The assumption of a waiter about the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
-    /// They do what is theirs to do.
-    Alive,
-    /// The process to which the lock is offered may be dead.
-    MaybeDead,
+/// Where a process in a queue stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Waits for what its next step is decided on, perhaps after the end of a write.
+    Reading,
+    /// Waits for the end of the put of its ticket, which checks that the lock is as at this revision.
+    Joining(Revision),
+    /// Has a ticket, and waits to be served.
+    Waiting,
+    /// Waits for a lease, to put the lock if it is free or still as at this revision.
+    Granting(Option<Revision>),
+    /// Waits for the end of the put of the lock.
+    Acquiring,
+    /// Holder: waits for the end of a batch.
+    Serving(Box<Batch>),
+    /// Takes its ticket back, hands the lock over, ends its lease.
+    Leaving(Part),
 }
 
 /// One process with one demand.
@@ -138,8 +120,10 @@ pub struct Machine<'a> {
     pub(super) now: Moment,
     /// The revision of the operation's first read, if that was made before.
     pub(super) begun: Option<Revision>,
-    keys: &'a Keys,
-    identity: Option<&'a Identity>,
+    /// The span of the queue, once the process is in one.
+    pub(super) queue: Option<Span>,
+    pub(super) keys: &'a Keys,
+    pub(super) identity: Option<&'a Identity>,
     pub(super) traces: &'a dyn Traces,
 }
 
@@ -150,16 +134,15 @@ impl<'a> Machine<'a> {
         sender: Sender,
         (keys, identity, traces): (&'a Keys, Option<&'a Identity>, &'a dyn Traces),
     ) -> Self {
+        let (is_late, date) = (false, Duration::ZERO);
         Self {
             demand,
             ranges: demand.queues(),
             sender,
             state: State::Deciding(Trial::default()),
-            now: Moment {
-                is_late: false,
-                date: Duration::ZERO,
-            },
+            now: Moment { is_late, date },
             begun: None,
+            queue: None,
             keys,
             identity,
             traces,
@@ -179,126 +162,96 @@ impl<'a> Machine<'a> {
 
     /// Whether the process only leaves, for which part of the deadline is kept.
     pub fn is_leaving(&self) -> bool {
-        matches!(self.state, State::Leaving(_))
+        matches!(self.state, State::InQueue(_, Phase::Leaving(_)))
+    }
+
+    /// The span of the queue, once the process is in one.
+    pub fn span(&self) -> Option<&Span> {
+        self.queue.as_ref()
     }
 
     /// The step after `answer`, which is the answer to the last step.
-    #[expect(clippy::too_many_lines, reason = "it is one table")]
     pub fn on(&mut self, answer: Answer, now: Moment) -> Step<'a> {
-        use {Answer as A, State as S};
+        use {Answer as A, Failure as F, State as S, Unavailable as U};
         self.now = now;
         match (std::mem::replace(&mut self.state, S::Over), answer) {
-            // The requester.
-            (S::Deciding(trial), A::Read(snapshot)) => self.decide(trial, snapshot),
-            (S::Deciding(trial), A::Failed(failure)) if is_compacted(&failure) => {
+            (S::Deciding(trial), A::Read(seen)) => self.decide(trial, seen),
+            (S::Deciding(trial), A::Failed(F::Unavailable(U::Compacted))) => {
                 let again = Step::Read(self.queries_of_requester(&trial));
                 self.to(S::Deciding(trial), again)
             }
-            (S::Committing(trial, plan), A::Resumed) => self.commit(trial, plan),
             (S::Committing(_, plan), A::Done(_)) => Step::Done(Ok(plan.only_verdict())),
-            (S::Committing(trial, plan), A::Conflict(refused)) => {
-                self.refused(trial, &plan, refused)
+            (S::Committing(trial, plan), A::Conflict(seen)) => self.refused(trial, &plan, seen),
+            (S::Committing(trial, plan), A::Unknown) => {
+                let fence = self.fence_claim(&trial, &plan);
+                self.to(S::Deciding(trial), Step::Fence(fence))
             }
-            (S::Committing(trial, plan), A::Unknown(reason)) => self.fence(trial, &plan, reason),
-            (S::Confirming(verdict), A::Read(_)) => Step::Done(Ok(verdict)),
-            (S::Deciding(_) | S::Committing(..) | S::Confirming(_), A::Failed(failure)) => {
-                Step::Done(Err(failure))
+            (S::Deciding(_) | S::Committing(..), A::Failed(failure)) => Step::Done(Err(failure)),
+            (S::InQueue(place, phase), answer) => self.on_in_queue(place, phase, answer),
+            (state, answer) => unreachable!("{state:?} has no use for {answer:?}"),
+        }
+    }
+
+    /// The same in a queue.
+    fn on_in_queue(&mut self, mut place: Box<Place>, phase: Phase, answer: Answer) -> Step<'a> {
+        use {Answer as A, Failure as F, Phase as P, Unavailable as U};
+        match (phase, answer) {
+            // The leaver.
+            (P::Leaving(part), A::Read(seen) | A::Done(seen) | A::Conflict(seen)) => {
+                self.leave_on(place, part, Some(&seen))
             }
+            (P::Leaving(part), A::Unknown) => self.leave_on(place, part, None),
+            (P::Leaving(_), A::Ended) => self.lease_ended(place),
+            (P::Leaving(part), A::Failed(failure)) => self.cannot(place, part, failure),
             // The waiter.
-            (S::Entering(mut place, snapshot), A::Entered(trace)) => {
-                place.trace = trace;
-                match snapshot {
-                    Some(snapshot) => self.stand(place, Hold::default(), *snapshot, Others::Alive),
-                    None => self.begin(place),
-                }
-            }
-            (S::Joining(mut place, lock), A::Unknown(reason)) => {
+            (P::Joining(lock), A::Unknown) => {
                 place.late_put = Some(lock);
-                self.to(S::Waiting(place, Others::Alive), Step::Pause(reason))
+                self.read(place)
             }
-            (S::Joining(place, _), A::Done(snapshot) | A::Conflict(snapshot)) => {
-                self.stand(place, Hold::default(), snapshot, Others::Alive)
-            }
-            (S::Waiting(place, others), A::Read(snapshot)) => {
-                self.stand(place, Hold::default(), snapshot, others)
-            }
-            (S::Waiting(place, _), A::Woken | A::Look | A::Late) if now.is_late => {
+            (P::Waiting, A::Look | A::Late) if self.now.is_late => {
                 let failure = Failure::QueueTooLong(place.id.queue.clone());
                 self.leave(place, Err(failure), None)
             }
-            (S::Waiting(place, _), A::Woken) => self.begin(place),
-            (S::Waiting(place, _), A::Late) => self.look(place, Others::MaybeDead),
-            (S::Waiting(place, _), A::Look | A::Resumed | A::Ended) => {
-                self.look(place, Others::Alive)
-            }
-            (S::Joining(place, _) | S::Waiting(place, _), A::Failed(failure)) => {
-                self.leave(place, Err(failure), None)
+            (P::Waiting, A::Late) => {
+                place.is_overdue = true;
+                self.read(place)
             }
             // The process that takes the lock.
-            (S::Granting(place, hold, lock), A::Granted(lease)) => {
-                self.put_lock(place.bound(lease), hold, lock)
+            (P::Granting(lock), A::Granted(lease)) => {
+                (place.lease, place.has_late_lock) = (Some(lease.id), false);
+                self.take_lock(place, lock)
             }
-            (S::Taking(mut place, hold), A::Unknown(reason)) => {
+            (P::Acquiring, A::Unknown) => {
                 place.has_late_lock = true;
-                self.to(S::Holding(place, hold), Step::Pause(reason))
+                self.read(place)
             }
-            (S::Taking(mut place, hold), A::Failed(failure)) if has_no_lease(&failure) => {
+            (P::Acquiring, A::Failed(F::Unavailable(U::LeaseNotFound))) => {
                 place.lease = None;
-                self.read_on(place, hold)
+                self.read(place)
             }
             // The holder.
-            (
-                S::Taking(place, hold) | S::Holding(place, hold),
-                A::Read(snapshot) | A::Done(snapshot) | A::Conflict(snapshot),
-            ) => self.go_on(place, hold, snapshot),
-            (S::Holding(place, hold), A::Unknown(reason)) => {
-                self.to(S::Holding(place, hold), Step::Pause(reason))
+            (P::Serving(batch), A::Done(seen)) => {
+                self.enter(&mut place, *batch);
+                self.go_on(place, seen)
             }
-            (S::Holding(place, hold), A::Resumed) => self.read_on(place, hold),
-            (S::Holding(place, hold), A::Failed(failure)) if is_compacted(&failure) => {
-                self.read_on(place, hold)
+            (P::Serving(_), A::Conflict(seen)) => {
+                place.hold.shrink();
+                self.go_on(place, seen)
             }
-            (S::Serving(mut place, hold, batch), A::Done(after)) => {
-                let hold = self.enter(&mut place, hold, *batch);
-                self.hold(place, hold, after)
-            }
-            (S::Serving(mut place, hold, batch), A::DoneUnread(corrupt)) => {
-                let hold = self.enter(&mut place, hold, *batch);
-                self.leave(place, hold.own.ok_or(corrupt.into()), None)
-            }
-            (S::Serving(place, hold, _), A::Conflict(after)) => {
-                self.go_on(place, hold.shrunk(), after)
-            }
-            (S::Serving(place, hold, batch), A::Unknown(_)) => {
-                self.fence_batch(place, hold, *batch)
-            }
-            (S::Serving(place, hold, _), A::Failed(failure))
-                if is_too_large(&failure) && hold.can_shrink() =>
+            (P::Serving(batch), A::Unknown) => self.fence_batch(place, *batch),
+            (P::Serving(_), A::Failed(F::Unavailable(U::TooManyOperations)))
+                if place.hold.shrink() =>
             {
-                self.read_on(place, hold.shrunk())
+                self.begin(place)
             }
-            (
-                S::Granting(place, hold, _)
-                | S::Taking(place, hold)
-                | S::Holding(place, hold)
-                | S::Serving(place, hold, _),
-                A::Failed(failure),
-            ) => self.leave(place, hold.own.ok_or(failure), None),
-            // The leaver.
-            (S::Leaving(leaver), A::Read(snapshot) | A::Done(snapshot) | A::Conflict(snapshot)) => {
-                self.leave_on(leaver, Some(snapshot))
+            // All of them.
+            (_, A::Read(seen) | A::Done(seen) | A::Conflict(seen)) => self.go_on(place, seen),
+            (P::Waiting, A::Look)
+            | (P::Reading, A::Unknown | A::Ended | A::Failed(F::Unavailable(U::Compacted))) => {
+                self.read(place)
             }
-            (S::Leaving(leaver), A::Resumed) => self.leave_on(leaver, None),
-            (S::Leaving(leaver), A::Unknown(reason)) => {
-                self.to(S::Leaving(leaver), Step::Pause(reason))
-            }
-            (S::Leaving(leaver), A::Ended) => self.lease_ended(leaver),
-            (S::Leaving(leaver), A::Failed(failure)) => self.cannot(leaver, failure),
-            (state, A::DoneUnread(corrupt)) => {
-                self.state = state;
-                self.on(A::Failed(corrupt.into()), now)
-            }
-            (state, answer) => unreachable!("{state:?} has no use for {answer:?}"),
+            (_, A::Failed(failure)) => self.leave(place, Err(failure), None),
+            (phase, answer) => unreachable!("{phase:?} has no use for {answer:?}"),
         }
     }
 
@@ -308,27 +261,21 @@ impl<'a> Machine<'a> {
         step
     }
 
-    /// An empty transaction.
-    pub(super) fn draft(&self) -> TxnBuilder<'a> {
-        TxnBuilder::new(self.keys, self.identity)
+    /// The same in a queue.
+    pub(super) fn stay(&mut self, place: Box<Place>, phase: Phase, step: Step<'a>) -> Step<'a> {
+        self.to(State::InQueue(place, phase), step)
     }
 
-    pub(super) fn knows_its_cluster(&self) -> bool {
-        self.identity.is_some()
+    fn go_on(&mut self, place: Box<Place>, snapshot: Snapshot) -> Step<'a> {
+        match place.result {
+            None => self.stand(place, snapshot),
+            Some(_) => self.hold(place, snapshot),
+        }
     }
-}
 
-fn is_compacted(failure: &Failure) -> bool {
-    matches!(failure, Failure::Unavailable(Unavailable::Compacted))
-}
-
-fn has_no_lease(failure: &Failure) -> bool {
-    matches!(failure, Failure::Unavailable(Unavailable::LeaseNotFound))
-}
-
-fn is_too_large(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::Unavailable(Unavailable::TooManyOperations)
-    )
+    /// The verdict, if the claim alone tells it.
+    pub(super) fn verdict(&self, seen: &Snapshot) -> Option<Verdict> {
+        let claim = seen.claim(self.demand.attachment());
+        self.demand.decided_by(claim.expect("the claim was read"))
+    }
 }

@@ -1,20 +1,21 @@
 //! A place in a queue: what a process has there, and what a snapshot tells of it.
 
-use super::machine::Machine;
-use whereabouts_core::allocator::Stored;
-use whereabouts_core::allocator::{Demand, Verdict};
+use super::holder::Hold;
+use whereabouts_core::allocator::{Demand, Stored, Verdict};
 use whereabouts_core::claim::RangeId;
+use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat, TicketId};
-use whereabouts_store::record::{Lock, Sender, Ticket};
+use whereabouts_store::record::Sender;
 use whereabouts_store::snapshot::{LockEntry, Query, QueueEntry, Snapshot, TicketEntry};
-use whereabouts_store::trace_context::TraceContext;
-use whereabouts_store::{Lease, LeaseId, Revision};
+use whereabouts_store::{LeaseId, Revision};
 
 /// A place in a queue.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) id: TicketId,
+    /// The name of the process in its lock and its ticket.
+    pub(super) sender: Sender,
     /// Where the ticket can be: the shared seat, and the attachment's own.
     pub(super) seats: [Seat; 2],
     /// The seat of the ticket, while it is there as far as is known.
@@ -25,108 +26,73 @@ pub(super) struct Place {
     pub(super) lease: Option<LeaseId>,
     /// Whether a put of the lock with that lease may still be on its way. The end of the lease makes it impossible.
     pub(super) has_late_lock: bool,
+    /// Whether the slow timer has run out since the last look: the process to which the lock is offered may be dead.
+    pub(super) is_overdue: bool,
     /// How many of the oldest tickets are read at once: more, where some of them cannot be served.
     pub(super) page: u32,
-    /// The span of the queue.
-    pub(super) trace: Option<TraceContext>,
+    /// The result, once it is known: from then on the process serves others, or leaves.
+    pub(super) result: Option<Result<Verdict, Failure>>,
+    /// How the holding of the lock goes.
+    pub(super) hold: Hold,
 }
 
 impl Place {
-    pub(super) fn new(demand: &Demand, queue: RangeId) -> Self {
+    pub(super) fn new(demand: &Demand, sender: Sender, queue: RangeId) -> Self {
         let id = TicketId {
             queue,
             attachment: demand.attachment().clone(),
-            verb: verb_of(demand),
+            verb: QueuedVerb::of(demand),
         };
         Self {
             seats: id.seats(),
             id,
+            sender,
             ticket: None,
             late_put: None,
             lease: None,
             has_late_lock: false,
+            is_overdue: false,
             page: limits::TICKETS_PER_READ,
-            trace: None,
+            result: None,
+            hold: Hold::default(),
         }
-    }
-
-    pub(super) fn bound(mut self: Box<Self>, lease: Lease) -> Box<Self> {
-        (self.lease, self.has_late_lock) = (Some(lease.id), false);
-        self
     }
 
     pub(super) fn lock_key(&self) -> Key {
         Key::Lock(self.id.queue.clone())
     }
 
-    pub(super) fn lock(&self, snapshot: &Snapshot) -> Option<LockEntry> {
-        snapshot.lock(&self.id.queue).expect("the lock was read")
-    }
-
-    /// The ticket of this attachment at the seats, if another process than `sender` put it.
-    pub(super) fn mate<'q>(
-        &'q self,
-        sender: Sender,
-        snapshot: &'q Snapshot,
-    ) -> Option<(&'q Seat, &'q Stored<TicketEntry>)> {
-        let is_mates = |seated: &TicketEntry| {
-            let ticket = seated.ticket.as_ref();
-            seated.whose.as_ref() == Some(&self.id.attachment)
-                && !ticket.is_ok_and(|ticket| ticket.sender() == sender)
-        };
-        self.seated(snapshot)
-            .find(|(_, seated)| is_mates(&seated.value))
-    }
-
     /// The seat of the ticket; while there is none, both where it can be.
-    pub(super) fn seat_queries(&self) -> Vec<Query> {
-        let seats = match &self.ticket {
-            Some(seat) => std::slice::from_ref(seat),
-            None => &self.seats[..],
-        };
-        seats.iter().cloned().map(Query::Seat).collect()
+    pub(super) fn seat_queries(&self) -> impl Iterator<Item = Query> {
+        let seats = self
+            .ticket
+            .as_ref()
+            .map_or(&self.seats[..], std::slice::from_ref);
+        seats.iter().cloned().map(Query::Seat)
     }
 
     /// The questions that tell the state of the process.
     pub(super) fn queries(&self) -> Vec<Query> {
         let claim = Query::Claim(self.id.attachment.clone());
         let lock = Query::Lock(self.id.queue.clone());
-        let seats = self.seat_queries();
-        [claim, lock].into_iter().chain(seats).collect()
+        [claim, lock]
+            .into_iter()
+            .chain(self.seat_queries())
+            .collect()
     }
 
-    /// The lock, and a page of the oldest tickets.
-    pub(super) fn queue_queries(&self) -> [Query; 2] {
+    /// A page of the oldest tickets.
+    pub(super) fn tickets(&self) -> Query {
         let (queue, limit) = (self.id.queue.clone(), self.page);
-        [Query::Lock(queue.clone()), Query::Tickets { queue, limit }]
+        Query::Tickets { queue, limit }
     }
 
-    /// The tickets at the seats, as far as they were read.
-    pub(super) fn seated<'q>(
-        &'q self,
-        snapshot: &'q Snapshot,
-    ) -> impl Iterator<Item = (&'q Seat, &'q Stored<TicketEntry>)> {
-        let at = |seat| Some((seat, snapshot.seat(seat).ok()??));
-        self.seats.iter().filter_map(at)
+    pub(super) fn queue_queries(&self) -> [Query; 2] {
+        [Query::Lock(self.id.queue.clone()), self.tickets()]
     }
 
-    /// The page to read instead, where a whole page has no ticket of another that asks: such tickets delay nobody.
-    pub(super) fn larger_page(&self, others: &[&QueueEntry], read: usize) -> Option<u32> {
-        let is_whole = u32::try_from(read).is_ok_and(|read| read >= self.page);
-        let nobody_asks = others.iter().all(|other| asking(other).is_none());
-        let larger = (4 * self.page).clamp(limits::TICKETS_PER_READ, limits::TICKETS_PER_LOOK);
-        (is_whole && nobody_asks && self.page < larger).then_some(larger)
-    }
-}
-
-impl Machine<'_> {
-    /// The value of the lock while it is this process's.
-    pub(super) fn lock(&self) -> Lock {
-        Lock {
-            sender: self.sender,
-            attachment: self.demand.attachment().clone(),
-            verb: verb_of(self.demand),
-        }
+    pub(super) fn lock(&self, snapshot: &Snapshot) -> Option<LockEntry> {
+        snapshot.lock(&self.id.queue).expect("the lock was read")
     }
 
     pub(super) fn is_mine(&self, lock: &LockEntry) -> bool {
@@ -135,69 +101,49 @@ impl Machine<'_> {
 
     /// The own ticket, as far as the seats were read.
     pub(super) fn own<'q>(
-        &self,
-        place: &'q Place,
+        &'q self,
         snapshot: &'q Snapshot,
     ) -> Option<(&'q Seat, &'q Stored<TicketEntry>)> {
-        let is_mine = |seated: &Stored<TicketEntry>| {
-            let ticket = seated.value.ticket.as_ref();
-            ticket.is_ok_and(|ticket| ticket.sender() == self.sender)
+        self.seated(snapshot)
+            .find(|(_, seated)| seated.value.sender() == Some(self.sender))
+    }
+
+    /// The seat of the ticket of this attachment that another process put.
+    pub(super) fn mate<'q>(&'q self, snapshot: &'q Snapshot) -> Option<&'q Seat> {
+        let is_mates = |seated: &TicketEntry| {
+            seated.whose.as_ref() == Some(&self.id.attachment)
+                && seated.sender() != Some(self.sender)
         };
-        place.seated(snapshot).find(|(_, seated)| is_mine(seated))
+        let mut seated = self.seated(snapshot);
+        Some(seated.find(|(_, seated)| is_mates(&seated.value))?.0)
     }
 
-    /// The verdict, if the claim alone tells it.
-    pub(super) fn verdict(&self, snapshot: &Snapshot) -> Option<Verdict> {
-        let claim = snapshot.claim(self.demand.attachment());
-        match (self.demand, claim.expect("the claim was read")) {
-            (Demand::Take(ask), Some(claim)) => Some(Verdict::on_claim(ask, &claim.value)),
-            (Demand::Take(_), None) => None,
-            (Demand::Release { .. }, None) => Some(Verdict::Released),
-            (Demand::Release { modified, .. }, Some(claim)) => {
-                (claim.modified != *modified).then(|| Verdict::ClaimChanged(claim.clone()))
-            }
-        }
+    fn seated<'q>(
+        &'q self,
+        snapshot: &'q Snapshot,
+    ) -> impl Iterator<Item = (&'q Seat, &'q Stored<TicketEntry>)> {
+        let at = |seat| Some((seat, snapshot.seat(seat).ok()??));
+        self.seats.iter().filter_map(at)
     }
 
-    /// The value of the ticket.
-    pub(super) fn ticket(&self, trace: Option<TraceContext>) -> Ticket {
-        let sender = self.sender;
-        match self.demand {
-            Demand::Take(ask) => Ticket::Take {
-                sender,
-                wants: ask.wants.clone(),
-                owner: ask.owner.clone(),
-                trace,
-            },
-            Demand::Release {
-                held,
-                home,
-                modified,
-                ..
-            } => Ticket::Release {
-                sender,
-                held: held.clone(),
-                home: home.clone(),
-                modified: *modified,
-                trace,
-            },
-        }
+    /// The tickets of other processes, oldest first.
+    pub(super) fn others<'q>(&self, snapshot: &'q Snapshot) -> Vec<&'q QueueEntry> {
+        let waiting = snapshot.queue(&self.id.queue).expect("the queue was read");
+        let others = waiting
+            .iter()
+            .filter(|one| one.sender() != Some(self.sender));
+        others.collect()
     }
-}
 
-/// The lock of the process whose ticket it is, if the ticket can be read and has not been answered.
-pub(super) fn asking(ticket: &QueueEntry) -> Option<Lock> {
-    match &ticket.request {
-        Ok((id, Ticket::Take { sender, .. } | Ticket::Release { sender, .. })) => {
-            Some(Lock::of(*sender, id))
-        }
-        Ok((_, Ticket::Refused { .. })) | Err(_) => None,
-    }
-}
-
-fn verb_of(demand: &Demand) -> QueuedVerb {
-    match demand {
-        Demand::Take(_) => QueuedVerb::Add,
-        Demand::Release { .. } => QueuedVerb::Del,
+    /// Makes the page larger by the tickets that do not ask: such tickets delay nobody. Tells whether that page is to be
+    /// read at once, as nobody asks on this one, which is whole.
+    pub(super) fn turn_page(&mut self, snapshot: &Snapshot) -> bool {
+        let waiting = snapshot.queue(&self.id.queue).expect("the queue was read");
+        let passed = waiting.iter().filter(|one| one.demand().is_none()).count();
+        let is_whole = waiting.len() >= self.page as usize;
+        let passed_over = u32::try_from(passed).expect("a page is bounded");
+        let page = limits::TICKETS_PER_READ + 3 * passed_over;
+        let turned = std::mem::replace(&mut self.page, page.min(limits::TICKETS_PER_LOOK));
+        is_whole && passed == waiting.len() && self.page > turned
     }
 }

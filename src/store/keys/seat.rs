@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 use super::encode_attachment;
+use whereabouts_core::allocator::Demand;
 use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_core::limits;
 
@@ -18,6 +19,14 @@ pub enum QueuedVerb {
 }
 
 impl QueuedVerb {
+    /// The verb that has this demand.
+    pub fn of(demand: &Demand) -> Self {
+        match demand {
+            Demand::Take(_) => Self::Add,
+            Demand::Release { .. } => Self::Del,
+        }
+    }
+
     /// As in keys: the verb of CNI.
     pub fn as_str(self) -> &'static str {
         match self {

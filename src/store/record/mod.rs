@@ -17,12 +17,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::twin::{AttachmentTwin, ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
-use super::Revision;
 use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::Bitmap;
-use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, Want};
+use whereabouts_core::allocator::{Demand, Shortage};
+use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::identity::Identity;
 
 /// The format this version writes, and the only one it reads.
@@ -40,12 +39,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// The lock of the process `sender`, which has the request `id`.
-    pub fn of(sender: Sender, id: &TicketId) -> Self {
+    /// The lock of the process `sender`, which has `demand`.
+    pub fn of(sender: Sender, demand: &Demand) -> Self {
         Self {
             sender,
-            attachment: id.attachment.clone(),
-            verb: id.verb,
+            attachment: demand.attachment().clone(),
+            verb: QueuedVerb::of(demand),
         }
     }
 }
@@ -57,27 +56,12 @@ pub type Sender = u64;
 /// The text of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ticket {
-    /// ADD: give addresses.
-    Take {
+    /// A demand that waits.
+    Asks {
         /// The process that waits.
         sender: Sender,
-        /// One address for each.
-        wants: Vec<Want>,
-        /// For whom.
-        owner: Owner,
-        /// The span that waits, if the request is traced.
-        trace: Option<TraceContext>,
-    },
-    /// DEL: take back the claim that was last written at `modified`.
-    Release {
-        /// The process that waits.
-        sender: Sender,
-        /// The addresses of that claim.
-        held: Vec<Held>,
-        /// Its home.
-        home: Option<Home>,
-        /// Its modification revision.
-        modified: Revision,
+        /// Its demand.
+        demand: Demand,
         /// The span that waits, if the request is traced.
         trace: Option<TraceContext>,
     },
@@ -97,7 +81,7 @@ impl Ticket {
     /// other span.
     pub fn trace(&self) -> Option<TraceContext> {
         match self {
-            Self::Take { trace, .. } | Self::Release { trace, .. } => *trace,
+            Self::Asks { trace, .. } => *trace,
             Self::Refused { .. } => None,
         }
     }
@@ -105,9 +89,7 @@ impl Ticket {
     /// The process that put it.
     pub fn sender(&self) -> Sender {
         match self {
-            Self::Take { sender, .. }
-            | Self::Release { sender, .. }
-            | Self::Refused { sender, .. } => *sender,
+            Self::Asks { sender, .. } | Self::Refused { sender, .. } => *sender,
         }
     }
 }
@@ -225,10 +207,11 @@ pub fn encode_ticket(whose: &Attachment, ticket: &Ticket) -> Vec<u8> {
 /// The inverse of [`encode_ticket`], for a ticket at `seat`: whose it is, and what it says.
 pub fn decode_ticket(seat: &Seat, value: &[u8]) -> Result<(TicketId, Ticket), RecordError> {
     let ((whose, twin), rest) = take::<(AttachmentTwin, TicketTwin)>(body(value)?)?;
-    let ticket = with_trace(twin, rest)?;
+    let attachment = Attachment::try_from(whose)?;
+    let ticket = with_trace(&attachment, twin, rest)?;
     let id = TicketId {
         queue: seat.queue.clone(),
-        attachment: whose.try_into()?,
+        attachment,
         verb: seat.verb,
     };
     if id.seats().contains(seat) {
@@ -245,7 +228,7 @@ pub fn decode_whose_ticket(value: &[u8]) -> Result<Attachment, RecordError> {
     whose.try_into()
 }
 
-fn with_trace(twin: TicketTwin, rest: &[u8]) -> Result<Ticket, RecordError> {
+fn with_trace(whose: &Attachment, twin: TicketTwin, rest: &[u8]) -> Result<Ticket, RecordError> {
     let trace = match <&[u8; TraceContext::BYTES]>::try_from(rest) {
         Ok(bytes) => {
             let context = TraceContext::from_bytes(bytes);
@@ -254,7 +237,7 @@ fn with_trace(twin: TicketTwin, rest: &[u8]) -> Result<Ticket, RecordError> {
         Err(_) if rest.is_empty() => None,
         Err(_) => return Err(too_long(rest)),
     };
-    match (twin.into_ticket(trace)?, rest) {
+    match (twin.into_ticket(whose, trace)?, rest) {
         (Ticket::Refused { .. }, [_, ..]) => Err(too_long(rest)),
         (ticket, _) => Ok(ticket),
     }

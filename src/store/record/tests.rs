@@ -7,8 +7,9 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Revision;
 use whereabouts_core::address::{Interval, Name, Pool};
-use whereabouts_core::claim::Choice;
+use whereabouts_core::claim::{Ask, Choice, Held, Home, Owner, Want};
 use whereabouts_core::limits;
 
 fn range(cidr: &str, own: bool) -> RangeId {
@@ -80,24 +81,42 @@ fn decoded(value: &[u8]) -> Result<Ticket, RecordError> {
     decode_ticket(&waiter().seats()[0], value).map(|(_, ticket)| ticket)
 }
 
+fn asks(sender: Sender, demand: Demand) -> Ticket {
+    Ticket::Asks {
+        sender,
+        demand,
+        trace: None,
+    }
+}
+
+fn release(held: Vec<Held>, home: Option<Home>, modified: Revision) -> Demand {
+    Demand::Release {
+        attachment: waiter().attachment,
+        held,
+        home,
+        modified,
+    }
+}
+
 fn tickets() -> Vec<Ticket> {
     let interval = |cidr: &str| Interval::of(cidr.parse().expect("a CIDR"));
     let lowest = Choice::Lowest(vec![interval("10.0.0.0/30"), interval("10.0.0.8/30")]);
     vec![
-        Ticket::Take {
-            sender: Sender::MAX,
-            wants: vec![Want {
-                range: range("10.0.0.0/24", false),
-                choice: lowest,
-            }],
-            owner: claim().owner,
-            trace: None,
-        },
-        Ticket::Release {
+        asks(
+            Sender::MAX,
+            Demand::Take(Ask {
+                attachment: waiter().attachment,
+                wants: vec![Want {
+                    range: range("10.0.0.0/24", false),
+                    choice: lowest,
+                }],
+                owner: claim().owner,
+                may_take_over: false,
+            }),
+        ),
+        Ticket::Asks {
             sender: 1,
-            held: claim().held,
-            home: claim().owner.home(),
-            modified: 77,
+            demand: release(claim().held, claim().owner.home(), 77),
             trace: TraceContext::new([1; 16], [2; 8]),
         },
         Ticket::Refused {
@@ -222,13 +241,7 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
             ..claim()
         });
         assert_eq!(decode_claim(&claim), Err(expected.clone()));
-        let ticket = encoded(&Ticket::Release {
-            sender: 1,
-            held,
-            home: None,
-            modified: 7,
-            trace: None,
-        });
+        let ticket = encoded(&asks(1, release(held, None, 7)));
         assert_eq!(decoded(&ticket), Err(expected));
     };
     check(Vec::new(), "it is about 0 addresses");
@@ -242,13 +255,7 @@ fn a_holding_of_no_address_of_too_many_or_of_one_twice_is_garbage() {
 #[test]
 fn a_release_of_a_claim_that_was_never_written_is_garbage() {
     for modified in [0, -77, Revision::MIN] {
-        let ticket = encoded(&Ticket::Release {
-            sender: 1,
-            held: claim().held,
-            home: None,
-            modified,
-            trace: None,
-        });
+        let ticket = encoded(&asks(1, release(claim().held, None, modified)));
         let expected = garbage(&format!("its claim has revision {modified}"));
         assert_eq!(decoded(&ticket), Err(expected));
     }
@@ -318,15 +325,14 @@ fn a_ticket_with_a_name_that_no_request_has_is_refused() {
     let take = |owner: Owner, pool: &str| {
         let mut range = range("10.0.0.0/24", false);
         range.pool.name = Some(pool.to_owned());
-        encoded(&Ticket::Take {
-            sender: 1,
-            wants: vec![Want {
-                range,
-                choice: Choice::Exactly(held("10.0.0.0/24", "10.0.0.7").address),
-            }],
+        let choice = Choice::Exactly(held("10.0.0.0/24", "10.0.0.7").address);
+        let ask = Ask {
+            attachment: waiter().attachment,
+            wants: vec![Want { range, choice }],
             owner,
-            trace: None,
-        })
+            may_take_over: false,
+        };
+        encoded(&asks(1, Demand::Take(ask)))
     };
     let named = |name: &str, path: &str| Owner {
         node: Some(name.to_owned()),

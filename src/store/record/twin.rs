@@ -12,7 +12,8 @@ use crate::Revision;
 use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
-use whereabouts_core::claim::{Attachment, BootId, Choice, Held, Home, Owner, RangeId, Want};
+use whereabouts_core::allocator::Demand;
+use whereabouts_core::claim::{Ask, Attachment, BootId, Choice, Held, Home, Owner, RangeId, Want};
 use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
@@ -416,21 +417,23 @@ impl From<&Ticket> for TicketTwin {
     fn from(ticket: &Ticket) -> Self {
         let sender = ticket.sender();
         match ticket {
-            Ticket::Take { wants, owner, .. } => Self::Take {
-                sender,
-                wants: wants.iter().map(WantTwin::from).collect(),
-                owner: OwnerTwin::from(owner),
-            },
-            Ticket::Release {
-                held,
-                home,
-                modified,
-                ..
-            } => Self::Release {
-                sender,
-                held: held.iter().map(HeldTwin::from).collect(),
-                home: home.as_ref().map(HomeTwin::from),
-                modified: *modified,
+            Ticket::Asks { demand, .. } => match demand {
+                Demand::Take(Ask { wants, owner, .. }) => Self::Take {
+                    sender,
+                    wants: wants.iter().map(WantTwin::from).collect(),
+                    owner: OwnerTwin::from(owner),
+                },
+                Demand::Release {
+                    held,
+                    home,
+                    modified,
+                    ..
+                } => Self::Release {
+                    sender,
+                    held: held.iter().map(HeldTwin::from).collect(),
+                    home: home.as_ref().map(HomeTwin::from),
+                    modified: *modified,
+                },
             },
             Ticket::Refused { node, shortage, .. } => match shortage {
                 Shortage::Exhausted(range) => Self::Exhausted(sender, node.clone(), range.into()),
@@ -474,8 +477,13 @@ impl OwnerTwin {
 }
 
 impl TicketTwin {
-    /// The ticket, and the span that waits with it.
-    pub(super) fn into_ticket(self, trace: Option<TraceContext>) -> Result<Ticket, RecordError> {
+    /// The ticket of an attachment, and the span that waits with it.
+    pub(super) fn into_ticket(
+        self,
+        whose: &Attachment,
+        trace: Option<TraceContext>,
+    ) -> Result<Ticket, RecordError> {
+        let attachment = whose.clone();
         Ok(match self {
             Self::Take {
                 sender,
@@ -485,10 +493,15 @@ impl TicketTwin {
                 countable(wants.len())?;
                 let ranges: Vec<&RangeTwin> = wants.iter().map(|want| &want.range).collect();
                 modest(&owner.names(), &ranges)?;
-                Ticket::Take {
-                    sender,
+                let demand = Demand::Take(Ask {
+                    attachment,
                     wants: all(wants, Want::try_from)?,
                     owner: owner.into(),
+                    may_take_over: false,
+                });
+                Ticket::Asks {
+                    sender,
+                    demand,
                     trace,
                 }
             }
@@ -506,11 +519,15 @@ impl TicketTwin {
                 let pod_uid = home.as_ref().and_then(|home| home.pod_uid.clone());
                 let names = [&node, &pod_uid].map(|name| (name, limits::NAME_BYTES));
                 modest(&names, &ranges)?;
-                Ticket::Release {
-                    sender,
+                let demand = Demand::Release {
+                    attachment,
                     held: holding(held)?,
                     home: home.map(Home::from),
                     modified,
+                };
+                Ticket::Asks {
+                    sender,
+                    demand,
                     trace,
                 }
             }

@@ -52,9 +52,12 @@ impl<'k> TxnBuilder<'k> {
         self.compare(Compare::Modified(self.keys.encode(key), revision))
     }
 
-    /// If `key` exists since `revision`.
-    pub fn created(&mut self, key: &Key, revision: Revision) -> &mut Self {
-        self.compare(Compare::Created(self.keys.encode(key), revision))
+    /// If `key` is as it was read: last written at this revision, or absent.
+    pub fn as_read(&mut self, key: &Key, modified: Option<Revision>) -> &mut Self {
+        match modified {
+            Some(revision) => self.modified(key, revision),
+            None => self.absent(key),
+        }
     }
 
     /// If the store is this cluster's; or no cluster's, where its identity is not known.

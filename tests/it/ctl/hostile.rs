@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts_core::address::{Bitmap, Name, Pool};
-use whereabouts_core::claim::{Attachment, Choice, Claim, Held, Owner, RangeId, Want};
+use whereabouts_core::allocator::Demand;
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Owner, RangeId, Want};
 use whereabouts_core::escaped;
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
@@ -276,8 +277,8 @@ fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
         )
         .range;
         let address: IpAddr = "10.2.0.0".parse().expect("an address");
-        let ticket = Ticket::Take {
-            sender: 1,
+        let ask = Ask {
+            attachment: whose.clone(),
             wants: vec![Want {
                 range: queue.clone(),
                 choice: Choice::Exactly(address.into()),
@@ -286,6 +287,11 @@ fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
                 node: Some(text.clone()),
                 ..Owner::default()
             },
+            may_take_over: false,
+        };
+        let ticket = Ticket::Asks {
+            sender: 1,
+            demand: Demand::Take(ask),
             trace: None,
         };
         let seat = Seat {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use whereabouts_audit::invariants::Finding;
 use whereabouts_core::address::{BlockKey, Interval, Pool};
-use whereabouts_core::claim::{Choice, Claim, Held, Owner, RangeId, Want};
+use whereabouts_core::allocator::Demand;
+use whereabouts_core::claim::{Ask, Choice, Claim, Held, Owner, RangeId, Want};
 use whereabouts_store::keys::{Key, QueuedVerb};
 use whereabouts_store::record::{self, Ticket};
 use whereabouts_store::{Entry, Write};
@@ -309,13 +310,18 @@ fn a_ticket_for_an_address_that_nobody_can_have_is_not_served() {
     ];
     for (number, choice) in (1..).zip(&choices) {
         let pod = Pod::new(&format!("asks{number}"));
-        let ticket = Ticket::Take {
-            sender: 1,
+        let ask = Ask {
+            attachment: attachment("net", &pod),
             wants: vec![Want {
                 range: range.clone(),
                 choice: choice.clone(),
             }],
             owner: Owner::default(),
+            may_take_over: false,
+        };
+        let ticket = Ticket::Asks {
+            sender: 1,
+            demand: Demand::Take(ask),
             trace: None,
         };
         let value = record::encode_ticket(&attachment("net", &pod), &ticket);

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use whereabouts_core::address::{Address, Pool};
-use whereabouts_core::allocator::Shortage;
+use whereabouts_core::allocator::{Demand, Shortage};
 use whereabouts_core::claim::{Held, Home, RangeId};
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, QueuedVerb};
@@ -296,11 +296,14 @@ fn del_takes_its_own_ticket_at_either_seat_and_no_other() {
 
 /// The ticket of a DEL that is to release the claim that was written at `modified`.
 fn put_release(site: &Site, pod: &Pod, modified: i64) {
-    let ticket = Ticket::Release {
+    let ticket = Ticket::Asks {
         sender: 7,
-        held: vec![held()],
-        home: None,
-        modified,
+        demand: Demand::Release {
+            attachment: attachment("net", pod),
+            held: vec![held()],
+            home: None,
+            modified,
+        },
         trace: None,
     };
     put_ticket(site, pod, QueuedVerb::Del, &ticket);

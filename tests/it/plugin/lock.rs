@@ -65,10 +65,7 @@ impl Foreigner {
                 let snapshot = session.snapshot(&queries).await.expect("it reads");
                 let lock = snapshot.lock(&self.queue).expect("it was read");
                 let waiting = snapshot.queue(&self.queue).expect("it was read");
-                let asks = |ticket: &QueueEntry| match &ticket.request {
-                    Ok((_, Ticket::Refused { .. })) | Err(_) => None,
-                    Ok((id, asking)) => Some((ticket.clone(), Lock::of(asking.sender(), id))),
-                };
+                let asks = |ticket: &QueueEntry| Some((ticket.clone(), ticket.asks()?));
                 let mut draft = session.draft();
                 draft.modified(&key, lock.expect("it is held").modified);
                 match waiting.iter().find_map(asks) {

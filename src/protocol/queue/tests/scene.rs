@@ -2,23 +2,21 @@
 
 use std::time::Duration;
 
-use super::super::holder::{Batch, Hold};
-use super::super::machine::{Answer, Machine, Moment, State, Step};
+use super::super::holder::Batch;
+use super::super::machine::{Answer, Machine, Moment, Phase, State, Step};
 use super::super::place::Place;
 use super::super::requester::Trial;
-use super::super::transactions::Served;
 use crate::traces::Untraced;
 use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::allocator::{Demand, Plan, Shortage, Verdict};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, Owner, RangeId, Want};
-use whereabouts_core::failure::Corrupt;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, TicketId};
 use whereabouts_store::memory::State as Memory;
 use whereabouts_store::record::{self, Lock, Sender, Ticket};
 use whereabouts_store::snapshot::{Query, Snapshot};
-use whereabouts_store::{At, Lease, LeaseId, Outcome, Txn, Unavailable, Write};
+use whereabouts_store::{At, LeaseId, Outcome, Txn, Unavailable, Write};
 
 /// The name of the process, of another process of its attachment, and of other processes.
 pub(super) const ME: Sender = 1;
@@ -57,6 +55,8 @@ pub(super) struct Stored {
     pub(super) seat: Seat,
     /// Tickets of other attachments, which ask.
     pub(super) others: usize,
+    /// Whether the process also reads whose the store is.
+    pub(super) is_known: bool,
 }
 
 pub(super) const REST: Stored = Stored {
@@ -64,6 +64,7 @@ pub(super) const REST: Stored = Stored {
     lock: Holder::Nobody,
     seat: Seat::Free,
     others: 0,
+    is_known: false,
 };
 
 pub(super) fn range() -> Range {
@@ -108,11 +109,9 @@ pub(super) fn id(container: &str) -> TicketId {
 }
 
 pub(super) fn take(sender: Sender, container: &str) -> Ticket {
-    let Ask { wants, owner, .. } = ask(container);
-    Ticket::Take {
+    Ticket::Asks {
         sender,
-        wants,
-        owner,
+        demand: Demand::Take(ask(container)),
         trace: None,
     }
 }
@@ -184,16 +183,18 @@ impl Stored {
     }
 
     pub(super) fn read(self, keys: &Keys, queries: &[Query]) -> Snapshot {
+        let whose = self.is_known.then_some(Query::Cluster);
+        let queries: Vec<Query> = queries.iter().cloned().chain(whose).collect();
         let reads: Vec<_> = queries.iter().map(|query| query.read(keys)).collect();
         let view = self.memory(keys).read(&reads, At::Now).expect("it reads");
-        Snapshot::new(keys, queries, view).expect("it is in order")
+        Snapshot::new(keys, &queries, view).expect("it is in order")
     }
 }
 
 pub(super) fn lock(keys: &Keys, sender: Sender, lease: LeaseId) -> Write {
     Write::Put {
         key: keys.encode(&Key::Lock(queue())),
-        value: record::encode_lock(&Lock::of(sender, &id("me"))),
+        value: record::encode_lock(&Lock::of(sender, &Demand::Take(ask("me")))),
         lease,
     }
 }
@@ -219,8 +220,6 @@ pub(super) fn shown(step: &Step<'_>) -> String {
         Step::ReadMore(..) => "read more".to_owned(),
         Step::Commit(draft) => format!("{:?}", draft.purpose()),
         Step::Fence(draft) => format!("settle {:?}", draft.purpose()),
-        Step::Pause(_) => "pause".to_owned(),
-        Step::Enter(_) => "enter".to_owned(),
         Step::Wait(_) => "wait".to_owned(),
         Step::Grant => "grant".to_owned(),
         Step::EndLease { certain: true, .. } => "end the lease for certain".to_owned(),
@@ -241,7 +240,19 @@ pub(super) fn name(value: &impl std::fmt::Debug) -> String {
 pub(super) type Given = fn(&Demand, &Keys) -> State;
 
 pub(super) fn place(demand: &Demand) -> Box<Place> {
-    Box::new(Place::new(demand, queue()))
+    Box::new(Place::new(demand, ME, queue()))
+}
+
+pub(super) fn in_queue(place: Box<Place>, phase: Phase) -> State {
+    State::InQueue(place, phase)
+}
+
+/// The name of a state; in a queue, that of the phase.
+fn name_of(state: &State) -> String {
+    match state {
+        State::InQueue(_, phase) => name(phase),
+        State::Deciding(_) | State::Committing(..) | State::Over => name(state),
+    }
 }
 
 pub(super) fn in_line(demand: &Demand) -> Box<Place> {
@@ -251,14 +262,17 @@ pub(super) fn in_line(demand: &Demand) -> Box<Place> {
 }
 
 pub(super) fn leased(demand: &Demand) -> Box<Place> {
-    let ttl = Duration::from_secs(10);
-    place(demand).bound(Lease { id: 5, ttl })
+    let mut place = place(demand);
+    place.lease = Some(5);
+    place
 }
 
-pub(super) fn served() -> Hold {
-    let mut hold = Hold::default();
-    hold.own = Some(Verdict::Granted(held()));
-    hold
+/// A holder that has its verdict, after so many batches.
+pub(super) fn served(demand: &Demand, batches: usize) -> Box<Place> {
+    let mut place = place(demand);
+    place.result = Some(Ok(Verdict::Granted(held())));
+    place.hold.batches = batches;
+    place
 }
 
 pub(super) fn decided(keys: &Keys, demand: &Demand) -> Plan {
@@ -280,25 +294,16 @@ pub(super) fn committing(demand: &Demand, keys: &Keys, is_refused: bool) -> Stat
     State::Committing(trial, decided(keys, demand))
 }
 
-pub(super) fn serving(demand: &Demand, keys: &Keys) -> State {
-    let own = vec![Served::Own(demand.clone(), None)];
-    let plan = decided(keys, demand);
-    let hold = Hold::default();
-    let batch = Batch::new(
-        &hold,
-        plan,
-        own,
-        2,
-        std::collections::BTreeSet::new(),
-        Duration::ZERO,
-    );
-    State::Serving(place(demand), hold, Box::new(batch))
-}
-
-pub(super) fn many(batches: usize) -> Hold {
-    let mut hold = served();
-    hold.batches = batches;
-    hold
+pub(super) fn serving(demand: &Demand, _: &Keys) -> State {
+    let batch = Batch {
+        own: Some(Verdict::Granted(held())),
+        served: Vec::new(),
+        waiting: 0,
+        lock: 2,
+        known: std::collections::BTreeSet::new(),
+        begun: Duration::ZERO,
+    };
+    in_queue(place(demand), Phase::Serving(Box::new(batch)))
 }
 
 /// An answer, by what the store holds at that moment.
@@ -312,15 +317,8 @@ pub(super) enum Told {
     LateRead(Stored),
 }
 
-pub(super) fn corrupt() -> Corrupt {
-    Corrupt {
-        key: "k".to_owned(),
-        reason: "r".to_owned(),
-    }
-}
-
 pub(super) fn unknown() -> Answer {
-    Answer::Unknown("the reply was lost".to_owned())
+    Answer::Unknown
 }
 
 pub(super) fn failed() -> Answer {
@@ -333,11 +331,8 @@ pub(super) fn unavailable(why: Unavailable) -> Answer {
 
 /// The step that the machine waits for: all that it ever reads of this demand.
 pub(super) fn all_of(demand: &Demand, keys_of: &State) -> Vec<Query> {
-    let mut place = Place::new(demand, queue());
-    let is_alone = matches!(
-        keys_of,
-        State::Deciding(_) | State::Committing(..) | State::Confirming(_)
-    );
+    let mut place = Place::new(demand, ME, queue());
+    let is_alone = matches!(keys_of, State::Deciding(_) | State::Committing(..));
     let blocks = demand.block_questions(whereabouts_core::allocator::Reach::Batch);
     let mut queries = place.queries();
     queries.extend(blocks.into_iter().map(Query::Blocks));
@@ -366,5 +361,5 @@ pub(super) fn run(given: Given, told: &Told) -> (String, String) {
             date: Duration::ZERO,
         },
     );
-    (name(&machine.state), shown(&step))
+    (name_of(&machine.state), shown(&step))
 }
