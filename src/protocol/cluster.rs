@@ -2,12 +2,13 @@
 
 use tracing::info;
 
-use crate::queue::transactions;
 use crate::session::{Commit, Session};
 use whereabouts_clock::Clock;
 use whereabouts_core::failure::Failure;
-use whereabouts_store::Store;
+use whereabouts_store::keys::Key;
+use whereabouts_store::record;
 use whereabouts_store::snapshot::Query;
+use whereabouts_store::{Purpose, Store};
 
 /// Notes that the store is this cluster's, unless it is another's. One that has claims or tickets and no identity may
 /// be that of a cluster which does not know its identity: it stays as it is, for a person to say. A ticket counts because
@@ -19,7 +20,11 @@ pub async fn found<S: Store, C: Clock>(session: &Session<'_, S, C>) -> Result<()
     let mut pauses = session.pauses();
     loop {
         let mut draft = session.draft();
-        transactions::note(&mut draft, identity);
+        draft
+            .is_for(Purpose::Note)
+            .absent(&Key::Cluster)
+            .unclaimed()
+            .put(&Key::Cluster, record::encode_cluster(identity));
         draft.read_otherwise([Query::Cluster]);
         match session.commit(draft).await? {
             Commit::Done(_) => {

@@ -8,10 +8,10 @@ use whereabouts_clock::Clock;
 use whereabouts_core::claim::{Ask, Claim};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::Renewed;
-use whereabouts_store::Store;
+use whereabouts_store::keys::Key;
 use whereabouts_store::snapshot::Query;
+use whereabouts_store::{Purpose, Store};
 
-use crate::queue::transactions;
 use crate::session::{Commit, Session};
 
 /// Writes the owner of `ask` into the claim of its attachment, if the claim satisfies it.
@@ -32,7 +32,12 @@ pub(super) async fn renew<S: Store, C: Clock>(
         created: session.clock().since_epoch(),
     };
     let mut draft = session.draft();
-    transactions::renew(&mut draft, &ask.attachment, claim, &renewed);
+    let key = Key::Claim(ask.attachment.clone());
+    draft
+        .is_for(Purpose::Renew)
+        .modified(&key, claim.modified)
+        .in_own_cluster()
+        .renew_claim(&ask.attachment, &claim.value, &renewed);
     draft.read_otherwise([Query::Cluster]);
     match session.commit(draft).await? {
         Commit::Done(_) => {
@@ -43,7 +48,10 @@ pub(super) async fn renew<S: Store, C: Clock>(
         Commit::Conflict(_) => Ok(Renewed::Changed),
         Commit::Unknown(_) => {
             let mut fence = session.draft();
-            transactions::fence_renewal(&mut fence, &ask.attachment, claim.modified);
+            fence
+                .is_for(Purpose::Fence)
+                .modified(&key, claim.modified)
+                .touch(&key);
             session.settle(&fence).await?;
             Ok(Renewed::Changed)
         }

@@ -12,7 +12,7 @@
 //!
 //! [`Machine`] decides and does no I/O: it is given an [`Answer`], and tells the next [`Step`]. [`perform`](crate::operation)
 //! drives it. Everything a state does follows from the last snapshot: whose the lock is, where the own ticket is, and
-//! whether the claim is there. `transactions` has all that is ever committed. `docs/PROTOCOL.md` has the rules and
+//! whether the claim is there. `transactions` has all that they commit. `docs/PROTOCOL.md` has the rules and
 //! their argument.
 
 mod holder;
@@ -21,7 +21,7 @@ mod machine;
 mod place;
 mod requester;
 mod take_out;
-pub(crate) mod transactions;
+mod transactions;
 mod waiter;
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! Everything that the protocol commits, a function each. `docs/PROTOCOL.md` has the same as a table.
+//! Everything that a request for addresses or a release commits. `docs/PROTOCOL.md` has the same as a table.
 //!
 //! A transaction has a [`Purpose`], by which spans, the simulator and its planted bugs know it.
 
-use whereabouts_core::allocator::{Demand, Plan, Stored, Verdict};
-use whereabouts_core::claim::{Attachment, Claim};
-use whereabouts_core::identity::Identity;
+use whereabouts_core::allocator::{Demand, Plan, Verdict};
+use whereabouts_core::claim::Attachment;
 use whereabouts_store::keys::{Key, QueuedVerb, Seat};
 use whereabouts_store::record::{self, Lock, Ticket};
 use whereabouts_store::snapshot::{Query, QueueEntry, Snapshot};
@@ -213,36 +212,4 @@ fn is_add_of(queued: &QueueEntry, attachment: &Attachment) -> bool {
 pub(super) fn remove(draft: &mut TxnBuilder<'_>, (seat, modified): (&Seat, Revision)) {
     let key = Key::Ticket(seat.clone());
     draft.modified(&key, modified).delete(&key);
-}
-
-/// Writes `renewed` in the place of the claim `old` of `attachment`.
-pub(crate) fn renew(
-    draft: &mut TxnBuilder<'_>,
-    attachment: &Attachment,
-    old: &Stored<Claim>,
-    renewed: &Claim,
-) {
-    draft
-        .is_for(Purpose::Renew)
-        .modified(&Key::Claim(attachment.clone()), old.modified)
-        .in_own_cluster()
-        .renew_claim(attachment, &old.value, renewed);
-}
-
-/// Makes a renewal impossible whose outcome is unknown: it relies on the claim of `renewed`.
-pub(crate) fn fence_renewal(draft: &mut TxnBuilder<'_>, renewed: &Attachment, modified: Revision) {
-    let old = Key::Claim(renewed.clone());
-    draft
-        .is_for(Purpose::Fence)
-        .modified(&old, modified)
-        .touch(&old);
-}
-
-/// Notes whose the store is, if nobody has noted it, nothing is claimed and nobody waits.
-pub(crate) fn note(draft: &mut TxnBuilder<'_>, identity: &Identity) {
-    draft
-        .is_for(Purpose::Note)
-        .absent(&Key::Cluster)
-        .unclaimed()
-        .put(&Key::Cluster, record::encode_cluster(identity));
 }
