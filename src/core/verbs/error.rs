@@ -83,7 +83,7 @@ pub enum Error {
         address: Address,
     },
     /// GC could not collect everything.
-    #[error("{} claims could not be collected, the first because {first}", collected.failed)]
+    #[error("claims that could not be collected: {}, the first because {first}", collected.failed)]
     NotAllCollected {
         /// The counts of collected claims and of failures.
         collected: Collected,

@@ -31,6 +31,22 @@ pub(crate) fn pod(namespace: &str, name: &str, networks: &[&str]) -> Value {
     pod
 }
 
+/// The same network, whose pods may request addresses.
+pub(crate) fn network_that_takes_requests(namespace: &str, name: &str, ipam: Value) -> Value {
+    let mut network = network(namespace, name, ipam);
+    let text = network["spec"]["config"].as_str().unwrap_or_default();
+    let mut config: Value = serde_json::from_str(text).unwrap_or_default();
+    config["capabilities"] = json!({"ips": true});
+    network["spec"]["config"] = json!(config.to_string());
+    network
+}
+
+/// A pod that requests these addresses of `network`.
+pub(crate) fn requesting_pod(namespace: &str, name: &str, network: &str, ips: &[&str]) -> Value {
+    let selection = json!([{"name": network, "ips": ips}]);
+    pod(namespace, name, &[&selection.to_string()])
+}
+
 /// A ReplicaSet or a Deployment of such pods.
 pub(crate) fn replicas(
     kind: &str,

@@ -148,7 +148,7 @@ fn gc_goes_on_after_a_claim_that_cannot_be_read_and_reports_it_at_the_end() {
     failed.assert_error(
         107,
         &[
-            "1 claims could not be collected",
+            "claims that could not be collected: 1",
             "claim/net/c1/eth0",
             "version 9",
         ],

@@ -52,6 +52,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     short("one-pod", networks::one_pod),
     short("several-networks", networks::several_networks),
     short("named-networks", networks::named_networks),
+    short("requested-addresses", networks::requested_addresses),
     short("samples", networks::samples),
     short("cni-tools", tools::cni_tools),
     short("exact-fill", sets::exact_fill),

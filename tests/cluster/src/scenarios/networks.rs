@@ -5,9 +5,9 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{Site, addresses, expect};
+use super::{Site, addresses, expect, wait_until};
 use crate::lab::{Lab, NODES};
-use crate::objects::pod;
+use crate::objects::{self, pod};
 
 /// The primary network alone.
 pub(super) fn one_pod(lab: &Lab) -> Result<(), String> {
@@ -61,6 +61,34 @@ pub(super) fn named_networks(lab: &Lab) -> Result<(), String> {
     site.settles_at(1)?;
     expect("red", site.addresses("net1")?, texts(&["10.44.0.1"]))?;
     expect("blue", site.addresses("net2")?, texts(&["10.44.0.1"]))?;
+    site.close()
+}
+
+/// Addresses that pods request by Multus' selection of networks. A taken one is an error that names its holder, and the
+/// pod starts when it is free.
+pub(super) fn requested_addresses(lab: &Lab) -> Result<(), String> {
+    let site = Site::open(lab, "requested-addresses")?;
+    let range = json!({"range": "10.73.0.0/24", "ipRanges": [{"range": "fd00:73::/64"}]});
+    lab.apply(&[objects::network_that_takes_requests(
+        site.namespace,
+        "net",
+        range,
+    )])?;
+    let requested = ["10.73.0.77/24", "fd00:73::77/64"];
+    let asking = |name: &str| objects::requesting_pod(site.namespace, name, "net", &requested);
+    lab.apply(&[asking("first")])?;
+    site.settles_at(1)?;
+    let held = texts(&["10.73.0.77", "fd00:73::77"]);
+    expect("requested addresses", site.addresses("net1")?, held.clone())?;
+    lab.apply(&[asking("second")])?;
+    wait_until(super::LIMIT, || {
+        let event = site.last_event()?;
+        let is_told = event.contains("10.73.0.77") && event.contains("requested-addresses/first");
+        Ok((!is_told).then(|| format!("no event names the holder of 10.73.0.77: {event}")))
+    })?;
+    site.kubectl(&["delete", "pod", "first"])?;
+    site.settles_at(1)?;
+    expect("requested addresses", site.addresses("net1")?, held)?;
     site.close()
 }
 
