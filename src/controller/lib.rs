@@ -1,4 +1,4 @@
-//! What the API server tells of pods, nodes and networks, for the reconciliation of claims and for admission.
+//! The API server's words on pods, nodes and networks, for the reconciliation of claims and for admission.
 //!
 //! The judgement is `whereabouts-reconcile`'s, and claims are the caller's. This crate asks, and is the only one that
 //! knows `kube`. A question is a live GET, which is sent once. A cache only spares questions, or serves for warnings.

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use crate::api::ApiServer;
 
-/// What is kept of objects, by namespace and name, as they were a while ago.
+/// The kept parts of objects, by namespace and name, as they were a while ago.
 pub struct Watched<T>(Arc<Mutex<Known<T>>>);
 
 struct Known<T> {
     kept: BTreeMap<String, T>,
-    /// What a new list has brought so far.
+    /// The objects of a new list so far.
     listed: BTreeMap<String, T>,
     is_complete: bool,
 }
@@ -80,7 +80,7 @@ impl<T: Clone> Watched<T> {
             .collect()
     }
 
-    /// What is kept of the object `key`: its namespace and its name.
+    /// The kept part of the object `key`: its namespace and its name.
     pub fn get(&self, key: &str) -> Option<T> {
         self.known().kept.get(key).cloned()
     }

@@ -325,7 +325,7 @@ impl DatastoreOptions {
         Ok(Some(Identity::of_file(&file.bytes).as_str().to_owned()))
     }
 
-    /// What the options say, or the first source that says it, as the keys of a config that they are named after.
+    /// The content of the options, or of the first source that names a datastore, as keys of a config.
     fn reach(&self) -> Result<(Datastore, Option<Identity>), String> {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let options = [

@@ -158,7 +158,7 @@ pub(crate) enum Word {
 }
 
 impl Word {
-    /// What `text` says.
+    /// The meaning of `text`.
     pub(crate) fn of(text: &str) -> Self {
         match text.parse() {
             Ok(address) => Self::Address(address),

@@ -90,7 +90,7 @@ fn size_of(ask: &Ask, range: &RangeId) -> u128 {
     sizes.max().unwrap_or(0)
 }
 
-/// What an old container of the pod holds on another node, or on one that is not known, if that is what `ask` wants. It
+/// The addresses of an old container of the pod on another or an unknown node, if `ask` wants them. It
 /// cannot be taken over, as that container may live.
 async fn held_elsewhere<R: Registry>(
     registry: &R,

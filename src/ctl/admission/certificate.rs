@@ -34,7 +34,7 @@ pub(super) struct Pair {
     pub(super) authorities: Vec<u8>,
 }
 
-/// What chance gives to a new certificate.
+/// The random parts of a new certificate.
 pub(super) struct Drawn {
     /// The key of the authority.
     pub(super) authority: KeyPair,

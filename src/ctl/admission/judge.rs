@@ -13,7 +13,7 @@ use crate::commands::lint::{Line, Part, Report, Severity};
 pub(super) struct Judged {
     /// As far as it is made.
     pub(super) judgement: Judgement,
-    /// What may be stranded; nothing for a denied object, which changes nothing.
+    /// The claims that may be stranded; nothing for a denied object, which changes nothing.
     pub(super) questions: Vec<Question>,
 }
 

@@ -6,7 +6,7 @@ use super::review::Judgement;
 use crate::serve::counters::Counter;
 use crate::serve::exposition::{Exposition, Kind};
 
-/// What was answered.
+/// The answers.
 #[derive(Default)]
 pub(super) struct Metrics {
     allowed: Counter,

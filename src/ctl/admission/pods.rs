@@ -9,7 +9,7 @@ use super::surroundings::Surroundings;
 /// Where Multus reads which networks a pod asks for.
 const ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
 
-/// What a pod asks of one network.
+/// The request of a pod to one network.
 #[derive(Debug, PartialEq)]
 pub(super) struct Wanted {
     /// The namespace and the name of the network's object.

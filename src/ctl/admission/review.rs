@@ -15,7 +15,7 @@ pub(super) struct Request {
     pub(super) uid: String,
     /// The kind of object.
     resource: Resource,
-    /// What is done to the object.
+    /// The change of the object.
     pub(super) operation: Operation,
     /// The object's namespace.
     #[serde(default)]
@@ -38,7 +38,7 @@ struct Resource {
     resource: String,
 }
 
-/// What is done to an object.
+/// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Operation {
@@ -95,12 +95,12 @@ impl Request {
     }
 }
 
-/// What is said of an object.
+/// The judgement of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judgement {
     /// Why it is denied; empty if it is allowed.
     pub(super) refusals: Vec<String>,
-    /// What its author is warned of.
+    /// The warnings for its author.
     pub(super) warnings: Vec<String>,
 }
 

@@ -111,7 +111,7 @@ impl Stranded {
         });
     }
 
-    /// What the author of the change is told; nothing if it strands no claim.
+    /// The words for the author of the change; nothing if it strands no claim.
     pub(super) fn told(&self, question: &Question) -> Option<String> {
         let network = &question.network;
         let count = match (self.count, &self.incomplete) {

@@ -1,4 +1,4 @@
-//! What else is in the cluster: other networks, Service ranges and Pod ranges. It serves for warnings alone.
+//! The rest of the cluster: other networks, Service ranges and Pod ranges. It serves for warnings alone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) type Definition = Arc<Vec<Report>>;
 pub(super) struct ClusterRange {
     /// Its addresses.
     pub(super) cidr: IpNet,
-    /// What it is, such as `the Service range of ServiceCIDR kubernetes`.
+    /// The kind, such as `the Service range of ServiceCIDR kubernetes`.
     pub(super) what: String,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn reports(object: Value) -> Vec<Report> {
         .collect()
 }
 
-/// What the cache keeps of an object; nothing if it does not use whereabouts.
+/// The part of an object that the cache keeps; nothing if it does not use whereabouts.
 pub(super) fn definition(object: Value) -> Option<Definition> {
     let mut reports = reports(object);
     reports.retain(|report| report.network.is_some());

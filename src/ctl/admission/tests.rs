@@ -70,7 +70,7 @@ fn created(new: &Value, surroundings: &Surroundings) -> Judgement {
     judged.judgement
 }
 
-/// What ADD answers to a configuration that it refuses.
+/// The answer of ADD to a configuration that it refuses.
 fn words_of_add(config: &Value) -> String {
     let variables = [
         ("CNI_COMMAND", "ADD"),
@@ -305,7 +305,7 @@ fn each_doubt_is_a_warning() {
             json!({"range": "10.130.0.0/24"}),
             &["overlaps 10.128.0.0/14, a Pod range of --pod-cidr"],
         ),
-        // What lint says of the config by itself.
+        // The words of lint on the config by itself.
         (
             json!({"range": "10.0.0.0/24", "exclude": ["10.9.0.0/24"]}),
             &["spec.config: ipam.exclude[0]: \"10.9.0.0/24\" is outside"],
@@ -405,7 +405,7 @@ fn only_a_change_that_leaves_addresses_out_asks_the_datastore() {
         ("UPDATE", net(&small), net(&range), &same, 0),
         // It is denied, so nothing changes.
         ("UPDATE", net(&json!({"range": "x"})), net(&range), &[], 0),
-        // What was stored was no config, and has given nothing.
+        // The stored object was no config, and has given nothing.
         ("UPDATE", net(&range), net(&json!({"range": "x"})), &[], 0),
     ] {
         let found = questions(operation, &new, &old, others);

@@ -145,7 +145,7 @@ impl OwnCertificate {
                     Written::Done => {
                         crate::output::say!("the webhook has a new certificate: {reason}");
                     }
-                    // What the other replica has written is as good.
+                    // The certificate of the other replica is as good.
                     Written::Changed => continue,
                 }
             }

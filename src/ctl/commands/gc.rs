@@ -46,7 +46,7 @@ pub(crate) struct Unneeded {
     #[arg(long, value_name = "FILE", required_unless_present = "netns")]
     valid: Option<PathBuf>,
     /// Not needed is what was added in a network namespace below /run/netns or /var/run/netns that
-    /// is gone. To be run on the node itself, where these folders are the node's. What cannot be judged
+    /// is gone. To be run on the node itself, where these folders are the node's. A claim that cannot be judged
     /// stays: its folder is not here, cannot be read, or is empty.
     #[arg(long, conflicts_with = "valid")]
     netns: bool,
@@ -147,7 +147,7 @@ pub(super) fn release_all(connection: &Connection, claims: &[Shown]) -> (u64, u6
     (released, stayed)
 }
 
-/// What `gc --netns` does, without anybody to ask.
+/// `gc --netns` without anybody to ask.
 pub(crate) struct Reaper {
     /// How to reach the datastore. It is looked up for each run: files may come late, and certificates change.
     pub(crate) etcd: DatastoreOptions,

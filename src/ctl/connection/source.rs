@@ -51,7 +51,7 @@ const OF_ETCDCTL: [(&str, &str); 4] = [
 /// The tool's own file, below the folder of configurations.
 const FILE: &str = "whereabouts/config.yaml";
 
-/// What a process finds around it.
+/// The surroundings of a process.
 pub(super) struct Surroundings<'s> {
     /// The value of an environment variable, if it is set and not empty.
     pub(super) variable: &'s dyn Fn(&str) -> Option<String>,
@@ -73,7 +73,7 @@ struct Contexts {
 }
 
 /// The keys of the first source that names a datastore: `flags`, the variables `WHEREABOUTS_*`, the named or the current
-/// context, the flat file, the variables of etcdctl. What `flags` say counts beside any of them.
+/// context, the flat file, the variables of etcdctl. Other keys of `flags` count beside any of them.
 pub(super) fn choose(
     flags: Keys,
     context: Option<&str>,

@@ -1,4 +1,4 @@
-//! What is to be said of two networks: ranges that meet, gateways that are given away, names.
+//! The remarks about two networks: ranges that meet, gateways that are given away, names.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::report::{Line, Said, Severity};
 pub(crate) struct Network {
     /// Its name, under which claims are.
     pub(crate) name: Name,
-    /// What it gives.
+    /// The addresses that it gives.
     pub(crate) ranges: Vec<Range>,
     /// The queue of each range, in their order.
     pub(super) ids: Vec<RangeId>,

@@ -36,7 +36,7 @@ pub(crate) type Line = (Severity, String);
 pub(crate) struct Report {
     /// Where the part stands.
     pub(crate) origin: Origin,
-    /// What kind of part it is.
+    /// The kind of the part.
     pub(crate) part: Part,
     /// The findings.
     pub(crate) lines: Vec<Line>,
