@@ -284,6 +284,7 @@ async fn serve<S: Store>(
             let keys = Keys::new(&access.prefix);
             let session = Session::new(&store, &SystemClock, &chance, &keys, deadline)
                 .of(cluster)
+                .since(start.at)
                 .traced(&telemetry::Traced);
             answer_from(&session, parsed).await
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::claim::RangeId;
+use crate::claim::{Attachment, RangeId};
 use crate::identity::Identity;
 
 /// The reason why an operation ends without a result.
@@ -39,6 +39,12 @@ pub enum Failure {
     /// Another process of the same attachment has taken over the ticket in this queue.
     #[error("another process of this attachment has taken over the ticket in the queue of {0}")]
     Displaced(RangeId),
+    /// The claim of another container of the same pod holds the address. The first answer of the store came too late to
+    /// tell which of the two containers is the newer one.
+    #[error(
+        "{0}, of the same pod, holds the address; the first answer came too late to tell whether it is the old container"
+    )]
+    BeganLate(Attachment),
     /// A decision needs more reads than one operation may make.
     #[error("the operation is still undecided after {0} reads")]
     Undecided(usize),

@@ -142,7 +142,7 @@ impl<'a> LocalRegistry<'a> {
         let begun = self.begun.get().expect("something was read");
         let known = snapshot.predecessors(ask, begun);
         known.plan(ask, snapshot.facts()).or_else(|unread| {
-            let claims: Vec<Query> = unread.into_iter().map(Query::Claim).collect();
+            let claims: Vec<Query> = unread.into_iter().map(Query::Predecessor).collect();
             let view = self.view(Some(connection), &claims)?;
             snapshot.extend(self.keys, &claims, view)?;
             let plan = known.plan(ask, snapshot.facts());
@@ -200,6 +200,10 @@ impl Registry for LocalRegistry<'_> {
     type Cursor = Vec<u8>;
 
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
+        // Before the wait for others: what they write meanwhile is younger than this ADD.
+        if self.begun.get().is_none() {
+            self.look(&[])?;
+        }
         let plan = self.perform(&Demand::Take(ask.clone()))?;
         Ok(Taken::of(verdict(plan)))
     }

@@ -94,6 +94,7 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
         Moment {
             is_late: clock.now() >= self.session.until(),
             date: clock.since_epoch(),
+            began_late: self.session.began_late(),
         }
     }
 

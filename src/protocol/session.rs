@@ -65,8 +65,9 @@ pub struct Session<'a, S, C> {
     until: Instant,
     end: Instant,
     cluster: Cell<Option<u64>>,
-    /// The revision of the first read.
-    begun: Cell<Option<Revision>>,
+    started: Instant,
+    /// The revision of the first read, and whether it was answered soon after the start.
+    begun: Cell<Option<(Revision, bool)>>,
     /// Whether the store has answered anything.
     is_reached: Cell<bool>,
     attempt: Cell<Duration>,
@@ -94,6 +95,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: now + deadline.saturating_sub(kept),
             end: now + deadline,
             cluster: Cell::new(None),
+            started: now,
             begun: Cell::new(None),
             is_reached: Cell::new(false),
             attempt: Cell::new(Duration::from_millis(limits::ATTEMPT_MS)),
@@ -104,6 +106,12 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     #[must_use]
     pub fn of(self, identity: Option<&'a Identity>) -> Self {
         Self { identity, ..self }
+    }
+
+    /// The same session, of an operation that began at `started`.
+    #[must_use]
+    pub fn since(self, started: Instant) -> Self {
+        Self { started, ..self }
     }
 
     /// The same session, which takes part in `traces`.
@@ -125,6 +133,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             until: self.end,
             end: self.end,
             cluster: self.cluster.clone(),
+            started: self.started,
             begun: self.begun.clone(),
             is_reached: self.is_reached.clone(),
             attempt: self.attempt.clone(),
@@ -159,7 +168,12 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     /// The revision of the first read, once there was one: whatever came into being after it is no older than this
     /// operation.
     pub(crate) fn begun(&self) -> Option<Revision> {
-        self.begun.get()
+        self.begun.get().map(|(revision, _)| revision)
+    }
+
+    /// Whether the first read was answered so long after the start that it tells nothing of who began first.
+    pub(crate) fn began_late(&self) -> bool {
+        self.begun.get().is_some_and(|(_, is_prompt)| !is_prompt)
     }
 
     /// The surroundings of a machine of the protocol.
@@ -219,7 +233,9 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         Span::current().record("whereabouts.revision", view.revision);
         self.check_cluster(view.cluster)?;
         if self.begun.get().is_none() {
-            self.begun.set(Some(view.revision));
+            let waited = self.clock.now().saturating_duration_since(self.started);
+            let is_prompt = waited <= Duration::from_millis(limits::PROMPT_MS);
+            self.begun.set(Some((view.revision, is_prompt)));
         }
         Ok(view)
     }

@@ -1,4 +1,4 @@
-//! The tries of a session against a store that refuses or hangs.
+//! A session against a store that refuses, hangs, or is slow.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -8,9 +8,12 @@ use futures::executor::block_on;
 
 use crate::session::Session;
 use whereabouts_clock::{Chance, Clock, Still};
+use whereabouts_core::address::{Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_core::failure::Failure;
+use whereabouts_core::registry::{Registry, Taken};
 use whereabouts_store::keys::Keys;
-use whereabouts_store::memory::MemoryWatch;
+use whereabouts_store::memory::{MemoryStore, MemoryWatch};
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
@@ -82,6 +85,79 @@ fn a_last_try_without_a_reply_hides_no_earlier_reason() {
         let session = Session::new(&store, &clock, &chance, &keys, Duration::from_secs(5));
         match block_on(session.snapshot(&[])) {
             Err(Failure::Unreachable { reason, .. }) => assert_eq!(reason, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A store whose reads take so long.
+struct Slow<'c>(&'c MemoryStore, &'c Passing, Duration);
+
+impl Store for Slow<'_> {
+    type Watch = MemoryWatch;
+
+    async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
+        self.1.sleep_until(self.1.now() + self.2).await;
+        self.0.read(reads, at).await
+    }
+
+    async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
+        self.0.commit(txn).await
+    }
+
+    async fn grant(&self, _: i64) -> Result<Lease, Unavailable> {
+        pending().await
+    }
+
+    async fn keep_alive(&self, _: LeaseId) -> Result<(), Unavailable> {
+        pending().await
+    }
+
+    async fn revoke(&self, _: LeaseId) -> Result<(), Unavailable> {
+        pending().await
+    }
+
+    async fn watch(&self, _: &[Vec<u8>]) -> Result<MemoryWatch, Unavailable> {
+        pending().await
+    }
+}
+
+fn ask(container: &str) -> Ask {
+    let name = |text| Name::new(text).expect("a name");
+    let cidr = "10.0.0.0/24".parse().expect("a CIDR");
+    let range = Range::new(RangeSpec::of(cidr)).expect("it makes sense");
+    Ask {
+        attachment: Attachment {
+            network: name("net"),
+            container: name(container),
+            interface: "eth0".to_owned(),
+        },
+        wants: vec![Want::lowest(&range)],
+        owner: Owner {
+            node: Some("node".to_owned()),
+            pod_uid: Some("uid".to_owned()),
+            ..Owner::default()
+        },
+        may_take_over: true,
+    }
+}
+
+#[test]
+fn an_add_whose_first_answer_comes_late_takes_nothing_over() {
+    let (old, new) = (ask("old"), ask("new"));
+    for (wait_ms, is_late) in [(500, false), (2_001, true)] {
+        let store = MemoryStore::default();
+        let clock = Passing(Still::default(), Cell::default());
+        let (chance, keys) = (Chance::new(1), Keys::new("/w/"));
+        let minute = Duration::from_mins(1);
+        let quick = Session::new(&store, &clock, &chance, &keys, minute);
+        let granted = block_on(quick.take(&old)).expect("it is granted");
+        assert!(matches!(granted, Taken::Granted(_)));
+        let slow = Slow(&store, &clock, Duration::from_millis(wait_ms));
+        let session = Session::new(&slow, &clock, &chance, &keys, minute);
+        match block_on(session.take(&new)) {
+            Ok(Taken::TakenOver(from, _)) => assert!(!is_late && from == old.attachment),
+            Err(Failure::BeganLate(from)) => assert!(is_late && from == old.attachment),
             other => panic!("{other:?}"),
         }
     }

@@ -23,6 +23,8 @@ use whereabouts_core::registry::{Page, Scope};
 pub enum Query {
     /// The claim of an attachment.
     Claim(Attachment),
+    /// The claim of an attachment that another one may take over from. One that cannot be read is none.
+    Predecessor(Attachment),
     /// A page of the claims of one network or of all, in key order, beginning after `after`.
     Claims {
         /// The network; `None` is every network.
@@ -125,7 +127,9 @@ impl Query {
     /// The question in the store's terms.
     pub fn read(&self, keys: &Keys) -> Read {
         match self {
-            Self::Claim(attachment) | Self::ClaimEntry(attachment) => {
+            Self::Claim(attachment)
+            | Self::Predecessor(attachment)
+            | Self::ClaimEntry(attachment) => {
                 Read::Key(keys.encode(&Key::Claim(attachment.clone())))
             }
             Self::Claims { network, after } => {
@@ -436,6 +440,11 @@ impl Snapshot {
             Query::Claim(attachment) => {
                 let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
                 self.facts.note_claim(attachment, claim.transpose()?);
+            }
+            Query::Predecessor(attachment) => {
+                let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
+                self.facts
+                    .note_claim(attachment, claim.and_then(Result::ok));
             }
             Query::OnNode { .. } => self
                 .on_node

@@ -129,7 +129,10 @@ impl Error {
                 Failure::OutOfTime { .. } | Failure::QueueTooLong(_) | Failure::LockTooLong(_),
             ) => (11, "the deadline has passed; try again later"),
             Self::Failure(
-                Failure::Undecided(_) | Failure::Unsettled(_) | Failure::OtherCluster { .. },
+                Failure::Undecided(_)
+                | Failure::Unsettled(_)
+                | Failure::BeganLate(_)
+                | Failure::OtherCluster { .. },
             ) => (11, "try again later"),
             Self::Failure(Failure::Stranger { .. } | Failure::NobodysStore { .. }) => {
                 (7, "the stored claims are not known to be this cluster's")

@@ -74,6 +74,8 @@ pub enum Answer {
 pub struct Moment {
     /// Whether the operation must begin to leave.
     pub is_late: bool,
+    /// Whether its first read was answered too late to tell which container of a pod is the newer one.
+    pub began_late: bool,
     /// The time since the Unix epoch, for new claims.
     pub date: Duration,
 }
@@ -134,13 +136,17 @@ impl<'a> Machine<'a> {
         sender: Sender,
         (keys, identity, traces): (&'a Keys, Option<&'a Identity>, &'a dyn Traces),
     ) -> Self {
-        let (is_late, date) = (false, Duration::ZERO);
+        let now = Moment {
+            is_late: false,
+            began_late: false,
+            date: Duration::ZERO,
+        };
         Self {
             demand,
             ranges: demand.queues(),
             sender,
             state: State::Deciding(Trial::default()),
-            now: Moment { is_late, date },
+            now,
             begun: None,
             queue: None,
             keys,

@@ -59,6 +59,7 @@ impl<'a> Machine<'a> {
             trial.predecessors = Some(known);
             match plan {
                 Ok(None) => {}
+                Ok(Some(plan)) if self.now.began_late => return Step::Done(Err(began_late(plan))),
                 Ok(Some(plan)) => return self.commit(trial, plan),
                 Err(unread) => return self.read_more(trial, snapshot, claims(&unread)),
             }
@@ -135,6 +136,13 @@ impl<'a> Machine<'a> {
     }
 }
 
+fn began_late(take_over: Plan) -> Failure {
+    match take_over.only_verdict() {
+        Verdict::TakenOver(old, _) => Failure::BeganLate(old),
+        verdict => unreachable!("a take-over ends with {verdict:?}"),
+    }
+}
+
 fn claims(of: &[Attachment]) -> Vec<Query> {
-    of.iter().cloned().map(Query::Claim).collect()
+    of.iter().cloned().map(Query::Predecessor).collect()
 }

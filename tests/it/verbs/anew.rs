@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::plugin::{Answer, Foreigner, Network, Pod, Site, log_folder, pods};
+use crate::plugin::{Answer, Foreigner, Network, Pod, Site, attachment, log_folder, pods, put};
+use whereabouts_store::Write;
+use whereabouts_store::keys::Key;
 
 const CIDR: &str = "10.0.0.0/30";
 
@@ -89,6 +91,22 @@ fn an_old_address_that_is_excluded_now_stays_with_the_old_container() {
     site.assert_at_rest(2);
     later.del(&old()).assert_silent();
     site.assert_at_rest(1);
+}
+
+#[test]
+fn an_old_claim_that_cannot_be_read_is_no_reason_to_fail() {
+    let site = Site::shared();
+    let network = site.network(CIDR);
+    network.add(&old()).result();
+    put(
+        &site,
+        Write::Put {
+            key: site.keys().encode(&Key::Claim(attachment("net", &old()))),
+            value: vec![200, 1, 2, 3],
+            lease: 0,
+        },
+    );
+    assert_eq!(network.add(&new()).address(), "10.0.0.2/30");
 }
 
 #[test]

@@ -358,6 +358,7 @@ pub(super) fn run(given: Given, told: &Told) -> (String, String) {
         answer,
         Moment {
             is_late: matches!(told, Told::Late(_) | Told::LateRead(_)),
+            began_late: false,
             date: Duration::ZERO,
         },
     );
