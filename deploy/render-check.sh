@@ -267,6 +267,7 @@ etcd.endpoints="https://etcd:2379"
 etcd.endpoints=["https://user:word@etcd:2379"]
 flatFile.keys.etcd_password="word"
 flatFile.keys.etcd_host="etcd:2379"
+flatFile.keys.ipam={"etcd_prefix": "x"}
 image.digest="sha256:0"
 controller.replicas="two"
 page.listen="9469"

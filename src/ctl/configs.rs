@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use whereabouts_cni::invocation::{LocalMachine, Machine, open_file};
@@ -64,7 +65,7 @@ pub(crate) struct FoundConfig {
     /// It, with name and version of its list.
     pub(crate) config: Value,
     /// All plugins of its list; none if it stands alone.
-    pub(crate) chain: Vec<Value>,
+    pub(crate) chain: Arc<[Value]>,
     /// The findings of whereabouts itself.
     pub(crate) linted: Result<Linted, RequestError>,
 }
@@ -108,6 +109,11 @@ pub(crate) fn of_object(machine: &dyn Machine, object: Value) -> Vec<Found> {
         object: None,
         key: None,
     };
+    let config = object["spec"]["config"].as_str().unwrap_or_default();
+    if config.len() > MOST_BYTES {
+        let why = format!("spec.config has more than {MOST_BYTES} bytes, and is not looked at");
+        return vec![Found::of(origin, Finding::Unread(why))];
+    }
     // A JSON object of the API server has each key once.
     let tree = Tree {
         value: object,
@@ -224,18 +230,39 @@ fn of_carried(machine: &dyn Machine, origin: &Origin, carried: Carried) -> Vec<F
     found
 }
 
+/// Bytes of a configuration in an object. A cluster's memory is not its author's to fill.
+const MOST_BYTES: usize = 64 << 10;
+
+/// Configurations of one document that are looked at. More of them are nobody's by accident, and each is compared with
+/// each.
+const MOST_PARTS: usize = 32;
+
+/// The first configurations, and a word on the rest.
+fn bounded(origin: &Origin, mut found: Vec<Found>) -> Vec<Found> {
+    if found.len() > MOST_PARTS {
+        found.truncate(MOST_PARTS);
+        let why =
+            format!("it has more than {MOST_PARTS} configurations; the rest are not looked at");
+        found.push(Found::of(origin.clone(), Finding::Unread(why)));
+    }
+    found
+}
+
 /// The config itself, or those of its plugins, which have the list's name and version.
 fn of_config(machine: &dyn Machine, origin: &Origin, config: Value) -> Vec<Found> {
     let found = |finding| Found::of(origin.clone(), finding);
     let chain = match (&config["plugins"], &config["delegates"]) {
-        (Value::Array(plugins), _) => plugins.clone(),
+        (Value::Array(plugins), _) => Arc::<[Value]>::from(plugins.clone()),
         (_, Value::Array(delegates)) => return of_delegates(machine, origin, delegates),
-        _ if is_ours(&config) => return vec![found(Finding::lint(machine, config, Vec::new()))],
+        _ if is_ours(&config) => {
+            return vec![found(Finding::lint(machine, config, Arc::from([])))];
+        }
         _ => return vec![found(Finding::Nothing(why_not(&config)))],
     };
     let numbered = chain.iter().enumerate();
     let ours: Vec<Found> = numbered
         .filter(|(_, plugin)| is_ours(plugin))
+        .take(MOST_PARTS + 1)
         .map(|(number, plugin)| {
             let mut plugin = plugin.clone();
             for key in ["name", "cniVersion"] {
@@ -247,9 +274,9 @@ fn of_config(machine: &dyn Machine, origin: &Origin, config: Value) -> Vec<Found
         })
         .collect();
     if !ours.is_empty() {
-        return ours;
+        return bounded(origin, ours);
     }
-    let why: Vec<String> = chain.iter().map(why_not).collect();
+    let why: Vec<String> = chain.iter().take(MOST_PARTS).map(why_not).collect();
     vec![found(Finding::Nothing(why.join("; ")))]
 }
 
@@ -260,7 +287,7 @@ fn of_delegates(machine: &dyn Machine, origin: &Origin, delegates: &[Value]) -> 
         origin.enter(&format!("delegates[{number}]"));
         of_config(machine, &origin, delegate.clone())
     });
-    found.collect()
+    bounded(origin, found.take(MOST_PARTS + 1).collect())
 }
 
 fn is_ours(config: &Value) -> bool {
@@ -291,7 +318,7 @@ impl Found {
 }
 
 impl Finding {
-    fn lint(machine: &dyn Machine, config: Value, chain: Vec<Value>) -> Self {
+    fn lint(machine: &dyn Machine, config: Value, chain: Arc<[Value]>) -> Self {
         let linted = request::lint(config.to_string().as_bytes(), machine);
         Self::Config(Box::new(FoundConfig {
             config,

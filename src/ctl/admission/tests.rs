@@ -15,6 +15,7 @@ use super::pods;
 use super::review::{Judgement, NETWORKS, PODS, Request};
 use super::stranded::{Question, Stranded};
 use super::surroundings::{ClusterRange, Surroundings, definition, ranges_at};
+use crate::configs;
 use crate::connection::DatastoreOptions;
 
 #[derive(Parser)]
@@ -518,4 +519,25 @@ fn a_pod_wants_what_its_known_networks_give() {
     assert_eq!(wanted("net,net@net2,unknown,other/net"), both);
     assert_eq!(wanted("other/net"), []);
     assert_eq!(wanted(""), []);
+}
+
+/// A cluster's memory is not for the author of one network to fill.
+#[test]
+fn an_object_with_many_or_long_configurations_is_looked_at_in_part() {
+    let found = |config: &Value| configs::of_object(&LocalMachine, object("net", config));
+    let ours = json!({"type": "macvlan", "ipam": {"type": "whereabouts"}});
+    for key in ["plugins", "delegates"] {
+        let many = json!({"cniVersion": "1.0.0", "name": "net", key: vec![ours.clone(); 500]});
+        let found = found(&many);
+        assert_eq!(found.len(), 33, "{key}");
+        assert!(
+            matches!(found[32].finding, configs::Finding::Unread(_)),
+            "{key}"
+        );
+    }
+    let long = json!({"name": "net", "padding": "x".repeat(70_000)});
+    let [one] = &found(&long)[..] else {
+        panic!("one finding");
+    };
+    assert!(matches!(&one.finding, configs::Finding::Unread(why) if why.contains("65536 bytes")));
 }
