@@ -78,7 +78,7 @@ pub(crate) struct DatastoreOptions {
     #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "cluster_id")]
     cluster_id_from: Option<PathBuf>,
     /// The context of ~/.config/whereabouts/config.yaml, if not the current one.
-    #[arg(long, help_heading = HEADING, value_name = "NAME", conflicts_with_all = ["etcd_host", "local_path"])]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", conflicts_with_all = ["etcd_host", "local_path", "datastore", "configuration_path"])]
     context: Option<String>,
     /// The flat file, if not in the usual place.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
@@ -344,11 +344,13 @@ impl DatastoreOptions {
         let given = options
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?))));
-        let flat_file = request::usual_flat_file(&LocalMachine);
         let around = source::Surroundings {
             variable: &|name| std::env::var(name).ok().filter(|value| !value.is_empty()),
             folder: std::env::current_dir().map_err(|error| error.to_string())?,
-            has_flat_file: flat_file.map_err(|error| error.details())?,
+            has_flat_file: &|| {
+                let found = request::usual_flat_file(&LocalMachine);
+                found.map_err(|error| error.details())
+            },
         };
         let keys = source::choose(given.collect(), self.context.as_deref(), &around)?;
         let keys = Value::Object(keys).to_string();

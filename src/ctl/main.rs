@@ -150,12 +150,11 @@ enum Command {
     /// Take back what an attachment holds, as its DEL would; or what all of a node, a pod or a range hold.
     ///
     /// Shows the claims and asks. Only a claim as it was shown is released; one that changes meanwhile
-    /// stays. No pod is asked: if it is alive, its address will be given to another one. Without WHAT, all
-    /// claims that fit the other options are meant.
+    /// stays. No pod is asked: if it is alive, its address will be given to another one.
     #[command(after_help = "Examples:
   whereaboutsctl release 192.168.2.7 --dry-run
-  whereaboutsctl release --node node-7           all claims of a node that is gone
-  whereaboutsctl release --range 10.0.0.0/24 --older-than 30d --force")]
+  whereaboutsctl release --node node-7 --all     all claims of a node that is gone
+  whereaboutsctl release --range 10.0.0.0/24 --all --older-than 30d --force")]
     Release {
         #[command(flatten)]
         etcd: DatastoreOptions,
@@ -164,6 +163,9 @@ enum Command {
         what: Option<String>,
         #[command(flatten)]
         filter: Filter,
+        /// All claims that fit the other options, without WHAT.
+        #[arg(long, conflicts_with = "what")]
+        all: bool,
         /// Only claims that are older. Age tells nothing of a pod's life, so this needs --force.
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "force",
             conflicts_with = "what")]
@@ -422,6 +424,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             etcd,
             what,
             filter,
+            all,
             older_than,
             force: _,
             revision,
@@ -431,7 +434,13 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             Some(what) => {
                 release::release(&etcd, &what, &filter, revision, &consent, output.output)
             }
-            None => release::release_many(&etcd, &filter, older_than, &consent, output.output),
+            None if all => {
+                release::release_many(&etcd, &filter, older_than, &consent, output.output)
+            }
+            None => Err(
+                "say which claim (WHAT), or --all with an option such as --node or --pod"
+                    .to_owned(),
+            ),
         },
         C::Gc {
             etcd,

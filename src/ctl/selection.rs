@@ -23,6 +23,13 @@ pub(crate) fn selector(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// The same for a pod's name, which may end in `*`.
+fn pod_selector(text: &str) -> Result<String, &'static str> {
+    let name = text.rsplit('/').next().unwrap_or(text);
+    selector(name.strip_suffix('*').unwrap_or(name))?;
+    selector(text)
+}
+
 /// A pool, as it is chosen.
 #[derive(Args, Clone)]
 pub(crate) struct PoolOption {
@@ -60,7 +67,7 @@ pub(crate) struct Filter {
     #[arg(short, long, value_name = "NAME", value_parser = selector)]
     namespace: Option<String>,
     /// Claims of this pod. A `*` at the end stands for any end of its name.
-    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = selector)]
+    #[arg(long, value_name = "[NAMESPACE/]NAME", value_parser = pod_selector)]
     pod: Option<String>,
     /// Claims that hold this address.
     #[arg(long, value_name = "ADDRESS")]

@@ -93,7 +93,7 @@ pub(crate) fn release_many(
     output: Output,
 ) -> Result<Ending, String> {
     if filter.is_empty() {
-        return Err("say which claims: WHAT, or an option such as --node or --pod".to_owned());
+        return Err("--all needs an option that chooses, such as --node or --pod".to_owned());
     }
     let connection = Connection::open(etcd)?;
     let now = SystemClock.since_epoch();
@@ -124,9 +124,10 @@ pub(crate) fn release_many(
         let (released, were) = (counted(released, "claim"), are(released));
         format!("{released} of {count} {were} released, {stayed} stayed\n")
     });
-    Ok(match stayed {
-        0 => Ending::AsItShould,
-        _ => Ending::Found,
+    Ok(if stayed == 0 && chosen.unreadable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
     })
 }
 

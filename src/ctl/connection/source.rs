@@ -58,7 +58,7 @@ pub(super) struct Surroundings<'s> {
     /// The working directory.
     pub(super) folder: PathBuf,
     /// Whether the flat file in its usual place names a datastore.
-    pub(super) has_flat_file: bool,
+    pub(super) has_flat_file: &'s dyn Fn() -> Result<bool, String>,
 }
 
 /// The tool's own file.
@@ -90,7 +90,7 @@ pub(super) fn choose(
         own
     } else if let Some(keys) = of_context(named.as_deref(), around)? {
         keys
-    } else if around.has_flat_file {
+    } else if (around.has_flat_file)()? {
         Keys::new()
     } else {
         let keys = resolved(of_etcdctl(around), &around.folder)?;

@@ -181,27 +181,40 @@ fn all_claims_of_a_node_a_pod_or_an_age_are_shown_and_released_together() {
     }
     let elsewhere = network.clone().ipam(json!({"node_name": "node-2"}));
     elsewhere.add(&Pod::new("far")).result();
-    let nothing_said = on(&site, &["release", "--yes"]).run();
-    assert_said(&nothing_said, FAILED, &["--node", "WHAT"]);
-    let by_age = ["release", "--older-than", "0s", "--yes"];
+    let nothing_said = on(&site, &["release", "--node", "node-2", "--yes"]).run();
+    assert_said(&nothing_said, FAILED, &["--all", "WHAT"]);
+    let all_of_all = on(&site, &["release", "--all", "--yes"]).run();
+    assert_said(&all_of_all, FAILED, &["--node"]);
+    let any_pod = on(&site, &["release", "--all", "--pod", "*", "--yes"]).run();
+    assert_said(&any_pod, FAILED, &["empty"]);
+    let by_age = ["release", "--all", "--older-than", "0s", "--yes"];
     assert_said(&on(&site, &by_age).run(), FAILED, &["--force"]);
-    let dry = on(&site, &["release", "--pod", "pod-web*", "--dry-run"]).run();
+    let dry = on(
+        &site,
+        &["release", "--all", "--pod", "pod-web*", "--dry-run"],
+    )
+    .run();
     assert_said(&dry, WELL, &["pod-web-1", "pod-web-2", "0 claims of 2"]);
     site.assert_at_rest(4);
-    let asked = on(&site, &["release", "--pod", "pod-web*"])
+    let asked = on(&site, &["release", "--all", "--pod", "pod-web*"])
         .stdin("n\n")
         .run();
     assert_said(&asked, FOUND, &["Release 2 claims?", "Nothing is changed"]);
     site.assert_at_rest(4);
-    let many = on(&site, &["release", "--pod", "space/pod-web*", "--yes"]).run();
+    let many = on(
+        &site,
+        &["release", "--all", "--pod", "space/pod-web*", "--yes"],
+    )
+    .run();
     assert_said(&many, WELL, &["2 claims of 2 are released, 0 stayed"]);
     site.assert_at_rest(2);
-    let far = on(&site, &["release", "--node", "node-2", "--yes"]).run();
+    let far = on(&site, &["release", "--all", "--node", "node-2", "--yes"]).run();
     assert_said(&far, WELL, &["1 claim of 1 is released"]);
-    let no_other = on(&site, &["release", "-n", "elsewhere", "--yes"]).run();
+    let no_other = on(&site, &["release", "--all", "-n", "elsewhere", "--yes"]).run();
     assert_said(&no_other, FOUND, &["nothing to release"]);
     let young = [
         "release",
+        "--all",
         "-n",
         "space",
         "--older-than",
@@ -212,6 +225,7 @@ fn all_claims_of_a_node_a_pod_or_an_age_are_shown_and_released_together() {
     assert_said(&on(&site, &young).run(), FOUND, &["nothing to release"]);
     let old = [
         "release",
+        "--all",
         "-n",
         "space",
         "--older-than",

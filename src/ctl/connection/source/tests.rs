@@ -28,7 +28,7 @@ fn chosen(
     let around = Surroundings {
         variable: &variable,
         folder: PathBuf::from("/work"),
-        has_flat_file,
+        has_flat_file: &|| Ok(has_flat_file),
     };
     let flags = flags.as_object().expect("an object").clone();
     let strip = |text: String| text.replace(&home_path, "~");
