@@ -154,13 +154,21 @@ impl OwnCertificate {
                 // Nobody can be served worse than without.
                 shown.show(certified.clone());
             }
+            // A configuration that is missing holds up no other one.
+            let (mut is_trusted, mut failed) = (false, None);
             for configuration in &self.configurations {
-                if api.trust(configuration, &pair.authorities).await? == Written::Changed {
-                    return Err(format!("{configuration} was changed by somebody else"));
+                match api.trust(configuration, &pair.authorities).await {
+                    Ok(Written::Done) => is_trusted = true,
+                    Ok(Written::Changed) => {
+                        failed = Some(format!("{configuration} was changed by somebody else"));
+                    }
+                    Err(reason) => failed = Some(reason),
                 }
             }
-            shown.show(certified);
-            return Ok(());
+            if is_trusted {
+                shown.show(certified);
+            }
+            return failed.map_or(Ok(()), Err);
         }
         Err("other replicas change the Secret all the time".to_owned())
     }
