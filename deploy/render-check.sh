@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The oldest and the newest that the schemas have and that people run.
 kubernetes_versions=(1.28 1.37)
-image=localhost/whereabouts-check:latest
+image=localhost/whereabouts-check-$$
 package=$(cargo pkgid --package whereabouts-cni)
 # Names of objects in the manifests of the original: daemonset-install.yaml, the chart, node-slice-controller.yaml and
 # OpenShift's operator.
