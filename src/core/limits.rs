@@ -78,7 +78,7 @@ pub const CANCELLED_PER_BATCH: usize = 4;
 
 /// An ADD takes over only if its first answer comes so soon after its start. An ADD of the old container may have waited
 /// for etcd while its runtime began anew and added the new container: to it, that one's claim would be the older one.
-pub const PROMPT_MS: u64 = 2_000;
+pub const PROMPT_MS: u64 = 4_000;
 
 /// Tries of one ADD. Each further try follows a change of the claim that the ADD renews.
 pub(crate) const ADD_ROUNDS: usize = 16;

@@ -145,7 +145,7 @@ fn ask(container: &str) -> Ask {
 #[test]
 fn an_add_whose_first_answer_comes_late_takes_nothing_over() {
     let (old, new) = (ask("old"), ask("new"));
-    for (wait_ms, is_late) in [(500, false), (2_001, true)] {
+    for (wait_ms, is_late) in [(4_000, false), (4_001, true)] {
         let store = MemoryStore::default();
         let clock = Passing(Still::default(), Cell::default());
         let (chance, keys) = (Chance::new(1), Keys::new("/w/"));
