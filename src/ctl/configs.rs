@@ -120,9 +120,8 @@ pub(crate) fn of_object(machine: &dyn Machine, object: Value) -> Vec<Found> {
         repeated: Vec::new(),
     };
     let carried = carried(tree).into_iter();
-    carried
-        .flat_map(|one| of_carried(machine, &origin, one))
-        .collect()
+    let found = carried.flat_map(|one| of_carried(machine, &origin, one));
+    bounded(&origin, found.collect())
 }
 
 /// The documents of a file, all of which can be read.
@@ -233,7 +232,7 @@ fn of_carried(machine: &dyn Machine, origin: &Origin, carried: Carried) -> Vec<F
 /// Bytes of a configuration in an object. A cluster's memory is not its author's to fill.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Configurations of one document that are looked at. More of them are nobody's by accident, and each is compared with
+/// Configurations of an object that are looked at. More of them are in no object by accident, and each is compared with
 /// each.
 const MOST_PARTS: usize = 32;
 
@@ -262,7 +261,6 @@ fn of_config(machine: &dyn Machine, origin: &Origin, config: Value) -> Vec<Found
     let numbered = chain.iter().enumerate();
     let ours: Vec<Found> = numbered
         .filter(|(_, plugin)| is_ours(plugin))
-        .take(MOST_PARTS + 1)
         .map(|(number, plugin)| {
             let mut plugin = plugin.clone();
             for key in ["name", "cniVersion"] {
@@ -274,9 +272,9 @@ fn of_config(machine: &dyn Machine, origin: &Origin, config: Value) -> Vec<Found
         })
         .collect();
     if !ours.is_empty() {
-        return bounded(origin, ours);
+        return ours;
     }
-    let why: Vec<String> = chain.iter().take(MOST_PARTS).map(why_not).collect();
+    let why: Vec<String> = chain.iter().map(why_not).collect();
     vec![found(Finding::Nothing(why.join("; ")))]
 }
 
@@ -287,7 +285,7 @@ fn of_delegates(machine: &dyn Machine, origin: &Origin, delegates: &[Value]) -> 
         origin.enter(&format!("delegates[{number}]"));
         of_config(machine, &origin, delegate.clone())
     });
-    bounded(origin, found.take(MOST_PARTS + 1).collect())
+    found.collect()
 }
 
 fn is_ours(config: &Value) -> bool {
