@@ -1,4 +1,4 @@
-//! Whatever a network's author writes.
+//! Any text of a network's author.
 
 use serde_json::{Value, json};
 use whereabouts_clock::Chance;

@@ -1,5 +1,5 @@
 //! The webhook of `controller`: NetworkAttachmentDefinitions that ADD would refuse are denied, and doubtful ones are warned
-//! of, in the words of `lint`. Whatever it does not know makes it silent or a warning, never a denial.
+//! of, in the words of `lint`. Missing knowledge leads to silence or to a warning, never to a denial.
 //!
 //! ```text
 //! API server --review--> serve --> judge --denied, or warnings--------------> answer

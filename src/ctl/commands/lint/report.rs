@@ -170,7 +170,7 @@ impl Report {
         });
     }
 
-    /// What is to be said of it and of `others`, among which it may be itself.
+    /// The remarks on it and `others`. It may be among them.
     pub(crate) fn compare<'r>(&self, others: impl IntoIterator<Item = &'r Self>) -> Vec<Line> {
         let mut said = Compared::default();
         let is_other = |other: &&Self| !std::ptr::eq(*other, self);

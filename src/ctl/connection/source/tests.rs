@@ -1,3 +1,5 @@
+//! Which source wins, what it gives, and the errors.
+
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -62,8 +64,12 @@ fn the_first_source_that_names_a_datastore_gives_place_and_secrets() {
     let own_keys = json!({"etcd_host": "own:2379", "etcd_password": "p", "etcd_username": "u"});
     let one = json!({"etcd_host": "one:2379", "etcd_ca_cert_file": "~/.config/whereabouts/ca.crt"});
     let flags = json!({"etcd_host": "f:2379"});
-    let of_etcdctl = json!({"etcd_host": "ctl:2379", "etcd_cert_file": "/work/pki/c.crt",
-        "etcd_username": "root", "etcd_password": "secret"});
+    let of_etcdctl = json!({
+        "etcd_host": "ctl:2379",
+        "etcd_cert_file": "/work/pki/c.crt",
+        "etcd_username": "root",
+        "etcd_password": "secret",
+    });
     for (flags, context, variables, file, has_flat_file, expected) in [
         (
             flags.clone(),
@@ -88,8 +94,13 @@ fn the_first_source_that_names_a_datastore_gives_place_and_secrets() {
 #[test]
 fn flags_that_name_no_datastore_count_beside_the_source() {
     let flags = json!({"etcd_prefix": "/other", "etcd_key_file": "k"});
-    let expected = json!({"etcd_prefix": "/other", "etcd_key_file": "/work/k", "etcd_host": "two:2379",
-        "etcd_username": "reader", "etcd_password_file": "/run/secret"});
+    let expected = json!({
+        "etcd_prefix": "/other",
+        "etcd_key_file": "/work/k",
+        "etcd_host": "two:2379",
+        "etcd_username": "reader",
+        "etcd_password_file": "/run/secret",
+    });
     assert_eq!(
         chosen(&flags, Some("two"), &[], Some(TWO), false),
         Ok(expected)
