@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{
-    Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
+    Address, Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
 };
 use whereabouts_core::claim::{Claim, RangeId};
 use whereabouts_core::failure::Corrupt;
@@ -37,6 +37,17 @@ pub struct Use {
     pub size: u128,
     /// The number of addresses in `intervals` that are taken, through any range.
     pub taken: u128,
+}
+
+impl Use {
+    /// Whether the range can give `address`. No range gives an IPv4 address that ends in `.0`.
+    pub fn gives(&self, address: Address) -> bool {
+        !address.ends_in_zero()
+            && self
+                .intervals
+                .iter()
+                .any(|interval| interval.contains(address))
+    }
 }
 
 impl Occupancy {
@@ -211,7 +222,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use whereabouts_core::address::{Address, Name};
+    use whereabouts_core::address::Name;
     use whereabouts_core::claim::{Attachment, Held, Owner};
 
     fn queue(cidr: &str) -> RangeId {
@@ -308,6 +319,28 @@ mod tests {
             uses.iter().map(counts).collect::<Vec<_>>(),
             [(2, 1, 127), (0, 0, 1)]
         );
+    }
+
+    #[test]
+    fn a_range_gives_no_address_that_ends_in_zero_is_reserved_or_is_excluded() {
+        let range = Range::new(RangeSpec {
+            exclusions: vec![Interval::of("10.0.2.128/25".parse().expect("a CIDR"))],
+            ..RangeSpec::of("10.0.0.0/16".parse().expect("a CIDR"))
+        });
+        let uses = occupied(&[]).uses(&[range.expect("a range")]);
+        let gives = |text: &str| uses[0].gives(address(text));
+        for never in [
+            "10.0.0.0",
+            "10.0.1.0",
+            "10.0.255.255",
+            "10.0.2.200",
+            "10.1.0.1",
+        ] {
+            assert!(!gives(never), "{never}");
+        }
+        for given in ["10.0.0.1", "10.0.0.255", "10.0.1.1", "10.0.2.127"] {
+            assert!(gives(given), "{given}");
+        }
     }
 
     #[test]

@@ -33,10 +33,11 @@ struct Locked {
     by: By,
 }
 
+/// The process that a lock names, as far as it can be read.
 enum By {
-    /// It is offered to those who wait, and nobody has taken it yet.
-    Nobody,
-    /// Somebody, as far as that can be read, for as long as the lease lives.
+    /// The lock is offered to this process, and has no lease.
+    Recipient(Option<Lock>),
+    /// This process holds the lock for as long as the lease lives.
     Holder(Option<Lock>, Option<LeaseLife>),
 }
 
@@ -153,7 +154,7 @@ fn locked(
 ) -> Result<Locked, String> {
     let lock = readable(entry, record::decode_lock, unreadable);
     let by = match entry.lease {
-        0 => By::Nobody,
+        0 => By::Recipient(lock),
         lease => By::Holder(
             lock,
             connection.ask(connection.store.etcd("queue")?.life_of(lease))?,
@@ -274,16 +275,14 @@ fn rows(range: &RangeId, busy: &Busy) -> Vec<Vec<String>> {
     };
     let lock = busy.lock.iter().map(|lock| {
         let nobody = || [(); 4].map(|()| unknown());
-        let (place, who, left) = match &lock.by {
-            By::Nobody => ("offered", nobody(), unknown()),
-            By::Holder(holder, life) => {
-                let who = holder.as_ref().map_or_else(nobody, |lock| {
-                    who(lock.verb.as_str(), Some(&lock.attachment))
-                });
-                ("holder", who, left(*life))
-            }
+        let (place, named, left) = match &lock.by {
+            By::Recipient(recipient) => ("offered to", recipient, unknown()),
+            By::Holder(holder, life) => ("holder", holder, left(*life)),
         };
-        row(place.to_owned(), who, lock.since, left, lock.revision)
+        let named = named.as_ref().map_or_else(nobody, |lock| {
+            who(lock.verb.as_str(), Some(&lock.attachment))
+        });
+        row(place.to_owned(), named, lock.since, left, lock.revision)
     });
     let waiting = (1..).zip(&busy.waiting).map(|(place, ticket): (usize, _)| {
         let who = who(ticket.verb(), ticket.whose.as_ref());
@@ -307,32 +306,46 @@ fn left(life: Option<LeaseLife>) -> String {
 
 fn value((range, busy): (&RangeId, &Busy)) -> Value {
     let holder = busy.lock.as_ref().and_then(holder_value);
-    let offered = matches!(&busy.lock, Some(lock) if matches!(lock.by, By::Nobody));
+    let recipient = busy.lock.as_ref().and_then(recipient_value);
     json!({
         "range": range.cidr.to_string(),
         "pool": pool(&range.pool),
         "holder": holder,
-        "offered": offered,
+        "offered": recipient.is_some(),
+        "offered_to": recipient,
         "waiting": busy.waiting.iter().map(waiting_value).collect::<Vec<_>>(),
     })
 }
 
-/// `None` when nobody has it.
+/// `None` if no process holds it.
 fn holder_value(lock: &Locked) -> Option<Value> {
     let By::Holder(holder, life) = &lock.by else {
         return None;
     };
-    let attachment = holder.as_ref().map(|lock| &lock.attachment);
-    Some(json!({
-        "verb": holder.as_ref().map(|lock| lock.verb.as_str()),
+    let mut value = named_value(lock, holder.as_ref());
+    value["lease_seconds_left"] = life.map(|life| life.left.as_secs()).into();
+    Some(value)
+}
+
+/// `None` if it is offered to no process.
+fn recipient_value(lock: &Locked) -> Option<Value> {
+    let By::Recipient(recipient) = &lock.by else {
+        return None;
+    };
+    Some(named_value(lock, recipient.as_ref()))
+}
+
+fn named_value(lock: &Locked, named: Option<&Lock>) -> Value {
+    let attachment = named.map(|named| &named.attachment);
+    json!({
+        "verb": named.map(|named| named.verb.as_str()),
         "network": attachment.map(|one| one.network.as_str()),
         "container": attachment.map(|one| one.container.as_str()),
         "interface": attachment.map(|one| &one.interface),
         "revision": lock.revision,
         "not_before": lock.since.before.map(moment),
         "not_after": lock.since.after.map(moment),
-        "lease_seconds_left": life.map(|life| life.left.as_secs()),
-    }))
+    })
 }
 
 fn waiting_value(ticket: &Waiting) -> Value {

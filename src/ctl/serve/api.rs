@@ -163,12 +163,11 @@ pub(super) fn block(watched: &Watched, chosen: &Chosen) -> Value {
 
 fn cell(seen: &Content, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
     let holder = seen.holder(&used.range.pool, address);
-    let gives = used.intervals.iter().any(|one| one.contains(address));
     let through_this = |shown: &Shown| {
         let mut held = shown.claim.value.held.iter();
         held.any(|held| held.address == address && held.range == used.range)
     };
-    let state = match (&holder, bitmap.is_set(address.bit()), gives) {
+    let state = match (&holder, bitmap.is_set(address.bit()), used.gives(address)) {
         (Some(shown), _, _) if through_this(shown) => "held",
         (Some(_), _, _) => "other",
         // Its claim cannot be read, or was left out, or is missing: `check` tells.
@@ -267,6 +266,7 @@ pub(super) fn queues(watched: &Watched) -> Value {
             "pool": pool(&range.pool),
             "holder": lock.filter(|lock| !lock.is_offered()).map(holder),
             "offered": lock.is_some_and(Locked::is_offered),
+            "offered_to": lock.filter(|lock| lock.is_offered()).map(holder),
             "length": tickets.len(),
             "tickets": told.map(|(seat, standing)| ticket(seat, standing)).collect::<Vec<_>>(),
         })

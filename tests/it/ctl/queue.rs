@@ -67,8 +67,17 @@ fn the_queue_shows_that_a_lock_is_offered_and_who_it_waits_for() {
         (&queue["holder"], &queue["offered"]),
         (&json!(null), &json!(true))
     );
+    assert_eq!(
+        (
+            &queue["offered_to"]["container"],
+            &queue["offered_to"]["verb"]
+        ),
+        (&json!("dead"), &json!("ADD"))
+    );
     assert_eq!(queue["waiting"][0]["container"], "dead");
-    assert_said(&on(&site, &["queue"]).run(), WELL, &["offered", "dead"]);
+    let row = on(&site, &["queue"]).run().stdout;
+    let row = row.lines().find(|line| line.contains("offered to"));
+    assert!(row.is_some_and(|row| row.contains("dead")), "{row:?}");
     network.del(&Pod::new("dead")).assert_silent();
     assert_eq!(json_of(&site, &["queue"]), json!([]));
 }

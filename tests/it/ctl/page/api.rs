@@ -59,6 +59,10 @@ fn ranges_blocks_addresses_and_claims_are_told_and_follow_what_happens() {
         (&json!("other"), &json!("free"))
     );
     assert_eq!(cell(2)["claim"]["pod"]["name"], "pod-c1");
+    // Inside of a range that is larger than a block, `.0` is no address to give either.
+    let inner = server.json("/api/block?range=10.0.0.0/16&block=10.0.1.0");
+    let states = [0, 1, 255].map(|number| inner["addresses"][number]["state"].clone());
+    assert_eq!(states, ["never", "free", "free"]);
     let blocks = server.json("/api/blocks?range=10.0.0.0/16");
     let expected = json!([{"first": "10.0.0.0", "last": "10.0.0.255", "taken": 4, "size": "255"}]);
     assert_eq!(
@@ -169,6 +173,13 @@ fn the_queue_is_told_and_ends() {
     assert_eq!(
         (&queue["holder"], &queue["length"]),
         (&json!(null), &json!(1))
+    );
+    assert_eq!(
+        (
+            &queue["offered_to"]["container"],
+            &queue["offered_to"]["verb"]
+        ),
+        (&json!("dead"), &json!("ADD"))
     );
     site.network(CIDR).del(&dead).assert_silent();
     poll("the offer has ended", || {
