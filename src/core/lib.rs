@@ -19,4 +19,5 @@ pub mod failure;
 pub mod identity;
 pub mod limits;
 pub mod registry;
+pub mod secret;
 pub mod verbs;

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, KvClient, WatchClient};
 
-pub use self::access::{Access, Secret, Tls};
+pub use self::access::{Access, Tls};
 pub use self::clock::SystemClock;
 use self::endpoints::{Endpoints, Repeat};
 use self::failure::Failure;
@@ -34,6 +34,7 @@ pub use self::follow::{Change, Changes, LeaseLife, News, Told};
 use self::spans::Method;
 pub use self::watch::EtcdWatch;
 use whereabouts_clock::Chance;
+pub use whereabouts_core::secret::Secret;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View, well_formed,
 };

@@ -1,0 +1,271 @@
+//! Answers of the API server: what the status, the headers and the body say of a request's fate.
+
+use std::time::Duration;
+
+use hyper::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use whereabouts_core::limits::SHOWN_CHARACTERS;
+
+use crate::request::Request;
+
+/// Characters of a server's message that an error repeats. A refusal of a schema or a policy is long, and only its text
+/// tells a person what is wrong.
+const MESSAGE_CHARACTERS: usize = 4 * SHOWN_CHARACTERS;
+
+/// The longest pause that a server may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pause after an answer that names none.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The fate of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The request was carried out. This is the body.
+    Done(Vec<u8>),
+    /// The server itself says that this object does not exist. The request was not carried out.
+    Absent,
+    /// An object of this name exists, or the object has another version or UID. The request was not carried out.
+    Conflict(String),
+    /// The place at which a list goes on is too old (410). The list must begin anew.
+    Expired,
+    /// The server asks for a pause (429). The request was not carried out.
+    Busy(Duration, String),
+    /// There was no connection. The request was not carried out.
+    Unsent(String),
+    /// The reply was lost, or the server could not tell the outcome. The request may have been carried out.
+    Unknown(String),
+    /// The server refuses the credentials, or forbids the request (401, 403). The request was not carried out.
+    Denied(String),
+    /// The server refuses the request, as a schema, a policy or a webhook does. The request was not carried out.
+    Refused(String),
+}
+
+/// The part of a `Status` that decides.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    kind: String,
+    message: String,
+    reason: String,
+    details: Details,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    name: String,
+    kind: String,
+}
+
+/// The fate of `request` by its complete answer.
+///
+/// Only an answer that a server gives before it carries a request out counts as "not carried out". A proxy gives 502, 503 or 504
+/// also for a request that it has passed on, and the server gives 500 when its own store did not answer.
+pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
+    if code == StatusCode::OK || code == StatusCode::CREATED || code == StatusCode::ACCEPTED {
+        return Answer::Done(body.to_vec());
+    }
+    let status = status(body);
+    let told = told(code, &status);
+    match code {
+        StatusCode::NOT_FOUND if is_absence(request, &status) => Answer::Absent,
+        StatusCode::CONFLICT => Answer::Conflict(told),
+        StatusCode::GONE if request.is_read() => Answer::Expired,
+        StatusCode::TOO_MANY_REQUESTS => Answer::Busy(pause(headers), told),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Denied(told),
+        code if code.is_client_error() || code.is_redirection() => Answer::Refused(told),
+        _ => Answer::Unknown(told),
+    }
+}
+
+/// Whether the server itself says that the object of `request` does not exist. A proxy, or a server that does not know the
+/// kind, answers 404, too. A missing object of another kind, such as a namespace, is no absence of this one.
+fn is_absence(request: &Request, status: &Status) -> bool {
+    status.kind == "Status"
+        && status.reason == "NotFound"
+        && status.details.kind == request.resource.plural
+        && request.name.as_deref() == Some(status.details.name.as_str())
+}
+
+fn status(body: &[u8]) -> Status {
+    serde_json::from_slice(body).unwrap_or_default()
+}
+
+/// What the server says, in one line.
+fn told(code: StatusCode, status: &Status) -> String {
+    let code = code.as_u16();
+    if status.kind != "Status" {
+        return format!("HTTP status {code}, without the reason that an API server gives");
+    }
+    let mut characters = status.message.chars();
+    let message: String = characters.by_ref().take(MESSAGE_CHARACTERS).collect();
+    let rest = if characters.next().is_some() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{message}{rest} ({code} {})", short(&status.reason))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS).collect()
+}
+
+/// The pause of `Retry-After`. Kubernetes gives seconds, and never a date.
+fn pause(headers: &HeaderMap) -> Duration {
+    let value = headers.get(header::RETRY_AFTER);
+    let text = value.and_then(|value| value.to_str().ok());
+    let seconds = text.and_then(|text| text.trim().parse().ok());
+    seconds
+        .map_or(PAUSE, Duration::from_secs)
+        .min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Resource;
+    use serde_json::json;
+
+    fn request() -> Request {
+        let resource = Resource {
+            group: "example.org",
+            version: "v1",
+            plural: "things",
+            namespace: None,
+        };
+        Request::replace(&resource, "a", Vec::new())
+    }
+
+    fn listing() -> Request {
+        Request::list(&request().resource, Vec::new())
+    }
+
+    fn body(reason: &str, name: &str, kind: &str) -> Vec<u8> {
+        let status = json!({"kind": "Status", "message": "words", "reason": reason,
+            "details": {"name": name, "kind": kind}});
+        status.to_string().into_bytes()
+    }
+
+    fn answer(code: u16, body: &[u8]) -> Answer {
+        let code = StatusCode::from_u16(code).expect("a code");
+        of(&request(), code, &HeaderMap::new(), body)
+    }
+
+    /// The name of the variant.
+    fn fate(answer: &Answer) -> &'static str {
+        match answer {
+            Answer::Done(_) => "done",
+            Answer::Absent => "absent",
+            Answer::Conflict(_) => "conflict",
+            Answer::Expired => "expired",
+            Answer::Busy(..) => "busy",
+            Answer::Unsent(_) => "unsent",
+            Answer::Unknown(_) => "unknown",
+            Answer::Denied(_) => "denied",
+            Answer::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn each_status_has_one_fate() {
+        let cases = [
+            (200, "done"),
+            (201, "done"),
+            (202, "done"),
+            (204, "unknown"),
+            (206, "unknown"),
+            (301, "refused"),
+            (307, "refused"),
+            (400, "refused"),
+            (401, "denied"),
+            (403, "denied"),
+            (404, "refused"),
+            (405, "refused"),
+            (409, "conflict"),
+            (410, "refused"),
+            (413, "refused"),
+            (415, "refused"),
+            (422, "refused"),
+            (429, "busy"),
+            (500, "unknown"),
+            (502, "unknown"),
+            (503, "unknown"),
+            (504, "unknown"),
+            (599, "unknown"),
+        ];
+        for (code, expected) in cases {
+            for body in [&b""[..], b"<html>", b"{}", b"null", b"[1]"] {
+                assert_eq!(fate(&answer(code, body)), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_servers_own_word_about_this_object_is_an_absence() {
+        assert_eq!(
+            answer(404, &body("NotFound", "a", "things")),
+            Answer::Absent
+        );
+        for (code, reason, name, kind) in [
+            (404, "NotFound", "b", "things"),
+            (404, "NotFound", "a", "namespaces"),
+            (404, "NotFound", "", "things"),
+            (404, "Forbidden", "a", "things"),
+            (404, "", "a", "things"),
+            (403, "NotFound", "a", "things"),
+            (500, "NotFound", "a", "things"),
+        ] {
+            let other = answer(code, &body(reason, name, kind));
+            assert_ne!(other, Answer::Absent, "{code} {reason} {name} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_creation_or_a_list_never_finds_an_absence() {
+        let creation = Request::create(&request().resource, Vec::new());
+        for request in [creation, listing()] {
+            let body = body("NotFound", "", "things");
+            let answer = of(&request, StatusCode::NOT_FOUND, &HeaderMap::new(), &body);
+            assert_eq!(fate(&answer), "refused");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_old_begins_anew() {
+        let answer = of(&listing(), StatusCode::GONE, &HeaderMap::new(), b"");
+        assert_eq!(answer, Answer::Expired);
+    }
+
+    #[test]
+    fn the_pause_is_the_servers_within_a_bound() {
+        for (value, seconds) in [
+            ("1", 1),
+            (" 5 ", 5),
+            ("0", 0),
+            ("3000", 30),
+            ("soon", 1),
+            ("-1", 1),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().expect("a value"));
+            let answer = of(&request(), StatusCode::TOO_MANY_REQUESTS, &headers, b"");
+            let Answer::Busy(pause, _) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(pause, Duration::from_secs(seconds), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let status = json!({"kind": "Status", "message": "x".repeat(10_000), "reason": "Invalid"});
+        let answer = answer(422, status.to_string().as_bytes());
+        let Answer::Refused(told) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(told.chars().count() < 500, "{}", told.len());
+        assert!(told.ends_with("… (422 Invalid)"), "{told}");
+    }
+}
