@@ -86,9 +86,35 @@ pub enum Failure {
     /// The file of the datastore `local` cannot be used.
     #[error(transparent)]
     File(#[from] FileFailure),
+    /// The API server does not serve, or must not be used.
+    #[error(transparent)]
+    ApiServer(#[from] ApiServerFailure),
+    /// Another process of the same attachment has taken over its claim.
+    #[error("another process has taken over the claim of {0}")]
+    Overtaken(Attachment),
+    /// The claim of the attachment is gone, and this process did not delete it.
+    #[error("another process has deleted the claim of {0}")]
+    ClaimLost(Attachment),
     /// The operation could not find out in time whether its last commit was written.
     #[error("whether the last commit was written is unknown: {0}")]
     Unsettled(String),
+}
+
+/// The reason why the API server of Kubernetes did not serve a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum ApiServerFailure {
+    /// The server is unreachable or too slow. A later try may succeed.
+    #[error("the API server is not available: {0}")]
+    Unavailable(String),
+    /// The server answers, but does not serve the request now. A later try may succeed.
+    #[error("the API server does not serve the request now: {0}")]
+    NotNow(String),
+    /// The server refuses the credentials, or they may not make the request.
+    #[error("the API server refuses access: {0}")]
+    Denied(String),
+    /// The server refuses the request: an invalid object, admission, or a missing CRD.
+    #[error("the API server refuses the request: {0}")]
+    Refused(String),
 }
 
 /// The reason why the file of the datastore `local` cannot be used.

@@ -6,7 +6,7 @@
 use super::Collected;
 use crate::address::Address;
 use crate::claim::{Attachment, Claim, Held, RangeId};
-use crate::failure::{Corrupt, Failure, FileProblem, Unavailable};
+use crate::failure::{ApiServerFailure, Corrupt, Failure, FileProblem, Unavailable};
 
 /// The reason why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,14 +138,21 @@ impl Error {
                 (7, "the stored claims are not known to be this cluster's")
             }
             Self::Failure(Failure::File(failure)) => file_kind(failure.problem),
+            Self::Failure(Failure::ApiServer(failure)) => api_server_kind(failure),
             Self::HeldElsewhere { .. } => (
                 11,
                 "the pod's old container holds the addresses; try again later",
             ),
-            Self::Failure(Failure::Cancelled(_) | Failure::Displaced(_))
+            Self::Failure(
+                Failure::Cancelled(_)
+                | Failure::Displaced(_)
+                | Failure::Overtaken(_)
+                | Failure::ClaimLost(_),
+            )
             | Self::AddedAgain { .. } => (11, "the attachment changes; try again later"),
             Self::Full(_) => (50, "a range is full"),
             Self::NotReady(Failure::Unreachable { .. }) => (50, "etcd is not available"),
+            Self::NotReady(Failure::ApiServer(_)) => (50, "the API server cannot be used"),
             Self::NotReady(Failure::File(_)) => (50, "the file of addresses cannot be used"),
             Self::NotReady(_) => (50, "etcd cannot be used"),
             Self::Exhausted { .. } => (101, "the range is full"),
@@ -168,6 +175,17 @@ fn file_kind(problem: FileProblem) -> (u32, &'static str) {
         FileProblem::Unwritable => (11, "the disk cannot be used; try again later"),
         FileProblem::Denied => (105, "the file of addresses may not be used"),
         FileProblem::Damaged => (104, "the file of addresses cannot be used"),
+    }
+}
+
+fn api_server_kind(failure: &ApiServerFailure) -> (u32, &'static str) {
+    match failure {
+        ApiServerFailure::Unavailable(_) => {
+            (11, "the API server is not available; try again later")
+        }
+        ApiServerFailure::NotNow(_) => (11, "try again later"),
+        ApiServerFailure::Denied(_) => (105, "the API server refuses access"),
+        ApiServerFailure::Refused(_) => (108, "the API server refuses the request"),
     }
 }
 

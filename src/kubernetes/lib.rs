@@ -1,0 +1,37 @@
+//! The datastore `kubernetes`: claims and blocks as objects of the API server.
+//!
+//! The API server writes one object at a time, and a write can depend on the last version of that object alone. So a
+//! claim and the bits of its addresses are written one after the other, by a protocol of their own.
+//!
+//! ```text
+//! api       the requests that the protocol relies on, and their answers: a trait
+//! object    the two kinds of objects: claims and blocks
+//! names     names and labels of objects
+//! ```
+//!
+//! This crate knows no HTTP, TLS, JSON, clock or random source.
+//!
+//! # Objects
+//!
+//! Both kinds are cluster-scoped. [`GROUP`] and [`VERSION`] are those of both. An object has `metadata` and `spec`, and
+//! no status; the CRDs must not enable the status subresource.
+//!
+//! | kind | plural | short name | name of an object |
+//! | --- | --- | --- | --- |
+//! | `AddressClaim` | `addressclaims` | `wac` | `c-` and 32 hexadecimal digits: the hash of network, container and interface |
+//! | `AddressBlock` | `addressblocks` | `wab` | `v4-` or `v6-`, 16 digits (the hash of the pool), `-`, and 6 or 30 digits (the block's number) |
+//!
+//! The names of the blocks of a pool and family sort as their addresses do. [`names`] has the labels.
+//! In a block, each `bit` of `taken` is there once: the CRD makes `taken` a list of the type `map` with the key `bit`.
+
+pub mod api;
+pub mod names;
+pub mod object;
+
+pub use api::ApiServer;
+
+/// The API group. `.internal` is reserved for private use, so no project can own a group that is equal.
+pub const GROUP: &str = "ipam.whereabouts.internal";
+
+/// The version of both kinds.
+pub const VERSION: &str = "v1alpha1";
