@@ -377,6 +377,13 @@ impl Snapshot {
         &self.on_node
     }
 
+    /// Whether `attachment` is among the claims of its node, and its claim was not read.
+    pub fn shows_unread(&self, attachment: &Attachment) -> bool {
+        let mut on_node = self.on_node.iter();
+        self.claim(attachment).is_err()
+            && on_node.any(|one| one.attachment.as_ref() == Ok(attachment))
+    }
+
     /// The attachments that `ask` may take over from, whose operation began with a read at revision `begun`.
     pub fn predecessors(&self, ask: &Ask, begun: Revision) -> Predecessors {
         let of_pod = self.on_node.iter();

@@ -366,9 +366,12 @@ impl Budget {
 }
 
 impl Plan {
-    /// Whether the plan moves a claim, and so touches no block.
-    pub fn takes_over(&self) -> bool {
-        matches!(self.verdicts[..], [Verdict::TakenOver(..)])
+    /// The attachment whose claim the plan moves. Such a plan touches no block.
+    pub fn predecessor(&self) -> Option<&Attachment> {
+        match &self.verdicts[..] {
+            [Verdict::TakenOver(old, _)] => Some(old),
+            _ => None,
+        }
     }
 
     /// Whether the plan writes no block and no claim.

@@ -27,7 +27,13 @@ pub(super) struct Hold {
 impl Hold {
     /// Operations that a batch may have.
     fn most(&self) -> usize {
-        (limits::TRANSACTION_OPERATIONS >> self.halved).max(limits::LEAST_BATCH_OPERATIONS)
+        let most = limits::TRANSACTION_OPERATIONS.checked_shr(self.halved);
+        most.map_or(0, |most| most.max(limits::LEAST_BATCH_OPERATIONS))
+    }
+
+    /// Makes the next batch one of the own demand alone, unless this one was.
+    pub(super) fn serve_alone(&mut self) -> bool {
+        std::mem::replace(&mut self.halved, u32::MAX) != u32::MAX
     }
 
     /// Makes batches smaller, if they can be.
@@ -95,10 +101,9 @@ impl<'a> Machine<'a> {
     fn serve(&mut self, place: Box<Place>, lock: LockEntry, snapshot: Snapshot) -> Step<'a> {
         let own = place.result.is_none().then_some((self.demand, None));
         let others = place.others(&snapshot);
-        let asking = others
-            .iter()
-            .filter_map(|other| Some((other.demand()?, Some(*other))));
-        let mut served: Vec<Served<'_>> = own.into_iter().chain(asking).collect();
+        let mut served: Vec<Served<'_>> = own.into_iter().collect();
+        let asking = |other| Some((QueueEntry::demand(other)?, Some(other)));
+        served.extend(others.iter().copied().filter_map(asking));
         let demands: Vec<Demand> = served.iter().map(|(demand, _)| (*demand).clone()).collect();
         let mut reads = Vec::from(place.queue_queries());
         reads.extend(block_queries(&demands));
@@ -117,9 +122,7 @@ impl<'a> Machine<'a> {
         }
         let claim = |one: &Served<'_>| Query::Claim(one.0.attachment().clone());
         let mut known: BTreeSet<Query> = served.iter().map(claim).collect();
-        if own.is_some() {
-            known.extend(place.seat_queries());
-        }
+        known.extend(own.into_iter().flat_map(|_| place.seat_queries()));
         let whose = demands.iter().find_map(Query::whose_store);
         draft
             .read_anyway(reads)

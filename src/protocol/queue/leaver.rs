@@ -118,10 +118,8 @@ impl<'a> Machine<'a> {
     /// The lease has ended. If the lock went with it, who put a ticket meanwhile waits for nobody.
     pub(super) fn lease_ended(&mut self, mut place: Box<Place>) -> Step<'a> {
         place.lease = None;
-        if place.has_late_lock {
-            return self.leave_on(place, Part::Lock, None);
-        }
-        self.leave_on(place, Part::Lease, None)
+        let is_late = place.has_late_lock;
+        self.leave_on(place, if is_late { Part::Lock } else { Part::Lease }, None)
     }
 
     /// A part of leaving fails: the next one is tried all the same.

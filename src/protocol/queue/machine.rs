@@ -70,7 +70,7 @@ pub enum Answer {
 }
 
 /// The time, which the machine is told with each answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Moment {
     /// Whether the operation must begin to leave.
     pub is_late: bool,
@@ -136,17 +136,12 @@ impl<'a> Machine<'a> {
         sender: Sender,
         (keys, identity, traces): (&'a Keys, Option<&'a Identity>, &'a dyn Traces),
     ) -> Self {
-        let now = Moment {
-            is_late: false,
-            began_late: false,
-            date: Duration::ZERO,
-        };
         Self {
             demand,
             ranges: demand.queues(),
             sender,
             state: State::Deciding(Trial::default()),
-            now,
+            now: Moment::default(),
             begun: None,
             queue: None,
             keys,
@@ -250,6 +245,12 @@ impl<'a> Machine<'a> {
             {
                 self.begin(place)
             }
+            // The store is not of the cluster of those that wait. That is no reason to refuse the own demand.
+            (P::Serving(_), A::Failed(F::Stranger { .. } | F::NobodysStore { .. }))
+                if place.result.is_none() && place.hold.serve_alone() =>
+            {
+                self.begin(place)
+            }
             // All of them.
             (_, A::Read(seen) | A::Done(seen) | A::Conflict(seen)) => self.go_on(place, seen),
             (P::Waiting, A::Look)
@@ -279,9 +280,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The verdict, if the claim alone tells it.
+    /// The verdict, if the claim was read and alone tells it.
     pub(super) fn verdict(&self, seen: &Snapshot) -> Option<Verdict> {
-        let claim = seen.claim(self.demand.attachment());
-        self.demand.decided_by(claim.expect("the claim was read"))
+        let claim = seen.claim(self.demand.attachment()).ok()?;
+        self.demand.decided_by(claim)
     }
 }

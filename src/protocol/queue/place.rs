@@ -10,6 +10,9 @@ use whereabouts_store::record::Sender;
 use whereabouts_store::snapshot::{LockEntry, Query, QueueEntry, Snapshot, TicketEntry};
 use whereabouts_store::{LeaseId, Revision};
 
+/// A ticket, and where it is.
+type Seated<'q> = (&'q Seat, &'q Stored<TicketEntry>);
+
 /// A place in a queue.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -64,10 +67,8 @@ impl Place {
 
     /// The seat of the ticket; while there is none, both where it can be.
     pub(super) fn seat_queries(&self) -> impl Iterator<Item = Query> {
-        let seats = self
-            .ticket
-            .as_ref()
-            .map_or(&self.seats[..], std::slice::from_ref);
+        let ticket = self.ticket.as_ref();
+        let seats = ticket.map_or(&self.seats[..], std::slice::from_ref);
         seats.iter().cloned().map(Query::Seat)
     }
 
@@ -75,10 +76,8 @@ impl Place {
     pub(super) fn queries(&self) -> Vec<Query> {
         let claim = Query::Claim(self.id.attachment.clone());
         let lock = Query::Lock(self.id.queue.clone());
-        [claim, lock]
-            .into_iter()
-            .chain(self.seat_queries())
-            .collect()
+        let own = [claim, lock].into_iter();
+        own.chain(self.seat_queries()).collect()
     }
 
     /// A page of the oldest tickets.
@@ -100,10 +99,7 @@ impl Place {
     }
 
     /// The own ticket, as far as the seats were read.
-    pub(super) fn own<'q>(
-        &'q self,
-        snapshot: &'q Snapshot,
-    ) -> Option<(&'q Seat, &'q Stored<TicketEntry>)> {
+    pub(super) fn own<'q>(&'q self, snapshot: &'q Snapshot) -> Option<Seated<'q>> {
         self.seated(snapshot)
             .find(|(_, seated)| seated.value.sender() == Some(self.sender))
     }
@@ -118,10 +114,7 @@ impl Place {
         Some(seated.find(|(_, seated)| is_mates(&seated.value))?.0)
     }
 
-    fn seated<'q>(
-        &'q self,
-        snapshot: &'q Snapshot,
-    ) -> impl Iterator<Item = (&'q Seat, &'q Stored<TicketEntry>)> {
+    fn seated<'q>(&'q self, snapshot: &'q Snapshot) -> impl Iterator<Item = Seated<'q>> {
         let at = |seat| Some((seat, snapshot.seat(seat).ok()??));
         self.seats.iter().filter_map(at)
     }
@@ -129,10 +122,8 @@ impl Place {
     /// The tickets of other processes, oldest first.
     pub(super) fn others<'q>(&self, snapshot: &'q Snapshot) -> Vec<&'q QueueEntry> {
         let waiting = snapshot.queue(&self.id.queue).expect("the queue was read");
-        let others = waiting
-            .iter()
-            .filter(|one| one.sender() != Some(self.sender));
-        others.collect()
+        let is_others = |one: &&QueueEntry| one.sender() != Some(self.sender);
+        waiting.iter().filter(is_others).collect()
     }
 
     /// Makes the page larger by the tickets that do not ask: such tickets delay nobody. Tells whether that page is to be

@@ -23,16 +23,17 @@ pub(super) struct Trial {
 
 impl<'a> Machine<'a> {
     pub(super) fn queries_of_requester(&self, trial: &Trial) -> Vec<Query> {
-        let claim = Query::Claim(self.demand.attachment().clone());
-        let old = match &trial.predecessors {
-            Some(known) => claims(known.attachments()),
-            None => Query::of_pod(self.demand).into_iter().collect(),
+        let own = Query::Claim(self.demand.attachment().clone());
+        let mut queries = match (&trial.predecessors, Query::of_pod(self.demand)) {
+            // An own claim is nearly always among those of its pod, and the commit checks that there is none.
+            (None, Some(of_pod)) => vec![of_pod],
+            (None, None) => vec![own],
+            (Some(known), _) => [claims(known.attachments()), vec![own]].concat(),
         };
-        let locks = self.ranges.iter().cloned().map(Query::Lock);
+        queries.extend(self.ranges.iter().cloned().map(Query::Lock));
         let blocks = self.demand.block_questions(Reach::OneDemand);
-        let blocks = blocks.into_iter().map(Query::Blocks);
-        let own = [claim].into_iter().chain(old);
-        own.chain(locks).chain(blocks).collect()
+        queries.extend(blocks.into_iter().map(Query::Blocks));
+        queries
     }
 
     /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken. An address that the pod has is its
@@ -43,6 +44,9 @@ impl<'a> Machine<'a> {
         let is_mine = |lock: &LockEntry| lock.sender == Some(self.sender);
         if let Some(range) = self.locked(&snapshot, is_mine) {
             return self.contend(range, Some(snapshot));
+        }
+        if snapshot.shows_unread(self.demand.attachment()) {
+            return self.read_own(trial, snapshot);
         }
         if let Some(verdict) = self.verdict(&snapshot) {
             // Nothing was compared with a claim that is there already: whose the store is, a read tells.
@@ -59,8 +63,12 @@ impl<'a> Machine<'a> {
             trial.predecessors = Some(known);
             match plan {
                 Ok(None) => {}
-                Ok(Some(plan)) if self.now.began_late => return Step::Done(Err(began_late(plan))),
-                Ok(Some(plan)) => return self.commit(trial, plan),
+                Ok(Some(plan)) => match plan.predecessor() {
+                    Some(old) if self.now.began_late => {
+                        return Step::Done(Err(Failure::BeganLate(old.clone())));
+                    }
+                    _ => return self.commit(trial, plan),
+                },
                 Err(unread) => return self.read_more(trial, snapshot, claims(&unread)),
             }
         }
@@ -79,6 +87,9 @@ impl<'a> Machine<'a> {
             return self.read_more(trial, snapshot, missing);
         }
         if plan.writes_nothing() {
+            if snapshot.claim(self.demand.attachment()).is_err() {
+                return self.read_own(trial, snapshot);
+            }
             return Step::Done(Ok(plan.only_verdict()));
         }
         self.commit(trial, plan)
@@ -92,11 +103,15 @@ impl<'a> Machine<'a> {
 
     /// The first range whose lock is not free, and `is` so.
     fn locked(&self, snapshot: &Snapshot, is: impl Fn(&LockEntry) -> bool) -> Option<RangeId> {
-        let lock = |range| snapshot.lock(range).expect("the locks were read");
-        let mut ranges = self.ranges.iter();
-        ranges
-            .find(|range| lock(range).is_some_and(|lock| is(&lock)))
-            .cloned()
+        let lock = |range: &RangeId| snapshot.lock(range).expect("the locks were read");
+        let is_so = |range: &&RangeId| lock(range).is_some_and(|lock| is(&lock));
+        self.ranges.iter().find(is_so).cloned()
+    }
+
+    /// Reads the own claim. The answer may rest on it alone, so whose the store is matters, too.
+    fn read_own(&mut self, trial: Trial, snapshot: Snapshot) -> Step<'a> {
+        let claim = Query::Claim(self.demand.attachment().clone());
+        self.read_more(trial, snapshot, vec![claim, Query::Cluster])
     }
 
     fn read_more(&mut self, mut trial: Trial, snapshot: Snapshot, more: Vec<Query>) -> Step<'a> {
@@ -110,7 +125,7 @@ impl<'a> Machine<'a> {
     /// The commit was refused. Where few meet, the next one succeeds; the second one has offered the lock to this process,
     /// if it was free. A take-over meets nobody at a block.
     pub(super) fn refused(&mut self, mut trial: Trial, plan: &Plan, seen: Snapshot) -> Step<'a> {
-        if plan.takes_over() {
+        if plan.predecessor().is_some() {
             return self.decide(trial, seen);
         }
         if trial.is_refused && self.locked(&seen, |_| true).is_none() {
@@ -133,13 +148,6 @@ impl<'a> Machine<'a> {
             Some(snapshot) => self.stand(place, snapshot),
             None => self.begin(place),
         }
-    }
-}
-
-fn began_late(take_over: Plan) -> Failure {
-    match take_over.only_verdict() {
-        Verdict::TakenOver(old, _) => Failure::BeganLate(old),
-        verdict => unreachable!("a take-over ends with {verdict:?}"),
     }
 }
 

@@ -34,7 +34,7 @@ impl<'a> Machine<'a> {
     pub(super) fn claim(&self, trial: &Trial, plan: &Plan) -> TxnBuilder<'a> {
         let mut draft = self.draft(Purpose::Claim);
         let mut locks: Vec<Key> = self.ranges.iter().cloned().map(Key::Lock).collect();
-        if plan.takes_over() {
+        if plan.predecessor().is_some() {
             draft.is_for(Purpose::TakeOver);
             locks.clear();
         }
@@ -77,14 +77,10 @@ impl<'a> Machine<'a> {
             draft.as_read(&Key::Ticket(seat.clone()), taken_at(seat));
         }
         let is_free = |seat: &&Seat| taken_at(seat).is_none();
-        let free = || {
-            place
-                .seats
-                .iter()
-                .find(is_free)
-                .expect("no other attachment has its own seat")
-        };
-        let seat = place.mate(seen).unwrap_or_else(free).clone();
+        let seat = place
+            .mate(seen)
+            .or_else(|| place.seats.iter().find(is_free));
+        let seat = seat.expect("no other attachment has its own seat").clone();
         let here = || self.traces.here();
         let ticket = Ticket::Asks {
             sender: self.sender,
@@ -117,8 +113,9 @@ impl<'a> Machine<'a> {
         served: &[Served<'_>],
     ) -> TxnBuilder<'a> {
         let mut draft = self.draft(Purpose::Batch);
-        draft.modified(&place.lock_key(), lock);
-        draft.plan(plan, self.now.date);
+        draft
+            .modified(&place.lock_key(), lock)
+            .plan(plan, self.now.date);
         for ((demand, ticket), verdict) in served.iter().zip(&plan.verdicts) {
             match (ticket, place.own(seen)) {
                 (Some(ticket), _) => answer(&mut draft, ticket, verdict),

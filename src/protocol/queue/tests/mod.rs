@@ -8,7 +8,7 @@ use super::place::Place;
 use super::requester::Trial;
 use scene::{
     Given, Holder, MATE, ME, OTHER, REST, Seat, Stored, Told, committing, failed, in_line,
-    in_queue, leased, place, run, served, serving, unavailable, unknown,
+    in_queue, leased, nobodys, place, run, served, serving, serving_with, unavailable, unknown,
 };
 use std::time::Duration;
 use whereabouts_core::allocator::Verdict;
@@ -158,6 +158,8 @@ fn a_holder_serves_and_leaves() {
         place.lease = Some(5);
         in_queue(place, Phase::Reading)
     };
+    let alone: Given = |demand, keys| serving_with(demand, keys, |place| assert!(place.hold.serve_alone()));
+    let others: Given = |demand, keys| serving_with(demand, keys, |place| place.result = Some(Ok(Verdict::Released)));
     let offered = locked(Offered(ME));
     let waited = Stored {
         others: 2,
@@ -181,6 +183,9 @@ fn a_holder_serves_and_leaves() {
         ("a batch is refused", serving, Conflict(offered), "Serving", "Batch"),
         ("a batch is unknown", serving, Says(unknown), "Reading", "settle Fence"),
         ("a batch is too large", serving, Says(|| unavailable(Unavailable::TooManyOperations)), "Reading", "read to begin"),
+        ("the store is not the cluster's of those that wait", serving, Says(nobodys), "Reading", "read to begin"),
+        ("the same, of the own demand alone", alone, Says(nobodys), "Leaving", "look at 2"),
+        ("the same, and the own demand is decided", others, Says(nobodys), "Leaving", "read the queue"),
         ("a batch fails", serving, Says(failed), "Leaving", "look at 2"),
         ("the deadline passes", holding, LateRead(waited), "Leaving", "HandOver"),
         ("the same, undecided", undecided, LateRead(waited), "Leaving", "HandOver"),

@@ -294,7 +294,14 @@ pub(super) fn committing(demand: &Demand, keys: &Keys, is_refused: bool) -> Stat
     State::Committing(trial, decided(keys, demand))
 }
 
-pub(super) fn serving(demand: &Demand, _: &Keys) -> State {
+pub(super) fn serving(demand: &Demand, keys: &Keys) -> State {
+    serving_with(demand, keys, |_| {})
+}
+
+/// A holder whose batch is under way, with a changed place.
+pub(super) fn serving_with(demand: &Demand, _: &Keys, change: fn(&mut Place)) -> State {
+    let mut place = place(demand);
+    change(&mut place);
     let batch = Batch {
         own: Some(Verdict::Granted(held())),
         served: Vec::new(),
@@ -303,7 +310,7 @@ pub(super) fn serving(demand: &Demand, _: &Keys) -> State {
         known: std::collections::BTreeSet::new(),
         begun: Duration::ZERO,
     };
-    in_queue(place(demand), Phase::Serving(Box::new(batch)))
+    in_queue(place, Phase::Serving(Box::new(batch)))
 }
 
 /// An answer, by what the store holds at that moment.
@@ -323,6 +330,14 @@ pub(super) fn unknown() -> Answer {
 
 pub(super) fn failed() -> Answer {
     Answer::Failed(Failure::Undecided(1))
+}
+
+/// The store has claims and no identity.
+pub(super) fn nobodys() -> Answer {
+    Answer::Failed(Failure::NobodysStore {
+        key: "/t/cluster".to_owned(),
+        own: whereabouts_core::identity::Identity::new("west").expect("an identity"),
+    })
 }
 
 pub(super) fn unavailable(why: Unavailable) -> Answer {

@@ -69,11 +69,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     long("cut-off-forced", dead_node::cut_off_forced),
     long("etcd-killed", faults::etcd_killed),
     short("reaper", reaper::reaper),
-    long("admission", admission::admission),
+    short("admission", admission::admission),
     short("upgrade", changes::upgrade),
     long("certificates", changes::certificates),
     long("uninstall", changes::uninstall),
-    long("chart", chart::chart),
+    short("chart", chart::chart),
 ];
 
 /// How long pods may take to come, to go, and to agree with the claims.

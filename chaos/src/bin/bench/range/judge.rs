@@ -25,13 +25,13 @@ struct Bytes {
 
 /// Of IPv4.
 const BYTES_V4: Bytes = Bytes {
-    add: 1_730.0,
+    add: 1_640.0,
     del: 2_445.0,
 };
 
 /// Of IPv6.
 const BYTES_V6: Bytes = Bytes {
-    add: 2_030.0,
+    add: 1_950.0,
     del: 2_725.0,
 };
 
