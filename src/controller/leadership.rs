@@ -2,6 +2,7 @@
 //!
 //! Leadership spares work. Safety does not rest on it: each release checks the revision that was judged.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
+use tokio::time::timeout;
 
 use crate::api::{ApiServer, told};
 
@@ -70,13 +72,46 @@ impl Election {
         self.leadership.clone()
     }
 
-    /// Takes part for ever, and tells `report` of errors.
-    pub async fn run(mut self, report: impl Fn(&str)) {
+    /// Takes part until `end`, and tells `report` of errors. Then a leader frees the Lease, so that another one leads at
+    /// once.
+    pub async fn run(mut self, end: impl Future<Output = ()>, report: impl Fn(&str)) {
+        let mut end = pin!(end);
         loop {
             if let Err(error) = self.step().await {
-                report(&format!("the Lease {}: {}", self.name, told(&error)));
+                report(&self.told(&error));
             }
-            tokio::time::sleep(STEP).await;
+            if timeout(STEP, &mut end).await.is_ok() {
+                break;
+            }
+        }
+        if let Err(error) = self.resign().await {
+            report(&self.told(&error));
+        }
+    }
+
+    fn told(&self, error: &kube::Error) -> String {
+        format!("the Lease {}: {}", self.name, told(error))
+    }
+
+    /// Frees the Lease if this candidate is its holder.
+    async fn resign(&self) -> kube::Result<()> {
+        self.leadership.set(None);
+        let Some(mut lease) = self.api.bounded(self.leases.get_opt(&self.name)).await? else {
+            return Ok(());
+        };
+        let Some(spec) = &mut lease.spec else {
+            return Ok(());
+        };
+        if spec.holder_identity.as_ref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = None;
+        let parameters = PostParams::default();
+        let written = self.leases.replace(&self.name, &parameters, &lease);
+        match self.api.bounded(written).await {
+            // Another candidate has the Lease already.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            written => written.map(drop),
         }
     }
 

@@ -27,7 +27,7 @@ use whereabouts_protocol::cluster;
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::listing::Pages;
-use whereabouts_store::{At, CommitError, Entry, Outcome, Revision, Store, Txn};
+use whereabouts_store::{At, CommitError, Entry, Order, Outcome, Read, Revision, Store, Txn};
 
 use crate::output::{Progress, say};
 use datastore::AnyStore;
@@ -133,6 +133,18 @@ impl Connection {
             place,
             chance,
         })
+    }
+
+    /// The cluster that answers and its revision. No key of ours is in the range that is read.
+    pub(crate) fn present(&self) -> Result<(u64, Revision), String> {
+        let nothing = Read::Range {
+            from: self.keys.with_prefix(&[0]),
+            until: self.keys.with_prefix(&[0, 0]),
+            order: Order::Key,
+            limit: 1,
+        };
+        let view = self.ask(self.store.read(&[nothing], At::Now))?;
+        Ok((view.cluster, view.revision))
     }
 
     /// Shows `take` all entries of a range of keys, page by page at one revision, which it answers.

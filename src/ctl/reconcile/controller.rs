@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use whereabouts_controller::{ApiServer, Election, Leadership, PodCache, follow};
 use whereabouts_reconcile::{Rules, Standing};
 
@@ -32,6 +34,9 @@ const LEAST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a controller that cannot work looks whether it can.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a leader that ends may need to free the Lease.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// The options of `controller`.
 #[derive(Args)]
 pub(crate) struct ControllerOptions {
@@ -39,7 +44,7 @@ pub(crate) struct ControllerOptions {
     etcd: DatastoreOptions,
     #[command(flatten)]
     evidence: EvidenceOptions,
-    /// How often all claims are read while no claim is without its pod.
+    /// How often claims are judged while none is without its pod. They are read again if etcd has changed.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     every: Duration,
     /// The namespace of the leader's Lease.
@@ -83,8 +88,16 @@ pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> 
         rounds: None,
         api,
     };
-    let ended = controller.start(election)?;
-    controller.run(&ended)
+    let (resign, resigns) = oneshot::channel::<()>();
+    let ended = controller.start()?;
+    let end = async move { drop(resigns.await) };
+    let election = controller.asking.spawn(election.run(end, report));
+    let asking = controller.asking.clone();
+    let ending = controller.run(&ended);
+    drop(resign);
+    // A Lease that is not freed by then ends by itself.
+    let _ = asking.block_on(async { timeout(FAREWELL, election).await });
+    ending
 }
 
 fn report(reason: &str) {
@@ -93,7 +106,7 @@ fn report(reason: &str) {
 
 impl Controller<'_> {
     /// Starts what runs beside the loop. The channel tells the end.
-    fn start(&self, election: Election) -> Result<Receiver<Result<(), String>>, String> {
+    fn start(&self) -> Result<Receiver<Result<(), String>>, String> {
         let listen = self.options.listen;
         let listener = self.asking.block_on(TcpListener::bind(listen));
         let listener = listener.map_err(|error| format!("{listen}: {error}"))?;
@@ -123,7 +136,6 @@ impl Controller<'_> {
             let error = http::serve(listener, told).await;
             drop(failing.send(Err(error.to_string())));
         });
-        self.asking.spawn(election.run(report));
         let (api, cache) = (self.api.clone(), self.cache.clone());
         self.asking
             .spawn(async move { follow(&api, &cache, report).await });

@@ -6,6 +6,7 @@
 //!          cache of pods-'
 //! ```
 
+mod claims;
 mod controller;
 mod http;
 mod metrics;

@@ -13,7 +13,8 @@ use whereabouts_reconcile::{Evidence, Judge, JudgedClaim, Rules, Standing};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
 use crate::output::shown::Shown;
-use crate::selection::{Selection, choose, warn_of};
+
+use super::claims::Claims;
 
 /// The needs of rounds, and their memory.
 pub(super) struct Rounds {
@@ -21,6 +22,7 @@ pub(super) struct Rounds {
     api: ApiServer,
     /// Kept from round to round until something fails: files may come late, and certificates change.
     connection: Option<Connection>,
+    claims: Claims,
     /// Where the API server is asked.
     asking: Handle,
     judge: Judge,
@@ -69,13 +71,14 @@ impl Rounds {
             etcd: etcd.clone(),
             api: api.clone(),
             connection: None,
+            claims: Claims::default(),
             asking: asking.clone(),
             judge: Judge::new(rules),
             start: Instant::now(),
         }
     }
 
-    /// Reads all claims, asks for the pods that `cache` does not show, and judges.
+    /// Reads all claims if they may have changed, asks for the pods that `cache` does not show, and judges.
     pub(super) fn round(
         &mut self,
         cache: &PodCache,
@@ -85,12 +88,9 @@ impl Rounds {
             Some(connection) => connection,
             None => Connection::open(&self.etcd)?,
         };
-        let Selection { claims, unreadable } = choose(&connection, |shown| !is_settled(shown))?;
-        warn_of(&unreadable);
-        let count = claims.len();
-        let judged = claims
-            .iter()
-            .map(|shown| JudgedClaim::of(&shown.attachment, &shown.claim));
+        let read = self.claims.read(&connection)?;
+        let open = || read.claims.iter().filter(|shown| !is_settled(shown));
+        let judged = open().map(|shown| JudgedClaim::of(&shown.attachment, &shown.claim));
         let round = self.judge.begin(judged, |uid| cache.has(uid));
         if !round.nodes().is_empty() {
             // After the claims were read: an identity that comes later finds no claims.
@@ -99,22 +99,19 @@ impl Rounds {
         let look = self.asking.block_on(self.api.look(&round, self.start));
         let judgements = self.judge.decide(round, &look);
         let due = self.judge.due(&judgements);
-        let mut read: BTreeMap<Attachment, Shown> = claims
-            .into_iter()
-            .map(|shown| (shown.attachment.clone(), shown))
-            .collect();
+        let shown: BTreeMap<&Attachment, &Shown> =
+            open().map(|shown| (&shown.attachment, shown)).collect();
         let candidates = judgements.into_iter().map(|judgement| Candidate {
-            shown: read
-                .remove(&judgement.claim.attachment)
-                .expect("it was read"),
+            shown: shown[&judgement.claim.attachment].clone(),
             claim: judgement.claim,
             standing: judgement.standing,
         });
+        let candidates = candidates.collect();
         self.connection = Some(connection);
         Ok(Findings {
-            claims: count,
-            unreadable: unreadable.len(),
-            candidates: candidates.collect(),
+            claims: shown.len(),
+            unreadable: read.unreadable.len(),
+            candidates,
             pause: due.map(|due| due.saturating_sub(self.start.elapsed())),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -15,19 +16,23 @@ use clap::Parser;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use whereabouts_controller::Election;
 use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
-use whereabouts_core::registry::Taken;
+use whereabouts_core::registry::{Released, Taken};
 use whereabouts_reconcile::{Evidence, Rules, Standing, Stay};
 
+use super::claims::Claims;
 use super::once::asking_thread;
 use super::round::{Candidate, Ended, Findings, Rounds, connect};
 use crate::connection::{Connection, DatastoreOptions};
+use crate::selection::Selection;
 
 const GRACE: Duration = Duration::from_millis(50);
 const UID: &str = "0f5d7e7c-3c5b-4f3e-9a53-2f1b6a1e8d10";
 const POD: &str = "/api/v1/namespaces/default/pods/web-0";
 const NODE: &str = "/api/v1/nodes/node-a";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/reconcile";
 const EVENTS: &str = "/api/v1/namespaces/default/events";
 
 /// An API server.
@@ -68,7 +73,7 @@ async fn respond(
 ) -> Response {
     let mut state = fake.state();
     let path = uri.path().to_owned();
-    if method == Method::POST {
+    if method == Method::POST || method == Method::PUT {
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         state.written.push((path, body.clone()));
         return (StatusCode::CREATED, axum_json(&body)).into_response();
@@ -193,6 +198,28 @@ impl Site {
     }
 }
 
+/// Takes part in the election of the Lease `reconcile` until it leads, or for a moment. Returns whether it led.
+fn elect(site: &Site) -> bool {
+    let election = Election::new(&site.api, "kube-system", "reconcile", "me");
+    let leadership = election.leadership();
+    let report = |reason: &str| panic!("{reason}");
+    let led = Arc::new(AtomicBool::new(false));
+    let end = {
+        let led = led.clone();
+        async move {
+            for _ in 0..20 {
+                if leadership.is_held() {
+                    led.store(true, Ordering::Relaxed);
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    site.asking.block_on(election.run(end, report));
+    led.load(Ordering::Relaxed)
+}
+
 fn range() -> Range {
     let cidr = "10.9.0.0/29".parse().expect("a CIDR");
     Range::new(RangeSpec::of(cidr)).expect("a range")
@@ -229,6 +256,48 @@ fn a_claim_of_a_dead_node_is_released_and_its_event_names_the_evidence() {
     let message = event["message"].as_str().unwrap_or_default();
     assert!(message.ends_with("node node-a: node-gone"), "{message}");
     assert_eq!(site.round().claims, 0);
+}
+
+#[test]
+fn claims_are_read_again_only_if_the_datastore_has_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = site(folder.path());
+    site.add("c1");
+    let connection = Connection::open(&site.etcd).expect("it opens");
+    let mut claims = Claims::default();
+    let place = |read: &Selection| read.claims.as_ptr_range();
+    let first = place(claims.read(&connection).expect("claims"));
+    let again = claims.read(&connection).expect("claims");
+    assert_eq!(place(again), first, "the same claims");
+    let shown = again.claims[0].clone();
+    let released = connection.release(&shown.attachment, &shown.claim);
+    assert!(matches!(released, Ok(Released::Done)));
+    assert!(claims.read(&connection).expect("claims").claims.is_empty());
+}
+
+#[test]
+fn a_leader_that_ends_frees_its_lease_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = site(folder.path());
+    let lease = |holder: &str| {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "reconcile", "resourceVersion": "7"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 30, "leaseTransitions": 3}})
+    };
+    site.fake.answer(LEASE, 200, lease("me"));
+    assert!(elect(&site));
+    let written = site.fake.written();
+    let holders: Vec<_> = written
+        .iter()
+        .map(|(_, lease)| &lease["spec"]["holderIdentity"])
+        .collect();
+    assert_eq!(holders, [&json!("me"), &Value::Null]);
+    let (path, freed) = &written[1];
+    assert_eq!(path, LEASE);
+    assert_eq!(freed["metadata"]["resourceVersion"], "7");
+    assert_eq!(freed["spec"]["leaseTransitions"], 3);
+    site.fake.answer(LEASE, 200, lease("another"));
+    assert!(!elect(&site));
+    assert_eq!(site.fake.written().len(), 2, "it writes nothing");
 }
 
 #[test]
