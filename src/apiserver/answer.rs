@@ -60,8 +60,8 @@ struct Details {
 
 /// The fate of `request` by its complete answer.
 ///
-/// Only an answer that a server gives before it carries a request out counts as "not carried out". A proxy gives 502, 503 or 504
-/// also for a request that it has passed on, and the server gives 500 when its own store did not answer.
+/// Only an answer that a server gives before it carries a request out counts as "not carried out". A proxy gives 502, 503 or
+/// 504 also for a request that it has passed on. The server gives 500 when its own store did not answer.
 pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
     if code == StatusCode::OK || code == StatusCode::CREATED || code == StatusCode::ACCEPTED {
         return Answer::Done(body.to_vec());
@@ -92,7 +92,7 @@ fn status(body: &[u8]) -> Status {
     serde_json::from_slice(body).unwrap_or_default()
 }
 
-/// What the server says, in one line.
+/// The words of the server, in one line.
 fn told(code: StatusCode, status: &Status) -> String {
     let code = code.as_u16();
     if status.kind != "Status" {

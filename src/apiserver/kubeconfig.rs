@@ -1,7 +1,7 @@
 //! Kubeconfigs: the files in which Kubernetes' tools keep an API server's address and credentials.
 //!
-//! Only what a process on a node can use is accepted. A key that would run a program, send credentials to a proxy or skip
-//! the check of a certificate is an error, so it is never ignored.
+//! Only what a process on a node can use is accepted. Some keys would run a program,
+//! send credentials to a proxy or skip the check of a certificate. Such a key is an error.
 
 use std::fmt;
 use std::path::Path;

@@ -5,6 +5,8 @@ mod clusters;
 mod ctl;
 mod delegated;
 mod faults;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod load;
 mod local;
 mod plugin;

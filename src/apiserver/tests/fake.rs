@@ -24,7 +24,7 @@ pub(super) const TOKEN: &str = "a-token-that-nobody-may-see";
 /// The patience of all tests. Only a server that hangs uses it up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the server does on one connection, in order. Then it closes the connection.
+/// A step of the server on one connection. After the last one, it closes the connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Reads a whole request, and sends these bytes.

@@ -1,0 +1,202 @@
+//! An API server with the manifests of the datastore, two nodes and their tokens.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use whereabouts_apiserver::{Access, Answer, Client, Request, Resource};
+use whereabouts_fixtures::apiserver::{ApiServer, manifests};
+use whereabouts_fixtures::{binaries, poll};
+
+/// The account of the nodes.
+pub(super) const ACCOUNT: &str = "whereabouts-node";
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The API server, and what the tests share.
+pub(super) struct Lab {
+    pub(super) server: ApiServer,
+}
+
+impl Lab {
+    /// The lab that other tests use at the same time. The last one that lets go ends it.
+    pub(super) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Lab>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let lab = Arc::new(Self::start());
+            *shared = Arc::downgrade(&lab);
+            lab
+        })
+    }
+
+    fn start() -> Self {
+        let server = ApiServer::start();
+        let accounts = binaries::top().join("deploy/kubernetes/base/service-account.yaml");
+        let text = |path: &std::path::Path| path.to_str().expect("it is text").to_owned();
+        server.kubectl(&["-n", "kube-system", "apply", "-f", &text(&accounts)]);
+        server.kubectl(&["apply", "-k", &text(&manifests())]);
+        for kind in ["addressclaims", "addressblocks"] {
+            let kind = format!("crd/{kind}.ipam.whereabouts.internal");
+            server.kubectl(&["wait", "--for=condition=Established", &kind]);
+        }
+        let lab = Self { server };
+        lab.make_node("a");
+        lab.make_node("b");
+        lab.await_policies();
+        lab
+    }
+
+    pub(super) fn make_node(&self, name: &str) {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+        self.server.apply(&node);
+    }
+
+    /// A token of the account, bound to this node.
+    pub(super) fn token(&self, node: &str) -> String {
+        let bond = json!({"boundObjectRef": {"kind": "Node", "apiVersion": "v1", "name": node}});
+        let answer = ask(&self.server.admin(), &token_request(&bond));
+        let token = object(answer)["status"]["token"].take();
+        token.as_str().expect("a token").to_owned()
+    }
+
+    /// The access of a node.
+    pub(super) fn node(&self, node: &str) -> Access {
+        self.server.with_token(&self.token(node))
+    }
+
+    /// The server follows roles and policies by watches, so a change is in force a moment later.
+    fn await_policies(&self) {
+        let node = self.node("a");
+        let claim = claim("await-policies", "b");
+        poll("the policy for claims is in force", || {
+            denied_by(&create(&node, &claims(), &claim), "may not write a claim").then_some(())
+        });
+        let token = token_request(&json!({}));
+        poll("the policy for tokens is in force", || {
+            denied_by(&ask(&node, &token), "bound to this node").then_some(())
+        });
+        let block = block("await-policies", "10.255.255.0", 0..65);
+        poll("the policy for blocks is in force", || {
+            let answer = create(&node, &blocks(), &block);
+            denied_by(&answer, "may take 64 addresses").then_some(())
+        });
+    }
+}
+
+/// Sends one request on a connection of its own.
+pub(super) fn ask(access: &Access, request: &Request) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let client = Client::new(access).expect("an access");
+    runtime.block_on(client.send(request, PATIENCE))
+}
+
+pub(super) fn create(access: &Access, resource: &Resource, object: &Value) -> Answer {
+    ask(
+        access,
+        &Request::create(resource, object.to_string().into_bytes()),
+    )
+}
+
+/// Replaces the object of the name that `object` has.
+pub(super) fn replace(access: &Access, resource: &Resource, object: &Value) -> Answer {
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    ask(
+        access,
+        &Request::replace(resource, name, object.to_string().into_bytes()),
+    )
+}
+
+/// Deletes an object as the protocol does, with both preconditions.
+pub(super) fn delete(access: &Access, resource: &Resource, object: &Value) -> Answer {
+    let metadata = &object["metadata"];
+    let name = metadata["name"].as_str().expect("a name");
+    let options = json!({"preconditions":
+        {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}});
+    ask(
+        access,
+        &Request::delete(resource, name, options.to_string().into_bytes()),
+    )
+}
+
+/// The object in the body of an answer.
+pub(super) fn object(answer: Answer) -> Value {
+    let Answer::Done(body) = answer else {
+        panic!("{answer:?}")
+    };
+    serde_json::from_slice(&body).expect("an object")
+}
+
+/// Whether the server refused, with these words.
+pub(super) fn denied_by(answer: &Answer, words: &str) -> bool {
+    matches!(answer, Answer::Denied(told) | Answer::Refused(told) if told.contains(words))
+}
+
+pub(super) fn assert_denied(answer: &Answer, words: &str) {
+    assert!(
+        denied_by(answer, words),
+        "not denied with {words:?}: {answer:?}"
+    );
+}
+
+pub(super) fn claims() -> Resource {
+    resource("addressclaims")
+}
+
+pub(super) fn blocks() -> Resource {
+    resource("addressblocks")
+}
+
+fn resource(plural: &'static str) -> Resource {
+    Resource {
+        group: whereabouts_kubernetes::GROUP,
+        version: whereabouts_kubernetes::VERSION,
+        plural,
+        namespace: None,
+    }
+}
+
+/// The accounts' names, of which a request for a token is made.
+fn accounts() -> Resource {
+    Resource {
+        group: "",
+        version: "v1",
+        plural: "serviceaccounts",
+        namespace: Some("kube-system".to_owned()),
+    }
+}
+
+/// A request for a token of the account of the nodes.
+pub(super) fn token_request(spec: &Value) -> Request {
+    let body =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    Request::create_in(&accounts(), ACCOUNT, "token", body.to_string().into_bytes())
+}
+
+/// A claim of a node.
+pub(super) fn claim(name: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "ipam.whereabouts.internal/v1alpha1", "kind": "AddressClaim",
+        "metadata": {"name": name, "labels": {"ipam.whereabouts.internal/node": node}},
+        "spec": {
+            "network": "net", "container": name, "interface": "eth0", "attempt": "1", "addedMs": 1,
+            "owner": {"node": node, "podNamespace": "default", "podName": "web-0"},
+            "wants": [{"pool": {}, "cidr": "10.0.0.0/24", "current": "v4-0-0a0000", "windows": [{"first": 1, "last": 254}]}],
+        },
+    })
+}
+
+/// A block with these bits, each of a claim of its own.
+pub(super) fn block(name: &str, base: &str, bits: std::ops::Range<u16>) -> Value {
+    let taken: Vec<_> = bits
+        .map(|bit| json!({"bit": bit, "claim": format!("c-{bit}"), "uid": format!("u-{bit}")}))
+        .collect();
+    json!({
+        "apiVersion": "ipam.whereabouts.internal/v1alpha1", "kind": "AddressBlock",
+        "metadata": {"name": name, "labels": {"ipam.whereabouts.internal/state": "open"}},
+        "spec": {"pool": {}, "base": base, "round": 1, "taken": taken},
+    })
+}

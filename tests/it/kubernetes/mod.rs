@@ -1,0 +1,6 @@
+//! The datastore `kubernetes` on a real kube-apiserver, which takes minutes to build: tests/apiserver.sh runs these tests.
+
+mod kinds;
+mod lab;
+mod rights;
+mod tokens;

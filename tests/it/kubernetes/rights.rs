@@ -1,0 +1,148 @@
+//! What the token of a node can do to the objects of others.
+
+use serde_json::json;
+use whereabouts_apiserver::{Answer, Request};
+
+use super::lab::{
+    ACCOUNT, Lab, ask, assert_denied, block, blocks, claim, claims, create, delete, object, replace,
+};
+
+#[test]
+fn a_node_writes_the_claims_that_name_it() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    let stored = object(create(&node, &claims(), &claim("own", "a")));
+    let mut next = stored.clone();
+    next["spec"]["attempt"] = json!("2");
+    let next = object(replace(&node, &claims(), &next));
+    object(ask(&node, &Request::get(&claims(), "own")));
+    object(ask(&node, &Request::list(&claims(), Vec::new())));
+    object(delete(&node, &claims(), &next));
+}
+
+#[test]
+fn a_node_reads_the_claims_of_others_and_changes_none() {
+    let lab = Lab::shared();
+    let (one, other) = (lab.node("a"), lab.node("b"));
+    let stored = object(create(&other, &claims(), &claim("of-b", "b")));
+    object(ask(&one, &Request::get(&claims(), "of-b")));
+    let words = "node a may not change a claim of node b";
+    assert_denied(&replace(&one, &claims(), &stored), words);
+    assert_denied(&delete(&one, &claims(), &stored), words);
+    let mut seized = stored.clone();
+    seized["spec"]["owner"]["node"] = json!("a");
+    assert_denied(
+        &replace(&one, &claims(), &seized),
+        "a node that is known never changes",
+    );
+    let mut of_nobody = claim("of-nobody", "a");
+    of_nobody["spec"]["owner"] = json!({});
+    let mut of_nobody = object(create(&lab.server.admin(), &claims(), &of_nobody));
+    of_nobody["spec"]["owner"]["node"] = json!("a");
+    assert_denied(
+        &replace(&one, &claims(), &of_nobody),
+        "may not change a claim of node ",
+    );
+    let all = Request::delete(&claims(), "", b"{}".to_vec());
+    assert_denied(&ask(&one, &all), "cannot deletecollection");
+    object(delete(&other, &claims(), &stored));
+}
+
+#[test]
+fn a_node_gives_no_claim_to_another_node_or_to_none() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    let refused = |claim: &serde_json::Value, words: &str| {
+        assert_denied(&create(&node, &claims(), claim), words);
+    };
+    refused(&claim("given", "b"), "may not write a claim of node b");
+    let mut nobodys = claim("given", "a");
+    nobodys["spec"]["owner"] = json!({});
+    refused(&nobodys, "may not write a claim of node ");
+    let mut labelled = claim("given", "a");
+    labelled["metadata"]["labels"]["ipam.whereabouts.internal/node"] = json!("b");
+    refused(&labelled, "with the label of node b");
+    labelled["metadata"]["labels"] = json!({});
+    refused(&labelled, "with the label of node ");
+}
+
+#[test]
+fn a_token_that_names_no_node_writes_nothing() {
+    let lab = Lab::shared();
+    let token = lab
+        .server
+        .kubectl(&["-n", "kube-system", "create", "token", ACCOUNT]);
+    let access = lab.server.with_token(token.trim());
+    let words = "the token names no node";
+    assert_denied(&create(&access, &claims(), &claim("nobody", "a")), words);
+    let block = block("nobody", "10.9.0.0", 0..1);
+    assert_denied(&create(&access, &blocks(), &block), words);
+}
+
+#[test]
+fn a_node_deletes_no_block_and_nobody_deletes_one_in_use() {
+    let lab = Lab::shared();
+    let (node, admin) = (lab.node("a"), lab.server.admin());
+    let stored = object(create(&node, &blocks(), &block("used", "10.10.0.0", 0..1)));
+    assert_denied(&delete(&node, &blocks(), &stored), "cannot delete");
+    assert_denied(
+        &delete(&admin, &blocks(), &stored),
+        "the block has taken addresses",
+    );
+    let mut free = stored.clone();
+    free["spec"]["taken"] = json!([]);
+    let free = object(replace(&node, &blocks(), &free));
+    assert_denied(&delete(&node, &blocks(), &free), "cannot delete");
+    object(delete(&admin, &blocks(), &free));
+}
+
+#[test]
+fn one_write_of_a_block_takes_or_clears_so_many_addresses() {
+    let lab = Lab::shared();
+    let (node, admin) = (lab.node("a"), lab.server.admin());
+    let (take, clear) = ("may take 64 addresses", "may clear 64 addresses");
+    assert_denied(
+        &create(&node, &blocks(), &block("many", "10.11.0.0", 0..65)),
+        take,
+    );
+    let mut stored = object(create(&node, &blocks(), &block("many", "10.11.0.0", 0..64)));
+    // Between full blocks, where the comparison costs the server most.
+    for (bits, words) in [
+        (0..64, None),
+        (0..129, Some(take)),
+        (0..128, None),
+        (0..192, None),
+        (0..256, None),
+        (0..191, Some(clear)),
+        (0..0, Some(clear)),
+        (64..256, None),
+        (127..256, None),
+        (127..256, None),
+    ] {
+        let mut next = stored.clone();
+        next["spec"]["taken"] = block("many", "10.11.0.0", bits.clone())["spec"]["taken"].clone();
+        let answer = replace(&node, &blocks(), &next);
+        match words {
+            Some(words) => assert_denied(&answer, words),
+            None => stored = object(answer),
+        }
+    }
+    // Bits that go to others are cleared and taken.
+    let mut stolen = stored.clone();
+    for taken in stolen["spec"]["taken"].as_array_mut().expect("bits") {
+        taken["uid"] = json!("mine");
+    }
+    assert_denied(&replace(&node, &blocks(), &stolen), clear);
+    // An administrator may: after a loss, blocks are made anew.
+    object(replace(&admin, &blocks(), &stolen));
+}
+
+#[test]
+fn a_node_can_still_clear_a_live_bit() {
+    // It is what THREATS says: one write serves the claims of many nodes.
+    let lab = Lab::shared();
+    let (one, other) = (lab.node("a"), lab.node("b"));
+    let mut stored = object(create(&other, &blocks(), &block("live", "10.12.0.0", 0..1)));
+    stored["spec"]["taken"] = json!([]);
+    assert!(matches!(replace(&one, &blocks(), &stored), Answer::Done(_)));
+}
