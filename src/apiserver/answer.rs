@@ -25,16 +25,20 @@ pub enum Answer {
     Done(Vec<u8>),
     /// The server itself says that this object does not exist. The request was not carried out.
     Absent,
-    /// An object of this name exists, or the object has another version or UID. The request was not carried out.
-    Conflict(String),
+    /// An object of this name exists. The request was not carried out.
+    Exists,
+    /// The object has another version or another UID. The request was not carried out.
+    Changed,
     /// The place at which a list goes on is too old (410). The list must begin anew.
     Expired,
     /// The server asks for a pause (429). The request was not carried out.
     Busy(Duration, String),
     /// There was no connection. The request was not carried out.
     Unsent(String),
-    /// The reply was lost, or the server could not tell the outcome. The request may have been carried out.
-    Unknown(String),
+    /// The reply was lost. The request may have been carried out.
+    Lost(String),
+    /// The reply does not tell the outcome. The request may have been carried out.
+    Unclear(String),
     /// The server refuses the credentials, or forbids the request (401, 403). The request was not carried out.
     Denied(String),
     /// The server refuses the request, as a schema, a policy or a webhook does. The request was not carried out.
@@ -70,12 +74,13 @@ pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body:
     let told = told(code, &status);
     match code {
         StatusCode::NOT_FOUND if is_absence(request, &status) => Answer::Absent,
-        StatusCode::CONFLICT => Answer::Conflict(told),
+        StatusCode::CONFLICT if status.reason == "AlreadyExists" => Answer::Exists,
+        StatusCode::CONFLICT if status.reason == "Conflict" => Answer::Changed,
         StatusCode::GONE if request.is_read() => Answer::Expired,
         StatusCode::TOO_MANY_REQUESTS => Answer::Busy(pause(headers), told),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Denied(told),
         code if code.is_client_error() || code.is_redirection() => Answer::Refused(told),
-        _ => Answer::Unknown(told),
+        _ => Answer::Unclear(told),
     }
 }
 
@@ -158,11 +163,13 @@ mod tests {
         match answer {
             Answer::Done(_) => "done",
             Answer::Absent => "absent",
-            Answer::Conflict(_) => "conflict",
+            Answer::Exists => "exists",
+            Answer::Changed => "changed",
             Answer::Expired => "expired",
             Answer::Busy(..) => "busy",
             Answer::Unsent(_) => "unsent",
-            Answer::Unknown(_) => "unknown",
+            Answer::Lost(_) => "lost",
+            Answer::Unclear(_) => "unclear",
             Answer::Denied(_) => "denied",
             Answer::Refused(_) => "refused",
         }
@@ -174,8 +181,8 @@ mod tests {
             (200, "done"),
             (201, "done"),
             (202, "done"),
-            (204, "unknown"),
-            (206, "unknown"),
+            (204, "unclear"),
+            (206, "unclear"),
             (301, "refused"),
             (307, "refused"),
             (400, "refused"),
@@ -183,17 +190,17 @@ mod tests {
             (403, "denied"),
             (404, "refused"),
             (405, "refused"),
-            (409, "conflict"),
+            (409, "refused"),
             (410, "refused"),
             (413, "refused"),
             (415, "refused"),
             (422, "refused"),
             (429, "busy"),
-            (500, "unknown"),
-            (502, "unknown"),
-            (503, "unknown"),
-            (504, "unknown"),
-            (599, "unknown"),
+            (500, "unclear"),
+            (502, "unclear"),
+            (503, "unclear"),
+            (504, "unclear"),
+            (599, "unclear"),
         ];
         for (code, expected) in cases {
             for body in [&b""[..], b"<html>", b"{}", b"null", b"[1]"] {
@@ -220,6 +227,14 @@ mod tests {
             let other = answer(code, &body(reason, name, kind));
             assert_ne!(other, Answer::Absent, "{code} {reason} {name} {kind}");
         }
+    }
+
+    #[test]
+    fn a_conflict_is_of_the_name_or_of_the_version() {
+        let of = |reason| fate(&answer(409, &body(reason, "a", "things")));
+        assert_eq!(of("AlreadyExists"), "exists");
+        assert_eq!(of("Conflict"), "changed");
+        assert_eq!(of("Other"), "refused");
     }
 
     #[test]

@@ -17,13 +17,10 @@ use tracing::instrument;
 use crate::access::{Access, Server};
 use crate::answer::{self, Answer};
 use crate::connect::{self, Connection};
-use crate::request::Request;
+use crate::request::{JSON, Request};
 
 /// Largest answer, in bytes. A page of objects is smaller.
 const ANSWER_BYTES: usize = 64 << 20;
-
-/// The form of all bodies. Protobuf would be shorter, but custom resources have none.
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The name by which the API server's audit log and its flow control know this client.
 const AGENT: HeaderValue =
@@ -42,9 +39,8 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     /// The connection, while no request is under way. A dropped call takes its connection along.
     idle: RefCell<Option<Connection>>,
-    /// The address that failed last.
+    /// The address that has not answered its last request.
     avoided: Cell<Option<SocketAddr>>,
-    answers: Cell<u64>,
 }
 
 impl Client {
@@ -65,13 +61,7 @@ impl Client {
             authorization: authorization.transpose()?,
             idle: RefCell::new(None),
             avoided: Cell::new(None),
-            answers: Cell::new(0),
         })
-    }
-
-    /// How many complete answers have come, whatever they said.
-    pub fn answers(&self) -> u64 {
-        self.answers.get()
     }
 
     /// Sends `request` once, and waits for its answer for so long.
@@ -80,33 +70,23 @@ impl Client {
         server.address = self.server.host, server.port = self.server.port
     ))]
     pub async fn send(&self, request: &Request, patience: Duration) -> Answer {
-        let mut connection = match self.connection().await {
-            Ok(connection) => connection,
-            Err(reason) => return Answer::Unsent(format!("{}: {reason}", self.server.authority())),
+        let connection = match self.idle().await {
+            Some(idle) => Ok(idle),
+            None => self.connect().await,
         };
-        let address = connection.address;
-        let exchange = timeout(patience, self.exchange(&mut connection, request)).await;
-        let answer = match exchange {
-            Ok(Ok(answer)) => {
-                self.answers.set(self.answers.get() + 1);
-                self.idle.replace(Some(connection));
-                return answer;
-            }
-            Ok(Err(failed)) => failed,
-            Err(_) => Answer::Unknown(format!("no answer within {} ms", patience.as_millis())),
-        };
-        self.avoided.set(Some(address));
-        answer.at(address)
+        match connection {
+            Ok(connection) => self.send_on(connection, request, patience).await,
+            Err(reason) => Answer::Unsent(format!("{}: {reason}", self.server.authority())),
+        }
     }
 
-    /// The idle connection, if it still stands, or a new one.
-    async fn connection(&self) -> Result<Connection, String> {
-        let idle = self.idle.take();
-        if let Some(mut idle) = idle
-            && idle.sender.ready().await.is_ok()
-        {
-            return Ok(idle);
-        }
+    /// The idle connection, if it seems to stand.
+    async fn idle(&self) -> Option<Connection> {
+        let mut idle = self.idle.take()?;
+        idle.sender.ready().await.is_ok().then_some(idle)
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
         let connected = connect::connect(&self.server, &self.tls, self.avoided.get()).await;
         connected.map_err(|(address, reason)| {
             if address.is_some() {
@@ -114,6 +94,30 @@ impl Client {
             }
             reason
         })
+    }
+
+    async fn send_on(
+        &self,
+        mut connection: Connection,
+        request: &Request,
+        patience: Duration,
+    ) -> Answer {
+        let address = connection.address;
+        // The caller may drop the call.
+        self.avoided.set(Some(address));
+        let exchange = timeout(patience, self.exchange(&mut connection, request)).await;
+        match exchange {
+            Ok(Ok(answer)) => {
+                self.avoided.set(None);
+                self.idle.replace(Some(connection));
+                answer
+            }
+            Ok(Err(failed)) => failed.at(address),
+            Err(_) => Answer::Lost(format!(
+                "{address}: no answer within {} ms",
+                patience.as_millis()
+            )),
+        }
     }
 
     /// Sends `request` and reads the whole answer. An error is an answer that says that there was none.
@@ -127,12 +131,12 @@ impl Client {
             let was_sent = failed.take_message().is_none();
             let reason = told(failed.error());
             if was_sent {
-                Answer::Unknown(reason)
+                Answer::Lost(reason)
             } else {
                 Answer::Unsent(reason)
             }
         })?;
-        read(request, response).await.map_err(Answer::Unknown)
+        read(request, response).await.map_err(Answer::Lost)
     }
 
     fn message(&self, request: &Request) -> Result<hyper::Request<Full<bytes::Bytes>>, Answer> {
@@ -146,7 +150,7 @@ impl Client {
             .uri(uri)
             .header(HOST, self.host.clone())
             .header(USER_AGENT, AGENT)
-            .header(ACCEPT, JSON)
+            .header(ACCEPT, request.accept)
             .header(CONTENT_TYPE, JSON);
         if let Some(authorization) = &self.authorization {
             message = message.header(AUTHORIZATION, authorization.clone());
@@ -173,7 +177,7 @@ impl Answer {
     fn at(self, address: SocketAddr) -> Self {
         match self {
             Self::Unsent(reason) => Self::Unsent(format!("{address}: {reason}")),
-            Self::Unknown(reason) => Self::Unknown(format!("{address}: {reason}")),
+            Self::Lost(reason) => Self::Lost(format!("{address}: {reason}")),
             other => other,
         }
     }

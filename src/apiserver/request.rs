@@ -35,7 +35,14 @@ pub struct Request {
     subresource: Option<&'static str>,
     query: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    pub(crate) accept: &'static str,
 }
+
+/// The form of all bodies. Protobuf would be shorter, but custom resources have none.
+pub(crate) const JSON: &str = "application/json";
+
+/// The form of a list without the content of its objects.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 impl Request {
     /// Reads one object.
@@ -47,6 +54,13 @@ impl Request {
     pub fn list(resource: &Resource, query: Vec<(&'static str, String)>) -> Self {
         let mut request = Self::of(Method::GET, resource, None, Vec::new());
         request.query = query;
+        request
+    }
+
+    /// Reads the metadata of the objects that `query` selects.
+    pub fn list_metadata(resource: &Resource, query: Vec<(&'static str, String)>) -> Self {
+        let mut request = Self::list(resource, query);
+        request.accept = METADATA;
         request
     }
 
@@ -85,6 +99,7 @@ impl Request {
             subresource: None,
             query: Vec::new(),
             body: body.into(),
+            accept: JSON,
         }
     }
 

@@ -30,7 +30,8 @@ impl Lab {
         })
     }
 
-    fn start() -> Self {
+    /// A lab of its own.
+    pub(super) fn start() -> Self {
         let server = ApiServer::start();
         let accounts = binaries::top().join("deploy/kubernetes/base/service-account.yaml");
         let text = |path: &std::path::Path| path.to_str().expect("it is text").to_owned();
@@ -86,12 +87,17 @@ impl Lab {
 
 /// Sends one request on a connection of its own.
 pub(super) fn ask(access: &Access, request: &Request) -> Answer {
+    let client = Client::new(access).expect("an access");
+    run(client.send(request, PATIENCE))
+}
+
+/// Runs what needs a runtime.
+pub(super) fn run<T>(what: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let client = Client::new(access).expect("an access");
-    runtime.block_on(client.send(request, PATIENCE))
+    runtime.block_on(what)
 }
 
 pub(super) fn create(access: &Access, resource: &Resource, object: &Value) -> Answer {

@@ -2,5 +2,6 @@
 
 mod kinds;
 mod lab;
+mod objects;
 mod rights;
 mod tokens;
