@@ -6,6 +6,7 @@ use std::fmt;
 
 use whereabouts_core::address::{Address, Bitmap, BlockKey, Family, Pool, Refusal};
 use whereabouts_core::claim::{Attachment, Claim, Held, Home};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::escaped;
 use whereabouts_core::limits;
 use whereabouts_store::keys::{Key, Keys};
@@ -17,7 +18,9 @@ use whereabouts_store::{Entry, Revision};
 pub struct Audit {
     /// The number of claims.
     pub claims: usize,
-    /// The number of addresses that the claims hold.
+    /// The number of durable owners.
+    pub owners: usize,
+    /// The number of addresses that claims hold, and that durable owners keep at rest.
     pub addresses: usize,
     /// The number of blocks, open and full.
     pub blocks: usize,
@@ -41,23 +44,23 @@ pub enum Finding {
         /// The reason.
         reason: String,
     },
-    /// Two attachments hold one address of a pool.
+    /// Two records hold one address of a pool.
     HeldTwice {
         /// The pool.
         pool: Pool,
         /// The address.
         address: Address,
         /// The first holder.
-        one: Attachment,
+        one: Whose,
         /// The second holder.
-        other: Attachment,
+        other: Whose,
     },
-    /// An attachment holds an address that no attachment can have.
+    /// A record holds an address that no attachment can have.
     Impossible {
         /// The address and its range.
         held: Held,
         /// The holder.
-        holder: Attachment,
+        holder: Whose,
         /// The reason why no attachment can have it.
         refusal: Refusal,
     },
@@ -68,7 +71,7 @@ pub enum Finding {
         /// The address.
         address: Address,
         /// The holder.
-        holder: Attachment,
+        holder: Whose,
     },
     /// An address is marked as taken, but no attachment holds it.
     NotHeld {
@@ -97,6 +100,48 @@ pub enum Finding {
         /// The attachment of the entry.
         attachment: Attachment,
     },
+    /// The durable owner of a claim does not name its attachment. The end of the claim would free its addresses.
+    NotOwned {
+        /// The durable owner.
+        owner: DurableOwner,
+        /// The attachment that has the claim.
+        holder: Attachment,
+    },
+    /// A durable owner names an attachment that has no claim of it. It keeps no address.
+    KeepsNothing {
+        /// The durable owner.
+        owner: DurableOwner,
+        /// The attachment that it names.
+        attachment: Attachment,
+    },
+}
+
+/// The record that holds an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The claim of an attachment.
+    Attachment(Attachment),
+    /// A durable owner at rest.
+    Owner(DurableOwner),
+}
+
+impl Whose {
+    /// The key of the record.
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Attachment(attachment) => Key::Claim(attachment.clone()),
+            Self::Owner(owner) => Key::Owner(owner.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attachment(attachment) => attachment.fmt(f),
+            Self::Owner(owner) => write!(f, "the durable owner {owner}"),
+        }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -152,6 +197,18 @@ impl fmt::Display for Finding {
                     home.node
                 )
             }
+            Self::NotOwned { owner, holder } => {
+                write!(
+                    f,
+                    "the durable owner {owner} does not name {holder}, whose addresses it keeps"
+                )
+            }
+            Self::KeepsNothing { owner, attachment } => {
+                write!(
+                    f,
+                    "the durable owner {owner} names {attachment}, which has no claim of it"
+                )
+            }
             Self::OpenAndFull(slot) => write!(f, "block {slot} is both open and full"),
             Self::NoFreeBit(slot) => write!(f, "block {slot} is open and has no free bit"),
             Self::NoSuccessor(slot) => {
@@ -178,7 +235,7 @@ pub fn audit<'e>(keys: &Keys, entries: impl IntoIterator<Item = &'e Entry>) -> A
 pub struct Auditor {
     /// The findings about single entries.
     found: Audit,
-    /// Whether a claim, or a key that may be a claim's, cannot be read. Its addresses are then
+    /// Whether a claim or a durable owner, or a key that may be one's, cannot be read. Its addresses are then
     /// unknown.
     claim_unreadable: bool,
     /// Blocks and claims with a value that cannot be read, by their printed keys.
@@ -191,6 +248,13 @@ pub struct Auditor {
     unread: BTreeSet<Attachment>,
     /// The claims without an entry by their node so far, and the entries without a claim.
     unpaired: BTreeMap<(Attachment, Home), Unpaired>,
+    /// The durable claims whose owner does not name them so far, and the owners that name an attachment without a claim
+    /// of theirs.
+    unbound: BTreeMap<(Attachment, DurableOwner), Unpaired>,
+    /// The durable owners, also those that cannot be read.
+    owners: BTreeSet<DurableOwner>,
+    /// The durable owners that cannot be read.
+    unread_owners: BTreeSet<DurableOwner>,
 }
 
 /// Half of a pair, and the revision of its last write.
@@ -198,8 +262,8 @@ pub struct Auditor {
 pub(crate) enum Unpaired {
     /// A claim.
     Claim(Revision),
-    /// An entry by a node.
-    OnNode(Revision),
+    /// An entry by a node, or a durable owner.
+    Other(Revision),
 }
 
 /// A block or a claim with a value that cannot be read.
@@ -227,9 +291,9 @@ pub(crate) struct Block {
 /// The holder of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
-    /// The attachment.
-    pub(crate) attachment: Attachment,
-    /// The revision of the last write of its claim.
+    /// Whose record it is.
+    pub(crate) whose: Whose,
+    /// The revision of the record's last write.
     pub(crate) modified: Revision,
 }
 
@@ -241,6 +305,13 @@ impl Block {
             (None, Some((bitmap, _))) => bitmap,
             (None, None) => Bitmap::EMPTY,
         }
+    }
+}
+
+/// Enters half of a pair. The second half takes the first one out.
+fn pair<P: Ord>(halves: &mut BTreeMap<P, Unpaired>, place: P, half: Unpaired) {
+    if halves.remove(&place).is_none() {
+        halves.insert(place, half);
     }
 }
 
@@ -269,8 +340,23 @@ impl Auditor {
                 }
                 claim.map(|claim| self.enter_claim(&attachment, entry.modified, &claim))
             }
-            Ok(Key::OnNode(home, attachment)) => record::decode_on_node(&entry.value)
-                .map(|()| self.pair((attachment, home), Unpaired::OnNode(entry.modified))),
+            Ok(Key::OnNode(home, attachment)) => record::decode_on_node(&entry.value).map(|()| {
+                pair(
+                    &mut self.unpaired,
+                    (attachment, home),
+                    Unpaired::Other(entry.modified),
+                );
+            }),
+            Ok(Key::Owner(owner)) => {
+                self.owners.insert(owner.clone());
+                self.found.owners += 1;
+                let state = record::decode_owner(&entry.value);
+                if state.is_err() {
+                    self.claim_unreadable = true;
+                    self.unread_owners.insert(owner.clone());
+                }
+                state.map(|state| self.enter_owner(owner, entry.modified, &state))
+            }
             Ok(Key::Lock(_)) => {
                 self.found.locks += 1;
                 record::decode_lock(&entry.value).map(drop)
@@ -281,8 +367,9 @@ impl Auditor {
             }
             Ok(Key::Cluster) => record::decode_cluster(&entry.value).map(drop),
             Err(error) => {
-                let (from, until) = keys.claims(None);
-                self.claim_unreadable |= (from..until).contains(&entry.key);
+                let mut records = [keys.claims(None), keys.owners(None)].into_iter();
+                self.claim_unreadable |=
+                    records.any(|(from, until)| (from..until).contains(&entry.key));
                 let finding = Finding::Unreadable {
                     key: text(),
                     reason: error.reason.to_owned(),
@@ -307,7 +394,7 @@ impl Auditor {
                 let keys = self.damaged_blocks.entry(slot.clone()).or_default();
                 keys.insert(text.clone());
             }
-            Key::Claim(_) => {}
+            Key::Claim(_) | Key::Owner(_) => {}
             // Locks and tickets disappear once nobody waits. The entry by a node disappears with its claim. Only a
             // person decides about the identity of the cluster.
             Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
@@ -339,36 +426,52 @@ impl Auditor {
     fn enter_claim(&mut self, attachment: &Attachment, modified: Revision, claim: &Claim) {
         self.found.claims += 1;
         if let Some(home) = claim.owner.home() {
-            self.pair((attachment.clone(), home), Unpaired::Claim(modified));
+            let place = (attachment.clone(), home);
+            pair(&mut self.unpaired, place, Unpaired::Claim(modified));
         }
-        for held in &claim.held {
+        if let Some(owner) = DurableOwner::of(attachment, &claim.owner) {
+            let place = (attachment.clone(), owner);
+            pair(&mut self.unbound, place, Unpaired::Claim(modified));
+        }
+        let whose = Whose::Attachment(attachment.clone());
+        self.enter_held(&whose, modified, &claim.held);
+    }
+
+    fn enter_owner(&mut self, owner: DurableOwner, modified: Revision, state: &OwnerState) {
+        match state {
+            OwnerState::Attached(container) => {
+                let place = (owner.attachment(container), owner);
+                pair(&mut self.unbound, place, Unpaired::Other(modified));
+            }
+            OwnerState::Resting { held, .. } => {
+                self.enter_held(&Whose::Owner(owner), modified, held);
+            }
+        }
+    }
+
+    fn enter_held(&mut self, whose: &Whose, modified: Revision, held: &[Held]) {
+        for held in held {
             self.found.addresses += 1;
             if let Some(refusal) = held.refusal() {
                 self.found.findings.push(Finding::Impossible {
                     held: held.clone(),
-                    holder: attachment.clone(),
+                    holder: whose.clone(),
                     refusal,
                 });
             }
             let place = (held.range.pool.clone(), held.address);
             let holder = Holder {
-                attachment: attachment.clone(),
+                whose: whose.clone(),
                 modified,
             };
             if let Some(other) = self.holders.insert(place, holder) {
                 self.found.findings.push(Finding::HeldTwice {
                     pool: held.range.pool.clone(),
                     address: held.address,
-                    one: other.attachment,
-                    other: attachment.clone(),
+                    one: other.whose,
+                    other: whose.clone(),
                 });
             }
-        }
-    }
-
-    fn pair(&mut self, place: (Attachment, Home), half: Unpaired) {
-        if self.unpaired.remove(&place).is_none() {
-            self.unpaired.insert(place, half);
         }
     }
 
@@ -380,6 +483,22 @@ impl Auditor {
             matches!(half, Unpaired::Claim(_)) || !self.unread.contains(attachment)
         });
         halves.map(|((attachment, home), half)| (attachment, home, *half))
+    }
+
+    /// The durable claims whose owner does not name them, and the owners whose attachment has no claim of theirs. A half
+    /// stays while the other one cannot be read.
+    pub(crate) fn unbound(&self) -> impl Iterator<Item = (&Attachment, &DurableOwner, Unpaired)> {
+        let halves = self.unbound.iter();
+        let halves = halves.filter(|((attachment, owner), half)| match half {
+            Unpaired::Claim(_) => !self.unread_owners.contains(owner),
+            Unpaired::Other(_) => !self.unread.contains(attachment),
+        });
+        halves.map(|((attachment, owner), half)| (attachment, owner, *half))
+    }
+
+    /// Whether there is a key of the durable owner.
+    pub(crate) fn has_owner(&self, owner: &DurableOwner) -> bool {
+        self.owners.contains(owner)
     }
 
     /// The result of the audit of all added entries.
@@ -394,7 +513,7 @@ impl Auditor {
                 audit.findings.push(Finding::NotMarked {
                     pool: pool.clone(),
                     address: *address,
-                    holder: holder.attachment.clone(),
+                    holder: holder.whose.clone(),
                 });
             }
         }
@@ -428,7 +547,17 @@ impl Auditor {
                     home,
                     holder: attachment,
                 },
-                Unpaired::OnNode(_) => Finding::NoClaim { home, attachment },
+                Unpaired::Other(_) => Finding::NoClaim { home, attachment },
+            });
+        }
+        for (attachment, owner, half) in self.unbound() {
+            let (owner, attachment) = (owner.clone(), attachment.clone());
+            audit.findings.push(match half {
+                Unpaired::Claim(_) => Finding::NotOwned {
+                    owner,
+                    holder: attachment,
+                },
+                Unpaired::Other(_) => Finding::KeepsNothing { owner, attachment },
             });
         }
         audit
@@ -464,7 +593,7 @@ impl Auditor {
         self.damaged.get(key)
     }
 
-    /// Whether a claim cannot be read. It may hold any address without another holder.
+    /// Whether a claim or a durable owner cannot be read. It may hold any address without another holder.
     pub(crate) fn has_unreadable_claim(&self) -> bool {
         self.claim_unreadable
     }

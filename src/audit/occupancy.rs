@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use whereabouts_core::address::{
     Address, Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
 };
-use whereabouts_core::claim::{Claim, RangeId};
+use whereabouts_core::claim::{Claim, Held, RangeId};
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::failure::Corrupt;
 use whereabouts_store::Entry;
 use whereabouts_store::keys::{Key, Keys};
@@ -29,7 +30,7 @@ pub struct Occupancy {
 pub struct Use {
     /// The range.
     pub range: RangeId,
-    /// The number of addresses that claims hold from exactly this range.
+    /// The number of addresses that claims hold, and durable owners keep, from exactly this range.
     pub held: u64,
     /// The intervals that the range can give.
     pub intervals: Vec<Interval>,
@@ -72,6 +73,9 @@ impl Occupancy {
                 let full = Bitmap::full(slot.block.family());
                 self.enter_block(slot, full);
             }),
+            Ok(Key::Owner(_)) => {
+                record::decode_owner(&entry.value).map(|state| self.enter_owner(&state))
+            }
             Ok(Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
             Err(error) => {
                 self.unreadable.push(Corrupt {
@@ -91,14 +95,36 @@ impl Occupancy {
 
     /// Counts a claim.
     pub fn enter_claim(&mut self, claim: &Claim) {
-        for held in &claim.held {
+        self.enter_held(&claim.held);
+    }
+
+    fn enter_held(&mut self, held: &[Held]) {
+        for held in held {
             *self.held.entry(held.range.clone()).or_default() += 1;
+        }
+    }
+
+    /// Counts what a durable owner keeps.
+    pub fn enter_owner(&mut self, state: &OwnerState) {
+        if let OwnerState::Resting { held, .. } = state {
+            self.enter_held(held);
+        }
+    }
+
+    /// Removes what a counted durable owner keeps.
+    pub fn leave_owner(&mut self, state: &OwnerState) {
+        if let OwnerState::Resting { held, .. } = state {
+            self.leave_held(held);
         }
     }
 
     /// Removes a counted claim. A range without a claim is then forgotten.
     pub fn leave_claim(&mut self, claim: &Claim) {
-        for held in &claim.held {
+        self.leave_held(&claim.held);
+    }
+
+    fn leave_held(&mut self, held: &[Held]) {
+        for held in held {
             let count = self.held.get_mut(&held.range);
             let count = count.expect("it was taken in");
             *count -= 1;

@@ -13,6 +13,7 @@ use std::fmt;
 use crate::invariants::{Auditor, Block, Damaged, Finding, Holder, Unpaired};
 use whereabouts_core::address::{Bitmap, BlockKey};
 use whereabouts_core::claim::{Attachment, Home};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::limits;
 use whereabouts_store::Revision;
 use whereabouts_store::keys::Key;
@@ -24,10 +25,12 @@ use whereabouts_store::txn_builder::TxnBuilder;
 pub enum Repair {
     /// A repair that makes a block agree with the claims.
     Block(BlockRepair),
-    /// The removal of a claim that cannot be read. Its addresses become free.
+    /// The removal of a claim or a durable owner that cannot be read. Its addresses become free.
     Claim(Removal),
     /// A repair that makes the entries by nodes agree with the claims.
     Pair(Pairing),
+    /// A repair that makes durable owners agree with the claims.
+    Bind(Binding),
 }
 
 /// A change that makes a block agree with the claims.
@@ -42,7 +45,7 @@ pub struct BlockRepair {
     holders: Vec<Holder>,
 }
 
-/// The removal of a claim that a person has declared damaged.
+/// The removal of a claim or a durable owner that a person has declared damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     name: String,
@@ -57,15 +60,30 @@ pub struct Pairing {
     half: Unpaired,
 }
 
+/// The missing owner of a durable claim is written, or an owner without its claim is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    attachment: Attachment,
+    owner: DurableOwner,
+    half: Unpaired,
+}
+
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Block(repair) => repair.fmt(f),
             Self::Pair(pairing) => pairing.fmt(f),
+            Self::Bind(binding) => binding.fmt(f),
             Self::Claim(Removal { name, claim }) => write!(
                 f,
-                "remove claim {name} of revision {}, whose value is \"{}\": the addresses that it holds become free",
-                claim.modified, claim.value
+                "remove {} {name} of revision {}, whose value is \"{}\": the addresses that it holds become free",
+                if matches!(claim.key, Key::Claim(_)) {
+                    "claim"
+                } else {
+                    "owner"
+                },
+                claim.modified,
+                claim.value
             ),
         }
     }
@@ -107,7 +125,9 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
             | Finding::HeldTwice { .. }
             | Finding::Impossible { .. }
             | Finding::NotOnNode { .. }
-            | Finding::NoClaim { .. } => {}
+            | Finding::NoClaim { .. }
+            | Finding::NotOwned { .. }
+            | Finding::KeepsNothing { .. } => {}
             Finding::NotMarked { pool, address, .. } | Finding::NotHeld { pool, address } => {
                 slots.insert(BlockKey::of(pool, *address));
             }
@@ -126,10 +146,20 @@ pub fn plan(auditor: &Auditor, findings: &[Finding], named: &BTreeSet<String>) -
         home: home.clone(),
         half,
     });
+    // An owner that exists and does not name the claim keeps something else: a person decides.
+    let bindings = auditor
+        .unbound()
+        .filter(|(_, owner, half)| matches!(half, Unpaired::Other(_)) || !auditor.has_owner(owner))
+        .map(|(attachment, owner, half)| Binding {
+            attachment: attachment.clone(),
+            owner: owner.clone(),
+            half,
+        });
     removals
         .map(Repair::Claim)
         .chain(blocks.map(Repair::Block))
         .chain(pairs.map(Repair::Pair))
+        .chain(bindings.map(Repair::Bind))
         .collect()
 }
 
@@ -138,7 +168,7 @@ impl Repair {
     pub fn keeps_everything(&self) -> bool {
         match self {
             Self::Block(repair) => repair.damage.is_empty(),
-            Self::Pair(_) => true,
+            Self::Pair(_) | Self::Bind(_) => true,
             Self::Claim(_) => false,
         }
     }
@@ -148,6 +178,7 @@ impl Repair {
         match self {
             Self::Block(repair) => repair.write(draft),
             Self::Pair(pairing) => pairing.write(draft),
+            Self::Bind(binding) => binding.write(draft),
             Self::Claim(Removal { claim, .. }) => {
                 draft
                     .modified(&claim.key, claim.modified)
@@ -168,8 +199,45 @@ impl Pairing {
                 .modified(&claim, modified)
                 .absent(&entry)
                 .put(&entry, record::encode_on_node()),
-            Unpaired::OnNode(modified) => draft.modified(&entry, modified).delete(&entry),
+            Unpaired::Other(modified) => draft.modified(&entry, modified).delete(&entry),
         };
+    }
+}
+
+impl Binding {
+    /// Every transaction that puts or deletes a durable claim writes its owner, and every transaction that writes an owner
+    /// with an attachment deletes or puts its claim. So the revision of the half that exists covers the other half.
+    fn write(&self, draft: &mut TxnBuilder<'_>) {
+        let claim = Key::Claim(self.attachment.clone());
+        let owner = Key::Owner(self.owner.clone());
+        let state = OwnerState::Attached(self.attachment.container.clone());
+        match self.half {
+            Unpaired::Claim(modified) => draft
+                .modified(&claim, modified)
+                .absent(&owner)
+                .put(&owner, record::encode_owner(&state)),
+            Unpaired::Other(modified) => draft.modified(&owner, modified).delete(&owner),
+        };
+    }
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            attachment,
+            owner,
+            half,
+        } = self;
+        match half {
+            Unpaired::Claim(_) => write!(
+                f,
+                "write the durable owner {owner}, which names {attachment}"
+            ),
+            Unpaired::Other(_) => write!(
+                f,
+                "delete the durable owner {owner}, which names {attachment} and keeps nothing"
+            ),
+        }
     }
 }
 
@@ -187,7 +255,7 @@ impl fmt::Display for Pairing {
                     "enter the claim of {attachment} among those of node {node}"
                 )
             }
-            Unpaired::OnNode(_) => {
+            Unpaired::Other(_) => {
                 write!(
                     f,
                     "delete the entry of node {node} for {attachment}, which has no claim there"
@@ -198,10 +266,10 @@ impl fmt::Display for Pairing {
 }
 
 impl Removal {
-    /// The removal of claim `name`; `None` unless the claim cannot be read.
+    /// The removal of the claim or the owner `name`; `None` unless it cannot be read.
     fn of(auditor: &Auditor, name: &str) -> Option<Self> {
         let claim = auditor.damaged(name)?;
-        matches!(claim.key, Key::Claim(_)).then(|| Self {
+        matches!(claim.key, Key::Claim(_) | Key::Owner(_)).then(|| Self {
             name: name.to_owned(),
             claim: claim.clone(),
         })
@@ -286,7 +354,7 @@ impl BlockRepair {
         let claims: BTreeSet<(Key, Revision)> = self
             .holders
             .iter()
-            .map(|holder| (Key::Claim(holder.attachment.clone()), holder.modified))
+            .map(|holder| (holder.whose.key(), holder.modified))
             .collect();
         for (claim, modified) in claims {
             draft.modified(&claim, modified);

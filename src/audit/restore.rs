@@ -6,7 +6,7 @@
 //!
 //! 1. Blocks mark the addresses that they mark now and those that the backup marks.
 //! 2. The claims of the backup are put, then the other claims are deleted.
-//! 3. Blocks and all other entries become those of the backup.
+//! 3. Durable owners become those of the backup, then blocks and all other entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,7 @@ type Values = [Option<(Vec<u8>, Revision)>; 2];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     blocks: BTreeMap<BlockKey, Values>,
-    /// The identity of the cluster, locks and tickets, and keys that cannot be read.
+    /// The identity of the cluster, durable owners, locks and tickets, and keys that cannot be read.
     others: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -98,7 +98,14 @@ impl Rest {
         let (slot, place) = match keys.decode(&entry.key) {
             Ok(Key::Open(slot)) => (slot, 0),
             Ok(Key::Full(slot)) => (slot, 1),
-            Ok(Key::Claim(_) | Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)
+            Ok(
+                Key::Claim(_)
+                | Key::OnNode(..)
+                | Key::Owner(_)
+                | Key::Lock(_)
+                | Key::Ticket(_)
+                | Key::Cluster,
+            )
             | Err(_) => {
                 self.others.insert(entry.key.clone(), entry.value.clone());
                 return;
@@ -149,7 +156,8 @@ impl Rest {
         before: &Self,
         wanted: &Self,
     ) -> Result<Vec<Step>, Disturbed> {
-        let mut steps = Vec::new();
+        // A block frees what no durable owner keeps any more.
+        let (mut steps, others) = self.other_steps(keys, wanted);
         let slots: BTreeSet<&BlockKey> = [self, before, wanted]
             .iter()
             .flat_map(|one| one.blocks.keys())
@@ -165,27 +173,39 @@ impl Rest {
             }
             steps.extend(step(keys, slot, &now, &target));
         }
+        steps.extend(others);
+        Ok(steps)
+    }
+
+    /// The steps of entries that are no blocks: first those of durable owners, then the others.
+    fn other_steps(&self, keys: &Keys, wanted: &Self) -> (Vec<Step>, Vec<Step>) {
         let puts = wanted
             .others
             .iter()
             .filter(|(key, value)| self.others.get(*key) != Some(value));
-        steps.extend(puts.map(|(key, value)| Step {
-            compares: Vec::new(),
-            writes: vec![Write::Put {
-                key: key.clone(),
-                value: value.clone(),
-                lease: 0,
-            }],
-        }));
+        let puts = puts.map(|(key, value)| {
+            let (key, value, lease) = (key.clone(), value.clone(), 0);
+            Write::Put { key, value, lease }
+        });
         let lost = self
             .others
             .keys()
             .filter(|key| !wanted.others.contains_key(*key));
-        steps.extend(lost.map(|key| Step {
+        let writes = puts.chain(lost.cloned().map(Write::Delete));
+        let (first, until) = keys.owners(None);
+        let is_owner = |write: &Write| match write {
+            Write::Put { key, .. } | Write::Delete(key) => first <= *key && *key < until,
+            _ => false,
+        };
+        let (owners, others): (Vec<Write>, Vec<Write>) = writes.partition(is_owner);
+        let step = |write| Step {
             compares: Vec::new(),
-            writes: vec![Write::Delete(key.clone())],
-        }));
-        Ok(steps)
+            writes: vec![write],
+        };
+        (
+            owners.into_iter().map(step).collect(),
+            others.into_iter().map(step).collect(),
+        )
     }
 
     fn values(&self, slot: &BlockKey) -> Values {

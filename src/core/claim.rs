@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::{Address, BlockKey, Interval, Name, Pool, Range, Refusal, refusal};
+use crate::durable::DurableOwner;
 
 /// CNI's identity of an attachment: a network, a container, and an interface of the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +71,9 @@ pub struct Owner {
     pub netns: Option<String>,
     /// The boot of the node's kernel in which the attachment was added. Nothing of an earlier boot lives.
     pub boot: Option<BootId>,
+    /// Whether the pod's name keeps the addresses after the end of the attachment: see
+    /// [`DurableOwner`](crate::durable::DurableOwner).
+    pub is_durable: bool,
 }
 
 /// The id that a kernel draws at each boot: `/proc/sys/kernel/random/boot_id`, a UUID.
@@ -113,7 +117,7 @@ impl fmt::Display for BootId {
 
 impl Owner {
     /// This owner, with the names that only `before` tells. The network namespace and the boot are never those of
-    /// before: a claim is freed by them, so an unknown one is safe, and an old one is not.
+    /// before: a claim is freed by them, so an unknown one is safe, and an old one is not. A durable claim stays durable.
     #[must_use]
     pub fn or(&self, before: &Self) -> Self {
         let or = |own: &Option<String>, before: &Option<String>| own.clone().or(before.clone());
@@ -124,6 +128,7 @@ impl Owner {
             pod_uid: or(&self.pod_uid, &before.pod_uid),
             netns: self.netns.clone(),
             boot: self.boot,
+            is_durable: before.is_durable,
         }
     }
 
@@ -304,18 +309,23 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// The pod's name that is to keep the addresses, if the request is a durable one.
+    pub fn durable_owner(&self) -> Option<DurableOwner> {
+        DurableOwner::of(&self.attachment, &self.owner)
+    }
+
     /// Whether `claim` satisfies this request. Then a repeated ADD answers the same again.
     pub fn is_met_by(&self, claim: &Claim) -> bool {
-        self.is_all_of(claim, Want::is_met_by)
+        self.is_all_of(&claim.held, Want::is_met_by)
     }
 
-    /// Whether all addresses of `claim` may be given to this request.
-    pub fn may_be_given(&self, claim: &Claim) -> bool {
-        self.is_all_of(claim, Want::may_be_given)
+    /// Whether all of `held` may be given to this request.
+    pub fn may_be_given(&self, held: &[Held]) -> bool {
+        self.is_all_of(held, Want::may_be_given)
     }
 
-    fn is_all_of(&self, claim: &Claim, matches: impl Fn(&Want, &Held) -> bool) -> bool {
-        let mut pairs = self.wants.iter().zip(&claim.held);
-        self.wants.len() == claim.held.len() && pairs.all(|(want, held)| matches(want, held))
+    fn is_all_of(&self, held: &[Held], matches: impl Fn(&Want, &Held) -> bool) -> bool {
+        let mut pairs = self.wants.iter().zip(held);
+        self.wants.len() == held.len() && pairs.all(|(want, held)| matches(want, held))
     }
 }

@@ -14,6 +14,7 @@
 pub mod address;
 pub mod allocator;
 pub mod claim;
+pub mod durable;
 pub mod escaped;
 pub mod failure;
 pub mod identity;

@@ -269,6 +269,9 @@ pub const DOCUMENT_BYTES: usize = 256 << 20;
 /// Values in all documents of one such file.
 pub const DOCUMENT_NODES: usize = 16 << 20;
 
+/// Intervals of a range that an error shows.
+pub const SHOWN_INTERVALS: usize = 4;
+
 /// Bytes shown of a value that cannot be read.
 pub const SHOWN_BYTES: usize = 64;
 

@@ -7,8 +7,9 @@
 pub mod conformance;
 
 use crate::address::{Address, Name};
-use crate::allocator::{Shortage, Stored, Verdict};
+use crate::allocator::{Kept, Shortage, Stored, Verdict};
 use crate::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
+use crate::durable::{DurableOwner, OwnerState};
 use crate::failure::{Corrupt, Failure};
 
 /// The outcome of a request for addresses.
@@ -18,6 +19,10 @@ pub enum Taken {
     Granted(Vec<Held>),
     /// The attachment now holds these addresses, which this old container of its pod held.
     TakenOver(Attachment, Vec<Held>),
+    /// The attachment now holds these addresses, which its durable owner kept.
+    Revived(Vec<Held>),
+    /// The durable owner keeps its addresses, and the attachment gets none.
+    Kept(DurableOwner, Kept),
     /// The attachment already held the requested addresses.
     Held(Claim),
     /// The attachment holds other addresses.
@@ -32,6 +37,8 @@ impl Taken {
         match verdict {
             Verdict::Granted(held) => Self::Granted(held),
             Verdict::TakenOver(old, held) => Self::TakenOver(old, held),
+            Verdict::Revived(held) => Self::Revived(held),
+            Verdict::Kept(owner, kept) => Self::Kept(owner, kept),
             Verdict::Held(claim) => Self::Held(claim),
             Verdict::HoldsOther(claim) => Self::HoldsOther(claim),
             Verdict::Short(shortage) => Self::Short(shortage),
@@ -51,10 +58,28 @@ pub enum Renewed {
     Changed,
 }
 
+/// The outcome of the end of a durable owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The owner is gone, and its addresses are free.
+    Done,
+    /// The owner has changed since it was read, and stays; `None` if another process has ended it.
+    Changed(Option<Stored<OwnerState>>),
+}
+
+/// A page of durable owners.
+#[derive(Clone, Debug)]
+pub struct OwnerPage<C> {
+    /// The owners. An owner that cannot be read is the reason.
+    pub owners: Vec<Result<(DurableOwner, Stored<OwnerState>), Corrupt>>,
+    /// The begin of the next page; `None` on the last page.
+    pub next: Option<C>,
+}
+
 /// The outcome of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// The claim is gone. Its addresses are free, or will be soon.
+    /// The claim is gone. Its addresses are free, or will be soon; or its durable owner keeps them.
     Done,
     /// The claim has changed since it was read, and stays.
     Changed(Stored<Claim>),
@@ -68,6 +93,8 @@ impl Released {
             Verdict::ClaimChanged(changed) => Self::Changed(changed),
             verdict @ (Verdict::Granted(_)
             | Verdict::TakenOver(..)
+            | Verdict::Revived(_)
+            | Verdict::Kept(..)
             | Verdict::Held(_)
             | Verdict::HoldsOther(_)
             | Verdict::Short(_)) => unreachable!("a release ended with {verdict:?}"),
@@ -198,6 +225,18 @@ pub trait Registry {
         scope: Scope<'_>,
         after: Option<&Self::Cursor>,
     ) -> Result<Page<Self::Cursor>, Failure>;
+
+    /// A page of the durable owners, of one network or of all.
+    async fn owners(
+        &self,
+        network: Option<&Name>,
+        after: Option<&Self::Cursor>,
+    ) -> Result<OwnerPage<Self::Cursor>, Failure>;
+
+    /// Ends a durable owner that rests, if nothing has written it since it was read as `state`. Its addresses become
+    /// free. An owner with an attachment never ends.
+    async fn end(&self, owner: &DurableOwner, state: &Stored<OwnerState>)
+    -> Result<Ended, Failure>;
 
     /// The number of claims of a container in a network. A datastore may stop counting at two.
     async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure>;

@@ -13,11 +13,12 @@ use whereabouts_core::allocator::{
     self, Budget, Demand, Plan, Reach, Revision, Shortage, Stored, decide,
 };
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
-    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
+    Ended, Found, Inspected, OwnerPage, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 use whereabouts_store::View;
 use whereabouts_store::keys::{Key, Keys};
@@ -106,14 +107,13 @@ impl<'a> LocalRegistry<'a> {
 
     /// Decides `demand`, reading as much as that takes.
     fn decide(&self, connection: &Connection, demand: &Demand) -> Result<Plan, Failure> {
-        let claim = Query::Claim(demand.attachment().clone());
         let blocks = demand.block_questions(Reach::OneDemand);
         let blocks = blocks.into_iter().map(Query::Blocks);
         let of_pod = Query::of_pod(demand);
-        let queries = [claim].into_iter().chain(of_pod).chain(blocks);
-        let queries: Vec<Query> = queries.collect();
+        let records = Query::records(demand);
+        let queries: Vec<Query> = records.chain(of_pod).chain(blocks).collect();
         let mut snapshot = self.snapshot(Some(connection), &queries)?;
-        if let Some(plan) = self.take_over(connection, demand, &mut snapshot)? {
+        if let Some(plan) = self.moved(connection, demand, &mut snapshot)? {
             return Ok(plan);
         }
         for _ in 0..limits::READS_PER_DECISION {
@@ -128,26 +128,50 @@ impl<'a> LocalRegistry<'a> {
         Err(Failure::Undecided(limits::READS_PER_DECISION))
     }
 
-    /// The plan by which `demand` takes over from an old container of its pod, if it has no claim of its own.
-    fn take_over(
+    /// The plan on `demand`, if that moves addresses from one record to another: an old container of the pod has them,
+    /// or the pod's name keeps them.
+    fn moved(
         &self,
         connection: &Connection,
         demand: &Demand,
         snapshot: &mut Snapshot,
     ) -> Result<Option<Plan>, Failure> {
         let own = snapshot.claim(demand.attachment());
-        let (Demand::Take(ask), None) = (demand, own.expect("it was read")) else {
+        if demand.decided_by(own.expect("it was read")).is_some() {
             return Ok(None);
-        };
+        }
         let begun = self.begun.get().expect("something was read");
-        let known = snapshot.predecessors(ask, begun);
-        known.plan(ask, snapshot.facts()).or_else(|unread| {
+        let known = snapshot.predecessors(demand, begun);
+        for _ in 0..limits::READS_PER_DECISION {
+            let unread = match known.plan(demand, snapshot.facts()) {
+                Ok(plan) => return Ok(plan),
+                Err(unread) => unread,
+            };
             let claims: Vec<Query> = unread.into_iter().map(Query::Predecessor).collect();
             let view = self.view(Some(connection), &claims)?;
             snapshot.extend(self.keys, &claims, view)?;
-            let plan = known.plan(ask, snapshot.facts());
-            Ok(plan.expect("the claims were read"))
-        })
+        }
+        Err(Failure::Undecided(limits::READS_PER_DECISION))
+    }
+
+    /// The plan that ends `owner`, which rests with `held`; `None` if its record has changed since the revision.
+    fn plan_of_end(
+        &self,
+        connection: &Connection,
+        owner: &DurableOwner,
+        (held, modified): (&[Held], Revision),
+    ) -> Result<Result<Plan, Option<Stored<OwnerState>>>, Failure> {
+        let blocks = held.iter().flat_map(|held| Query::block(&held.slot()));
+        let blocks: BTreeSet<Query> = blocks.collect();
+        let queries = [Query::Owner(owner.clone())].into_iter().chain(blocks);
+        let queries: Vec<Query> = queries.collect();
+        let snapshot = self.snapshot(Some(connection), &queries)?;
+        let now = snapshot.facts().owner(owner).expect("it was read");
+        if now.map(|now| now.modified) != Some(modified) {
+            return Ok(Err(now.cloned()));
+        }
+        let plan = allocator::end(snapshot.facts(), owner, held, modified);
+        Ok(Ok(plan.expect("both keys of each block were read")))
     }
 
     /// Makes the writes of `draft`, whose conditions hold: all was read in the same transaction.
@@ -173,8 +197,12 @@ impl<'a> LocalRegistry<'a> {
         let snapshot = self.snapshot(Some(connection), &[Query::Cluster])?;
         match snapshot.check_owner(self.keys, self.identity) {
             Err(nobodys @ Failure::NobodysStore { .. }) => {
-                let listed = self.snapshot(Some(connection), &[claims])?;
-                if !listed.listed().is_empty() {
+                let owners = Query::Owners {
+                    network: None,
+                    after: None,
+                };
+                let listed = self.snapshot(Some(connection), &[claims, owners])?;
+                if !(listed.listed().is_empty() && listed.owners().owners.is_empty()) {
                     return Err(nobodys);
                 }
                 let identity = self.identity.expect("the store lacks what this one has");
@@ -235,12 +263,7 @@ impl Registry for LocalRegistry<'_> {
         attachment: &Attachment,
         claim: &Stored<Claim>,
     ) -> Result<Released, Failure> {
-        let plan = self.perform(&Demand::Release {
-            attachment: attachment.clone(),
-            held: claim.value.held.clone(),
-            home: claim.value.owner.home(),
-            modified: claim.modified,
-        })?;
+        let plan = self.perform(&Demand::release(attachment, claim))?;
         Ok(Released::of(verdict(plan)))
     }
 
@@ -326,6 +349,44 @@ impl Registry for LocalRegistry<'_> {
             queries => self.look(queries)?,
         };
         Ok(snapshot.page_of_node(&claims))
+    }
+
+    async fn owners(
+        &self,
+        network: Option<&Name>,
+        after: Option<&Vec<u8>>,
+    ) -> Result<OwnerPage<Vec<u8>>, Failure> {
+        if !self.store.exists()? {
+            return Ok(Snapshot::default().owners());
+        }
+        let page = Query::Owners {
+            network: network.cloned(),
+            after: after.cloned(),
+        };
+        let snapshot = self.look(&[page, Query::Cluster])?;
+        snapshot.check_owner(self.keys, self.identity)?;
+        Ok(snapshot.owners())
+    }
+
+    async fn end(
+        &self,
+        owner: &DurableOwner,
+        state: &Stored<OwnerState>,
+    ) -> Result<Ended, Failure> {
+        let OwnerState::Resting { held, .. } = &state.value else {
+            return Ok(Ended::Changed(Some(state.clone())));
+        };
+        self.store.writing(|connection| {
+            let plan = match self.plan_of_end(connection, owner, (held, state.modified))? {
+                Ok(plan) => plan,
+                Err(changed) => return Ok(Ended::Changed(changed)),
+            };
+            let mut draft = TxnBuilder::new(self.keys, self.identity);
+            draft.plan(&plan, self.now);
+            self.write(connection, draft)?;
+            info!(%owner, "the durable owner has ended");
+            Ok(Ended::Done)
+        })
     }
 
     async fn claims_of_container(&self, attachment: &Attachment) -> Result<usize, Failure> {

@@ -431,7 +431,7 @@ proptest! {
                     let snapshot = block_on(bench.session().snapshot(&query)).expect("memory");
                     let claim = snapshot.claim(&attachment).expect("read").expect("it is there");
                     let (held, modified) = (claim.value.held.clone(), claim.modified);
-                    Demand::Release { attachment, held, home: None, modified }
+                    Demand::Release { attachment, held, home: None, owner: None, modified }
                 }
             });
         }

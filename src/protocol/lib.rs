@@ -11,6 +11,7 @@
 //! ```
 
 pub mod cluster;
+mod durable;
 pub mod operation;
 pub mod queue;
 mod registry;

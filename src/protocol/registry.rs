@@ -7,9 +7,10 @@ use whereabouts_clock::Clock;
 use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{self, Demand, Reach, Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Held, RangeId, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{
-    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
+    Ended, Found, Inspected, OwnerPage, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 use whereabouts_store::keys::{QueuedVerb, Seat, TicketId};
 use whereabouts_store::record::Ticket;
@@ -19,7 +20,7 @@ use whereabouts_store::{Revision, Store};
 use crate::operation::perform;
 use crate::queue::take_out;
 use crate::session::Session;
-use crate::{cluster, renew};
+use crate::{cluster, durable, renew};
 
 impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
     /// The seat of a ticket.
@@ -51,12 +52,7 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
         attachment: &Attachment,
         claim: &Stored<Claim>,
     ) -> Result<Released, Failure> {
-        let demand = Demand::Release {
-            attachment: attachment.clone(),
-            held: claim.value.held.clone(),
-            home: claim.value.owner.home(),
-            modified: claim.modified,
-        };
+        let demand = Demand::release(attachment, claim);
         perform(self, &demand).await.map(Released::of)
     }
 
@@ -162,6 +158,27 @@ impl<S: Store, C: Clock> Registry for Session<'_, S, C> {
             queries => self.snapshot(queries).await?,
         };
         Ok(snapshot.page_of_node(&claims))
+    }
+
+    async fn owners(
+        &self,
+        network: Option<&Name>,
+        after: Option<&Vec<u8>>,
+    ) -> Result<OwnerPage<Vec<u8>>, Failure> {
+        let page = Query::Owners {
+            network: network.cloned(),
+            after: after.cloned(),
+        };
+        let snapshot = self.snapshot(&[page, Query::Cluster]).await?;
+        Ok(snapshot.owners())
+    }
+
+    async fn end(
+        &self,
+        owner: &DurableOwner,
+        state: &Stored<OwnerState>,
+    ) -> Result<Ended, Failure> {
+        durable::end(self, owner, state).await
     }
 
     /// Claims of other containers may be on the page that is read, and do not matter.

@@ -15,6 +15,7 @@ pub use self::seat::{QueuedVerb, Seat, Spot, TicketId};
 use super::{Order, Read};
 use whereabouts_core::address::{Address, BlockId, BlockKey, Family, Name, Pool};
 use whereabouts_core::claim::{Attachment, Home, RangeId};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::limits;
 
 /// The unreserved characters of RFC 3986, section 2.3 stay as they are.
@@ -39,6 +40,9 @@ pub enum Key {
     /// `node/<node>/<network>/<pod UID>/<container id>/<ifname>`: says that the attachment has a claim whose home this
     /// is. Lives as long as the claim. A claim without a known node has none.
     OnNode(Home, Attachment),
+    /// `owner/<network>/<namespace>/<pod>/<ifname>`: an [`OwnerState`](whereabouts_core::durable::OwnerState). Lives until
+    /// a person or the controller ends it.
+    Owner(DurableOwner),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
     Lock(RangeId),
@@ -84,6 +88,7 @@ impl Keys {
                 format!("{}claim/{}", self.prefix, encode_attachment(attachment))
             }
             Key::OnNode(home, attachment) => self.on_node(home, attachment),
+            Key::Owner(owner) => self.owner(owner),
             Key::Lock(queue) => self.of_range("lock", queue),
             Key::Ticket(Seat { queue, spot, verb }) => {
                 let (queue, verb) = (self.of_range("queue", queue), verb.as_str());
@@ -124,6 +129,9 @@ impl Keys {
                 decode_home(node, pod).map_err(fail)?,
                 decode_attachment(network, container, interface).map_err(fail)?,
             ),
+            ["owner", network, namespace, pod, interface] => {
+                Key::Owner(decode_owner(network, namespace, pod, interface).map_err(fail)?)
+            }
             ["lock", pool, range] => Key::Lock(decode_queue(pool, range).map_err(fail)?),
             ["queue", pool, range, spot @ .., verb] => Key::Ticket(Seat {
                 queue: decode_queue(pool, range).map_err(fail)?,
@@ -190,6 +198,14 @@ impl Keys {
         })
     }
 
+    /// All durable owners, or those of one network.
+    pub fn owners(&self, network: Option<&Name>) -> (Vec<u8>, Vec<u8>) {
+        below(match network {
+            Some(network) => format!("{}owner/{}/", self.prefix, encode(network.as_str())),
+            None => format!("{}owner/", self.prefix),
+        })
+    }
+
     /// All locks.
     pub fn locks(&self) -> (Vec<u8>, Vec<u8>) {
         below(format!("{}lock/", self.prefix))
@@ -253,6 +269,17 @@ impl Keys {
             encode(home.pod_uid.as_deref().unwrap_or_default()),
             encode(attachment.container.as_str()),
             encode(&attachment.interface),
+        )
+    }
+
+    fn owner(&self, owner: &DurableOwner) -> String {
+        format!(
+            "{}owner/{}/{}/{}/{}",
+            self.prefix,
+            encode(owner.network.as_str()),
+            encode(&owner.namespace),
+            encode(&owner.pod),
+            encode(&owner.interface),
         )
     }
 
@@ -346,6 +373,24 @@ fn decode_home(node: &str, pod: &str) -> Result<Home, &'static str> {
         return Err("its node has no name");
     }
     Ok(home)
+}
+
+fn decode_owner(
+    network: &str,
+    namespace: &str,
+    pod: &str,
+    interface: &str,
+) -> Result<DurableOwner, &'static str> {
+    let part = |part, reason| match decode(part)? {
+        text if text.is_empty() => Err(reason),
+        text => Ok(text.into_owned()),
+    };
+    Ok(DurableOwner {
+        network: Name::new(&decode(network)?).map_err(|_| "a part of it is not a CNI name")?,
+        namespace: part(namespace, "its namespace is empty")?,
+        pod: part(pod, "its pod has no name")?,
+        interface: part(interface, "its interface is empty")?,
+    })
 }
 
 fn decode_queue(pool: &str, range: &str) -> Result<RangeId, &'static str> {
@@ -477,6 +522,15 @@ mod tests {
                 "/whereabouts/v1/queue/@/192.168.2.224%2F28/blue/c1/eth0/ADD",
             ),
             (Key::Cluster, "/whereabouts/v1/cluster"),
+            (
+                Key::Owner(DurableOwner {
+                    network: Name::new("blue").expect("a name"),
+                    namespace: "a/b".to_owned(),
+                    pod: "web-0".to_owned(),
+                    interface: "net1".to_owned(),
+                }),
+                "/whereabouts/v1/owner/blue/a%2Fb/web-0/net1",
+            ),
         ];
         for (key, text) in cases {
             assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
@@ -513,6 +567,10 @@ mod tests {
             "/p/queue/@/10.0.0.0%2F8/a/b/c/GET",
             "/p/queue/@/10.0.0.0%2F8/a/b/c/d/ADD",
             "/p/queue/@10.0.0.0%2F16/10.0.0.0%2F8/01f/ADD",
+            "/p/owner/a/b/c",
+            "/p/owner/a/b/c/",
+            "/p/owner/a//c/d",
+            "/p/owner/a/b//d",
             "/p/lock/@/10.0.0.0%2F8/",
             "/p/lock/@/10.0.0.1%2F8",
             "/p/open/@10.0.0.1%2F8/4/0a000000",

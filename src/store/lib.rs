@@ -174,10 +174,12 @@ pub enum Purpose {
     Withdraw,
     /// To make a commit impossible whose outcome is unknown.
     Fence,
-    /// To give a claim to the new container of its pod.
+    /// To move addresses: from a claim to that of the new container of its pod, or between a claim and its durable owner.
     TakeOver,
     /// To write the new owner of a claim.
     Renew,
+    /// To end a durable owner.
+    End,
     /// To note whose the store is.
     Note,
 }

@@ -12,17 +12,27 @@ use whereabouts_core::address::{Bitmap, BlockKey, Name};
 use whereabouts_core::allocator::{
     BlockState, Demand, Facts, NotRead, OpenAndFull, Predecessors, Question, Stored,
 };
-use whereabouts_core::claim::{Ask, Attachment, Claim, Home, RangeId};
+use whereabouts_core::claim::{Attachment, Claim, Home, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_core::registry::{Page, Scope};
+use whereabouts_core::registry::{OwnerPage, Page, Scope};
 
 /// One question, by meaning. Order and equality let questions be collected without repetition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Query {
     /// The claim of an attachment.
     Claim(Attachment),
+    /// The state of a durable owner.
+    Owner(DurableOwner),
+    /// A page of the durable owners of one network or of all, in key order, beginning after `after`.
+    Owners {
+        /// The network; `None` is every network.
+        network: Option<Name>,
+        /// The last key of the page before.
+        after: Option<Vec<u8>>,
+    },
     /// The claim of an attachment that another one may take over from. One that cannot be read is none.
     Predecessor(Attachment),
     /// A page of the claims of one network or of all, in key order, beginning after `after`.
@@ -73,6 +83,20 @@ impl Query {
     pub fn whose_store(demand: &Demand) -> Option<Self> {
         match demand {
             Demand::Take(_) => Some(Self::Cluster),
+            Demand::Release { .. } => None,
+        }
+    }
+
+    /// The questions for the records that `demand` is about: the claim of its attachment, and the durable owner of an ADD.
+    pub fn records(demand: &Demand) -> impl Iterator<Item = Self> {
+        let claim = Self::Claim(demand.attachment().clone());
+        [claim].into_iter().chain(Self::of_owner(demand))
+    }
+
+    /// The question for the durable owner of an ADD.
+    pub fn of_owner(demand: &Demand) -> Option<Self> {
+        match demand {
+            Demand::Take(ask) => ask.durable_owner().map(Self::Owner),
             Demand::Release { .. } => None,
         }
     }
@@ -144,6 +168,11 @@ impl Query {
             } => {
                 let claims = keys.claims_on_node(node, network.as_ref(), pod_uid.as_deref());
                 page(claims, after.as_deref(), limits::CLAIMS_PER_PAGE_OF_NODE)
+            }
+            Self::Owner(owner) => Read::Key(keys.encode(&Key::Owner(owner.clone()))),
+            Self::Owners { network, after } => {
+                let owners = keys.owners(network.as_ref());
+                page(owners, after.as_deref(), limits::CLAIMS_PER_PAGE)
             }
             Self::Cluster => Read::Key(keys.encode(&Key::Cluster)),
             Self::Lock(queue) => Read::Key(keys.encode(&Key::Lock(queue.clone()))),
@@ -270,6 +299,13 @@ pub struct OnNode {
     pub attachment: Result<Attachment, Corrupt>,
 }
 
+/// A durable owner as a listing finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OwnerEntry {
+    key: Vec<u8>,
+    owner: Result<(DurableOwner, Stored<OwnerState>), Corrupt>,
+}
+
 /// Whose the store is, as far as it was read.
 #[derive(Clone, Debug, Default)]
 enum Cluster {
@@ -286,6 +322,7 @@ pub struct Snapshot {
     cluster: Cluster,
     listed: Vec<ClaimEntry>,
     on_node: Vec<OnNode>,
+    owners: Vec<OwnerEntry>,
     locks: BTreeMap<RangeId, Option<LockEntry>>,
     waiting: Vec<QueueEntry>,
     seats: BTreeMap<Seat, Option<Stored<TicketEntry>>>,
@@ -367,6 +404,16 @@ impl Snapshot {
         }
     }
 
+    /// The page of durable owners that was read. A page that is not full is the last.
+    pub fn owners(&self) -> OwnerPage<Vec<u8>> {
+        let is_full = self.owners.len() >= limits::CLAIMS_PER_PAGE as usize;
+        let last = self.owners.last().filter(|_| is_full);
+        OwnerPage {
+            next: last.map(|last| last.key.clone()),
+            owners: self.owners.iter().map(|one| one.owner.clone()).collect(),
+        }
+    }
+
     /// The claims of the pages that were read.
     pub fn listed(&self) -> &[ClaimEntry] {
         &self.listed
@@ -384,11 +431,11 @@ impl Snapshot {
             && on_node.any(|one| one.attachment.as_ref() == Ok(attachment))
     }
 
-    /// The attachments that `ask` may take over from, whose operation began with a read at revision `begun`.
-    pub fn predecessors(&self, ask: &Ask, begun: Revision) -> Predecessors {
+    /// The attachments that `demand` may take over from, whose operation began with a read at revision `begun`.
+    pub fn predecessors(&self, demand: &Demand, begun: Revision) -> Predecessors {
         let of_pod = self.on_node.iter();
         let of_pod = of_pod.filter_map(|one| one.attachment.as_ref().ok());
-        Predecessors::of(ask, of_pod, begun)
+        Predecessors::of(demand, of_pod, begun)
     }
 
     /// The questions for the claims of the page of a node that was read.
@@ -448,6 +495,13 @@ impl Snapshot {
                 let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
                 self.facts.note_claim(attachment, claim.transpose()?);
             }
+            Query::Owner(owner) => {
+                let state = only(entries).map(|entry| stored(&entry, record::decode_owner));
+                self.facts.note_owner(owner, state.transpose()?);
+            }
+            Query::Owners { .. } => self
+                .owners
+                .extend(entries.into_iter().map(|entry| owner_entry(keys, entry))),
             Query::Predecessor(attachment) => {
                 let claim = only(entries).map(|entry| stored(&entry, record::decode_claim));
                 self.facts
@@ -596,6 +650,18 @@ fn listed(keys: &Keys, entry: Entry) -> ClaimEntry {
     ClaimEntry {
         key: entry.key,
         claim,
+    }
+}
+
+fn owner_entry(keys: &Keys, entry: Entry) -> OwnerEntry {
+    let owner = match keys.decode(&entry.key) {
+        Ok(Key::Owner(owner)) => stored(&entry, record::decode_owner).map(|state| (owner, state)),
+        Ok(_) => Err(Corrupt::new(&entry.key, &"it is not a durable owner")),
+        Err(error) => Err(Corrupt::new(&entry.key, &error)),
+    };
+    OwnerEntry {
+        key: entry.key,
+        owner,
     }
 }
 

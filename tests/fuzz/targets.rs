@@ -30,6 +30,7 @@ use whereabouts_cni::request::{
 use whereabouts_core::address::{Address, Bitmap, BlockId, BlockKey, Family, Interval, refusal};
 use whereabouts_core::allocator::{Demand, Verdict};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Home, Owner, RangeId, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
@@ -129,6 +130,10 @@ pub fn key(data: &[u8]) {
             Key::OnNode(home, attachment) => {
                 assert!(!home.node.is_empty());
                 assert_attachment(&attachment);
+            }
+            Key::Owner(owner) => {
+                assert!(!(owner.namespace.is_empty() || owner.pod.is_empty()));
+                assert!(!owner.interface.is_empty());
             }
             Key::Lock(queue) => assert_queue(&queue),
             Key::Cluster => {}
@@ -377,6 +382,7 @@ pub fn shown(data: &[u8]) {
     let named = [
         Key::Claim(ask.attachment.clone()),
         Key::OnNode(home(), ask.attachment.clone()),
+        Key::Owner(owner()),
         Key::Open(slot.clone()),
         Key::Full(slot),
         Key::Lock(range.clone()),
@@ -407,6 +413,13 @@ pub fn shown(data: &[u8]) {
                     said.push(Error::Taken { held, owner }.to_string());
                     let claim = Box::new(claim);
                     said.push(Error::HoldsOther { attachment, claim }.to_string());
+                }
+            }
+            Ok(Key::Owner(owner)) => {
+                said.push(owner.to_string());
+                if let Ok(OwnerState::Resting { held, .. }) = record::decode_owner(&entry.value) {
+                    let (owner, wants) = (Box::new(owner), ask.wants.clone());
+                    said.push(Error::OwnerKeeps { owner, held, wants }.to_string());
                 }
             }
             Ok(key @ (Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
@@ -478,6 +491,15 @@ fn serve_take(ask: Ask) {
 }
 
 /// A home that a claim can have.
+fn owner() -> DurableOwner {
+    DurableOwner {
+        network: ask().attachment.network,
+        namespace: "ns".to_owned(),
+        pod: "web-0".to_owned(),
+        interface: "eth0".to_owned(),
+    }
+}
+
 fn home() -> Home {
     let owner = Owner {
         node: Some("node-1".to_owned()),
@@ -498,6 +520,7 @@ fn serve_release(attachment: Attachment, held: Vec<Held>, home: Option<Home>) {
         attachment,
         held,
         home,
+        owner: None,
         modified: network.store.revision(),
     };
     let verdict = block_on(operation::perform(&network.session(), &demand));
@@ -941,6 +964,7 @@ impl Network {
             | Key::Full(_)
             | Key::Claim(_)
             | Key::OnNode(..)
+            | Key::Owner(_)
             | Key::Ticket(_)
             | Key::Cluster => 0,
             Key::Lock(_) => {

@@ -228,6 +228,7 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
                     Key::Open(_)
                     | Key::Full(_)
                     | Key::OnNode(..)
+                    | Key::Owner(_)
                     | Key::Lock(_)
                     | Key::Ticket(_)
                     | Key::Cluster,

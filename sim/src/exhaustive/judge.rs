@@ -129,9 +129,14 @@ pub(super) fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String
                 .is_ok_and(|whose| excused.contains(&whose)),
             // It is offered to who put such a ticket, or to who was struck when it was refused.
             Ok(Key::Lock(_)) => entry.lease == 0 && !moment.struck.is_empty(),
-            Ok(Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster) => {
-                true
-            }
+            Ok(
+                Key::Open(_)
+                | Key::Full(_)
+                | Key::Claim(_)
+                | Key::OnNode(..)
+                | Key::Owner(_)
+                | Key::Cluster,
+            ) => true,
             Err(error) => return Err(error.to_string()),
         };
         if !may_be {

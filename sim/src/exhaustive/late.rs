@@ -76,7 +76,14 @@ fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
             Ok(Key::Ticket(_)) => {
                 record::decode_whose_ticket(value).is_ok_and(|of| of == *attachment)
             }
-            Ok(Key::Open(_) | Key::Full(_) | Key::OnNode(..) | Key::Lock(_) | Key::Cluster)
+            Ok(
+                Key::Open(_)
+                | Key::Full(_)
+                | Key::OnNode(..)
+                | Key::Owner(_)
+                | Key::Lock(_)
+                | Key::Cluster,
+            )
             | Err(_) => false,
         },
         Write::Rewrite { .. }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{Address, BlockKey, Pool};
 use whereabouts_core::claim::{Attachment, Claim, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_store::keys::{Seat, Spot, TicketId};
 use whereabouts_store::record::{Lock, Sender};
 use whereabouts_store::{LeaseId, Revision};
@@ -62,6 +63,8 @@ pub struct Change {
     pub rewritten: Vec<(Attachment, Claim, Claim)>,
     /// Claims that went.
     pub taken: Vec<(Attachment, Claim)>,
+    /// Durable owners that were written or went: what they were before, and are now.
+    pub owners: Vec<(DurableOwner, Option<OwnerState>, Option<OwnerState>)>,
     /// Attachments whose claim, or whose entry by its node, was written or went.
     pub placed: BTreeSet<Attachment>,
     /// Blocks that were written, moved or deleted, or that those claims are about.

@@ -2,6 +2,7 @@
 
 use whereabouts_core::address::{Bitmap, BlockKey};
 use whereabouts_core::claim::{Attachment, Held, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_store::Event;
 use whereabouts_store::keys::{Key, Seat, TicketId};
 use whereabouts_store::record::{self, Ticket};
@@ -44,6 +45,7 @@ impl Ledger {
                 };
                 change.placed.insert(attachment);
             }
+            (Key::Owner(owner), event) => self.apply_owner(owner, event, change)?,
             (Key::Lock(queue), event) => self.apply_lock(queue, event, change)?,
             (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, change)?,
             (Key::Cluster, event) => self.apply_cluster(event, change)?,
@@ -52,7 +54,8 @@ impl Ledger {
     }
 
     fn apply_cluster(&mut self, event: &Event, change: &mut Change) -> Result<(), String> {
-        change.renamed = self.cluster.is_some() || !self.claims.is_empty();
+        let is_used = !(self.claims.is_empty() && self.owners.is_empty());
+        change.renamed = self.cluster.is_some() || is_used;
         self.cluster = match event {
             Event::Put(entry) => {
                 Some(record::decode_cluster(&entry.value).map_err(|error| error.to_string())?)
@@ -118,6 +121,36 @@ impl Ledger {
             (Some(before), None) => change.taken.push((attachment, before)),
             (None, None) => {}
         }
+        Ok(())
+    }
+
+    fn apply_owner(
+        &mut self,
+        owner: DurableOwner,
+        event: &Event,
+        change: &mut Change,
+    ) -> Result<(), String> {
+        let now = match event {
+            Event::Put(entry) => {
+                Some(record::decode_owner(&entry.value).map_err(|error| error.to_string())?)
+            }
+            Event::Deleted { .. } => None,
+        };
+        let before = self.owners.remove(&owner);
+        for state in [&before, &now].into_iter().flatten() {
+            match state {
+                OwnerState::Attached(container) => {
+                    change.placed.insert(owner.attachment(container));
+                }
+                OwnerState::Resting { held, .. } => {
+                    change.slots.extend(held.iter().map(Held::slot));
+                }
+            }
+        }
+        if let Some(now) = &now {
+            self.owners.insert(owner.clone(), now.clone());
+        }
+        change.owners.push((owner, before, now));
         Ok(())
     }
 

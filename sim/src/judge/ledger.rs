@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{Address, Bitmap, BlockKey, Interval, Pool};
 use whereabouts_core::claim::{Attachment, Claim, Held, Home, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::identity::Identity;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{Event, Revision};
@@ -23,13 +24,14 @@ pub struct Ledger {
     /// Whether there were claims while the store was nobody's.
     pub(super) was_nobodys: bool,
     pub(super) claims: BTreeMap<Attachment, Claim>,
+    pub(super) owners: BTreeMap<DurableOwner, OwnerState>,
     /// The homes by which the claim of each attachment is found.
     pub(super) homes: BTreeMap<Attachment, BTreeSet<Home>>,
     pub(super) open: BTreeMap<BlockKey, Bitmap>,
     pub(super) full: BTreeMap<BlockKey, Bitmap>,
     pub(super) queues: BTreeMap<RangeId, Vec<TicketAt>>,
     pub(super) locks: BTreeMap<RangeId, LockAt>,
-    /// The addresses of all claims, as blocks would have them.
+    /// The addresses of all claims and of all durable owners at rest, as blocks would have them.
     pub(super) held: BTreeMap<BlockKey, Bitmap>,
     /// The bitmaps that each block had, by revision.
     pub(super) past: BTreeMap<BlockKey, Past<Bitmap>>,
@@ -45,6 +47,7 @@ impl Ledger {
             cluster: None,
             was_nobodys: false,
             claims: BTreeMap::new(),
+            owners: BTreeMap::new(),
             homes: BTreeMap::new(),
             open: BTreeMap::new(),
             full: BTreeMap::new(),
@@ -74,6 +77,11 @@ impl Ledger {
     /// The claims.
     pub fn claims(&self) -> &BTreeMap<Attachment, Claim> {
         &self.claims
+    }
+
+    /// The durable owners.
+    pub fn owners(&self) -> &BTreeMap<DurableOwner, OwnerState> {
+        &self.owners
     }
 
     /// The claim of an attachment.
@@ -199,16 +207,26 @@ impl Ledger {
             self.enter(event, &mut change)?;
         }
         for (attachment, claim) in &change.taken {
-            self.let_go(claim);
+            self.let_go(&claim.held);
             self.remember_claim(attachment, None);
         }
+        for (_, before, _) in &change.owners {
+            if let Some(OwnerState::Resting { held, .. }) = before {
+                self.let_go(held);
+            }
+        }
+        for (_, _, now) in &change.owners {
+            if let Some(OwnerState::Resting { held, .. }) = now {
+                self.hold(held, &mut change.given_twice);
+            }
+        }
         for (attachment, before, after) in &change.rewritten {
-            self.let_go(before);
-            self.hold(after, &mut change.given_twice);
+            self.let_go(&before.held);
+            self.hold(&after.held, &mut change.given_twice);
             self.remember_claim(attachment, Some(after));
         }
         for (attachment, claim) in &change.given {
-            self.hold(claim, &mut change.given_twice);
+            self.hold(&claim.held, &mut change.given_twice);
             self.remember_claim(attachment, Some(claim));
         }
         for slot in &change.slots {
@@ -221,8 +239,8 @@ impl Ledger {
         Ok(change)
     }
 
-    fn hold(&mut self, claim: &Claim, given_twice: &mut Vec<(Pool, Address)>) {
-        for held in &claim.held {
+    fn hold(&mut self, held: &[Held], given_twice: &mut Vec<(Pool, Address)>) {
+        for held in held {
             let bitmap = self.held.entry(held.slot()).or_default();
             if bitmap.is_set(held.address.bit()) {
                 given_twice.push((held.range.pool.clone(), held.address));
@@ -231,8 +249,8 @@ impl Ledger {
         }
     }
 
-    fn let_go(&mut self, claim: &Claim) {
-        for held in &claim.held {
+    fn let_go(&mut self, held: &[Held]) {
+        for held in held {
             self.held
                 .entry(held.slot())
                 .or_default()

@@ -40,7 +40,7 @@ pub(super) fn check_kept(ledger: &Ledger, asks: &Asks, change: &Change) -> Resul
             claim.owner.pod_uid.is_some()
                 && claim.owner.node.is_some()
                 && before.owner.home() == claim.owner.home()
-                && ask.may_be_given(before)
+                && ask.may_be_given(&before.held)
                 && ledger.holds_since(old, *since)
         });
         if let Some((old, before)) = kept {

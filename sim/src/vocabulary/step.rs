@@ -69,7 +69,7 @@ impl Step {
     /// Which step a commit is.
     pub fn of_commit(txn: &Txn) -> Self {
         match txn.purpose {
-            Purpose::Claim | Purpose::Other => Self::Commit,
+            Purpose::Claim | Purpose::End | Purpose::Other => Self::Commit,
             Purpose::Join => Self::Join,
             Purpose::Acquire => Self::Acquire,
             Purpose::Batch => Self::Batch,

@@ -11,6 +11,7 @@ use crate::invariants::audit;
 use whereabouts_clock::{Chance, Still};
 use whereabouts_core::address::{Address, BlockId, Family, Name, Pool};
 use whereabouts_core::claim::{Attachment, Claim, Held, Home, Owner, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::MemoryStore;
@@ -370,4 +371,82 @@ fn an_entry_by_a_node_stays_if_its_claim_comes_back_meanwhile() {
     let repaired = block_on(crate::repair(&session, repair)).expect("memory");
     assert_eq!(repaired, Repaired::Changed);
     assert!(store.entries().iter().any(|one| one.key == entry));
+}
+
+#[test]
+fn durable_owners_are_made_to_agree_with_the_claims() {
+    let (keys, store) = (Keys::new("/w"), MemoryStore::default());
+    let owner = |number: u128| DurableOwner {
+        network: Name::new("net").expect("a name"),
+        namespace: "ns".to_owned(),
+        pod: format!("web-{number}"),
+        interface: "eth0".to_owned(),
+    };
+    let owner_key = |number| keys.encode(&Key::Owner(owner(number)));
+    let attached = |number: u128| {
+        let container = Name::new(&format!("c{number}")).expect("a name");
+        record::encode_owner(&OwnerState::Attached(container))
+    };
+    let resting = |number| {
+        let held = record::decode_claim(&claim(number))
+            .expect("it was written so")
+            .held;
+        let since = Duration::ZERO;
+        record::encode_owner(&OwnerState::Resting { held, since })
+    };
+    let durable = |number: u128| {
+        let mut claim = record::decode_claim(&claim(number)).expect("it was written so");
+        claim.owner.pod_namespace = Some("ns".to_owned());
+        claim.owner.pod_name = Some(format!("web-{number}"));
+        claim.owner.is_durable = true;
+        record::encode_claim(&claim)
+    };
+    // 1 is right, 2 has no owner, 3 has an owner that rests with another address, and 4 has no claim. 5 rests unmarked. The
+    // claim of 6 and the owner of 7 cannot be read.
+    for number in [1, 2, 3, 7] {
+        put(&store, keys.encode(&claim_key(number)), durable(number));
+    }
+    put(&store, keys.encode(&claim_key(6)), vec![9]);
+    for number in [1, 4, 6] {
+        put(&store, owner_key(number), attached(number));
+    }
+    put(&store, owner_key(3), resting(33));
+    put(&store, owner_key(5), resting(5));
+    put(&store, owner_key(7), vec![9]);
+    let audited = audit(&keys, &store.entries());
+    let named: Vec<String> = audited
+        .findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::NotOwned { owner, .. } => Some(format!("not owned {}", owner.pod)),
+            Finding::KeepsNothing { owner, .. } => Some(format!("keeps nothing {}", owner.pod)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        named,
+        ["not owned web-2", "not owned web-3", "keeps nothing web-4"]
+    );
+    assert_eq!((audited.owners, audited.addresses), (6, 6));
+    repair_all(&keys, &store);
+    let marked = marked(&keys, &store);
+    assert!(
+        [1, 2, 3, 5, 7, 33]
+            .iter()
+            .all(|number| marked.contains(&address(*number)))
+    );
+    let value = |key: Vec<u8>| {
+        let entries = store.entries();
+        let found = entries.into_iter().find(|entry| entry.key == key);
+        found.map(|entry| entry.value)
+    };
+    assert_eq!(value(owner_key(2)), Some(attached(2)));
+    assert_eq!(value(owner_key(3)), Some(resting(33)), "a person decides");
+    assert_eq!(value(owner_key(4)), None);
+    assert_eq!(
+        value(owner_key(6)),
+        Some(attached(6)),
+        "its claim may be whole"
+    );
+    assert_eq!(value(owner_key(7)), Some(vec![9]));
 }

@@ -113,7 +113,10 @@ pub(super) fn logging(
 }
 
 /// The one of `choices` that a key names, in upper or lower case.
-fn choose<T: Copy>(node: Option<Node>, choices: &[(&str, T)]) -> Result<Option<T>, RequestError> {
+pub(super) fn choose<T: Copy>(
+    node: Option<Node>,
+    choices: &[(&str, T)],
+) -> Result<Option<T>, RequestError> {
     let Some(node) = node else { return Ok(None) };
     let text = node.text()?;
     let chosen = choices

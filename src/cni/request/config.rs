@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::json::{Node, Object};
 use super::{
     LogLevel, behaviour, datastore, flat_file, identity, plan, previous, ranges, static_parts,
-    tracing,
+    sticky, tracing,
 };
 use crate::invocation::{Invocation, Machine};
 use whereabouts_core::address::Name;
@@ -44,6 +44,7 @@ pub(super) struct Config {
     pub(super) cluster_id: Option<Node>,
     pub(super) datastore: datastore::Raw,
     pub(super) behaviour: behaviour::Raw,
+    pub(super) sticky: sticky::Raw,
     pub(super) ranges: ranges::Raw,
     pub(super) requested: plan::Raw,
     pub(super) static_parts: static_parts::Raw,
@@ -96,6 +97,7 @@ impl Config {
             cluster_id: ipam.take("cluster_id"),
             datastore: datastore::Raw::take(&mut ipam),
             behaviour: behaviour::Raw::take(&mut ipam),
+            sticky: sticky::Raw::take(&mut ipam),
             ranges: ranges::Raw::take(&mut config, &mut ipam, &mut runtime),
             requested: plan::Raw::take(&mut args, &mut runtime),
             static_parts: static_parts::Raw::take(&mut ipam, &mut runtime),

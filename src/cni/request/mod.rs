@@ -40,6 +40,7 @@ mod ranges;
 mod sample;
 mod stated;
 mod static_parts;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod tool;

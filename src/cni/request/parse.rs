@@ -78,6 +78,7 @@ fn parse_config(
         when_unreachable,
         when_full,
     } = config.behaviour.read(verb, findings)?;
+    let sticky = config.sticky.read(findings)?;
     let arguments = env::variable(invocation, "CNI_ARGS")
         .and_then(|text| Arguments::parse(text.unwrap_or_default()));
     let arguments = findings.tolerate(arguments)?;
@@ -104,14 +105,16 @@ fn parse_config(
             let attachment = env::attachment(invocation, config.network)?;
             let plan = sources.plan(findings)?;
             plan.check_version(findings.version)?;
-            let owner = Owner {
+            let mut owner = Owner {
                 node,
                 pod_namespace: arguments.pod_namespace,
                 pod_name: arguments.pod_name,
                 pod_uid: arguments.pod_uid,
                 netns: env::netns(invocation)?,
                 boot: identity::boot(config.boot, machine, findings)?,
+                is_durable: false,
             };
+            owner.is_durable = sticky.is_durable(&owner)?;
             Request::Add(AddRequest {
                 ask: (!plan.wants.is_empty()).then_some(Ask {
                     attachment,

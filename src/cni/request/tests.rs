@@ -57,6 +57,7 @@ fn every_key() -> Vec<(&'static str, Value)> {
         ("timeout", json!(10)),
         ("del_when_unreachable", json!("succeed")),
         ("status_when_full", json!("ok")),
+        ("sticky", json!("none")),
     ]
 }
 

@@ -117,6 +117,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let network = config.network;
     let datastore = config.datastore.read(machine, &mut findings);
     config.behaviour.read(Verb::Add, &mut findings)?;
+    config.sticky.read(&mut findings)?;
     let parts = config.static_parts.read(&mut findings)?;
     let requested = config.requested.read(Vec::new(), &mut findings)?;
     let spoken_for = SpokenFor::new(&parts.addresses, &requested, &[]);

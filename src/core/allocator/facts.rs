@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::address::{Bitmap, BlockId, BlockKey};
 use crate::claim::{Attachment, Claim, Held};
+use crate::durable::{DurableOwner, OwnerState};
 
 /// The number of a write. A datastore numbers its writes in order.
 pub type Revision = i64;
@@ -73,6 +74,7 @@ pub struct OpenAndFull(pub BlockKey);
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     claims: BTreeMap<Attachment, Option<Stored<Claim>>>,
+    owners: BTreeMap<DurableOwner, Option<Stored<OwnerState>>>,
     full: BTreeMap<BlockKey, Option<Stored<Bitmap>>>,
     open: BTreeMap<BlockKey, Stored<Bitmap>>,
     /// The spans in which every open block is known. A span reaches from a slot through a block of
@@ -84,6 +86,11 @@ impl Facts {
     /// Notes the claim of `attachment`, or its absence.
     pub fn note_claim(&mut self, attachment: &Attachment, claim: Option<Stored<Claim>>) {
         self.claims.insert(attachment.clone(), claim);
+    }
+
+    /// Notes the state of a durable owner, or its absence.
+    pub fn note_owner(&mut self, owner: &DurableOwner, state: Option<Stored<OwnerState>>) {
+        self.owners.insert(owner.clone(), state);
     }
 
     /// Notes that a block is full, or that it is not full.
@@ -122,6 +129,12 @@ impl Facts {
     pub fn claim(&self, attachment: &Attachment) -> Result<Option<&Stored<Claim>>, NotRead> {
         let claim = self.claims.get(attachment);
         claim.map(Option::as_ref).ok_or(NotRead)
+    }
+
+    /// The state of a durable owner.
+    pub fn owner(&self, owner: &DurableOwner) -> Result<Option<&Stored<OwnerState>>, NotRead> {
+        let state = self.owners.get(owner);
+        state.map(Option::as_ref).ok_or(NotRead)
     }
 
     /// The state of a block.

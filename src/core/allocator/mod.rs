@@ -4,6 +4,7 @@
 //! only if all facts behind it still hold at the commit. So the plan carries these conditions. This
 //! module knows nothing of etcd, of time, or of the reason for a demand.
 
+mod durable;
 mod facts;
 mod predecessors;
 mod sheet;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, RangeId, Want};
+use crate::durable::DurableOwner;
 use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
 pub use predecessors::Predecessors;
@@ -30,12 +32,33 @@ pub enum Demand {
         held: Vec<Held>,
         /// The home of the claim when it was read.
         home: Option<Home>,
+        /// The durable owner that keeps the addresses, if the claim has one.
+        owner: Option<DurableOwner>,
         /// The revision of the claim when it was read.
         modified: Revision,
     },
 }
 
 impl Demand {
+    /// The release of the claim of `attachment`, as it was read.
+    pub fn release(attachment: &Attachment, claim: &Stored<Claim>) -> Self {
+        Self::Release {
+            attachment: attachment.clone(),
+            held: claim.value.held.clone(),
+            home: claim.value.owner.home(),
+            owner: DurableOwner::of(attachment, &claim.value.owner),
+            modified: claim.modified,
+        }
+    }
+
+    /// The durable owner whose record the demand changes.
+    pub fn durable_owner(&self) -> Option<DurableOwner> {
+        match self {
+            Self::Take(ask) => ask.durable_owner(),
+            Self::Release { owner, .. } => owner.clone(),
+        }
+    }
+
     /// The attachment of the demand.
     pub fn attachment(&self) -> &Attachment {
         match self {
@@ -68,6 +91,7 @@ impl Demand {
     pub fn block_questions(&self, reach: Reach) -> BTreeSet<Question> {
         match self {
             Self::Take(ask) => block_questions(&ask.wants, reach),
+            Self::Release { owner: Some(_), .. } => BTreeSet::new(),
             Self::Release { held, .. } => held
                 .iter()
                 .flat_map(|held| Question::block(&held.slot()))
@@ -148,6 +172,10 @@ pub enum Verdict {
     Granted(Vec<Held>),
     /// The addresses that this attachment of the same pod held. The commit of the plan moves its claim.
     TakenOver(Attachment, Vec<Held>),
+    /// The addresses that the durable owner kept. The commit of the plan gives them to the attachment.
+    Revived(Vec<Held>),
+    /// The durable owner keeps its addresses, and no others are given.
+    Kept(DurableOwner, Kept),
     /// The attachment already holds the requested addresses.
     Held(Claim),
     /// The attachment holds other addresses.
@@ -172,6 +200,17 @@ impl Verdict {
             Self::HoldsOther(claim)
         }
     }
+}
+
+/// The reason why a durable owner's addresses are not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// This attachment has them. Its claim is `None` if it cannot be read.
+    InUse(Attachment, Option<Box<Claim>>),
+    /// The request does not allow these addresses.
+    Unwanted(Vec<Held>),
+    /// The owner has changed since the request was made.
+    Changed,
 }
 
 /// The reason why an ADD gets no addresses.
@@ -207,6 +246,8 @@ pub struct Plan {
     pub given: Vec<Grant>,
     /// The claims to delete.
     pub released: Vec<Release>,
+    /// The durable owners to delete.
+    pub ended: Vec<End>,
 }
 
 /// A block that a plan writes.
@@ -225,6 +266,20 @@ pub struct Grant {
     pub ask: Ask,
     /// The addresses.
     pub held: Vec<Held>,
+    /// What must hold of the durable owner, which the commit binds to the claim; `None` of a claim without one.
+    pub owner: Option<OwnerGuard>,
+}
+
+/// What must hold of a durable owner at the commit that binds it to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerGuard {
+    /// There is no such owner.
+    Absent,
+    /// Nothing has written the owner since this revision.
+    Modified(Revision),
+    /// The plan releases the claim of the attachment that the owner names. Every commit that writes such an owner writes
+    /// that claim, so the claim's revision says enough.
+    Covered,
 }
 
 /// A claim that a plan deletes.
@@ -234,7 +289,39 @@ pub struct Release {
     pub attachment: Attachment,
     /// The home of the claim.
     pub home: Option<Home>,
+    /// The durable owner that rests from then on, with the addresses of the claim.
+    pub rests: Option<(DurableOwner, Vec<Held>)>,
     /// The revision of the claim's last write.
+    pub modified: Revision,
+}
+
+impl Release {
+    /// The release that `demand` asks for.
+    fn of(demand: &Demand) -> Self {
+        match demand {
+            Demand::Release {
+                attachment,
+                held,
+                home,
+                owner,
+                modified,
+            } => Self {
+                attachment: attachment.clone(),
+                home: home.clone(),
+                rests: owner.clone().map(|owner| (owner, held.clone())),
+                modified: *modified,
+            },
+            Demand::Take(ask) => unreachable!("{} releases nothing", ask.attachment),
+        }
+    }
+}
+
+/// A durable owner that a plan deletes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The owner.
+    pub owner: DurableOwner,
+    /// The revision of the owner's last write.
     pub modified: Revision,
 }
 
@@ -245,8 +332,12 @@ pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
     let mut sheet = Sheet::new(facts);
     let mut plan = Plan::default();
     let mut seen = BTreeSet::new();
+    let mut owners = BTreeSet::new();
     for demand in demands {
-        if !seen.insert(demand.attachment()) {
+        let is_owner_new = demand
+            .durable_owner()
+            .is_none_or(|owner| owners.insert(owner));
+        if !(seen.insert(demand.attachment()) && is_owner_new) {
             break;
         }
         let before = sheet.clone();
@@ -259,7 +350,7 @@ pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
             }
         };
         let short_of_unmodified = !matches!(verdict, Verdict::Short(_)) || before.is_untouched();
-        let fits = plan.verdicts.is_empty() || sheet.cost(seen.len()).fits(budget);
+        let fits = plan.verdicts.is_empty() || sheet.cost(seen.len(), owners.len()).fits(budget);
         if !(short_of_unmodified && fits) {
             sheet = before;
             break;
@@ -269,21 +360,12 @@ pub fn decide(facts: &Facts, demands: &[Demand], budget: Budget) -> Plan {
                 plan.given.push(Grant {
                     ask: ask.clone(),
                     held: held.clone(),
+                    owner: ask.durable_owner().map(|_| OwnerGuard::Absent),
                 });
             }
-            (
-                Demand::Release {
-                    attachment,
-                    home,
-                    modified,
-                    ..
-                },
-                Verdict::Released,
-            ) => plan.released.push(Release {
-                attachment: attachment.clone(),
-                home: home.clone(),
-                modified: *modified,
-            }),
+            (Demand::Release { .. }, Verdict::Released) => {
+                plan.released.push(Release::of(demand));
+            }
             (Demand::Take(_) | Demand::Release { .. }, _) => {}
         }
         plan.verdicts.push(verdict);
@@ -300,7 +382,11 @@ fn judge(sheet: &mut Sheet<'_>, demand: &Demand) -> Result<Verdict, Unknown> {
         return Ok(verdict);
     }
     match demand {
-        Demand::Take(ask) => judge_take(sheet, ask),
+        Demand::Take(ask) => match durable::changed(ask, sheet.facts()) {
+            Some(verdict) => Ok(verdict),
+            None => judge_take(sheet, ask),
+        },
+        Demand::Release { owner: Some(_), .. } => Ok(Verdict::Released),
         Demand::Release { held, .. } => {
             for held in held {
                 sheet.free(&held.slot(), held.address.bit())?;
@@ -354,6 +440,31 @@ fn take_all(sheet: &mut Sheet<'_>, wants: &[Want]) -> Result<Result<Vec<Held>, S
     Ok(Ok(held))
 }
 
+/// The plan that ends the durable `owner`, which rests: its addresses become free. The error has the questions to ask
+/// first.
+pub fn end(
+    facts: &Facts,
+    owner: &DurableOwner,
+    held: &[Held],
+    modified: Revision,
+) -> Result<Plan, Vec<Question>> {
+    let mut sheet = Sheet::new(facts);
+    for held in held {
+        let freed = sheet.free(&held.slot(), held.address.bit());
+        freed.map_err(|Unknown(questions)| questions)?;
+    }
+    let (blocks, ensured) = sheet.into_changes();
+    Ok(Plan {
+        blocks,
+        ensured,
+        ended: vec![End {
+            owner: owner.clone(),
+            modified,
+        }],
+        ..Plan::default()
+    })
+}
+
 /// The reason why `wants` cannot be served. `None` also means that `facts` do not tell.
 pub fn shortage(facts: &Facts, wants: &[Want]) -> Option<Shortage> {
     take_all(&mut Sheet::new(facts), wants).ok()?.err()
@@ -366,7 +477,7 @@ impl Budget {
 }
 
 impl Plan {
-    /// The attachment whose claim the plan moves. Such a plan touches no block.
+    /// The attachment whose claim the plan moves to another attachment.
     pub fn predecessor(&self) -> Option<&Attachment> {
         match &self.verdicts[..] {
             [Verdict::TakenOver(old, _)] => Some(old),
@@ -374,9 +485,15 @@ impl Plan {
         }
     }
 
-    /// Whether the plan writes no block and no claim.
+    /// Whether the plan moves addresses from one record to another, and so touches no block.
+    pub fn moves(&self) -> bool {
+        self.blocks.is_empty() && !self.writes_nothing()
+    }
+
+    /// Whether the plan writes no block, no claim and no owner.
     pub fn writes_nothing(&self) -> bool {
-        self.blocks.is_empty() && self.given.is_empty() && self.released.is_empty()
+        let claims = self.given.len() + self.released.len();
+        self.blocks.is_empty() && claims == 0 && self.ended.is_empty()
     }
 
     /// The verdict of a plan on one demand.

@@ -5,8 +5,10 @@
 //! the new container. It writes no block, as the addresses stay taken: so it takes nothing from those who wait for a
 //! free address, and needs no lock.
 
-use super::{Facts, Grant, NotRead, Plan, Release, Revision, Stored, Verdict};
-use crate::claim::{Ask, Attachment, Claim};
+use super::durable;
+use super::{Demand, Facts, Grant, NotRead, OwnerGuard, Plan, Release, Revision, Stored, Verdict};
+use crate::claim::{Ask, Attachment, Claim, Owner};
+use crate::durable::DurableOwner;
 
 /// The attachments that an ADD may take over from.
 #[derive(Clone, Debug)]
@@ -16,13 +18,13 @@ pub struct Predecessors {
 }
 
 impl Predecessors {
-    /// The predecessors of an ADD, among the attachments of its pod. Its first read was at revision `begun`.
+    /// The predecessors of a demand, among the attachments of its pod. Its first read was at revision `begun`.
     pub fn of<'a>(
-        ask: &Ask,
+        demand: &Demand,
         of_pod: impl IntoIterator<Item = &'a Attachment>,
         begun: Revision,
     ) -> Self {
-        let own = &ask.attachment;
+        let own = demand.attachment();
         let is_old = |old: &&Attachment| {
             old.network == own.network
                 && old.interface == own.interface
@@ -39,45 +41,81 @@ impl Predecessors {
         &self.attachments
     }
 
-    /// The plan of the take-over, if a predecessor holds what `ask` wants; the error has the attachments whose claims
-    /// were not read.
+    /// The plan on `demand`, if that touches no block; the error has the attachments whose claims were not read. An ADD
+    /// gets what its durable owner keeps, or what a predecessor holds. A durable owner keeps what a DEL releases.
+    pub fn plan(&self, demand: &Demand, facts: &Facts) -> Result<Option<Plan>, Vec<Attachment>> {
+        let ask = match demand {
+            Demand::Take(ask) => ask,
+            Demand::Release { .. } => return Ok(durable::rest(demand)),
+        };
+        if let Some(owner) = ask.durable_owner()
+            && let Some(plan) = durable::take(ask, &owner, facts, self)?
+        {
+            return Ok(Some(plan));
+        }
+        self.take_over_of_any(ask, facts)
+    }
+
+    /// The plan of a take-over, if a predecessor holds what `ask` wants.
     ///
     /// An ADD of the old container may still be under way. It must not take the claim of the new container, which is in
     /// use. So an ADD takes over only a claim that is no younger than its own first read.
-    pub fn plan(&self, ask: &Ask, facts: &Facts) -> Result<Option<Plan>, Vec<Attachment>> {
+    fn take_over_of_any(&self, ask: &Ask, facts: &Facts) -> Result<Option<Plan>, Vec<Attachment>> {
         let unread = |old: &&Attachment| facts.claim(old) == Err(NotRead);
         let unread: Vec<_> = self.attachments.iter().filter(unread).cloned().collect();
         if !unread.is_empty() {
             return Err(unread);
         }
-        let mut claims = self.attachments.iter().filter_map(|old| {
+        let mut plans = self.attachments.iter().filter_map(|old| {
             let claim = facts.claim(old).expect("it was read")?;
-            self.is_given(ask, claim).then_some((old, claim))
+            let is_old = self.may_have(ask, claim);
+            is_old.then(|| take_over(ask, old, claim)).flatten()
         });
-        Ok(claims.next().map(|(old, claim)| take_over(ask, old, claim)))
+        Ok(plans.next())
     }
 
-    fn is_given(&self, ask: &Ask, claim: &Stored<Claim>) -> bool {
-        let is_at_home = ask.may_take_over
+    /// Whether `claim` is that of an old container of the pod, on the same node.
+    pub(super) fn may_have(&self, ask: &Ask, claim: &Stored<Claim>) -> bool {
+        ask.may_take_over
             && ask.owner.pod_uid.is_some()
-            && claim.value.owner.home() == ask.owner.home();
-        is_at_home && claim.created <= self.begun && ask.may_be_given(&claim.value)
+            && claim.value.owner.home() == ask.owner.home()
+            && claim.created <= self.begun
     }
 }
 
-fn take_over(ask: &Ask, old: &Attachment, claim: &Stored<Claim>) -> Plan {
+/// The plan that moves the claim of `old` to `ask`, if `ask` allows its addresses. A durable claim stays durable, also
+/// where the network is sticky no more: its owner names the new attachment.
+pub(super) fn take_over(ask: &Ask, old: &Attachment, claim: &Stored<Claim>) -> Option<Plan> {
     let held = claim.value.held.clone();
-    Plan {
+    let before = DurableOwner::of(old, &claim.value.owner);
+    let is_durable = ask.owner.is_durable || before.is_some();
+    let owner = Owner {
+        is_durable,
+        ..ask.owner.clone()
+    };
+    let ask = Ask {
+        owner,
+        ..ask.clone()
+    };
+    let now = ask.durable_owner();
+    let is_same_name = before.is_none() || before == now;
+    let guard = match before {
+        Some(_) => OwnerGuard::Covered,
+        None => OwnerGuard::Absent,
+    };
+    (is_same_name && ask.may_be_given(&held)).then(|| Plan {
         verdicts: vec![Verdict::TakenOver(old.clone(), held.clone())],
-        given: vec![Grant {
-            ask: ask.clone(),
-            held,
-        }],
         released: vec![Release {
             attachment: old.clone(),
             home: claim.value.owner.home(),
+            rests: None,
             modified: claim.modified,
         }],
+        given: vec![Grant {
+            owner: now.map(|_| guard),
+            ask,
+            held,
+        }],
         ..Plan::default()
-    }
+    })
 }

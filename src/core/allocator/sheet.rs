@@ -43,16 +43,20 @@ impl<'s> Sheet<'s> {
     }
 
     /// The share of a transaction that the changes and `demands` demands use. Each demand has a
-    /// claim, an entry by its node, and a ticket. An ensured block is a nested transaction with two compares of its own.
-    pub(super) fn cost(&self, demands: usize) -> Budget {
+    /// claim, an entry by its node, and a ticket, and `owners` of them have a durable owner. An ensured block is a nested
+    /// transaction with two compares of its own.
+    pub(super) fn cost(&self, demands: usize, owners: usize) -> Budget {
         let compares = |change: &Change| match change.was {
             BlockState::Absent => 2,
             BlockState::Open(..) | BlockState::Full(..) => 1,
         };
         let nested = if self.ensured.is_empty() { 0 } else { 2 };
         Budget {
-            compares: 2 * demands + nested + self.blocks.values().map(compares).sum::<usize>(),
-            operations: 3 * demands + nested + 2 * self.blocks.len() + self.ensured.len(),
+            compares: 2 * demands
+                + owners
+                + nested
+                + self.blocks.values().map(compares).sum::<usize>(),
+            operations: 3 * demands + owners + nested + 2 * self.blocks.len() + self.ensured.len(),
         }
     }
 

@@ -4,8 +4,9 @@ use tracing::info;
 
 use super::Error;
 use crate::address;
-use crate::allocator::Shortage;
+use crate::allocator::{Kept, Shortage};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, RangeId};
+use crate::durable::{DurableOwner, OwnerState};
 use crate::failure::Failure;
 use crate::limits;
 use crate::registry::{Registry, Renewed, Scope, Taken};
@@ -15,11 +16,26 @@ use crate::registry::{Registry, Renewed, Scope, Taken};
 pub async fn add<R: Registry>(registry: &R, ask: &Ask) -> Result<Vec<Held>, Error> {
     for _ in 0..limits::ADD_ROUNDS {
         match registry.take(ask).await? {
-            Taken::Granted(held) => return Ok(added(held)),
+            Taken::Granted(held) | Taken::Revived(held) => return Ok(added(held)),
             Taken::TakenOver(old, held) => {
                 info!(from = %old, addresses = %addresses(&held), "taken over");
                 return Ok(held);
             }
+            Taken::Kept(owner, kept) => match kept {
+                Kept::InUse(holder, claim) => {
+                    return Err(Error::OwnerInUse {
+                        owner: Box::new(owner),
+                        holder,
+                        claim,
+                    });
+                }
+                Kept::Unwanted(held) => {
+                    let wants = ask.wants.clone();
+                    let owner = Box::new(owner);
+                    return Err(Error::OwnerKeeps { owner, held, wants });
+                }
+                Kept::Changed => {}
+            },
             Taken::Held(claim) if ask.owner.or(&claim.owner) == claim.owner => {
                 return Ok(added(claim.held));
             }
@@ -62,6 +78,12 @@ async fn short<R: Registry>(registry: &R, ask: &Ask, shortage: Shortage) -> Resu
         Shortage::Taken(held) => held,
     };
     let owner = owner_of(registry, &held).await?;
+    if owner.is_none()
+        && let Some(owner) = kept_by(registry, &held).await?
+    {
+        let owner = Box::new(owner);
+        return Ok(Error::TakenByOwner { held, owner });
+    }
     let is_own = |(owner, _): &(Attachment, Claim)| *owner == ask.attachment;
     Ok(if owner.as_ref().is_some_and(is_own) {
         // This attachment took the address between the decision and the search for the holder.
@@ -105,7 +127,7 @@ async fn held_elsewhere<R: Registry>(
             && holder.interface == own.interface
             && holder.container != own.container
             && (ask.owner.node.is_none() || claim.owner.node != ask.owner.node)
-            && ask.may_be_given(claim)
+            && ask.may_be_given(&claim.held)
     };
     find(registry, Scope::Network(&own.network), is_old).await
 }
@@ -118,6 +140,25 @@ async fn owner_of<R: Registry>(
     let same = |other: &Held| other.address == held.address && other.range.pool == held.range.pool;
     let has_it = |_: &Attachment, claim: &Claim| claim.held.iter().any(same);
     find(registry, Scope::All, has_it).await
+}
+
+/// The durable owner that keeps an address at rest.
+async fn kept_by<R: Registry>(registry: &R, held: &Held) -> Result<Option<DurableOwner>, Failure> {
+    let same = |other: &Held| other.address == held.address && other.range.pool == held.range.pool;
+    let mut after = None;
+    loop {
+        let page = registry.owners(None, after.as_ref()).await?;
+        let mut owners = page.owners.into_iter().flatten();
+        let found = owners.find(|(_, state)| match &state.value {
+            OwnerState::Resting { held, .. } => held.iter().any(same),
+            OwnerState::Attached(_) => false,
+        });
+        match (found, page.next) {
+            (Some((owner, _)), _) => return Ok(Some(owner)),
+            (None, Some(next)) => after = Some(next),
+            (None, None) => return Ok(None),
+        }
+    }
 }
 
 /// The first claim of `scope` that `is_it`. The search may read all claims; only an error needs it.

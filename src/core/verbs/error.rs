@@ -5,8 +5,10 @@
 
 use super::Collected;
 use crate::address::Address;
-use crate::claim::{Attachment, Claim, Held, RangeId};
+use crate::claim::{Attachment, Choice, Claim, Held, RangeId, Want};
+use crate::durable::DurableOwner;
 use crate::failure::{ApiServerFailure, Corrupt, Failure, FileProblem, Unavailable};
+use crate::limits;
 
 /// The reason why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,41 @@ pub enum Error {
         claim: Box<Claim>,
         /// The node of the new container.
         node: Option<String>,
+    },
+    /// A requested address is kept for a durable owner, which rests.
+    #[error("address {} of range {} is kept for {owner}", held.address, held.range)]
+    TakenByOwner {
+        /// The address.
+        held: Held,
+        /// The owner.
+        owner: Box<DurableOwner>,
+    },
+    /// The addresses of the pod's name are those of an attachment that may live.
+    #[error(
+        "the addresses of {owner} are in use by {holder}, {}. The DEL of that container releases them",
+        claim_text(claim.as_deref())
+    )]
+    OwnerInUse {
+        /// The pod's name.
+        owner: Box<DurableOwner>,
+        /// The attachment that has the addresses.
+        holder: Attachment,
+        /// Its claim; `None` if it cannot be read.
+        claim: Option<Box<Claim>>,
+    },
+    /// The pod's name keeps addresses that the request does not allow.
+    #[error(
+        "{owner} keeps {}. The request allows {} alone. `whereaboutsctl release` ends the owner",
+        held_text(held),
+        wants_text(wants)
+    )]
+    OwnerKeeps {
+        /// The pod's name.
+        owner: Box<DurableOwner>,
+        /// The addresses that it keeps.
+        held: Vec<Held>,
+        /// What the request allows.
+        wants: Vec<Want>,
     },
     /// The attachment was added before, with another config.
     #[error("{attachment} was added before with other ranges and holds {claim}; DEL it first")]
@@ -105,6 +142,37 @@ fn owner_text(owner: Option<&(Attachment, Claim)>) -> String {
     }
 }
 
+fn claim_text(claim: Option<&Claim>) -> String {
+    match claim {
+        Some(claim) => {
+            let uid = claim.owner.pod_uid.as_deref().unwrap_or("(unknown)");
+            format!("which holds {claim}, pod UID {uid}")
+        }
+        None => "whose claim cannot be read".to_owned(),
+    }
+}
+
+fn held_text(held: &[Held]) -> String {
+    let each = held.iter();
+    let each = each.map(|held| format!("{} of range {}", held.address, held.range.cidr));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn wants_text(wants: &[Want]) -> String {
+    let each = wants.iter().map(|want| match &want.choice {
+        Choice::Exactly(address) => format!("{address} of range {}", want.range),
+        Choice::Lowest(intervals) => {
+            let shown = intervals.iter().take(limits::SHOWN_INTERVALS);
+            let mut shown: Vec<String> = shown.map(ToString::to_string).collect();
+            if intervals.len() > limits::SHOWN_INTERVALS {
+                shown.push("...".to_owned());
+            }
+            format!("{} of range {}", shown.join(", "), want.range)
+        }
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
 impl Error {
     /// The error of a stored value that cannot be read.
     pub(super) fn corrupt(corrupt: Corrupt) -> Self {
@@ -143,6 +211,10 @@ impl Error {
                 11,
                 "the pod's old container holds the addresses; try again later",
             ),
+            Self::OwnerInUse { .. } => (
+                11,
+                "another container has the pod's addresses; try again later",
+            ),
             Self::Failure(
                 Failure::Cancelled(_)
                 | Failure::Displaced(_)
@@ -156,8 +228,11 @@ impl Error {
             Self::NotReady(Failure::File(_)) => (50, "the file of addresses cannot be used"),
             Self::NotReady(_) => (50, "etcd cannot be used"),
             Self::Exhausted { .. } => (101, "the range is full"),
-            Self::Taken { .. } => (102, "the requested address is taken"),
+            Self::Taken { .. } | Self::TakenByOwner { .. } => {
+                (102, "the requested address is taken")
+            }
             Self::HoldsOther { .. } => (103, "the attachment holds other addresses"),
+            Self::OwnerKeeps { .. } => (103, "the pod keeps other addresses"),
             Self::Failure(Failure::Corrupt(_)) => (104, "a stored value cannot be used"),
             Self::NoClaim { .. }
             | Self::NotInPrevious { .. }

@@ -86,7 +86,12 @@ fn write(connection: &Connection, file: &File) -> Result<Written, String> {
                 Ok(Key::Lock(_)) => locks += 1,
                 Ok(Key::Ticket(_)) => tickets += 1,
                 Ok(
-                    Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster,
+                    Key::Open(_)
+                    | Key::Full(_)
+                    | Key::Claim(_)
+                    | Key::OnNode(..)
+                    | Key::Owner(_)
+                    | Key::Cluster,
                 )
                 | Err(_) => {
                     let rest = keys.below_prefix(&entry.key);

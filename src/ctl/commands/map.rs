@@ -74,7 +74,12 @@ fn blocks(connection: &Connection, range: &RangeId) -> Result<BTreeMap<BlockId, 
                     let full = Bitmap::full(slot.block.family());
                     (slot, full)
                 }),
-                Key::Claim(_) | Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => {
+                Key::Claim(_)
+                | Key::OnNode(..)
+                | Key::Owner(_)
+                | Key::Lock(_)
+                | Key::Ticket(_)
+                | Key::Cluster => {
                     return Err(unusable(&"it is no block"));
                 }
             };

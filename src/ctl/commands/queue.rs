@@ -127,7 +127,12 @@ fn read(
         };
         let queue = match &key {
             Key::Lock(queue) | Key::Ticket(Seat { queue, .. }) => queue.clone(),
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster => {
+            Key::Open(_)
+            | Key::Full(_)
+            | Key::Claim(_)
+            | Key::OnNode(..)
+            | Key::Owner(_)
+            | Key::Cluster => {
                 continue;
             }
         };
@@ -138,7 +143,12 @@ fn read(
         match key {
             Key::Lock(_) => busy.lock = Some(locked(connection, &entry, unreadable)?),
             Key::Ticket(seat) => busy.waiting.push(waiting(&seat, &entry, unreadable)),
-            Key::Open(_) | Key::Full(_) | Key::Claim(_) | Key::OnNode(..) | Key::Cluster => {}
+            Key::Open(_)
+            | Key::Full(_)
+            | Key::Claim(_)
+            | Key::OnNode(..)
+            | Key::Owner(_)
+            | Key::Cluster => {}
         }
     }
     for busy in queues.values_mut() {

@@ -185,6 +185,7 @@ fn is_readable(keys: &Keys, entry: &Entry) -> bool {
         Ok(Key::Full(_)) => record::decode_full(&entry.value).is_ok(),
         Ok(Key::Claim(_)) => record::decode_claim(&entry.value).is_ok(),
         Ok(Key::OnNode(..)) => record::decode_on_node(&entry.value).is_ok(),
+        Ok(Key::Owner(_)) => record::decode_owner(&entry.value).is_ok(),
         Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
         Ok(Key::Lock(_) | Key::Ticket(_)) | Err(_) => false,
     }

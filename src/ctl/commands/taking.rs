@@ -40,6 +40,9 @@ impl Outcome {
                 REFUSED,
                 format!("{} is held by another attachment", held.address),
             ),
+            Taken::Revived(_) | Taken::Kept(..) => {
+                unreachable!("a stated claim has no durable owner")
+            }
             Taken::TakenOver(old, _) => unreachable!("a stated claim was taken from {old}"),
             Taken::Short(Shortage::Exhausted(range)) => {
                 unreachable!("a request for stated addresses found {range} full")

@@ -128,6 +128,7 @@ impl Judge<'_> {
                 pod_uid: confirmed.and_then(|pod| pod.uid.clone()),
                 netns: None,
                 boot: None,
+                is_durable: false,
             },
             may_take_over: false,
         };

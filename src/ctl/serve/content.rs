@@ -14,6 +14,7 @@ use std::time::Instant;
 use whereabouts_audit::occupancy::Occupancy;
 use whereabouts_core::address::{Address, Bitmap, Interval, Pool};
 use whereabouts_core::claim::Claim;
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
 use whereabouts_etcd::Change;
 use whereabouts_store::keys::{Key, Keys};
@@ -34,6 +35,7 @@ pub(super) struct Content {
     pub(super) occupancy: Occupancy,
     claims: BTreeMap<Arc<[u8]>, Kept>,
     holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
+    owners: BTreeMap<Vec<u8>, OwnerState>,
     /// How many claims each node has; those whose node is not known stand under an empty name.
     pub(super) nodes: BTreeMap<String, u64>,
     /// The holders of locks, and the tickets.
@@ -66,6 +68,7 @@ impl Content {
             occupancy: Occupancy::default(),
             claims: BTreeMap::new(),
             holders: BTreeMap::new(),
+            owners: BTreeMap::new(),
             nodes: BTreeMap::new(),
             lines: Lines::default(),
             unreadable: BTreeSet::new(),
@@ -105,6 +108,9 @@ impl Content {
                 .is_ok(),
             Ok(Key::Ticket(seat)) => self.lines.enter_ticket(seat, entry, now),
             Ok(Key::Lock(queue)) => self.lines.enter_lock(queue, entry, now),
+            Ok(Key::Owner(_)) => record::decode_owner(&entry.value)
+                .map(|state| self.enter_owner(&entry.key, state))
+                .is_ok(),
             Ok(Key::OnNode(..)) => record::decode_on_node(&entry.value).is_ok(),
             Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
             Err(_) => false,
@@ -122,6 +128,7 @@ impl Content {
             Ok(Key::Open(slot) | Key::Full(slot)) => self.occupancy.leave_block(&slot),
             Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
             Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
+            Ok(Key::Owner(_)) => self.remove_owner(key),
             Ok(Key::OnNode(..) | Key::Cluster) | Err(_) => {}
         }
     }
@@ -180,6 +187,24 @@ impl Content {
         *count -= 1;
         if *count == 0 {
             self.nodes.remove(&name);
+        }
+    }
+
+    fn enter_owner(&mut self, key: &[u8], state: OwnerState) {
+        self.remove_owner(key);
+        let bytes = CLAIM_BYTES + key.len();
+        if self.bytes + bytes > limits::PAGE_BYTES {
+            return;
+        }
+        self.bytes += bytes;
+        self.occupancy.enter_owner(&state);
+        self.owners.insert(key.to_vec(), state);
+    }
+
+    fn remove_owner(&mut self, key: &[u8]) {
+        if let Some(state) = self.owners.remove(key) {
+            self.bytes -= CLAIM_BYTES + key.len();
+            self.occupancy.leave_owner(&state);
         }
     }
 

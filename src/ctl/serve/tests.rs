@@ -83,6 +83,7 @@ fn claim() -> impl Strategy<Value = Claim> {
                 pod_uid,
                 netns,
                 boot: None,
+                is_durable: false,
             },
             created: Duration::from_millis(created_ms),
         }

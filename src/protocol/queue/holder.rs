@@ -120,8 +120,8 @@ impl<'a> Machine<'a> {
         if is_all && served.len() < limits::MANY {
             draft.delete_lock_if_last(&place.id.queue, snapshot.revision());
         }
-        let claim = |one: &Served<'_>| Query::Claim(one.0.attachment().clone());
-        let mut known: BTreeSet<Query> = served.iter().map(claim).collect();
+        let records = served.iter().flat_map(|(demand, _)| Query::records(demand));
+        let mut known: BTreeSet<Query> = records.collect();
         known.extend(own.into_iter().flat_map(|_| place.seat_queries()));
         let whose = demands.iter().find_map(Query::whose_store);
         draft

@@ -4,7 +4,7 @@ use tracing::debug_span;
 
 use super::machine::{Machine, State, Step};
 use super::place::Place;
-use whereabouts_core::allocator::{Budget, Demand, Plan, Predecessors, Reach, Verdict, decide};
+use whereabouts_core::allocator::{Budget, Plan, Predecessors, Reach, Verdict, decide};
 use whereabouts_core::claim::{Attachment, RangeId};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
@@ -33,11 +33,12 @@ impl<'a> Machine<'a> {
         queries.extend(self.ranges.iter().cloned().map(Query::Lock));
         let blocks = self.demand.block_questions(Reach::OneDemand);
         queries.extend(blocks.into_iter().map(Query::Blocks));
+        queries.extend(Query::of_owner(self.demand));
         queries
     }
 
-    /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken. An address that the pod has is its
-    /// own, whoever has the lock.
+    /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken. An address that the pod or
+    /// its name has is its own, whoever has the lock.
     pub(super) fn decide(&mut self, mut trial: Trial, snapshot: Snapshot) -> Step<'a> {
         // A refused commit that this process has not heard of has offered it the lock: it gives that lock up, also if the
         // claim is decided.
@@ -55,22 +56,20 @@ impl<'a> Machine<'a> {
             }
             return Step::Done(Ok(verdict));
         }
-        if let Demand::Take(ask) = self.demand {
-            let begun = self.begun.unwrap_or(snapshot.revision());
-            let known = trial.predecessors.take();
-            let known = known.unwrap_or_else(|| snapshot.predecessors(ask, begun));
-            let plan = known.plan(ask, snapshot.facts());
-            trial.predecessors = Some(known);
-            match plan {
-                Ok(None) => {}
-                Ok(Some(plan)) => match plan.predecessor() {
-                    Some(old) if self.now.began_late => {
-                        return Step::Done(Err(Failure::BeganLate(old.clone())));
-                    }
-                    _ => return self.commit(trial, plan),
-                },
-                Err(unread) => return self.read_more(trial, snapshot, claims(&unread)),
-            }
+        let begun = self.begun.unwrap_or(snapshot.revision());
+        let known = trial.predecessors.take();
+        let known = known.unwrap_or_else(|| snapshot.predecessors(self.demand, begun));
+        let plan = known.plan(self.demand, snapshot.facts());
+        trial.predecessors = Some(known);
+        match plan {
+            Ok(None) => {}
+            Ok(Some(plan)) => match plan.predecessor() {
+                Some(old) if self.now.began_late => {
+                    return Step::Done(Err(Failure::BeganLate(old.clone())));
+                }
+                _ => return self.carry_out(trial, plan, snapshot),
+            },
+            Err(unread) => return self.read_more(trial, snapshot, claims(&unread)),
         }
         if let Some(range) = self.locked(&snapshot, |_| true) {
             return self.contend(range, Some(snapshot));
@@ -86,16 +85,16 @@ impl<'a> Machine<'a> {
             let missing = plan.missing.into_iter().map(Query::Blocks).collect();
             return self.read_more(trial, snapshot, missing);
         }
+        self.carry_out(trial, plan, snapshot)
+    }
+
+    fn carry_out(&mut self, mut trial: Trial, plan: Plan, seen: Snapshot) -> Step<'a> {
         if plan.writes_nothing() {
-            if snapshot.claim(self.demand.attachment()).is_err() {
-                return self.read_own(trial, snapshot);
+            if seen.claim(self.demand.attachment()).is_err() {
+                return self.read_own(trial, seen);
             }
             return Step::Done(Ok(plan.only_verdict()));
         }
-        self.commit(trial, plan)
-    }
-
-    fn commit(&mut self, mut trial: Trial, plan: Plan) -> Step<'a> {
         trial.reads = 0;
         let draft = self.claim(&trial, &plan);
         self.to(State::Committing(trial, plan), Step::Commit(draft))
@@ -123,9 +122,9 @@ impl<'a> Machine<'a> {
     }
 
     /// The commit was refused. Where few meet, the next one succeeds; the second one has offered the lock to this process,
-    /// if it was free. A take-over meets nobody at a block.
+    /// if it was free. A move meets nobody at a block.
     pub(super) fn refused(&mut self, mut trial: Trial, plan: &Plan, seen: Snapshot) -> Step<'a> {
-        if plan.predecessor().is_some() {
+        if plan.moves() {
             return self.decide(trial, seen);
         }
         if trial.is_refused && self.locked(&seen, |_| true).is_none() {

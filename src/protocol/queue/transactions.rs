@@ -30,11 +30,11 @@ impl<'a> Machine<'a> {
     }
 
     /// Carries out the own demand, if nobody has the locks of its ranges. The second one, if it is refused although there
-    /// is none of these locks, offers the first of them to this process. A take-over needs no lock: it touches no block.
+    /// is none of these locks, offers the first of them to this process. A move needs no lock: it touches no block.
     pub(super) fn claim(&self, trial: &Trial, plan: &Plan) -> TxnBuilder<'a> {
         let mut draft = self.draft(Purpose::Claim);
         let mut locks: Vec<Key> = self.ranges.iter().cloned().map(Key::Lock).collect();
-        if plan.predecessor().is_some() {
+        if plan.moves() {
             draft.is_for(Purpose::TakeOver);
             locks.clear();
         }

@@ -16,12 +16,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::twin::{AttachmentTwin, ClaimTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding};
+use self::twin::{
+    AttachmentTwin, ClaimTwin, DurableTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding,
+};
 use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::Bitmap;
 use whereabouts_core::allocator::{Demand, Shortage};
-use whereabouts_core::claim::{Attachment, Claim};
+use whereabouts_core::claim::{Attachment, Claim, Owner};
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::identity::Identity;
 
 /// The format this version writes, and the only one it reads.
@@ -144,6 +147,10 @@ pub fn decode_full(value: &[u8]) -> Result<(), RecordError> {
     }
 }
 
+/// The last byte of a durable claim. Another claim ends before it, so programs that know no durable owners cannot read
+/// a durable claim, and never free its addresses.
+const DURABLE: u8 = 1;
+
 /// The value of a claim.
 pub fn encode_claim(claim: &Claim) -> Vec<u8> {
     let twin = ClaimTwin {
@@ -151,19 +158,42 @@ pub fn encode_claim(claim: &Claim) -> Vec<u8> {
         owner: OwnerTwin::from(&claim.owner),
         created_ms: u64::try_from(claim.created.as_millis()).unwrap_or(u64::MAX),
     };
-    encode(&twin)
+    let mut value = encode(&twin);
+    value.extend(claim.owner.is_durable.then_some(DURABLE));
+    value
 }
 
 /// The inverse of [`encode_claim`].
 pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
-    let twin: ClaimTwin = decode(value)?;
-    let held = holding(twin.held)?;
-    let created = Duration::from_millis(twin.created_ms);
+    let (twin, rest) = take::<ClaimTwin>(body(value)?)?;
+    let is_durable = match rest {
+        [] => false,
+        [DURABLE] => true,
+        rest => return Err(too_long(rest)),
+    };
+    let owner = Owner {
+        is_durable,
+        ..twin.owner.into()
+    };
+    let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    if is_durable && !(is_named(&owner.pod_namespace) && is_named(&owner.pod_name)) {
+        return Err(garbage(&"it is durable, and names no pod"));
+    }
     Ok(Claim {
-        held,
-        owner: twin.owner.into(),
-        created,
+        held: holding(twin.held)?,
+        owner,
+        created: Duration::from_millis(twin.created_ms),
     })
+}
+
+/// The value of a durable owner.
+pub fn encode_owner(state: &OwnerState) -> Vec<u8> {
+    encode(&DurableTwin::from(state))
+}
+
+/// The inverse of [`encode_owner`].
+pub fn decode_owner(value: &[u8]) -> Result<OwnerState, RecordError> {
+    decode::<DurableTwin>(value)?.try_into()
 }
 
 /// The value of a claim's entry by its node: its key says all.

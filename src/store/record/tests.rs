@@ -94,6 +94,7 @@ fn release(held: Vec<Held>, home: Option<Home>, modified: Revision) -> Demand {
         attachment: waiter().attachment,
         held,
         home,
+        owner: None,
         modified,
     }
 }
@@ -341,6 +342,7 @@ fn a_ticket_with_a_name_that_no_request_has_is_refused() {
         pod_uid: Some(name.to_owned()),
         netns: Some(path.to_owned()),
         boot: None,
+        is_durable: false,
     };
     let path = "x".repeat(limits::PATH_BYTES);
     assert!(decoded(&take(named(&long, &path), &long)).is_ok());
@@ -352,4 +354,85 @@ fn a_ticket_with_a_name_that_no_request_has_is_refused() {
         let refused = decoded(&value).expect_err("it is too long");
         assert!(refused.to_string().contains("more than"), "{refused}");
     }
+}
+
+fn durable() -> Claim {
+    let mut claim = claim();
+    claim.owner.pod_namespace = Some("ns".to_owned());
+    claim.owner.pod_name = Some("web-0".to_owned());
+    claim.owner.is_durable = true;
+    claim
+}
+
+#[test]
+fn a_durable_claim_is_an_ordinary_one_and_a_byte() {
+    let mut ordinary = durable();
+    ordinary.owner.is_durable = false;
+    let value = encode_claim(&durable());
+    assert_eq!(value, [encode_claim(&ordinary), vec![1]].concat());
+    assert_eq!(decode_claim(&value), Ok(durable()));
+    for wrong in [vec![2], vec![1, 1], vec![0]] {
+        let wrong = [encode_claim(&ordinary), wrong].concat();
+        assert!(matches!(decode_claim(&wrong), Err(RecordError::Garbage(_))));
+    }
+    for nameless in [None, Some(String::new())] {
+        let mut claim = durable();
+        claim.owner.pod_name = nameless;
+        let refused = decode_claim(&encode_claim(&claim));
+        assert_eq!(refused, Err(garbage(&"it is durable, and names no pod")));
+    }
+}
+
+#[test]
+fn the_state_of_a_durable_owner_comes_back() {
+    let states = [
+        OwnerState::Attached(Name::new("c1").expect("a name")),
+        OwnerState::Resting {
+            held: durable().held,
+            since: Duration::from_millis(1_700_000_000_123),
+        },
+    ];
+    for state in states {
+        let value = encode_owner(&state);
+        assert_eq!(decode_owner(&value), Ok(state));
+        let longer = [value.as_slice(), &[0]].concat();
+        let cut = (1..value.len()).map(|length| &value[..length]);
+        for value in cut.chain([longer.as_slice()]) {
+            assert!(matches!(decode_owner(value), Err(RecordError::Garbage(_))));
+        }
+    }
+    let nothing = OwnerState::Resting {
+        held: Vec::new(),
+        since: Duration::ZERO,
+    };
+    let expected = garbage(&"it is about 0 addresses");
+    assert_eq!(decode_owner(&encode_owner(&nothing)), Err(expected));
+    let nameless = postcard::to_extend(&(0_u8, ""), vec![FORMAT]).expect("room");
+    assert!(matches!(
+        decode_owner(&nameless),
+        Err(RecordError::Garbage(_))
+    ));
+}
+
+#[test]
+fn a_ticket_of_a_durable_pod_is_of_a_kind_of_its_own() {
+    let [
+        Ticket::Asks {
+            demand: Demand::Take(mut ask),
+            ..
+        },
+        ..,
+    ] = <[Ticket; 4]>::try_from(tickets()).expect("four tickets")
+    else {
+        panic!("the first one takes")
+    };
+    let ordinary = encoded(&asks(1, Demand::Take(ask.clone())));
+    ask.owner = durable().owner;
+    let ticket = asks(1, Demand::Take(ask.clone()));
+    let value = encoded(&ticket);
+    assert_eq!(decoded(&value), Ok(ticket));
+    assert_ne!(value[..16], ordinary[..16]);
+    ask.owner.pod_name = None;
+    let nameless = decoded(&encoded(&asks(1, Demand::Take(ask))));
+    assert_eq!(nameless, Err(garbage(&"it is durable, and names no pod")));
 }

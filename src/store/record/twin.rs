@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
 use whereabouts_core::allocator::Demand;
 use whereabouts_core::claim::{Ask, Attachment, BootId, Choice, Held, Home, Owner, RangeId, Want};
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
 
 pub(super) fn all<A, B>(
@@ -39,6 +41,40 @@ pub(super) struct OwnerTwin {
     netns: Option<String>,
     /// Sixteen bytes, the highest first.
     boot: Option<[u8; 16]>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum DurableTwin {
+    Attached(String),
+    Resting { held: Vec<HeldTwin>, since_ms: u64 },
+}
+
+impl From<&OwnerState> for DurableTwin {
+    fn from(state: &OwnerState) -> Self {
+        match state {
+            OwnerState::Attached(container) => Self::Attached(container.to_string()),
+            OwnerState::Resting { held, since } => Self::Resting {
+                held: held.iter().map(HeldTwin::from).collect(),
+                since_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            },
+        }
+    }
+}
+
+impl TryFrom<DurableTwin> for OwnerState {
+    type Error = RecordError;
+
+    fn try_from(twin: DurableTwin) -> Result<Self, RecordError> {
+        Ok(match twin {
+            DurableTwin::Attached(container) => {
+                Self::Attached(Name::new(&container).map_err(|error| garbage(&error))?)
+            }
+            DurableTwin::Resting { held, since_ms } => Self::Resting {
+                held: holding(held)?,
+                since: Duration::from_millis(since_ms),
+            },
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +154,12 @@ pub(super) enum TicketTwin {
     },
     Exhausted(Sender, Option<String>, RangeTwin),
     Taken(Sender, Option<String>, HeldTwin),
+    /// As `Take`, for a durable owner. A program that knows none passes the ticket over.
+    TakeDurably {
+        sender: Sender,
+        wants: Vec<WantTwin>,
+        owner: OwnerTwin,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -268,6 +310,8 @@ impl From<&Owner> for OwnerTwin {
             pod_uid,
             netns,
             boot,
+            // The record around it tells.
+            is_durable: _,
         } = owner.clone();
         let boot = boot.map(|boot| boot.number().to_be_bytes());
         Self {
@@ -299,6 +343,7 @@ impl From<OwnerTwin> for Owner {
             pod_uid,
             netns,
             boot,
+            is_durable: false,
         }
     }
 }
@@ -418,11 +463,23 @@ impl From<&Ticket> for TicketTwin {
         let sender = ticket.sender();
         match ticket {
             Ticket::Asks { demand, .. } => match demand {
-                Demand::Take(Ask { wants, owner, .. }) => Self::Take {
-                    sender,
-                    wants: wants.iter().map(WantTwin::from).collect(),
-                    owner: OwnerTwin::from(owner),
-                },
+                Demand::Take(Ask { wants, owner, .. }) => {
+                    let wants = wants.iter().map(WantTwin::from).collect();
+                    let (is_durable, owner) = (owner.is_durable, OwnerTwin::from(owner));
+                    if is_durable {
+                        Self::TakeDurably {
+                            sender,
+                            wants,
+                            owner,
+                        }
+                    } else {
+                        Self::Take {
+                            sender,
+                            wants,
+                            owner,
+                        }
+                    }
+                }
                 Demand::Release {
                     held,
                     home,
@@ -484,8 +541,14 @@ impl TicketTwin {
         trace: Option<TraceContext>,
     ) -> Result<Ticket, RecordError> {
         let attachment = whose.clone();
+        let is_durable = matches!(self, Self::TakeDurably { .. });
         Ok(match self {
             Self::Take {
+                sender,
+                wants,
+                owner,
+            }
+            | Self::TakeDurably {
                 sender,
                 wants,
                 owner,
@@ -493,12 +556,19 @@ impl TicketTwin {
                 countable(wants.len())?;
                 let ranges: Vec<&RangeTwin> = wants.iter().map(|want| &want.range).collect();
                 modest(&owner.names(), &ranges)?;
-                let demand = Demand::Take(Ask {
+                let ask = Ask {
                     attachment,
                     wants: all(wants, Want::try_from)?,
-                    owner: owner.into(),
+                    owner: Owner {
+                        is_durable,
+                        ..owner.into()
+                    },
                     may_take_over: false,
-                });
+                };
+                if is_durable && ask.durable_owner().is_none() {
+                    return Err(garbage(&"it is durable, and names no pod"));
+                }
+                let demand = Demand::Take(ask);
                 Ticket::Asks {
                     sender,
                     demand,
@@ -523,6 +593,8 @@ impl TicketTwin {
                     attachment,
                     held: holding(held)?,
                     home: home.map(Home::from),
+                    // The release of a durable claim touches no block, and never waits.
+                    owner: None,
                     modified,
                 };
                 Ticket::Asks {

@@ -7,6 +7,7 @@ use crate::record;
 use crate::snapshot::Query;
 use crate::{Compare, LeaseId, Purpose, Revision, Txn, Write};
 use whereabouts_core::claim::{Attachment, Claim, Home, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::identity::Identity;
 
 /// A transaction in the making.
@@ -69,11 +70,13 @@ impl<'k> TxnBuilder<'k> {
         })
     }
 
-    /// If nothing is claimed, and nobody waits for a claim.
+    /// If nothing is claimed or kept, and nobody waits for a claim.
     pub fn unclaimed(&mut self) -> &mut Self {
-        let [claims, queues] = [self.keys.claims(None), self.keys.queues()];
-        self.compare(Compare::NoneIn(claims.0, claims.1))
-            .compare(Compare::NoneIn(queues.0, queues.1))
+        let keys = self.keys;
+        for (from, until) in [keys.claims(None), keys.owners(None), keys.queues()] {
+            self.compare(Compare::NoneIn(from, until));
+        }
+        self
     }
 
     /// If `compare`.
@@ -106,17 +109,22 @@ impl<'k> TxnBuilder<'k> {
         self.write(Write::Delete(self.keys.encode(key)))
     }
 
-    /// Sets the claim of `attachment`, and its entry by its node.
+    /// Sets the claim of `attachment`, its entry by its node, and its durable owner.
     pub fn put_claim(&mut self, attachment: &Attachment, claim: &Claim) -> &mut Self {
         if let Some(home) = claim.owner.home() {
             let key = Key::OnNode(home, attachment.clone());
             self.put(&key, record::encode_on_node());
         }
+        if let Some(owner) = DurableOwner::of(attachment, &claim.owner) {
+            let state = OwnerState::Attached(attachment.container.clone());
+            self.put(&Key::Owner(owner), record::encode_owner(&state));
+        }
         let key = Key::Claim(attachment.clone());
         self.put(&key, record::encode_claim(claim))
     }
 
-    /// Deletes the claim of `attachment`, whose home is `home`, and its entry by its node.
+    /// Deletes the claim of `attachment`, whose home is `home`, and its entry by its node. Its durable owner, if it has
+    /// one, is another write's.
     pub fn delete_claim(&mut self, attachment: &Attachment, home: Option<&Home>) -> &mut Self {
         if let Some(home) = home {
             self.delete(&Key::OnNode(home.clone(), attachment.clone()));

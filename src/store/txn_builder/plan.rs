@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use whereabouts_core::address::Bitmap;
-use whereabouts_core::allocator::{BlockState, Grant, Plan, Release};
-use whereabouts_core::claim::Claim;
+use whereabouts_core::allocator::{BlockState, End, Grant, OwnerGuard, Plan, Release};
+use whereabouts_core::claim::{Ask, Claim};
+use whereabouts_core::durable::OwnerState;
 
 use super::TxnBuilder;
 use crate::keys::Key;
@@ -48,38 +49,79 @@ impl TxnBuilder<'_> {
         if !plan.given.is_empty() {
             self.in_own_cluster();
         }
-        for Grant { ask, held } in &plan.given {
+        for Grant { ask, held, owner } in &plan.given {
             let key = Key::Claim(ask.attachment.clone());
             let claim = Claim {
                 held: held.clone(),
                 owner: ask.owner.clone(),
                 created,
             };
-            self.absent(&key).put_claim(&ask.attachment, &claim);
+            self.absent(&key);
+            if let Some(guard) = owner {
+                self.guard_owner(ask, *guard);
+            }
+            self.put_claim(&ask.attachment, &claim);
         }
         for Release {
             attachment,
             home,
+            rests,
             modified,
         } in &plan.released
         {
             self.modified(&Key::Claim(attachment.clone()), *modified)
                 .delete_claim(attachment, home.as_ref());
+            if let Some((owner, held)) = rests {
+                let state = OwnerState::Resting {
+                    held: held.clone(),
+                    since: created,
+                };
+                self.put(&Key::Owner(owner.clone()), record::encode_owner(&state));
+            }
+        }
+        for End { owner, modified } in &plan.ended {
+            let key = Key::Owner(owner.clone());
+            self.modified(&key, *modified).delete(&key);
         }
     }
 
+    /// Adds what must hold of the durable owner of `ask`.
+    fn guard_owner(&mut self, ask: &Ask, guard: OwnerGuard) {
+        let owner = ask.durable_owner().expect("a guard is of a durable owner");
+        let key = Key::Owner(owner);
+        match guard {
+            OwnerGuard::Absent => self.absent(&key),
+            OwnerGuard::Modified(revision) => self.modified(&key, revision),
+            OwnerGuard::Covered => self,
+        };
+    }
+
     /// Adds what makes this plan, which writes something, impossible to commit ever after: a claim
-    /// or a block that it relies on is written with the value it had, and so has a new revision.
+    /// a durable owner or a block that it relies on is written with the value it had, and so has a new revision.
     pub fn fence(&mut self, plan: &Plan) {
         if let Some(release) = plan.released.first() {
             let key = Key::Claim(release.attachment.clone());
             self.modified(&key, release.modified).touch(&key);
             return;
         }
+        if let Some(End { owner, modified }) = plan.ended.first() {
+            let key = Key::Owner(owner.clone());
+            self.modified(&key, *modified).touch(&key);
+            return;
+        }
+        let revived = plan.given.iter().find_map(|grant| match grant.owner? {
+            OwnerGuard::Modified(revision) => Some((grant.ask.durable_owner()?, revision)),
+            OwnerGuard::Absent | OwnerGuard::Covered => None,
+        });
+        if let Some((owner, revision)) = revived {
+            let key = Key::Owner(owner);
+            self.modified(&key, revision).touch(&key);
+            return;
+        }
         let (slot, change) = plan
             .blocks
             .first_key_value()
-            .expect("a plan that writes releases a claim or takes bits of a block");
+            .expect("a plan that moves nothing takes bits of a block");
         let (open, full) = (Key::Open(slot.clone()), Key::Full(slot.clone()));
         match change.was {
             BlockState::Absent => self

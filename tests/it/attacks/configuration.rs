@@ -20,7 +20,7 @@ const CIDR: &str = "10.0.0.0/24";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Keys of `ipam` of which no value keeps a DEL from its work.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "range",
     "range_start",
     "range_end",
@@ -37,6 +37,7 @@ const KEYS: [&str; 28] = [
     "cluster_id",
     "del_when_unreachable",
     "status_when_full",
+    "sticky",
     "log_file",
     "log_level",
     "otlp_endpoint",

@@ -130,6 +130,19 @@ fn an_uncontended_add_is_one_read_and_one_write_and_no_lease() {
 }
 
 #[test]
+fn an_address_that_stays_costs_as_much_as_another() {
+    let site = quiet_site();
+    let network = site
+        .network("10.0.0.0/24")
+        .ipam(json!({"sticky": "statefulset"}));
+    for container in ["first", "second"] {
+        let pod = Pod::new(container).argument("K8S_POD_NAME=web-0");
+        check_add(&site, &network, &pod, "10.0.0.1/24");
+        check(&site, cost(2, 1), || network.del(&pod));
+    }
+}
+
+#[test]
 fn an_uncontended_dual_stack_add_is_one_read_and_one_write() {
     let site = quiet_site();
     let network = site.network("10.0.0.0/24");

@@ -302,6 +302,7 @@ fn put_release(site: &Site, pod: &Pod, modified: i64) {
             attachment: attachment("net", pod),
             held: vec![held()],
             home: None,
+            owner: None,
             modified,
         },
         trace: None,

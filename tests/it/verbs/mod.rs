@@ -4,6 +4,7 @@ mod add;
 mod anew;
 mod check;
 mod del;
+mod durable;
 mod gc;
 mod invocation;
 mod log;

@@ -112,6 +112,7 @@ impl Workload {
             boot: Some(BootId::from_number(
                 u128::from(number % NODES) << 64 | u128::from(one),
             )),
+            is_durable: false,
         };
         Ask {
             attachment: Attachment {

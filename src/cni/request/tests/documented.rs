@@ -59,9 +59,12 @@ fn machine(flat_file: Option<&str>) -> FakeMachine {
     }
 }
 
+/// What Kubernetes says of a pod.
+const POD: &str = "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0";
+
 /// The outcome of an ADD of `config`, and its remarks.
 fn add(config: &str, flat_file: Option<&str>) -> Result<String, RequestError> {
-    let mut sample = Sample::of("ADD");
+    let mut sample = Sample::of("ADD").variable("CNI_ARGS", POD);
     sample.config = serde_json::from_str(config).expect("an example is JSON");
     sample.machine = machine(flat_file);
     let show = |parsed: Parsed| {
@@ -159,7 +162,9 @@ fn every_example_value_of_a_key_is_a_good_one() {
             continue;
         };
         let value: Value = serde_json::from_str(value).expect("an example is JSON");
-        let mut sample = plain("ADD").ipam(json!({key: value}));
+        let mut sample = plain("ADD")
+            .variable("CNI_ARGS", POD)
+            .ipam(json!({key: value}));
         sample.machine = machine(None).with("/etc/whereabouts.conf", 0o600, "{}");
         let boot = "01234567-89ab-cdef-0123-456789abcdef\n";
         sample.machine = sample.machine.with("/run/boot-id", 0o644, boot);

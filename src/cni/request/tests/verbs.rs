@@ -83,6 +83,7 @@ fn add_knows_for_whom_it_asks() {
         pod_uid: Some("uid".to_owned()),
         netns: Some("/run/netns/c1".to_owned()),
         boot: None,
+        is_durable: false,
     };
     assert_eq!(ask.owner, expected);
 }

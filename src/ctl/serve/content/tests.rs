@@ -63,6 +63,7 @@ fn claim(number: u32) -> (Key, Vec<u8>) {
             pod_uid: Some("4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c9d0e".to_owned()),
             netns: Some("/var/run/netns/cni-4a7d8f0e-0f6c-4b1e-9d3c-5f6a7b8c".to_owned()),
             boot: Some(BootId::from_number(u128::MAX)),
+            is_durable: false,
         },
         created: Duration::from_secs(1_700_000_000),
     };
