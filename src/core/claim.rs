@@ -57,7 +57,7 @@ impl fmt::Display for Attachment {
 
 /// The pod and the node of an attachment. A person finds the attachment by them. No address depends
 /// on them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The node's name. While it is `None` (not known), GC never collects the claim.
     pub node: Option<String>,
@@ -187,7 +187,7 @@ impl fmt::Display for RangeId {
 }
 
 /// One address that an attachment holds, and the range it was taken from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Held {
     /// The pool and the CIDR of the range.
     pub range: RangeId,
@@ -214,7 +214,7 @@ impl Held {
 }
 
 /// The record that an attachment holds addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The held addresses, in the order of the request's wants; never empty.
     pub held: Vec<Held>,
@@ -234,7 +234,7 @@ impl fmt::Display for Claim {
 }
 
 /// One requested address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Want {
     /// The pool and the CIDR of the range.
     pub range: RangeId,
@@ -243,7 +243,7 @@ pub struct Want {
 }
 
 /// The choice of an address in a range.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Choice {
     /// The lowest free address of these intervals. The search goes through them in order.
     Lowest(Vec<Interval>),
@@ -295,7 +295,7 @@ impl Want {
 }
 
 /// The request of an ADD: all of `wants`, or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// The attachment of the requester.
     pub attachment: Attachment,

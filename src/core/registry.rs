@@ -107,7 +107,8 @@ impl Released {
 pub struct Found<W> {
     /// The claim of the attachment.
     pub claim: Option<Stored<Claim>>,
-    /// The claim of the same container whose interface is not known.
+    /// The claim of the same container whose interface is not known. A datastore may leave it out if the attachment has
+    /// a claim.
     pub nameless: Option<Stored<Claim>>,
     /// The waiting ADDs of the attachment.
     pub adds: Vec<W>,

@@ -4,9 +4,13 @@
 //! claim and the bits of its addresses are written one after the other, by a protocol of their own.
 //!
 //! ```text
+//! registry  what the verbs ask
+//! driver    steps of a machine, carried out: bounds, pauses, repetitions
+//! protocol  ADD and DEL as machines without I/O
 //! api       the requests that the protocol relies on, and their answers: a trait
 //! object    the two kinds of objects: claims and blocks
 //! names     names and labels of objects
+//! memory    a model of the API server
 //! ```
 //!
 //! This crate knows no HTTP, TLS, JSON, clock or random source.
@@ -25,10 +29,18 @@
 //! In a block, each `bit` of `taken` is there once: the CRD makes `taken` a list of the type `map` with the key `bit`.
 
 pub mod api;
+mod convert;
+mod driver;
+pub mod memory;
 pub mod names;
 pub mod object;
+pub mod protocol;
+mod registry;
+#[cfg(test)]
+mod registry_tests;
 
 pub use api::ApiServer;
+pub use registry::KubernetesRegistry;
 
 /// The API group. `.internal` is reserved for private use, so no project can own a group that is equal.
 pub const GROUP: &str = "ipam.whereabouts.internal";

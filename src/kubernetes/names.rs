@@ -184,6 +184,18 @@ pub fn hash(parts: &[&str], bytes: usize) -> String {
         })
 }
 
+/// The block that `name` names, in some pool.
+pub fn block_of(name: &str) -> Option<BlockId> {
+    let family = match name.get(..3)? {
+        "v4-" => Family::V4,
+        "v6-" => Family::V6,
+        _ => return None,
+    };
+    let (_, digits) = name.rsplit_once('-')?;
+    let number = u128::from_str_radix(digits, 16).ok()?;
+    Address::new(family, number.checked_mul(256)?).map(BlockId::of)
+}
+
 /// The block whose lowest address is `base`, if it is one.
 pub fn block_at(base: &str) -> Option<BlockId> {
     let address: Address = base.parse::<IpAddr>().ok()?.into();
@@ -212,6 +224,7 @@ mod tests {
         let expected = "-fd0000000000000000000000000100";
         assert!(v6.starts_with("v6-") && v6.ends_with(expected), "{v6}");
         assert!(v6.len() <= LABEL_BYTES, "it is the name of a label");
+        assert_eq!(block_of(&v6), Some(key(&shared, "fd00::1:0").block));
         let other = Pool {
             name: Some(String::new()),
             only: None,

@@ -214,7 +214,7 @@ pub enum Kept {
 }
 
 /// The reason why an ADD gets no addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Shortage {
     /// No address of the range is free.
     Exhausted(RangeId),

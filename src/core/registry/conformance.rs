@@ -22,6 +22,9 @@ pub trait Bench {
     where
         Self: 'b;
 
+    /// Whether a repeated request writes into its claim that another process has made it.
+    const REPEATS_WRITE: bool = false;
+
     /// A registry for one more operation.
     fn registry(&self) -> Self::Registry<'_>;
 }

@@ -1,0 +1,179 @@
+//! Carries out the steps of a machine: bounds, pauses and repetitions, until the deadline of the operation.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use whereabouts_clock::{Chance, Clock, within};
+use whereabouts_core::failure::{ApiServerFailure, Failure};
+use whereabouts_core::limits;
+
+use crate::api::{ApiServer, ReadError, Refusal, WriteError};
+use crate::protocol::{Answer, Machine, Next, Pause, Request, Step};
+
+/// The longest pause after the first write of another process, in milliseconds. It doubles with each further one.
+const CONTENDED_MS: u64 = 25;
+
+/// Doublings of that pause.
+const DOUBLINGS: u32 = 3;
+
+/// One operation's access to the API server.
+#[derive(Debug)]
+pub(crate) struct Driver<'a, A, C> {
+    pub(crate) server: &'a A,
+    pub(crate) clock: &'a C,
+    pub(crate) chance: &'a Chance,
+    pub(crate) started: Instant,
+    pub(crate) until: Instant,
+    /// Whether the first answer came soon after the start, once there was one.
+    pub(crate) is_prompt: Cell<Option<bool>>,
+}
+
+/// A try without a definite answer.
+enum Unanswered {
+    /// Nothing was carried out: another try is harmless.
+    Refused(Refusal),
+    /// The operation ends.
+    Failed(Failure),
+}
+
+impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
+    /// Runs a machine to its end. `note` sees it after each answer.
+    pub(crate) async fn run<M: Machine>(
+        &self,
+        machine: &mut M,
+        note: impl Fn(&mut M),
+    ) -> Result<M::End, Failure> {
+        let mut next = machine.begin();
+        let mut repeated = 0;
+        loop {
+            let step = match next {
+                Next::Done(end) => return Ok(end),
+                Next::Ask(step) => step,
+            };
+            repeated = match step.pause {
+                Pause::Again => repeated + 1,
+                Pause::No | Pause::Contended(_) => 0,
+            };
+            self.pause(&step, repeated).await;
+            let answer = self.answer(&step.request).await?;
+            note(machine);
+            next = machine.on(answer);
+        }
+    }
+
+    async fn pause(&self, step: &Step, repeated: u32) {
+        let pause = match step.pause {
+            Pause::No => return,
+            Pause::Contended(writes) => {
+                let longest = CONTENDED_MS << writes.saturating_sub(1).min(DOUBLINGS);
+                Duration::from_micros(self.chance.below(longest * 1_000))
+            }
+            Pause::Again => self.growing(repeated),
+        };
+        self.sleep(pause).await;
+    }
+
+    fn growing(&self, tries: u32) -> Duration {
+        let doubled = limits::RETRY_MS << tries.min(10);
+        let pause = doubled.min(limits::LONGEST_RETRY_MS);
+        self.chance.jitter(Duration::from_millis(pause))
+    }
+
+    async fn sleep(&self, pause: Duration) {
+        self.clock.sleep_until(self.clock.now() + pause).await;
+    }
+
+    /// The answer to `request`. A request that was surely not carried out is sent again.
+    pub(crate) async fn answer(&self, request: &Request) -> Result<Answer, Failure> {
+        let mut tries = 0;
+        loop {
+            if self.clock.now() >= self.until {
+                return Err(out_of_time());
+            }
+            let refusal = match self.attempt(request).await {
+                Ok(answer) => return Ok(self.answered(answer)),
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+                Err(Unanswered::Refused(refusal)) => refusal,
+            };
+            tries += 1;
+            let pause = refusal
+                .retry_after
+                .unwrap_or(Duration::ZERO)
+                .max(self.growing(tries));
+            if self.clock.now() + pause >= self.until {
+                return Err(refusal.failure.into());
+            }
+            self.sleep(pause).await;
+        }
+    }
+
+    fn answered(&self, answer: Answer) -> Answer {
+        if self.is_prompt.get().is_none() {
+            let prompt = Duration::from_millis(limits::PROMPT_MS);
+            let is_prompt = self.clock.now() <= self.started + prompt;
+            self.is_prompt.set(Some(is_prompt));
+        }
+        answer
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Answer, Unanswered> {
+        let longest = Duration::from_millis(limits::LONGEST_ATTEMPT_MS);
+        let until = self.until.min(self.clock.now() + longest);
+        match within(self.clock, until, self.send(request)).await {
+            Some(answer) => answer,
+            None if matches!(request, Request::Write(_)) => Ok(Answer::Unknown),
+            None => Err(Unanswered::Refused(Refusal {
+                failure: ApiServerFailure::Unavailable("no answer in time".to_owned()),
+                retry_after: None,
+            })),
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answer, Unanswered> {
+        match request {
+            Request::Get(kind, name) => {
+                let got = self.server.get(*kind, name).await;
+                got.map(Answer::Got).or_else(unread)
+            }
+            Request::List(query) => {
+                let listed = self.server.list(query).await;
+                listed.map(Answer::Listed).or_else(unread)
+            }
+            Request::ListMetadata(query) => {
+                let listed = self.server.list_metadata(query).await;
+                listed.map(Answer::Names).or_else(unread)
+            }
+            Request::Write(write) => match self.server.write(write).await {
+                Ok(object) => Ok(Answer::Done(object)),
+                Err(WriteError::Exists) => Ok(Answer::Exists),
+                Err(WriteError::Changed) => Ok(Answer::Changed),
+                Err(WriteError::Gone) => Ok(Answer::Gone),
+                Err(WriteError::Unknown(_)) => Ok(Answer::Unknown),
+                Err(WriteError::Refused(refusal)) => Err(refused(refusal)),
+            },
+        }
+    }
+}
+
+fn unread(error: ReadError) -> Result<Answer, Unanswered> {
+    match error {
+        ReadError::Expired => Ok(Answer::Expired),
+        ReadError::Failed(refusal) => Err(refused(refusal)),
+    }
+}
+
+fn refused(refusal: Refusal) -> Unanswered {
+    match refusal.failure {
+        ApiServerFailure::Unavailable(_) | ApiServerFailure::NotNow(_) => {
+            Unanswered::Refused(refusal)
+        }
+        ApiServerFailure::Denied(_) | ApiServerFailure::Refused(_) => {
+            Unanswered::Failed(refusal.failure.into())
+        }
+    }
+}
+
+fn out_of_time() -> Failure {
+    let reason = "the deadline has passed".to_owned();
+    ApiServerFailure::Unavailable(reason).into()
+}

@@ -1,0 +1,88 @@
+//! Bits of a claim that is gone are cleared, block by block.
+//!
+//! The claim was read as absent, or its deletion was acknowledged, before the first request. So no bit of its UID can
+//! count any more, and any process may clear it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Answer, Next, Pause, Purpose, Request};
+use crate::object::{Block, Kind};
+
+/// Writes of one block before the bits are left to others.
+const TRIES: u32 = 8;
+
+/// Bits of one claim that are being cleared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Clear {
+    uid: String,
+    blocks: VecDeque<String>,
+    /// Blocks as they were read before.
+    known: BTreeMap<String, Block>,
+    tries: u32,
+    is_writing: bool,
+}
+
+impl Clear {
+    /// Clears the bits of `uid` in `blocks`, of which some were read before.
+    pub(crate) fn new(uid: &str, blocks: Vec<String>, known: BTreeMap<String, Block>) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            blocks: blocks.into(),
+            known,
+            tries: 0,
+            is_writing: false,
+        }
+    }
+
+    pub(crate) fn begin(&mut self) -> Next<()> {
+        self.tries = 0;
+        self.next_block(Pause::No)
+    }
+
+    pub(crate) fn on(&mut self, answer: Answer) -> Next<()> {
+        if !std::mem::take(&mut self.is_writing) {
+            return match answer.block() {
+                Some(block) => self.write(block),
+                None => self.skip(),
+            };
+        }
+        match answer {
+            Answer::Done(_) | Answer::Gone => self.skip(),
+            _ if self.tries >= TRIES => self.skip(),
+            // After an unknown outcome, the read tells whether the bits are clear.
+            _ => self.next_block(Pause::Contended(self.tries)),
+        }
+    }
+
+    fn skip(&mut self) -> Next<()> {
+        self.blocks.pop_front();
+        self.tries = 0;
+        self.next_block(Pause::No)
+    }
+
+    fn next_block(&mut self, pause: Pause) -> Next<()> {
+        let Some(name) = self.blocks.front().cloned() else {
+            return Next::Done(());
+        };
+        match self.known.remove(&name) {
+            // A bit may have come since; the version that was read decides.
+            Some(block) if block.spec.taken.iter().any(|taken| taken.uid == self.uid) => {
+                self.write(block)
+            }
+            Some(_) | None => {
+                let get = Request::Get(Kind::Block, name);
+                Next::after(pause, Purpose::ClearRead, get)
+            }
+        }
+    }
+
+    fn write(&mut self, mut block: Block) -> Next<()> {
+        let uid = &self.uid;
+        if !block.clear(|taken| taken.uid == *uid) {
+            return self.skip();
+        }
+        self.tries += 1;
+        self.is_writing = true;
+        Next::write(Purpose::ClearWrite, &block.write())
+    }
+}
