@@ -119,6 +119,7 @@ fn owner(owner: &ClaimOwner) -> Result<Owner, String> {
         pod_uid: owner.pod_uid.clone(),
         netns: owner.netns.clone(),
         boot: boot.transpose()?,
+        is_durable: false,
     })
 }
 

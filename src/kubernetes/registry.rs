@@ -10,10 +10,11 @@ use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim as CoreClaim, Held, RangeId, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::{Corrupt, Failure, Unavailable};
 use whereabouts_core::limits;
 use whereabouts_core::registry::{
-    Found, Inspected, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
+    Ended, Found, Inspected, OwnerPage, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 
 use crate::api::{ApiServer, ListQuery, Requirement, Write};
@@ -193,6 +194,9 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
     type Cursor = String;
 
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
+        if ask.owner.is_durable {
+            return Err(Failure::NotSupported("kubernetes", "addresses that stay"));
+        }
         let mut ask = ask.clone();
         // Only the first read of an operation tells which claims are older than it.
         ask.may_take_over &= self.driver.is_prompt.get().is_none();
@@ -349,6 +353,22 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             Answer::Names(page) => Ok(page.items.len()),
             _ => Err(Unavailable::Compacted.into()),
         }
+    }
+
+    /// No name of a pod keeps addresses here.
+    async fn owners(
+        &self,
+        _: Option<&Name>,
+        _: Option<&String>,
+    ) -> Result<OwnerPage<String>, Failure> {
+        Ok(OwnerPage {
+            owners: Vec::new(),
+            next: None,
+        })
+    }
+
+    async fn end(&self, _: &DurableOwner, _: &Stored<OwnerState>) -> Result<Ended, Failure> {
+        Ok(Ended::Changed(None))
     }
 
     /// The API server is the cluster's own.

@@ -38,6 +38,23 @@ macro_rules! run {
 
 /// Runs all cases in an empty datastore that nobody else uses, and panics at the first that fails.
 pub async fn all<B: Bench>(bench: &B) {
+    without_durable_owners(bench).await;
+    run! { bench,
+        durable:
+            a_durable_address_stays_and_comes_back
+            a_durable_address_in_use_is_not_given
+            a_durable_pod_made_anew_takes_over
+            an_address_outside_of_the_range_is_kept_until_its_owner_ends
+            only_an_owner_at_rest_ends
+            a_kept_address_is_kept_from_ranges_that_overlap
+            a_durable_claim_stays_durable
+            an_ordinary_claim_becomes_durable_by_a_take_over
+            durable_owners_differ_by_pod_and_interface;
+    }
+}
+
+/// Runs the cases that need no durable owner.
+pub async fn without_durable_owners<B: Bench>(bench: &B) {
     run! { bench,
         adds:
             the_lowest_free_address_is_given
@@ -74,16 +91,6 @@ pub async fn all<B: Bench>(bench: &B) {
             an_address_that_is_not_wanted_any_more_is_not_taken_over
             an_old_container_elsewhere_keeps_its_address
             nothing_is_taken_over_of_another_pod_or_interface;
-        durable:
-            a_durable_address_stays_and_comes_back
-            a_durable_address_in_use_is_not_given
-            a_durable_pod_made_anew_takes_over
-            an_address_outside_of_the_range_is_kept_until_its_owner_ends
-            only_an_owner_at_rest_ends
-            a_kept_address_is_kept_from_ranges_that_overlap
-            a_durable_claim_stays_durable
-            an_ordinary_claim_becomes_durable_by_a_take_over
-            durable_owners_differ_by_pod_and_interface;
         renewals:
             a_renewed_claim_has_the_new_owner_and_the_same_addresses
             a_claim_that_does_not_satisfy_the_request_is_not_renewed;

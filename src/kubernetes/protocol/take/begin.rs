@@ -99,7 +99,7 @@ impl Take {
         let blocks = blocks.filter_map(|(name, block)| Some((name.clone(), block.clone()?)));
         let claim = convert::claim(&old.claim, &blocks.collect());
         let is_given =
-            |claim: &convert::Read| claim.is_complete && self.ask.may_be_given(&claim.claim);
+            |claim: &convert::Read| claim.is_complete && self.ask.may_be_given(&claim.claim.held);
         let Some(read) = claim.ok().filter(is_given) else {
             return self.next_old(others);
         };
