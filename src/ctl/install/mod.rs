@@ -4,6 +4,7 @@
 //! and a process that runs the old one goes on. A note in each folder tells what was installed there. A file that the
 //! note does not name, or that has changed since, belongs to somebody else: it is neither replaced nor removed.
 
+mod api_access;
 mod file;
 mod note;
 
@@ -11,11 +12,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use whereabouts_cni::request::{self, CLUSTER_FILE_NAME};
 use whereabouts_core::identity::Identity;
 
+use self::api_access::{ApiOptions, Installed, KUBECONFIG, TOKEN};
 use self::file::{is_already, put, read, remove, remove_stale};
 use self::note::{Note, Standing};
 use crate::output::Ending;
@@ -32,7 +34,7 @@ const FLAT_FILE: &str = "whereabouts.conf";
 const NODE_NAME: &str = "nodename";
 
 /// The files that have these names in the folder of the flat file.
-const OWN_FILES: [&str; 3] = [FLAT_FILE, NODE_NAME, CLUSTER_FILE_NAME];
+const OWN_FILES: [&str; 5] = [FLAT_FILE, NODE_NAME, CLUSTER_FILE_NAME, KUBECONFIG, TOKEN];
 
 /// Where the plugin and what it reads belong on the node.
 #[derive(clap::Args)]
@@ -76,6 +78,8 @@ pub(crate) struct Parts {
     /// another: of its first certificate, or else of all of it.
     #[arg(long, value_name = "FILE", conflicts_with = "cluster_id")]
     cluster_id_from: Option<PathBuf>,
+    #[command(flatten)]
+    api: ApiOptions,
     /// Replace files that this program has not installed, or that have changed since: the plugin of another
     /// whereabouts, for example. Without it, they are an error and nothing is installed.
     #[arg(long)]
@@ -105,9 +109,10 @@ impl Parts {
 
 /// Installs, and stays if that is wanted.
 pub(crate) fn install(place: &Place, parts: &Parts) -> Result<Ending, String> {
-    install_once(place, parts)?;
+    let mut installed = Installed::default();
+    install_once(place, parts, &mut installed)?;
     if parts.stay {
-        repeat(parts.every, || install_once(place, parts))?;
+        repeat(parts.every, || install_once(place, parts, &mut installed))?;
         if parts.then_uninstall {
             return uninstall(place);
         }
@@ -118,8 +123,11 @@ pub(crate) fn install(place: &Place, parts: &Parts) -> Result<Ending, String> {
 /// A file to be installed: its content and mode.
 type Content = (Vec<u8>, u32);
 
-fn install_once(place: &Place, parts: &Parts) -> Result<(), String> {
-    let config = config_files(parts)?;
+fn install_once(place: &Place, parts: &Parts, installed: &mut Installed) -> Result<(), String> {
+    let mut config = config_files(parts)?;
+    // While the API server is away, the files of before stay, and all else is installed.
+    let access = api_files(parts, installed);
+    let missing = access.map(|files| config.extend(files)).err();
     let flat_file = match &parts.flat_file {
         Some(file) => BTreeMap::from([(FLAT_FILE.to_owned(), (read(file)?, 0o600))]),
         None => BTreeMap::new(),
@@ -138,7 +146,23 @@ fn install_once(place: &Place, parts: &Parts) -> Result<(), String> {
     for (folder, files) in &folders {
         install_into(folder, files)?;
     }
-    Ok(())
+    missing.map_or(Ok(()), Err)
+}
+
+/// The files of the access to the API server, if it is wanted.
+fn api_files(
+    parts: &Parts,
+    installed: &mut Installed,
+) -> Result<BTreeMap<String, Content>, String> {
+    let node = parts.node_name.as_deref();
+    let Some(node) = node.filter(|_| parts.api.is_wanted()) else {
+        return Ok(BTreeMap::new());
+    };
+    let files = parts.api.files(node, installed, SystemTime::now())?;
+    Ok(BTreeMap::from([
+        (TOKEN.to_owned(), (files.token, 0o600)),
+        (KUBECONFIG.to_owned(), (files.kubeconfig, 0o600)),
+    ]))
 }
 
 fn plugins(parts: &Parts) -> Result<BTreeMap<String, Content>, String> {

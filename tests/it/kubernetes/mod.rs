@@ -1,5 +1,6 @@
 //! The datastore `kubernetes` on a real kube-apiserver, which takes minutes to build: tests/apiserver.sh runs these tests.
 
+mod installs;
 mod kinds;
 mod lab;
 mod objects;

@@ -1,4 +1,4 @@
-//! What the protocol relies on, of the real server: lists at one revision, in pages, and deletions.
+//! The real server, as far as the protocol relies on it: lists at one revision, in pages, and deletions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

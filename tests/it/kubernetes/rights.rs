@@ -1,4 +1,4 @@
-//! What the token of a node can do to the objects of others.
+//! The rights of a node's token on the objects of others.
 
 use serde_json::json;
 use whereabouts_apiserver::{Answer, Request};

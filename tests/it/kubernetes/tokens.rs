@@ -18,7 +18,7 @@ fn bound_to(kind: &str, name: &str) -> Value {
 }
 
 /// A pod of the account on a node, and its token.
-fn pod(lab: &Lab, name: &str, node: &str) -> Access {
+pub(super) fn pod(lab: &Lab, name: &str, node: &str) -> Access {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "kube-system"},
         "spec": {"serviceAccountName": ACCOUNT, "nodeName": node, "containers": [{"name": "one", "image": "none"}]}});
     lab.server.apply(&pod);
@@ -35,7 +35,7 @@ fn pod(lab: &Lab, name: &str, node: &str) -> Access {
     lab.server.with_token(token.trim())
 }
 
-fn is_refused(access: &Access) -> bool {
+pub(super) fn is_refused(access: &Access) -> bool {
     let answer = ask(access, &Request::list(&claims(), Vec::new()));
     matches!(answer, Answer::Denied(told) if told.contains("401"))
 }
