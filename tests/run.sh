@@ -18,6 +18,12 @@ main() {
         ROTEL_AGENT=$(deploy/install-collector.sh "$tools")
         export ROTEL_AGENT
     fi
+    if [[ -z ${AXE_CORE:-} ]]; then # the judge of the page's accessibility
+        tools=${tools:-$(mktemp -d)}
+        trap 'rm -rf "$tools"' EXIT
+        AXE_CORE=$(tests/install-axe.sh "$tools")
+        export AXE_CORE
+    fi
     # A test that finds them missing would build them while it measures.
     cargo build --workspace --bins --locked
     cargo test --workspace --locked "$@"

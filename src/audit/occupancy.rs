@@ -144,6 +144,12 @@ impl Occupancy {
         self.blocks.remove(slot);
     }
 
+    /// The number of all addresses that are marked as taken, in all pools.
+    pub fn marked(&self) -> u64 {
+        let counts = self.blocks.values().map(|bitmap| u64::from(bitmap.count()));
+        counts.sum()
+    }
+
     /// The blocks of a pool that have addresses of `interval`, in order.
     pub fn blocks(
         &self,

@@ -194,6 +194,24 @@ pub const PAGE_CLAIMS: usize = 200;
 /// Ranges in one answer of the web page's API.
 pub const PAGE_RANGES: usize = 200;
 
+/// Ranges whose use the web page samples each minute.
+pub const PAGE_SAMPLED_RANGES: usize = 1_000;
+
+/// Events that the web page keeps.
+pub const PAGE_EVENTS: usize = 500;
+
+/// Nodes, networks or namespaces in one answer of the web page's API, those with most claims first.
+pub const PAGE_GROUPS: usize = 1_000;
+
+/// Networks of a range in an answer of the web page's API.
+pub const PAGE_NETWORKS: usize = 8;
+
+/// Cells in one map of the web page, of one address or of several.
+pub const PAGE_CELLS: usize = 1_024;
+
+/// Rows in one map of the web page that has rows left out.
+pub const PAGE_ROWS: usize = 64;
+
 /// Busy ranges in one answer of the web page's API.
 pub const PAGE_QUEUES: usize = 1_000;
 

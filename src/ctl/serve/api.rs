@@ -1,5 +1,11 @@
 //! The page's API: what is known, as JSON, in answers of bounded size. It only reads.
 
+mod address;
+mod groups;
+mod map;
+mod overview;
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,7 +19,12 @@ use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Seat;
 
-use super::content::Content;
+pub(super) use self::address::address;
+pub(super) use self::groups::{Grouped, groups};
+pub(super) use self::map::map;
+pub(super) use self::overview::{overview, suspects};
+pub(super) use self::search::{Searched, search};
+use super::content::{Content, Tally};
 use super::lines::{Lines, Locked, Standing};
 use super::watched::Watched;
 use crate::commands::ranges::value;
@@ -28,6 +39,11 @@ pub(super) struct Chosen {
     own: bool,
     block: Option<IpAddr>,
     after: Option<IpAddr>,
+    /// Of the map: a part of the range.
+    at: Option<IpNet>,
+    /// Of the map: cells in a row.
+    columns: Option<u32>,
+    address: Option<IpAddr>,
 }
 
 impl Chosen {
@@ -48,13 +64,6 @@ impl Chosen {
             None => Some(whole),
         }
     }
-}
-
-/// The searched text, and the key after which to go on.
-#[derive(Deserialize)]
-pub(super) struct Searched {
-    search: String,
-    after: Option<String>,
 }
 
 /// The range after which to go on, as `next` of an answer tells it.
@@ -84,6 +93,9 @@ impl Place {
             pool: Some(part().to_owned()),
             block: None,
             after: None,
+            at: None,
+            columns: None,
+            address: None,
         };
         Ok(Some(chosen.queue()))
     }
@@ -102,10 +114,32 @@ pub(super) fn ranges(watched: &Watched, place: &Place) -> Result<Value, &'static
         let mut value = value(used);
         let queue = state.seen.lines.queues.get(&used.range);
         value["queue"] = queue.map_or(0, BTreeMap::len).into();
+        value["history"] = state.history.of(&used.range).into();
+        value["networks"] = networks(state.seen.tallies.of_ranges.get(&used.range)).into();
         value
     });
     let ranges: Vec<Value> = ranges.collect();
     Ok(json!({"etcd": state.link(), "ranges": ranges, "next": next}))
+}
+
+/// The networks with most claims of a range.
+fn networks(tally: Option<&Tally>) -> Vec<&str> {
+    let mut networks: Vec<_> = tally.into_iter().flatten().collect();
+    networks.sort_by(|one, other| other.1.cmp(one.1).then_with(|| one.0.cmp(other.0)));
+    let names = networks.into_iter().map(|(name, _)| name.as_str());
+    names.take(limits::PAGE_NETWORKS).collect()
+}
+
+/// The events after one, the newest first.
+#[derive(Deserialize)]
+pub(super) struct Since {
+    #[serde(default)]
+    after: u64,
+}
+
+/// What happened to claims and tickets.
+pub(super) fn events(watched: &Watched, since: &Since) -> Value {
+    json!({"events": watched.state().feed.events(since.after)})
 }
 
 /// How current it all is.
@@ -163,30 +197,36 @@ pub(super) fn block(watched: &Watched, chosen: &Chosen) -> Value {
 
 fn cell(seen: &Content, used: &Use, bitmap: &Bitmap, address: Address) -> Value {
     let holder = seen.holder(&used.range.pool, address);
+    let is_taken = bitmap.is_set(address.bit());
+    json!({
+        "address": address.to_string(),
+        "state": state(used, holder.as_ref(), is_taken, address),
+        "claim": holder.as_ref().map(Shown::value),
+    })
+}
+
+/// The state of an address of a range.
+fn state(used: &Use, holder: Option<&Shown>, is_taken: bool, address: Address) -> &'static str {
     let through_this = |shown: &Shown| {
         let mut held = shown.claim.value.held.iter();
         held.any(|held| held.address == address && held.range == used.range)
     };
-    let state = match (&holder, bitmap.is_set(address.bit()), used.gives(address)) {
+    match (holder, is_taken, used.gives(address)) {
         (Some(shown), _, _) if through_this(shown) => "held",
         (Some(_), _, _) => "other",
         // Its claim cannot be read, or was left out, or is missing: `check` tells.
         (None, true, _) => "marked",
         (None, false, true) => "free",
         (None, false, false) => "never",
-    };
-    json!({
-        "address": address.to_string(),
-        "state": state,
-        "claim": holder.as_ref().map(Shown::value),
-    })
+    }
 }
 
 /// The holders of a range's addresses, lowest first.
 pub(super) fn claims(watched: &Watched, chosen: &Chosen) -> Value {
     let state = watched.state();
     let range = chosen.queue();
-    let rest = chosen.rest(Interval::of(range.cidr));
+    let part = chosen.at.filter(|at| range.cidr.contains(at));
+    let rest = chosen.rest(Interval::of(part.unwrap_or(range.cidr)));
     let holders = rest.map(|rest| state.seen.holders(&range.pool, rest));
     let mut holders = holders.into_iter().flatten().peekable();
     let page: Vec<_> = holders.by_ref().take(limits::PAGE_CLAIMS).collect();
@@ -194,60 +234,6 @@ pub(super) fn claims(watched: &Watched, chosen: &Chosen) -> Value {
     let next = holders.peek().and(last);
     let claims: Vec<Value> = page.iter().map(|(_, shown)| shown.value()).collect();
     json!({"claims": claims, "next": next})
-}
-
-/// The claims that hold an address, or have a text in the name of their network, container, pod,
-/// namespace or node. Others get their turn while it goes through many.
-pub(super) async fn search(watched: &Watched, searched: &Searched) -> Result<Value, &'static str> {
-    let text = searched.search.trim();
-    if text.is_empty() || text.len() > limits::PAGE_SEARCH_BYTES {
-        return Err("what is searched for is empty or too long");
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        let seen = &watched.state().seen;
-        let holders = seen
-            .pools()
-            .filter_map(|pool| seen.holder(pool, address.into()));
-        let claims: Vec<Value> = holders
-            .take(limits::PAGE_CLAIMS)
-            .map(|one| one.value())
-            .collect();
-        return Ok(json!({"claims": claims, "next": null}));
-    }
-    let parts: Vec<&[u8]> = text.split('/').map(str::as_bytes).collect();
-    let mut after = searched.after.clone().unwrap_or_default().into_bytes();
-    let mut claims: Vec<Value> = Vec::new();
-    loop {
-        let slice = {
-            let seen = &watched.state().seen;
-            seen.search(&after, limits::PAGE_SEARCH_SLICE, &parts)
-        };
-        for (key, shown) in slice
-            .found
-            .into_iter()
-            .filter(|(_, shown)| fits(shown, text))
-        {
-            if claims.len() == limits::PAGE_CLAIMS {
-                return Ok(json!({"claims": claims, "next": String::from_utf8_lossy(&after)}));
-            }
-            claims.push(shown.value());
-            after = key;
-        }
-        match slice.last {
-            Some(key) => after = key,
-            None => return Ok(json!({"claims": claims, "next": null})),
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-fn fits(shown: &Shown, text: &str) -> bool {
-    let node = shown.claim.value.owner.node.as_deref().unwrap_or_default();
-    let attachment = &shown.attachment;
-    shown.pod().contains(text)
-        || node.contains(text)
-        || attachment.container.as_str().contains(text)
-        || attachment.network.as_str().contains(text)
 }
 
 /// The ranges that are busy: who holds the lock, if anybody does, and who waits.

@@ -3,17 +3,19 @@
 //!
 //! A claim is kept as it is stored, and read when it is shown: a million of them fit into memory.
 
+mod by_address;
+mod suspects;
+mod tallies;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
 use whereabouts_audit::occupancy::Occupancy;
 use whereabouts_core::address::{Address, Bitmap, Interval, Pool};
-use whereabouts_core::claim::Claim;
+use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
 use whereabouts_etcd::Change;
@@ -21,12 +23,15 @@ use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
 use whereabouts_store::{Entry, Revision};
 
+pub(super) use self::by_address::{AddressInPool, Query};
+use self::suspects::Suspects;
+pub(super) use self::tallies::{Tallies, Tally};
 use super::lines::Lines;
 use crate::output::shown::Shown;
 
 /// Bytes that a claim costs besides its key and its value, its places in the maps: measured with a
-/// million claims of 260 bytes, which took 503 bytes each.
-const CLAIM_BYTES: usize = 245;
+/// million claims of 263 bytes, which took 524 bytes each.
+const CLAIM_BYTES: usize = 261;
 
 /// Everything that is stored.
 pub(super) struct Content {
@@ -35,9 +40,11 @@ pub(super) struct Content {
     pub(super) occupancy: Occupancy,
     claims: BTreeMap<Arc<[u8]>, Kept>,
     holders: BTreeMap<Pool, BTreeMap<Address, Arc<[u8]>>>,
+    /// The number of claims of each node, network and namespace.
+    pub(super) tallies: Tallies,
+    /// What tells of claims that are perhaps leaked.
+    pub(super) suspects: Suspects,
     owners: BTreeMap<Vec<u8>, OwnerState>,
-    /// How many claims each node has; those whose node is not known stand under an empty name.
-    pub(super) nodes: BTreeMap<String, u64>,
     /// The holders of locks, and the tickets.
     pub(super) lines: Lines,
     unreadable: BTreeSet<Vec<u8>>,
@@ -52,14 +59,6 @@ struct Kept {
     modified: Revision,
 }
 
-/// A part of a search.
-pub(super) struct Slice {
-    /// The found claims, with their keys.
-    pub(super) found: Vec<(Vec<u8>, Shown)>,
-    /// The last key that was looked at, if there are more.
-    pub(super) last: Option<Vec<u8>>,
-}
-
 impl Content {
     /// Nothing, below the prefix of `keys`.
     pub(super) fn nothing(keys: &Keys) -> Self {
@@ -68,8 +67,9 @@ impl Content {
             occupancy: Occupancy::default(),
             claims: BTreeMap::new(),
             holders: BTreeMap::new(),
+            tallies: Tallies::default(),
+            suspects: Suspects::default(),
             owners: BTreeMap::new(),
-            nodes: BTreeMap::new(),
             lines: Lines::default(),
             unreadable: BTreeSet::new(),
             bytes: 0,
@@ -94,8 +94,8 @@ impl Content {
     pub(super) fn enter(&mut self, entry: &Entry, now: Instant) {
         self.unreadable.remove(&entry.key);
         let is_read = match self.keys.decode(&entry.key) {
-            Ok(Key::Claim(_)) => record::decode_claim(&entry.value)
-                .map(|claim| self.enter_claim(entry, &claim))
+            Ok(Key::Claim(attachment)) => record::decode_claim(&entry.value)
+                .map(|claim| self.enter_claim(entry, &attachment, &claim))
                 .is_ok(),
             Ok(Key::Open(slot)) => record::decode_block(&entry.value)
                 .map(|bitmap| self.occupancy.enter_block(slot, bitmap))
@@ -138,7 +138,7 @@ impl Content {
         self.lines.inherit(&before.lines);
     }
 
-    fn enter_claim(&mut self, entry: &Entry, claim: &Claim) {
+    fn enter_claim(&mut self, entry: &Entry, attachment: &Attachment, claim: &Claim) {
         self.remove_claim(&entry.key);
         let bytes = CLAIM_BYTES + entry.key.len() + entry.value.len();
         if self.bytes + bytes > limits::PAGE_BYTES {
@@ -147,7 +147,8 @@ impl Content {
         }
         self.bytes += bytes;
         self.occupancy.enter_claim(claim);
-        *self.nodes.entry(node(claim)).or_default() += 1;
+        self.tallies.enter(attachment, claim);
+        self.suspects.enter(attachment, claim);
         let key: Arc<[u8]> = entry.key.as_slice().into();
         for held in &claim.held {
             let holders = self.holders.entry(held.range.pool.clone()).or_default();
@@ -166,8 +167,13 @@ impl Content {
             return;
         };
         self.bytes -= CLAIM_BYTES + key.len() + kept.value.len();
+        let Ok(Key::Claim(attachment)) = self.keys.decode(key) else {
+            unreachable!("it was read when it came");
+        };
         let claim = record::decode_claim(&kept.value).expect("it was read when it came");
         self.occupancy.leave_claim(&claim);
+        self.tallies.leave(&attachment, &claim);
+        self.suspects.leave(&attachment, &claim);
         for held in &claim.held {
             let Some(holders) = self.holders.get_mut(&held.range.pool) else {
                 continue;
@@ -181,12 +187,6 @@ impl Content {
             if holders.is_empty() {
                 self.holders.remove(&held.range.pool);
             }
-        }
-        let name = node(&claim);
-        let count = self.nodes.get_mut(&name).expect("its node was counted");
-        *count -= 1;
-        if *count == 0 {
-            self.nodes.remove(&name);
         }
     }
 
@@ -223,6 +223,31 @@ impl Content {
         self.bytes
     }
 
+    /// The claim at this key.
+    pub(super) fn claim(&self, key: &[u8]) -> Option<Shown> {
+        let (key, _) = self.claims.get_key_value(key)?;
+        self.shown(key)
+    }
+
+    /// The reason to suspect that a claim is leaked.
+    pub(super) fn suspicion(&self, shown: &Shown) -> Option<&'static str> {
+        self.suspects
+            .suspicion(&shown.attachment, &shown.claim.value)
+    }
+
+    /// The number of addresses that are marked as taken, and that neither a known claim nor a durable owner holds. The
+    /// number is not known while claims are left out.
+    pub(super) fn marked_alone(&self) -> Option<u64> {
+        let held: usize = self.holders.values().map(BTreeMap::len).sum();
+        let resting = self.owners.values().map(|state| match state {
+            OwnerState::Attached(_) => 0,
+            OwnerState::Resting { held, .. } => held.len(),
+        });
+        let held = held + resting.sum::<usize>();
+        let unread = self.left_out > 0 || self.unreadable() > 0;
+        (!unread).then(|| self.occupancy.marked().saturating_sub(held as u64))
+    }
+
     /// The holder of this address of a pool.
     pub(super) fn holder(&self, pool: &Pool, address: Address) -> Option<Shown> {
         self.shown(self.holders.get(pool)?.get(&address)?)
@@ -239,29 +264,6 @@ impl Content {
         inside.filter_map(|(address, key)| Some((*address, self.shown(key)?)))
     }
 
-    /// The pools in which something is held.
-    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
-        self.holders.keys()
-    }
-
-    /// The claims after the key `after`, of which at most so many are looked at, that have each of
-    /// `parts` in their key or value.
-    pub(super) fn search(&self, after: &[u8], look_at: usize, parts: &[&[u8]]) -> Slice {
-        let rest = (Bound::Excluded(after), Bound::Unbounded);
-        let mut rest = self.claims.range::<[u8], _>(rest);
-        let mut found = Vec::new();
-        let mut last = None;
-        for (key, kept) in rest.by_ref().take(look_at) {
-            last = Some(key);
-            let has = |part: &&[u8]| contains(key, part) || contains(&kept.value, part);
-            if parts.iter().all(has) {
-                found.extend(self.shown(key).map(|shown| (key.to_vec(), shown)));
-            }
-        }
-        let last = rest.next().and(last).map(|key| key.to_vec());
-        Slice { found, last }
-    }
-
     fn shown(&self, key: &Arc<[u8]>) -> Option<Shown> {
         let kept = self.claims.get(key)?;
         let entry = Entry {
@@ -273,18 +275,4 @@ impl Content {
         };
         Shown::of(&self.keys, &entry).ok()
     }
-}
-
-fn node(claim: &Claim) -> String {
-    claim.owner.node.clone().unwrap_or_default()
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    let Some(first) = part.first() else {
-        return true;
-    };
-    let starts = text.iter().enumerate().filter(|(_, byte)| *byte == first);
-    starts
-        .into_iter()
-        .any(|(start, _)| text[start..].starts_with(part))
 }

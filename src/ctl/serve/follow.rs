@@ -15,6 +15,7 @@ use whereabouts_store::listing::Pages;
 use whereabouts_store::{At, Order, Read, Revision, Store, View};
 
 use super::content::Content;
+use super::history;
 use super::watched::{Link, Watched};
 use crate::connection::PATIENCE;
 use crate::output::say;
@@ -111,13 +112,25 @@ async fn follow(
                 last_told = Instant::now();
                 is_current |= last > present.revision;
                 watched.change(|state| {
-                    state.seen.apply(changes, Instant::now());
+                    state.take(keys, changes, Instant::now(), SystemClock.since_epoch());
                     state.revision = state.revision.max(last);
                     if is_current {
                         state.link = Link::Live;
                     }
                 });
             }
+        }
+    }
+}
+
+/// Samples the use of the ranges for ever, while it is current.
+pub(super) async fn sample(watched: Arc<Watched>) -> Infallible {
+    let mut every = tokio::time::interval(history::EVERY);
+    loop {
+        every.tick().await;
+        let is_live = watched.state().link == Link::Live;
+        if is_live {
+            watched.sample();
         }
     }
 }
@@ -136,6 +149,9 @@ async fn list(store: &EtcdStore, keys: &Keys, watched: &Watched) -> Result<Revis
         seen.inherit(&state.seen);
         state.seen = seen;
         state.revision = revision;
+        if state.listings > 0 {
+            state.feed.tell_gap(revision, SystemClock.since_epoch());
+        }
         state.listings += 1;
     });
     Ok(revision)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::middleware::from_fn_with_state;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use whereabouts_core::limits;
 
-use super::api::{self, Chosen, Place, Searched};
+use super::api::{self, Chosen, Grouped, Place, Searched, Since};
 use super::backlog::Backlog;
 use super::counters::Counters;
 use super::exposition::Exposition;
@@ -59,12 +59,11 @@ pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
 }
 
 fn of_etcd() -> Router<Told> {
-    let policy = page::policy();
     let seats = Arc::new(Semaphore::new(limits::PAGE_FOLLOWERS));
-    let page = async move || {
+    let page = async || {
         let headers = [
-            (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
-            (CONTENT_SECURITY_POLICY, policy),
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, page::POLICY),
         ];
         (headers, page::HTML)
     };
@@ -78,6 +77,7 @@ fn of_etcd() -> Router<Told> {
     };
     Router::new()
         .route("/", get(page))
+        .route("/page/{name}", get(asset))
         .route("/api/events", get(events))
         .route("/api/ranges", get(ranges))
         .route(
@@ -88,6 +88,12 @@ fn of_etcd() -> Router<Told> {
         .route("/api/block", get(of_range(api::block)))
         .route("/api/claims", get(of_range(api::claims)))
         .route("/api/search", get(search))
+        .route("/api/map", get(of_part(api::map)))
+        .route("/api/address", get(of_part(api::address)))
+        .route("/api/overview", get(overview))
+        .route("/api/suspects", get(suspects))
+        .route("/api/groups", get(groups))
+        .route("/api/feed", get(feed))
 }
 
 /// Answers what is asked of one range.
@@ -95,6 +101,37 @@ fn of_range(
     tell: fn(&Watched, &Chosen) -> Value,
 ) -> impl Fn(State<Told>, Query<Chosen>) -> Ready<Response> + Clone {
     move |State(told), Query(chosen)| ready(json(&tell(&told.watched(), &chosen)))
+}
+
+/// A file of the page.
+async fn asset(Path(name): Path<String>) -> Response {
+    match page::asset(&name) {
+        Some(asset) => ([(CONTENT_TYPE, asset.content_type)], asset.text).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Answers what is asked of a part of one range, if it has the part.
+fn of_part(
+    tell: fn(&Watched, &Chosen) -> Result<Value, &'static str>,
+) -> impl Fn(State<Told>, Query<Chosen>) -> Ready<Response> + Clone {
+    move |State(told), Query(chosen)| ready(found(tell(&told.watched(), &chosen)))
+}
+
+async fn overview(State(told): State<Told>) -> Response {
+    json(&api::overview(&told.watched()))
+}
+
+async fn suspects(State(told): State<Told>) -> Response {
+    json(&api::suspects(&told.watched()).await)
+}
+
+async fn groups(State(told): State<Told>, Query(grouped): Query<Grouped>) -> Response {
+    json(&api::groups(&told.watched(), &grouped))
+}
+
+async fn feed(State(told): State<Told>, Query(since): Query<Since>) -> Response {
+    json(&api::events(&told.watched(), &since))
 }
 
 async fn ranges(State(told): State<Told>, Query(place): Query<Place>) -> Response {

@@ -207,6 +207,7 @@ fn oldest_ticket_s(seen: &Content, range: &RangeId) -> u64 {
 
 fn tell_nodes(seen: &Content, text: &mut Exposition) {
     let mut nodes: Vec<(&str, u64)> = seen
+        .tallies
         .nodes
         .iter()
         .map(|(name, count)| (name.as_str(), *count))

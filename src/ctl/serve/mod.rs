@@ -16,8 +16,10 @@ mod content;
 pub(crate) mod counters;
 mod export;
 pub(crate) mod exposition;
+mod feed;
 mod follow;
 pub(crate) mod guard;
+mod history;
 mod http;
 mod intake;
 mod lines;
@@ -231,6 +233,7 @@ async fn run(
             Some((access, watched)) => {
                 let chance = Chance::new(u64::from(std::process::id()));
                 let store = EtcdStore::new(&access, &chance);
+                tokio::spawn(follow::sample(watched.clone()));
                 follow::run(store, Keys::new(&access.prefix), watched).await
             }
             None => future::pending().await,

@@ -157,12 +157,14 @@ proptest! {
             }
         });
         let range = &claim.held[0].range;
+        let whole = whereabouts_core::address::Interval::of(range.cidr);
         let chosen = |block: Option<String>| {
             let chosen = json!({
                 "range": range.cidr.to_string(),
                 "pool": range.pool.name,
                 "own": range.pool.only.is_some(),
                 "block": block,
+                "address": block,
             });
             serde_json::from_value(chosen).expect("a range is chosen")
         };
@@ -171,7 +173,23 @@ proptest! {
         let mut values = vec![ranges, api::queues(&watched), api::status(&watched)];
         values.push(api::blocks(&watched, &chosen(None)));
         values.push(api::claims(&watched, &chosen(None)));
-        values.push(api::block(&watched, &chosen(Some(claim.held[0].address.to_string()))));
+        let address = claim.held[0].address.to_string();
+        values.push(api::block(&watched, &chosen(Some(address.clone()))));
+        values.push(api::map(&watched, &chosen(None)).expect("it is the whole range"));
+        if whole.contains(claim.held[0].address) {
+            let told = api::address(&watched, &chosen(Some(address))).expect("it is inside");
+            // An empty name means the shared pool in a question.
+            if range.pool.name.as_deref() != Some("") {
+                let is_known = watched.state().seen.claims() == 1;
+                prop_assert_eq!(told["claim"].is_object(), is_known);
+            }
+            values.push(told);
+        }
+        values.push(api::overview(&watched));
+        for by in ["node", "network", "namespace"] {
+            let grouped = serde_json::from_value(json!({"by": by})).expect("a kind");
+            values.push(api::groups(&watched, &grouped));
+        }
         let mut texts = Vec::new();
         if let Ok(shown) = Shown::of(&keys, &entries[3]) {
             prop_assert_eq!(&shown.claim.value, &claim);

@@ -2,15 +2,18 @@
 //! and word to whoever waits for news.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use whereabouts_core::address::Range;
+use whereabouts_etcd::Change;
 use whereabouts_store::Revision;
 use whereabouts_store::keys::Keys;
 
 use super::content::Content;
+use super::feed::Feed;
+use super::history::History;
 use crate::output::moment;
 
 /// How it stands with etcd.
@@ -39,6 +42,10 @@ pub(super) struct State {
     pub(super) revision: Revision,
     /// How often everything was read.
     pub(super) listings: u64,
+    /// The last events.
+    pub(super) feed: Feed,
+    /// The use of the ranges in the last hour.
+    pub(super) history: History,
 }
 
 /// The same for several readers, and one writer.
@@ -59,6 +66,8 @@ impl Watched {
                 link: Link::Listing,
                 revision: 0,
                 listings: 0,
+                feed: Feed::default(),
+                history: History::default(),
             }),
             news: watch::Sender::new(0),
         }
@@ -75,6 +84,13 @@ impl Watched {
         self.news.send_modify(|count| *count += 1);
     }
 
+    /// Samples the use of the ranges.
+    pub(super) fn sample(&self) {
+        let state = &mut *self.state();
+        let uses = state.seen.occupancy.uses_after(&self.configured, None);
+        state.history.sample(uses);
+    }
+
     /// Gets word of each change.
     pub(super) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
@@ -82,6 +98,21 @@ impl Watched {
 }
 
 impl State {
+    /// Takes in the changes of a watch: their meaning into the feed, and then themselves.
+    pub(super) fn take(
+        &mut self,
+        keys: &Keys,
+        mut changes: Vec<Change>,
+        now: Instant,
+        time: Duration,
+    ) {
+        changes.sort_by_key(|change| change.revision);
+        for of_revision in changes.chunk_by(|one, other| one.revision == other.revision) {
+            self.feed.tell(keys, &self.seen, of_revision, time);
+            self.seen.apply(of_revision.to_vec(), now);
+        }
+    }
+
     /// How current it is, for people and programs.
     pub(super) fn link(&self) -> Value {
         let (state, since, reason) = match &self.link {

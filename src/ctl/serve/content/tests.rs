@@ -87,16 +87,19 @@ fn what_comes_and_goes_leaves_nothing_behind() {
         change(&ticket, 3, Some(vec![99])),
         change(&lock, 3, Some(vec![99])),
     ]);
-    assert_eq!((seen.claims(), seen.nodes["node-1"]), (1, 1));
+    assert_eq!((seen.claims(), seen.tallies.nodes["node-1"]), (1, 1));
     assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (1, 1));
     assert_eq!(seen.unreadable(), 2);
     assert!(seen.bytes() > 0);
     let gone = [&key, &ticket, &lock].map(|key| change(key, 4, None));
     seen.apply(gone.to_vec(), Instant::now());
-    assert_eq!((seen.claims(), seen.nodes.len(), seen.bytes()), (0, 0, 0));
+    assert_eq!(
+        (seen.claims(), seen.tallies.nodes.len(), seen.bytes()),
+        (0, 0, 0)
+    );
     assert_eq!((seen.lines.queues.len(), seen.lines.locks.len()), (0, 0));
     assert_eq!(seen.unreadable(), 0);
-    assert_eq!((seen.pools().count(), seen.left_out), (0, 0));
+    assert_eq!((seen.holders.len(), seen.left_out), (0, 0));
     assert_eq!(seen.occupancy.uses(&[]), []);
 }
 
@@ -180,14 +183,88 @@ fn a_search_goes_through_everything_slice_by_slice() {
         change(&key, 2, Some(value))
     });
     let seen = seen(changes.collect());
-    let (mut after, mut slices, mut found) = (Vec::new(), 0, 0);
+    let query = Query {
+        within: None,
+        parts: vec![b"frontend", b"-00042"],
+    };
+    let (mut after, mut slices, mut found) = (None, 0, 0);
     loop {
-        let slice = seen.search(&after, 7, &[b"frontend", b"-00042"]);
+        let slice = seen.search(after.as_ref(), 7, &query);
         (slices, found) = (slices + 1, found + slice.found.len());
         match slice.last {
-            Some(last) => after = last,
+            Some(last) => after = Some(last),
             None => break,
         }
     }
     assert_eq!((slices, found), (15, 1));
+}
+
+/// A claim with these addresses, each of the pool with this name.
+fn holding(container: &str, held: &[(&str, u32)]) -> (Key, Vec<u8>) {
+    let held = held.iter().map(|(pool, number)| Held {
+        range: RangeId {
+            pool: Pool {
+                name: Some((*pool).to_owned()),
+                only: None,
+            },
+            cidr: "10.0.0.0/8".parse().expect("a CIDR"),
+        },
+        address: address((10 << 24) + number),
+    });
+    let claim = Claim {
+        held: held.collect(),
+        owner: Owner::default(),
+        created: Duration::ZERO,
+    };
+    let key = Key::Claim(Attachment {
+        network: Name::new("net").expect("a name"),
+        container: Name::new(container).expect("a name"),
+        interface: "net1".to_owned(),
+    });
+    (key, record::encode_claim(&claim))
+}
+
+#[test]
+fn a_search_finds_each_claim_once_lowest_address_first_over_all_pools() {
+    let claims = [
+        holding("c", &[("b", 2), ("a", 9)]),
+        holding("d", &[("a", 2)]),
+        holding("e", &[("b", 1)]),
+        holding("f", &[("a", 300)]),
+    ];
+    let changes = claims
+        .iter()
+        .map(|(key, value)| change(key, 2, Some(value.clone())));
+    let seen = seen(changes.collect());
+    let found = |within: Option<(u32, u32)>, look_at: usize| {
+        let interval =
+            |(first, last)| Interval::new(address((10 << 24) + first), address((10 << 24) + last));
+        let query = Query {
+            within: within.and_then(interval),
+            parts: Vec::new(),
+        };
+        let (mut after, mut found) = (None, String::new());
+        loop {
+            let slice = seen.search(after.as_ref(), look_at, &query);
+            let names = slice
+                .found
+                .iter()
+                .map(|(_, shown)| shown.attachment.container.as_str());
+            found.extend(names);
+            match slice.last {
+                Some(last) => after = Some(last),
+                None => return found,
+            }
+        }
+    };
+    for look_at in 1..7 {
+        assert_eq!(found(None, look_at), "edcf", "{look_at} at once");
+        assert_eq!(found(Some((2, 255)), look_at), "dc");
+        assert_eq!(
+            found(Some((3, 255)), look_at),
+            "c",
+            "at the address that fits"
+        );
+        assert_eq!(found(Some((301, 400)), look_at), "");
+    }
 }

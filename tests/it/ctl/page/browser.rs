@@ -11,18 +11,32 @@ use super::Server;
 use super::chromium::Browser;
 use crate::plugin::{Foreigner, Pod, Site, pods, put};
 
-const CIDR: &str = "10.0.0.0/24";
+pub(super) const CIDR: &str = "10.0.0.0/24";
 
 /// How many squares of the map are of a state.
-fn squares(state: &str) -> String {
-    format!("document.querySelectorAll('#map .{state}').length")
+pub(super) fn squares(state: &str) -> String {
+    format!("document.querySelectorAll('.map .{state}').length")
 }
 
-fn text_has(id: &str, part: &str) -> String {
+/// Whether the text of an element has a part.
+pub(super) fn text_has(id: &str, part: &str) -> String {
     format!(
-        "document.getElementById('{id}').textContent.includes({})",
+        "(document.getElementById('{id}')?.textContent ?? '').includes({})",
         json!(part)
     )
+}
+
+/// Whether the page follows etcd.
+pub(super) const LIVE: &str = "document.getElementById('strip').dataset.state === 'live'";
+
+/// The place of a range in the shared pool.
+pub(super) fn place(range: &str) -> String {
+    format!("#range={}&pool=&own=false", range.replace('/', "%2F"))
+}
+
+/// A browser with a page of `server`.
+pub(super) fn browse(server: &Server, place: &str) -> Browser {
+    Browser::open(&format!("http://{}/{place}", server.address))
 }
 
 #[test]
@@ -33,19 +47,19 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
         network.add(&pod).result();
     }
     let server = Server::of(&site, &[]);
-    let mut page = Browser::open(&format!("http://{}/", server.address));
-    page.await_true(&text_has("link", "live"));
+    let mut page = browse(&server, "");
+    page.await_true(LIVE);
     page.await_true(&text_has("ranges", CIDR));
     page.evaluate("window.loadedOnce = true");
-    page.evaluate("document.querySelector('#ranges button').click()");
+    page.evaluate("document.querySelector('#ranges tbody a').click()");
     page.await_true(&format!("{} === 5", squares("held")));
     assert_eq!(page.evaluate(&squares("cell")), 256);
     assert_eq!(page.evaluate(&squares("never")), 2);
     page.await_true(&text_has("claims", "space/pod-c4"));
     // The owner, for the mouse and for the keyboard.
-    page.evaluate("document.querySelectorAll('#map .cell')[2].dispatchEvent(new PointerEvent('pointerenter'))");
+    page.evaluate("document.querySelectorAll('.map .cell')[2].dispatchEvent(new PointerEvent('pointerenter'))");
     page.await_true(&text_has("detail", "10.0.0.2: space/pod-c1"));
-    page.evaluate("document.querySelector('#map [tabindex=\"0\"]').focus()");
+    page.evaluate("document.querySelector('.map [tabindex=\"0\"]').focus()");
     page.press("ArrowRight", 39);
     page.await_true(&text_has("detail", "10.0.0.1: space/pod-c0"));
     // A change is seen without loading the page again.
@@ -54,7 +68,13 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
     page.await_true(&text_has("claims", "space/pod-late"));
     network.del(&Pod::new("c0")).assert_silent();
     page.await_true(&format!("{} === 5", squares("held")));
+    assert_eq!(
+        page.evaluate("document.activeElement.cell?.first"),
+        "10.0.0.1",
+        "the keyboard stays at its place"
+    );
     let holder = Foreigner::hold(&site, CIDR);
+    page.go("#view=queues");
     page.await_true(&text_has("queues", "foreigner"));
     holder.leave(&site);
     page.await_true(&text_has("queues", "Nobody waits"));
@@ -64,29 +84,7 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
     assert_eq!(page.evaluate(&text_has("found", "10.0.0.3")), false);
     assert_eq!(page.evaluate("window.loadedOnce"), true);
     drop(server);
-    page.await_true(&text_has("link", "does not answer"));
-}
-
-#[test]
-fn a_large_range_is_shown_by_blocks_and_then_by_addresses() {
-    let site = Site::shared();
-    let network = site.network("10.0.0.0/8");
-    network.add(&Pod::new("low")).result();
-    let far = Pod::new("far").argument("IP=10.77.3.9");
-    let far = network
-        .clone()
-        .ipam(json!({"range_start": "10.77.3.9"}))
-        .add(&far);
-    assert_eq!(far.address(), "10.77.3.9/8");
-    let server = Server::of(&site, &[]);
-    let place = "range=10.0.0.0%2F8&pool=&own=false";
-    let mut page = Browser::open(&format!("http://{}/#{place}", server.address));
-    page.await_true(&format!("{} === 2", squares("block")));
-    page.evaluate("document.querySelectorAll('#map .block')[1].click()");
-    page.await_true(&format!("{} === 1", squares("held")));
-    page.await_true(&text_has("where", "10.77.3.0/24"));
-    page.evaluate("document.querySelector('#where button').click()");
-    page.await_true(&format!("{} === 2", squares("block")));
+    page.await_true(&text_has("strip", "does not answer"));
 }
 
 /// The names of pods are what their owners wrote, or whoever can write to etcd.
@@ -129,12 +127,33 @@ fn hostile_names_are_shown_as_they_are_and_do_nothing() {
     put(&site, write);
     let server = Server::of(&site, &[]);
     super::prometheus::Scrape::read(&server.get("/metrics"));
-    let mut page = Browser::open(&format!("http://{}/#search=window.harmed", server.address));
-    page.await_true(&text_has("found", hostile));
+    let mut page = browse(&server, "#search=window.harmed");
+    let title_has = format!(
+        "[...document.querySelectorAll('#found [title]')].some((one) => one.title.includes({}))",
+        json!(hostile)
+    );
+    page.await_true(&title_has);
+    page.go("#view=node");
+    page.await_true(&format!(
+        "[...document.querySelectorAll('#node [title]')].some((one) => one.title === {})",
+        json!(hostile)
+    ));
+    page.go("#");
     page.await_true(&text_has("ranges", hostile));
-    page.evaluate("document.querySelector('#ranges button').click()");
-    page.await_true(&text_has("claims", hostile));
+    page.evaluate("document.querySelector('#ranges tbody a').click()");
     page.await_true(&format!("{} === 1", squares("held")));
+    page.evaluate("document.querySelector('.map .held').click()");
+    page.await_true(&text_has("drawer", hostile));
+    // No name becomes a part of a command that somebody pastes into a shell.
+    let commands = page.evaluate("document.querySelector('.commands').textContent");
+    assert!(
+        commands
+            .as_str()
+            .is_some_and(|text| text.contains("release 10.0.0.1")
+                && !text.contains("harmed")
+                && !text.contains("kubectl")),
+        "{commands}"
+    );
     assert_eq!(
         page.evaluate("document.querySelectorAll('img, b, main script').length"),
         0
@@ -151,7 +170,7 @@ fn hostile_names_are_shown_as_they_are_and_do_nothing() {
 fn it_is_light_or_dark_as_the_reader_prefers() {
     let site = Site::shared();
     let server = Server::of(&site, &[]);
-    let mut page = Browser::open(&format!("http://{}/", server.address));
+    let mut page = browse(&server, "");
     let back = "getComputedStyle(document.body).backgroundColor";
     page.prefer("light");
     assert_eq!(page.evaluate(back), "rgb(246, 247, 249)");

@@ -99,6 +99,29 @@ impl Browser {
         }
     }
 
+    /// Presses keys without a name of their own, one after the other.
+    pub(super) fn press_all(&mut self, keys: &str) {
+        for key in keys.chars() {
+            let text = key.to_string();
+            let parameters = json!({"type": "keyDown", "key": text, "text": text});
+            self.command("Input.dispatchKeyEvent", &parameters);
+            let parameters = json!({"type": "keyUp", "key": text});
+            self.command("Input.dispatchKeyEvent", &parameters);
+        }
+    }
+
+    /// Makes the window this wide.
+    pub(super) fn resize(&mut self, width: u32) {
+        let parameters =
+            json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", &parameters);
+    }
+
+    /// Goes to another place of the page, as a link does.
+    pub(super) fn go(&mut self, hash: &str) {
+        self.evaluate(&format!("location.hash = {}", json!(hash)));
+    }
+
     /// Says whether the page is to be light or dark.
     pub(super) fn prefer(&mut self, scheme: &str) {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});

@@ -1,15 +1,20 @@
 //! `serve` with an etcd: the page, its API and its metrics, end to end.
 
+mod accessible;
 mod api;
 mod browser;
+mod bugs;
 mod chromium;
 mod clients;
 mod etcd;
 mod hostile;
+mod keyboard;
 mod metrics;
 mod prometheus;
 mod reap;
 mod relay;
+mod scale;
+mod views;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
