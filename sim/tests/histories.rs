@@ -110,7 +110,7 @@ fn a_refusal_is_left_to_be_read() {
 }
 
 /// A bug, and the promises that it may be found to break.
-const QUICKLY_FOUND: [(Bug, &[u8]); 25] = [
+const QUICKLY_FOUND: [(Bug, &[u8]); 30] = [
     (Bug::BlockUnchecked, &[1, 2]),
     (Bug::ClaimUnchecked, &[1, 2, 6, 9]),
     (Bug::NotOnNode, &[2, 9]),
@@ -122,6 +122,11 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 25] = [
     (Bug::TakeOverUnguarded, &[1, 2, 9]),
     (Bug::TakeOverOfOthers, &[2, 9]),
     (Bug::PodForgotten, &[6]),
+    (Bug::OwnerUnchecked, &[2, 13]),
+    (Bug::OwnerTakenFromLiving, &[2, 9, 13]),
+    (Bug::RevivalUnguarded, &[1, 2, 13]),
+    (Bug::OwnerNotAtRest, &[2]),
+    (Bug::EndUnguarded, &[2, 9, 13]),
     (Bug::TwoTransactions, &[2, 5]),
     (Bug::NextBlockNotMade, &[2]),
     (Bug::FullNotMovedBack, &[2]),

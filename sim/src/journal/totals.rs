@@ -101,7 +101,14 @@ impl fmt::Display for Totals {
         writeln!(f, "revisions judged   {:>12}", self.revisions)?;
         writeln!(f, "left to GC         {:>12}", self.left_to_gc)?;
         writeln!(f, "\nverb        done   refused    failed    killed")?;
-        for verb in [Verb::Add, Verb::Del, Verb::Check, Verb::Gc, Verb::Status] {
+        for verb in [
+            Verb::Add,
+            Verb::Del,
+            Verb::Check,
+            Verb::Gc,
+            Verb::Status,
+            Verb::End,
+        ] {
             let count = |end| self.verbs.get(&(verb, end)).copied().unwrap_or_default();
             let ends = [End::Done, End::Refused, End::Failed, End::Killed].map(count);
             let [done, refused, failed, killed] = ends;

@@ -90,6 +90,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether addresses went from one record to another: where no block is written, those who wait for a free address are
+    /// not concerned.
+    pub(super) fn moves(&self) -> bool {
+        self.taken_over().is_some() || !(self.owners.is_empty() || self.writes_blocks)
+    }
+
     /// The claim that went, and the one that came in its place: where no block is written, those who wait for a free
     /// address are not concerned.
     pub(super) fn taken_over(&self) -> Option<(&Claimed, &Claimed)> {

@@ -33,6 +33,8 @@ pub struct Ledger {
     pub(super) locks: BTreeMap<RangeId, LockAt>,
     /// The addresses of all claims and of all durable owners at rest, as blocks would have them.
     pub(super) held: BTreeMap<BlockKey, Bitmap>,
+    /// The states that each durable owner had, by revision.
+    pub(super) past_owners: BTreeMap<DurableOwner, Past<Option<OwnerState>>>,
     /// The bitmaps that each block had, by revision.
     pub(super) past: BTreeMap<BlockKey, Past<Bitmap>>,
     /// The addresses of each attachment, by revision.
@@ -54,6 +56,7 @@ impl Ledger {
             queues: BTreeMap::new(),
             locks: BTreeMap::new(),
             held: BTreeMap::new(),
+            past_owners: BTreeMap::new(),
             past: BTreeMap::new(),
             past_claims: BTreeMap::new(),
         }
@@ -165,6 +168,19 @@ impl Ledger {
             .chain(later.map(|(_, held)| held.as_ref()))
     }
 
+    /// Each state of a durable owner at `from` and since.
+    pub(super) fn owner_since(
+        &self,
+        owner: &DurableOwner,
+        from: Revision,
+    ) -> impl Iterator<Item = Option<&OwnerState>> {
+        let past = self.past_owners.get(owner).map_or(&[][..], Vec::as_slice);
+        let before = past
+            .partition_point(|(at, _)| *at <= from)
+            .saturating_sub(1);
+        past[before..].iter().map(|(_, state)| state.as_ref())
+    }
+
     /// Whether an attachment has had a claim at each revision since `from`.
     pub(super) fn holds_since(&self, attachment: &Attachment, from: Revision) -> bool {
         let mut states = self.held_between(attachment, from, self.revision);
@@ -209,6 +225,10 @@ impl Ledger {
         for (attachment, claim) in &change.taken {
             self.let_go(&claim.held);
             self.remember_claim(attachment, None);
+        }
+        for (owner, _, now) in &change.owners {
+            let past = self.past_owners.entry(owner.clone()).or_default();
+            past.push((self.revision, now.clone()));
         }
         for (_, before, _) in &change.owners {
             if let Some(OwnerState::Resting { held, .. }) = before {

@@ -28,8 +28,8 @@ pub(super) fn check(
     change: &Change,
     by: Option<&Seen>,
 ) -> Result<(), String> {
-    // An address that is taken over is not given anew.
-    if change.given.is_empty() || change.taken_over().is_some() {
+    // An address that moves is not given anew.
+    if change.given.is_empty() || change.moves() {
         return Ok(());
     }
     let own = own_demand(ledger, change, by);
@@ -78,7 +78,7 @@ fn own_demand<'c>(
     let own = by.and_then(|seen| {
         let verb = match seen.verb {
             Verb::Add => QueuedVerb::Add,
-            Verb::Del | Verb::Check | Verb::Gc | Verb::Status => QueuedVerb::Del,
+            Verb::Del | Verb::Check | Verb::Gc | Verb::Status | Verb::End => QueuedVerb::Del,
         };
         let attachment = seen.attachment.as_ref()?;
         // A DEL may take the claim of its container whose interface is not known.

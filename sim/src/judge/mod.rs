@@ -12,6 +12,7 @@ mod agree;
 mod all_or_nothing;
 mod asks;
 mod change;
+mod durable;
 mod entry;
 mod fenced;
 mod in_use;
@@ -34,6 +35,7 @@ use std::fmt;
 
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Attachment, Held};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::State;
 use whereabouts_store::{Event, LeaseId, Revision};
@@ -298,6 +300,8 @@ impl Judge {
         let results = [
             (1, unique::check(&self.ledger, change)),
             (2, agree::check(&self.ledger, change)),
+            (2, durable::check_bound(&self.ledger, change)),
+            (13, durable::check(change)),
             (3, inside::check(&self.asks, change)),
             (4, lowest::check(&self.ledger, &self.asks, change, by)),
             (5, all_or_nothing::check(&self.asks, change)),
@@ -355,6 +359,22 @@ impl Judge {
         };
         let result = lowest::check_shortage(&self.ledger, seen, shortage);
         self.hold_against(4, result);
+    }
+
+    /// An ADD answers that another attachment has the addresses of its durable owner.
+    pub fn owner_in_use(&mut self, process: ProcessId, owner: &DurableOwner, holder: &Attachment) {
+        if let Some(seen) = self.processes.get(&process) {
+            let result = durable::check_in_use(&self.ledger, seen, owner, holder);
+            self.hold_against(13, result);
+        }
+    }
+
+    /// An ADD answers that its durable owner keeps addresses that it does not want.
+    pub fn owner_keeps(&mut self, process: ProcessId, owner: &DurableOwner, held: &[Held]) {
+        if let Some(seen) = self.processes.get(&process) {
+            let result = durable::check_unwanted(&self.ledger, seen, owner, held);
+            self.hold_against(13, result);
+        }
     }
 
     /// A runtime begins to delete an attachment, or it is gone with its node.

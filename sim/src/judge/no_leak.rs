@@ -7,6 +7,9 @@ pub(super) fn check(ledger: &Ledger) -> Result<(), String> {
     if let Some((attachment, claim)) = ledger.claims().first_key_value() {
         return Err(format!("{attachment} was deleted and still holds {claim}"));
     }
+    if let Some((owner, _)) = ledger.owners().first_key_value() {
+        return Err(format!("the durable owner {owner} was ended and is left"));
+    }
     if let Some(ticket) = ledger.tickets().next() {
         return Err(format!("a ticket of {} is left", ticket.id.attachment));
     }

@@ -131,7 +131,7 @@ fn passes_nobody(ledger: &Ledger, change: &Change, by: &Seen) -> Result<(), Stri
     let locks = ledger.locks().values();
     let before = change.locks_before.values().flatten();
     let holds_one = locks.chain(before).any(|lock| by.may_use(lock));
-    if holds_one || change.taken_over().is_some() {
+    if holds_one || change.moves() {
         return Ok(());
     }
     let claims = change.given.iter().chain(&change.taken);

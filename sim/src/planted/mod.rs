@@ -138,6 +138,16 @@ bugs! {
     RefusedBitsStay,
     /// DEL takes a claim without interface, although its container has others.
     NamelessTaken,
+    /// A commit that makes a durable claim does not check that its owner is absent.
+    OwnerUnchecked,
+    /// An ADD takes the address of its durable owner from a living pod.
+    OwnerTakenFromLiving,
+    /// The address of a durable owner at rest is given without a check that it still rests.
+    RevivalUnguarded,
+    /// The release of a durable claim does not write its owner.
+    OwnerNotAtRest,
+    /// An owner ends without a check that it still rests.
+    EndUnguarded,
     /// A commit whose reply was lost is taken for one that was surely not sent.
     UnknownAsUnsent,
 }
@@ -162,6 +172,11 @@ impl Bug {
             Self::TakeOverUnguarded | Self::TakeOverOfOthers | Self::PodForgotten => {
                 Some(Home::Shape(Shape::Anew))
             }
+            Self::OwnerUnchecked
+            | Self::OwnerTakenFromLiving
+            | Self::RevivalUnguarded
+            | Self::OwnerNotAtRest
+            | Self::EndUnguarded => Some(Home::Shape(Shape::Sticky)),
             Self::TakeOverOfTheNewer => Some(Home::World(
                 "anew: ADD a.1 || DEL a.2, ADD a.2, one address, held",
                 0,

@@ -11,7 +11,9 @@ use whereabouts_store::{
 
 use super::Bug;
 use crate::setup::pods;
-use crate::vocabulary::keys::{is_block, is_claim, is_cluster, is_lock, is_on_node, is_ticket};
+use crate::vocabulary::keys::{
+    is_block, is_claim, is_cluster, is_lock, is_on_node, is_owner, is_ticket,
+};
 use crate::vocabulary::{NodeId, Step};
 
 /// One of the transactions that a commit has become.
@@ -101,6 +103,13 @@ pub fn twist_view(bug: Option<Bug>, keys: &Keys, reader: Reader<'_>, view: &mut 
                     entry.value = record::encode_claim(&claim);
                 }
             }
+            (Some(Bug::OwnerTakenFromLiving), Reader::Adds(attachment)) => {
+                for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
+                    let mut claim = record::decode_claim(&entry.value).expect("a claim of ours");
+                    claim.owner.pod_uid = pods::uid_of(attachment.container.as_str());
+                    entry.value = record::encode_claim(&claim);
+                }
+            }
             (Some(Bug::TakeOverOfTheNewer), Reader::Adds(_)) => {
                 for entry in answer.iter_mut().filter(|entry| is_claim(&entry.key)) {
                     entry.created = 1;
@@ -162,6 +171,7 @@ pub fn is_impatient(bug: Option<Bug>) -> bool {
 pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &Txn) -> Vec<Piece> {
     let step = Step::of_commit(txn);
     let mut twisted = txn.clone();
+    forget_owner(bug, keys, &mut twisted);
     let mut drop_compares = |unwanted: &dyn Fn(&Compare) -> bool| {
         twisted.compares.retain(|compare| !unwanted(compare));
     };
@@ -258,6 +268,29 @@ pub fn twist_txn(bug: Option<Bug>, keys: &Keys, of: Option<&Attachment>, txn: &T
         txn: twisted,
         last: true,
     }]
+}
+
+/// A transaction neither checks nor writes its durable owner as it should.
+fn forget_owner(bug: Option<Bug>, keys: &Keys, txn: &mut Txn) {
+    let step = Step::of_commit(txn);
+    let is_guard = |compare: &Compare| {
+        let of_owner = key_of(compare).is_some_and(is_owner);
+        match (bug, step) {
+            (Some(Bug::OwnerUnchecked), Step::Commit | Step::Batch) => {
+                of_owner && matches!(compare, Compare::Absent(_))
+            }
+            (Some(Bug::RevivalUnguarded), Step::TakeOver)
+            | (Some(Bug::EndUnguarded), Step::Commit) => {
+                of_owner && matches!(compare, Compare::Modified(..))
+            }
+            _ => false,
+        }
+    };
+    txn.compares.retain(|compare| !is_guard(compare));
+    if bug == Some(Bug::OwnerNotAtRest) && step == Step::TakeOver && releases_alone(keys, txn) {
+        let is_of_owner = |write: &Write| matches!(write, Write::Put { key, .. } if is_owner(key));
+        txn.writes.retain(|write| !is_of_owner(write));
+    }
 }
 
 /// A transaction is done whatever is there, and only reads.

@@ -82,6 +82,11 @@ impl Runtime {
         self.execute(node, Job::Status(status)).await;
     }
 
+    /// Ends the durable owners at rest.
+    pub(super) async fn end_owners(&self, node: NodeId) {
+        self.execute(node, Job::End).await;
+    }
+
     /// Deletes everything that was not deleted; what is left after that GC collects, and what GC
     /// cannot tell to be its node's, an operator releases.
     pub(crate) async fn clean_up(self) {
@@ -132,6 +137,10 @@ impl Runtime {
             cluster.judge().no_longer_used(&attachment);
             let ranges = cluster.ranges().into_iter().collect();
             self.execute(NodeId(0), Job::Del(attachment, ranges)).await;
+        }
+        // Some nodes may be of another cluster than the store.
+        for node in self.0.nodes.keys() {
+            self.end_owners(*node).await;
         }
         cluster.judge().all_is_gone();
     }

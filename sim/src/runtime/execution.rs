@@ -8,6 +8,7 @@ use whereabouts_core::verbs::{CheckRequest, Expectation};
 use super::Runtime;
 use super::process::{self, Answer, Job, Process};
 use crate::judge::says_unknown;
+use crate::setup::Shape;
 use crate::vocabulary::{Fault, NodeId, Step, Used, Verb};
 
 /// How often a DEL is sent before its runtime turns to other things, while faults last.
@@ -134,7 +135,10 @@ impl Runtime {
             }
             // Of two processes of one attachment, the second takes over the first one's ticket.
             let has_mate = cluster.judge().has_mate(process.identity.id);
-            if cluster.knobs().faults.is_empty() && !(has_mate && reason.contains("the ticket")) {
+            // A durable owner that came into being meanwhile takes the ticket of another container of its name out.
+            let may_be_taken_out = has_mate || cluster.knobs().shape == Shape::Sticky;
+            let is_taken_out = may_be_taken_out && reason.contains("the ticket");
+            if cluster.knobs().faults.is_empty() && !is_taken_out {
                 let text = format!("{} failed without a fault: {reason}", process.identity);
                 cluster.judge().accuse(10, text);
             }

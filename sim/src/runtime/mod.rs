@@ -18,6 +18,7 @@ use std::time::Duration;
 use whereabouts_core::claim::{Attachment, RangeId};
 
 use crate::cluster::Cluster;
+use crate::setup::Shape;
 use crate::vocabulary::NodeId;
 use process::Process;
 
@@ -69,6 +70,7 @@ impl Runtime {
             self.run_pod(node, &name).await;
             match cluster.world().chance().below(8) {
                 0 => self.collect(node).await,
+                2 if cluster.knobs().shape == Shape::Sticky => self.end_owners(node).await,
                 1 if cluster.knobs().is_near() => self.ask_status(node).await,
                 _ => {}
             }

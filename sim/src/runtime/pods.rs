@@ -11,7 +11,7 @@ use crate::vocabulary::{Fault, NodeId};
 
 impl Runtime {
     pub(super) async fn run_pod(&self, node: NodeId, name: &str) {
-        let is_anew = self.0.cluster.knobs().shape == Shape::Anew;
+        let is_anew = matches!(self.0.cluster.knobs().shape, Shape::Anew | Shape::Sticky);
         let container = &self.container(if is_anew {
             format!("{name}.0")
         } else {
@@ -129,7 +129,7 @@ impl Runtime {
             node: self.0.cluster.knobs().name_of(node),
             pod_uid: pods::uid_of(container),
             boot: is_restarted(container).then(|| BootId::from_number(boots.into())),
-            ..Owner::default()
+            ..pods::named(cluster.knobs().shape, container)
         };
         Ask {
             attachment,

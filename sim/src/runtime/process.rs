@@ -11,6 +11,7 @@ use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Held, RangeId};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
+use whereabouts_core::registry::Registry;
 use whereabouts_core::verbs;
 use whereabouts_core::verbs::Error;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
@@ -38,6 +39,8 @@ pub(super) enum Job {
     Gc(GcRequest),
     /// Tell whether ADD could be served.
     Status(StatusRequest),
+    /// End the durable owners at rest.
+    End,
 }
 
 /// A process that was started.
@@ -156,6 +159,7 @@ fn verb_of(job: &Job) -> Verb {
         Job::Check(_) => Verb::Check,
         Job::Gc(_) => Verb::Gc,
         Job::Status(_) => Verb::Status,
+        Job::End => Verb::End,
     }
 }
 
@@ -164,7 +168,7 @@ fn attachment_of(job: &Job) -> Option<Attachment> {
         Job::Add(ask) => Some(ask.attachment.clone()),
         Job::Del(attachment, _) => Some(attachment.clone()),
         Job::Check(check) => Some(check.attachment.clone()),
-        Job::Gc(_) | Job::Status(_) => None,
+        Job::Gc(_) | Job::Status(_) | Job::End => None,
     }
 }
 
@@ -173,7 +177,7 @@ fn seen(cluster: &Cluster, node: NodeId, job: &Job) -> Seen {
         Job::Add(ask) => ask.wants.iter().map(|want| want.range.clone()).collect(),
         Job::Del(_, queues) => queues.iter().cloned().collect(),
         Job::Check(_) | Job::Status(_) => std::collections::BTreeSet::new(),
-        Job::Gc(_) => cluster.ranges(),
+        Job::Gc(_) | Job::End => cluster.ranges(),
     };
     Seen {
         node,
@@ -181,7 +185,7 @@ fn seen(cluster: &Cluster, node: NodeId, job: &Job) -> Seen {
         attachment: attachment_of(job),
         ask: match job {
             Job::Add(ask) => Some(ask.clone()),
-            Job::Del(..) | Job::Check(_) | Job::Gc(_) | Job::Status(_) => None,
+            Job::Del(..) | Job::Check(_) | Job::Gc(_) | Job::Status(_) | Job::End => None,
         },
         ranges,
         started: cluster.judge().ledger().revision(),
@@ -198,7 +202,7 @@ fn twisted(bug: Option<Bug>, mut job: Job) -> Job {
         Job::Gc(gc) if bug == Some(Bug::GcWithoutList) => {
             gc.valid.get_or_insert_default();
         }
-        Job::Gc(_) | Job::Check(_) | Job::Status(_) => {}
+        Job::Gc(_) | Job::Check(_) | Job::Status(_) | Job::End => {}
     }
     job
 }
@@ -214,7 +218,7 @@ async fn execute(client: &Client, job: Job) -> Answer {
     let deadline = Duration::from_millis(match &job {
         Job::Add(_) => limits::ADD_DEADLINE_MS,
         Job::Status(_) => limits::STATUS_DEADLINE_MS,
-        Job::Del(..) | Job::Check(_) | Job::Gc(_) => limits::DEL_DEADLINE_MS,
+        Job::Del(..) | Job::Check(_) | Job::Gc(_) | Job::End => limits::DEL_DEADLINE_MS,
     });
     let patience = match cluster.bug() {
         Some(Bug::DeadlineForgotten) => deadline * 1_000,
@@ -242,6 +246,7 @@ async fn execute(client: &Client, job: Job) -> Answer {
         Job::Check(check) => verbs::check(&session, check).await.map(|()| Vec::new()),
         Job::Gc(gc) => verbs::gc(&session, gc).await.map(|_| Vec::new()),
         Job::Status(status) => verbs::status(&session, status).await.map(|()| Vec::new()),
+        Job::End => end_owners(&session).await.map(|()| Vec::new()),
     };
     let took = world.elapsed().saturating_sub(started);
     let identity = client.identity();
@@ -263,13 +268,21 @@ async fn execute(client: &Client, job: Job) -> Answer {
             judge.short(identity.id, &Shortage::Exhausted(range));
             (Answer::Refused, End::Refused)
         }
-        Err(Error::Taken { held, .. }) => {
+        Err(Error::Taken { held, .. } | Error::TakenByOwner { held, .. }) => {
             judge.short(identity.id, &Shortage::Taken(held));
             (Answer::Refused, End::Refused)
         }
         // Of two ADDs at once, the other was given the very address that this one requests.
         Err(error @ Error::AddedAgain { .. }) if identity.verb == Verb::Add => {
             cluster.log(identity, format_args!("{error}"));
+            (Answer::Refused, End::Refused)
+        }
+        Err(Error::OwnerInUse { owner, holder, .. }) => {
+            judge.owner_in_use(identity.id, &owner, &holder);
+            (Answer::Refused, End::Refused)
+        }
+        Err(Error::OwnerKeeps { owner, held, .. }) => {
+            judge.owner_keeps(identity.id, &owner, &held);
             (Answer::Refused, End::Refused)
         }
         Err(error @ (Error::Full(_) | Error::HoldsOther { .. } | Error::HeldElsewhere { .. })) => {
@@ -297,6 +310,15 @@ async fn execute(client: &Client, job: Job) -> Answer {
     cluster.log(identity, format_args!("answers {answer:?}"));
     cluster.count_end(identity.verb, end);
     answer
+}
+
+/// Ends the durable owners at rest, as an operator does who looks once.
+async fn end_owners<R: Registry>(registry: &R) -> Result<(), Error> {
+    let page = registry.owners(None, None).await?;
+    for (owner, state) in page.owners.into_iter().flatten() {
+        registry.end(&owner, &state).await?;
+    }
+    Ok(())
 }
 
 /// Whether an error says that the store is not known to be the cluster's of who asked.

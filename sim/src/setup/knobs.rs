@@ -114,6 +114,7 @@ impl Knobs {
             0 => Shape::FullFamilies,
             1 => Shape::LastAddresses,
             2 => Shape::Imported,
+            3 => Shape::Sticky,
             _ => self.shape,
         };
         if chance.below(10) == 0 || shape == Shape::LastAddresses {

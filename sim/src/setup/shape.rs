@@ -45,6 +45,8 @@ pub enum Shape {
     LastAddresses,
     /// Containers whose claims were imported without their interfaces, and that get others beside them.
     Imported,
+    /// A sticky network: pods of several UIDs have one name, which keeps its address, and their sandboxes are made anew.
+    Sticky,
 }
 
 impl Shape {
@@ -149,6 +151,13 @@ impl Shape {
                 .map(|third| vec![plain(&format!("10.0.{third}.1/32"))])
                 .collect(),
             Self::Imported => vec![vec![plain("10.0.0.0/27")]],
+            Self::Sticky => vec![
+                vec![plain("10.0.0.0/29")],
+                vec![plain("10.0.0.0/29")],
+                vec![plain("10.0.0.0/29")],
+                vec![plain("10.0.0.0/30")],
+                vec![plain("10.0.0.0/29"), plain("fd00::/125")],
+            ],
         }
     }
 
@@ -167,6 +176,7 @@ impl Shape {
             Self::Burst => Some(280 / nodes),
             Self::Anew | Self::LastAddresses => Some(6 / nodes),
             Self::FullFamilies => Some(18 / nodes),
+            Self::Sticky => Some(9 / nodes),
             _ => None,
         }
     }

@@ -25,6 +25,11 @@ pub(crate) fn is_on_node(key: &[u8]) -> bool {
     contains(key, b"/node/")
 }
 
+/// Whether a key is a durable owner's.
+pub(crate) fn is_owner(key: &[u8]) -> bool {
+    contains(key, b"/owner/")
+}
+
 /// Whether a key is a block's.
 pub(crate) fn is_block(key: &[u8]) -> bool {
     contains(key, b"/open/") || contains(key, b"/full/")

@@ -13,6 +13,8 @@ pub enum Verb {
     Check,
     Gc,
     Status,
+    /// The end of all durable owners at rest, by an operator.
+    End,
 }
 
 /// A step of a verb: one kind of call to the store.

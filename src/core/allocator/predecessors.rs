@@ -74,11 +74,12 @@ impl Predecessors {
         Ok(plans.next())
     }
 
-    /// Whether `claim` is that of an old container of the pod, on the same node.
+    /// Whether `claim` is that of an old container of the pod, on the same node. Two unknown nodes may differ.
     pub(super) fn may_have(&self, ask: &Ask, claim: &Stored<Claim>) -> bool {
+        let home = ask.owner.home().filter(|home| home.pod_uid.is_some());
         ask.may_take_over
-            && ask.owner.pod_uid.is_some()
-            && claim.value.owner.home() == ask.owner.home()
+            && home.is_some()
+            && claim.value.owner.home() == home
             && claim.created <= self.begun
     }
 }

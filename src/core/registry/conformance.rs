@@ -43,6 +43,7 @@ pub async fn all<B: Bench>(bench: &B) {
         durable:
             a_durable_address_stays_and_comes_back
             a_durable_address_in_use_is_not_given
+            nothing_is_taken_over_between_unknown_nodes
             a_durable_pod_made_anew_takes_over
             an_address_outside_of_the_range_is_kept_until_its_owner_ends
             only_an_owner_at_rest_ends

@@ -109,9 +109,12 @@ pub(super) async fn a_durable_address_stays_and_comes_back<B: Bench>(scene: &Sce
 pub(super) async fn a_durable_address_in_use_is_not_given<B: Bench>(scene: &Scene<'_, B>) {
     granted(scene.take(&web(scene, "a", "uid-1", "node-1")).await);
     let claim = scene.claim("a").await.expect("it holds something");
+    let mut nowhere = web(scene, "b", "uid-1", "node-1");
+    nowhere.owner.node = None;
     for other in [
         web(scene, "b", "uid-2", "node-1"),
         web(scene, "b", "uid-1", "node-2"),
+        nowhere,
     ] {
         let taken = scene.take(&other).await;
         let expected = Kept::InUse(scene.attachment("a"), Some(Box::new(claim.value.clone())));
@@ -119,6 +122,18 @@ pub(super) async fn a_durable_address_in_use_is_not_given<B: Bench>(scene: &Scen
         assert_eq!(scene.claim("b").await, None);
     }
     assert_eq!(scene.claim("a").await, Some(claim));
+}
+
+pub(super) async fn nothing_is_taken_over_between_unknown_nodes<B: Bench>(scene: &Scene<'_, B>) {
+    let nowhere = |container| {
+        let mut ask = web(scene, container, "uid-1", "");
+        ask.owner.node = None;
+        ask
+    };
+    granted(scene.take(&nowhere("a")).await);
+    let claim = scene.claim("a").await.expect("it holds something");
+    let expected = Kept::InUse(scene.attachment("a"), Some(Box::new(claim.value)));
+    assert_eq!(kept(scene.take(&nowhere("b")).await), expected);
 }
 
 pub(super) async fn a_durable_pod_made_anew_takes_over<B: Bench>(scene: &Scene<'_, B>) {
