@@ -35,7 +35,9 @@ attach_pods() {
     for ((number = 1; number <= 12; number++)); do
         call ADD video 10.66.0.0/16 "cam-$number" "node-$((number % 4 + 1))"
         call ADD lab fd00:66::/64 "probe-$number" "node-$((number % 4 + 1))"
+        call ADD edge 10.80.0.0/28 "gateway-$number" "node-$((number % 4 + 1))"
     done
+    call ADD edge 10.80.0.0/28 gateway-13 node-1
     for ((number = 5; number <= 90; number += 7)); do
         call DEL storage 10.66.0.0/24 "db-$number" node-1
     done
@@ -62,8 +64,9 @@ is_live() {
 }
 
 take_picture() {
-    "$top/deploy/take-picture.py" "$server/#range=10.66.0.0%2F24&pool=&own=false&search=cam-7" \
-        "document.querySelectorAll('#map .held').length > 0 && document.querySelectorAll('#claims tr').length > 1" \
+    "$top/deploy/take-picture.py" "$server/#range=10.66.0.0%2F16&pool=&own=false&at=10.66.0.0%2F24&address=10.66.0.103" \
+        "document.querySelectorAll('.map .held').length > 0 && document.querySelectorAll('#claims tr').length > 1 &&
+            document.querySelectorAll('#drawer .commands li').length > 1" \
         "$picture"
     echo "$picture: $(stat --format=%s "$picture") bytes"
 }

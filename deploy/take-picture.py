@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-WIDTH, HEIGHT = 1180, 1180
+WIDTH, HEIGHT = 1440, 960
 GIVE_UP_S = 30
 
 

@@ -200,13 +200,19 @@ fn cell(seen: &Content, used: &Use, bitmap: &Bitmap, address: Address) -> Value 
     let is_taken = bitmap.is_set(address.bit());
     json!({
         "address": address.to_string(),
-        "state": state(used, holder.as_ref(), is_taken, address),
+        "state": state(seen, used, holder.as_ref(), is_taken, address),
         "claim": holder.as_ref().map(Shown::value),
     })
 }
 
 /// The state of an address of a range.
-fn state(used: &Use, holder: Option<&Shown>, is_taken: bool, address: Address) -> &'static str {
+fn state(
+    seen: &Content,
+    used: &Use,
+    holder: Option<&Shown>,
+    is_taken: bool,
+    address: Address,
+) -> &'static str {
     let through_this = |shown: &Shown| {
         let mut held = shown.claim.value.held.iter();
         held.any(|held| held.address == address && held.range == used.range)
@@ -214,6 +220,7 @@ fn state(used: &Use, holder: Option<&Shown>, is_taken: bool, address: Address) -
     match (holder, is_taken, used.gives(address)) {
         (Some(shown), _, _) if through_this(shown) => "held",
         (Some(_), _, _) => "other",
+        (None, true, _) if seen.keeper(&used.range.pool, address).is_some() => "kept",
         // Its claim cannot be read, or was left out, or is missing: `check` tells.
         (None, true, _) => "marked",
         (None, false, true) => "free",

@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use whereabouts_audit::occupancy::Occupancy;
 use whereabouts_core::address::{Address, Bitmap, Interval, Pool};
-use whereabouts_core::claim::{Attachment, Claim};
-use whereabouts_core::durable::OwnerState;
+use whereabouts_core::claim::{Attachment, Claim, Held};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::limits;
 use whereabouts_etcd::Change;
 use whereabouts_store::keys::{Key, Keys};
@@ -45,6 +45,8 @@ pub(super) struct Content {
     /// What tells of claims that are perhaps leaked.
     pub(super) suspects: Suspects,
     owners: BTreeMap<Vec<u8>, OwnerState>,
+    /// The keys of the durable owners at rest, by the addresses that they keep.
+    kept: BTreeMap<Pool, BTreeMap<Address, Vec<u8>>>,
     /// The holders of locks, and the tickets.
     pub(super) lines: Lines,
     unreadable: BTreeSet<Vec<u8>>,
@@ -70,6 +72,7 @@ impl Content {
             tallies: Tallies::default(),
             suspects: Suspects::default(),
             owners: BTreeMap::new(),
+            kept: BTreeMap::new(),
             lines: Lines::default(),
             unreadable: BTreeSet::new(),
             bytes: 0,
@@ -198,6 +201,10 @@ impl Content {
         }
         self.bytes += bytes;
         self.occupancy.enter_owner(&state);
+        for held in at_rest(&state) {
+            let kept = self.kept.entry(held.range.pool.clone()).or_default();
+            kept.insert(held.address, key.to_vec());
+        }
         self.owners.insert(key.to_vec(), state);
     }
 
@@ -205,6 +212,12 @@ impl Content {
         if let Some(state) = self.owners.remove(key) {
             self.bytes -= CLAIM_BYTES + key.len();
             self.occupancy.leave_owner(&state);
+            for held in at_rest(&state) {
+                if let Some(kept) = self.kept.get_mut(&held.range.pool) {
+                    kept.remove(&held.address);
+                }
+            }
+            self.kept.retain(|_, kept| !kept.is_empty());
         }
     }
 
@@ -239,11 +252,8 @@ impl Content {
     /// number is not known while claims are left out.
     pub(super) fn marked_alone(&self) -> Option<u64> {
         let held: usize = self.holders.values().map(BTreeMap::len).sum();
-        let resting = self.owners.values().map(|state| match state {
-            OwnerState::Attached(_) => 0,
-            OwnerState::Resting { held, .. } => held.len(),
-        });
-        let held = held + resting.sum::<usize>();
+        let kept: usize = self.kept.values().map(BTreeMap::len).sum();
+        let held = held + kept;
         let unread = self.left_out > 0 || self.unreadable() > 0;
         (!unread).then(|| self.occupancy.marked().saturating_sub(held as u64))
     }
@@ -251,6 +261,15 @@ impl Content {
     /// The holder of this address of a pool.
     pub(super) fn holder(&self, pool: &Pool, address: Address) -> Option<Shown> {
         self.shown(self.holders.get(pool)?.get(&address)?)
+    }
+
+    /// The durable owner at rest that keeps this address of a pool.
+    pub(super) fn keeper(&self, pool: &Pool, address: Address) -> Option<DurableOwner> {
+        let key = self.kept.get(pool)?.get(&address)?;
+        match self.keys.decode(key) {
+            Ok(Key::Owner(owner)) => Some(owner),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// The holders of the addresses of `interval` in a pool, lowest first.
@@ -274,5 +293,13 @@ impl Content {
             lease: 0,
         };
         Shown::of(&self.keys, &entry).ok()
+    }
+}
+
+/// The addresses that an owner keeps.
+fn at_rest(state: &OwnerState) -> &[Held] {
+    match state {
+        OwnerState::Attached(_) => &[],
+        OwnerState::Resting { held, .. } => held,
     }
 }

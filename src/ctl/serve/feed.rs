@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
 use whereabouts_etcd::Change;
 use whereabouts_store::Revision;
@@ -47,6 +48,7 @@ impl Feed {
             .filter_map(|change| claim_event(keys, seen, change));
         let mut claims: Vec<(&str, Shown)> = claims.collect();
         name_take_overs(&mut claims);
+        name_kept(keys, changes, &mut claims);
         let claims = claims
             .into_iter()
             .map(|(what, shown)| (what, subject(&shown)));
@@ -133,6 +135,24 @@ fn name_take_overs(claims: &mut Vec<(&str, Shown)>) {
     claims.retain(|(what, shown)| {
         *what != "freed" || !taken_over.iter().any(|after| is_same(after, shown))
     });
+}
+
+/// A claim that is deleted, and a durable owner that goes to rest with its addresses in the same revision.
+fn name_kept(keys: &Keys, changes: &[Change], claims: &mut [(&str, Shown)]) {
+    let owner = |change: &Change| match (keys.decode(&change.key), &change.now) {
+        (Ok(Key::Owner(_)), Some(entry)) => record::decode_owner(&entry.value).ok(),
+        _ => None,
+    };
+    let states: Vec<OwnerState> = changes.iter().filter_map(owner).collect();
+    for (what, shown) in claims.iter_mut().filter(|(what, _)| *what == "freed") {
+        let is_kept = states.iter().any(|state| match state {
+            OwnerState::Resting { held, .. } => *held == shown.claim.value.held,
+            OwnerState::Attached(_) => false,
+        });
+        if is_kept {
+            *what = "kept";
+        }
+    }
 }
 
 /// A ticket that a holder refuses now, and had not refused before.

@@ -20,6 +20,7 @@ pub(in crate::serve) fn address(watched: &Watched, chosen: &Chosen) -> Result<Va
     let here = Interval::new(address, address).expect("one address");
     let block = known.seen.occupancy.blocks(&used.range.pool, here).next();
     let bitmap = block.map_or(Bitmap::EMPTY, |(_, bitmap)| *bitmap);
+    let keeper = known.seen.keeper(&used.range.pool, address);
     let claim = holder.as_ref().map(|shown| {
         let mut value = shown.value();
         value["created_revision"] = shown.claim.created.into();
@@ -28,9 +29,15 @@ pub(in crate::serve) fn address(watched: &Watched, chosen: &Chosen) -> Result<Va
     });
     Ok(json!({
         "address": address.to_string(),
-        "state": state(&used, holder.as_ref(), bitmap.is_set(address.bit()), address),
+        "state": state(&known.seen, &used, holder.as_ref(), bitmap.is_set(address.bit()), address),
         "why_never": why_never(&watched.configured, &used, address),
         "claim": claim,
+        "kept_for": keeper.map(|owner| json!({
+            "network": owner.network.as_str(),
+            "namespace": owner.namespace,
+            "pod": owner.pod,
+            "interface": owner.interface,
+        })),
     }))
 }
 

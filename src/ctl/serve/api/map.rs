@@ -189,9 +189,15 @@ fn address_cell(seen: &Content, used: &Use, address: Address, is_taken: bool) ->
     let holder = seen.holder(&used.range.pool, address);
     json!({
         "first": address.to_string(),
-        "state": super::state(used, holder.as_ref(), is_taken, address),
-        "owner": holder.as_ref().map(owner),
+        "state": super::state(seen, used, holder.as_ref(), is_taken, address),
+        "owner": holder.as_ref().map(owner).or_else(|| keeper(seen, used, address)),
     })
+}
+
+/// The pod whose name keeps the address.
+fn keeper(seen: &Content, used: &Use, address: Address) -> Option<String> {
+    let owner = seen.keeper(&used.range.pool, address)?;
+    Some(format!("{}/{}", owner.namespace, owner.pod))
 }
 
 /// Who holds it, in a few words.

@@ -10,9 +10,6 @@ use crate::output::shown::{Shown, pool};
 use crate::serve::lines::Lines;
 use crate::serve::watched::Watched;
 
-/// A range of which so many tenths are taken is nearly full.
-const NEARLY_FULL_TENTHS: u128 = 9;
-
 /// Ranges that are named.
 const NAMED: usize = 20;
 
@@ -53,9 +50,9 @@ pub(in crate::serve) fn overview(watched: &Watched) -> Value {
     })
 }
 
+/// Whether at most a tenth is free.
 fn is_nearly_full(used: &Use) -> bool {
-    used.taken >= used.size / 10 * NEARLY_FULL_TENTHS + used.size % 10 * NEARLY_FULL_TENTHS / 10
-        && used.taken > 0
+    used.size.saturating_sub(used.taken) <= used.size / 10
 }
 
 fn range(used: &Use) -> Value {
@@ -101,5 +98,39 @@ pub(in crate::serve) async fn suspects(watched: &Watched) -> Value {
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whereabouts_core::address::Pool;
+    use whereabouts_core::claim::RangeId;
+
+    use super::*;
+
+    #[test]
+    fn a_range_is_nearly_full_when_at_most_a_tenth_is_free() {
+        for (taken, size, expected) in [
+            (12, 14, false),
+            (13, 14, true),
+            (228, 254, false),
+            (229, 254, true),
+            (0, 6, false),
+            (5, 6, false),
+            (1 << 63, u128::from(u64::MAX), false),
+            (u128::MAX - 1, u128::MAX, true),
+        ] {
+            let used = Use {
+                range: RangeId {
+                    pool: Pool::default(),
+                    cidr: "10.0.0.0/8".parse().expect("a CIDR"),
+                },
+                held: 0,
+                intervals: Vec::new(),
+                size,
+                taken,
+            };
+            assert_eq!(is_nearly_full(&used), expected, "{taken} of {size}");
+        }
     }
 }

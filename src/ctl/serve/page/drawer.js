@@ -36,10 +36,11 @@ const commandLine = (text) => {
 };
 
 const field = (name, value) => value === null || value === undefined || value === "" ? [] : [make("dt", {}, name), make("dd", {}, value)];
-const fields = (wanted, {state, why_never: why, claim}) => [
+const fields = (wanted, {state, why_never: why, claim, kept_for: kept}) => [
   ...field("State", why && !claim ? `not given: it ${why}` : STATES[state]),
   ...field("Range", make("a", {href: hashOf({...wanted, address: null, at: null})}, wanted.range)),
   ...field("Pool", poolName({name: wanted.pool || null, own: wanted.own === "true"})),
+  ...(kept ? [...field("Kept for", `${kept.namespace}/${kept.pod}`), ...field("Network", named("network", kept.network)), ...field("Interface", kept.interface)] : []),
   ...(claim ? claimFields(claim) : []),
 ];
 const claimFields = (claim) => [

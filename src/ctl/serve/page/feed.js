@@ -6,7 +6,7 @@ import {clockTime, middle, podName} from "./format.js";
 import {Table} from "./table.js";
 
 const MOST = 500;
-const WORDS = {added: "added", freed: "freed", "taken over": "taken over by a new container", changed: "changed", refused: "refused",
+const WORDS = {added: "added", freed: "freed", "taken over": "taken over by a new container", kept: "kept for its pod's name", changed: "changed", refused: "refused",
   gap: "not known: everything was read anew"};
 
 export const feedView = () => {

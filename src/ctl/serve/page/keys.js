@@ -7,7 +7,7 @@ import {VIEWS} from "./views.js";
 const HELP = [["/", "search"], ["1 to 6", "views"], ["j, k", "next and previous row"], ["Enter", "open"],
   ["arrows", "move on the map"], ["u", "up: from an address to its range, from a part to the whole"], ["Esc", "close the address, or this"], ["?", "this help"]];
 
-const isTyping = (target) => target.matches("input, textarea, select");
+const isTyping = (target) => target instanceof Element && target.matches("input, textarea, select");
 const firstLinks = () => [...document.querySelectorAll("main tbody tr")].map((row) => row.querySelector("a")).filter(Boolean);
 const moveRow = (step) => {
   const links = firstLinks();

@@ -3,7 +3,7 @@ import {make, reconcile, setText} from "./dom.js";
 import {share, size} from "./format.js";
 import {isV6} from "./cidr.js";
 
-export const STATES = {held: "held through this range", other: "held through another range", marked: "marked, without a known claim",
+export const STATES = {held: "held through this range", other: "held through another range", kept: "kept for the name of a pod", marked: "marked, without a known claim",
   free: "free", never: "not given by this range"};
 const NARROW = matchMedia("(max-width: 720px)");
 export const columns = () => NARROW.matches ? 16 : 32;

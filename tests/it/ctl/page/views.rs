@@ -243,6 +243,26 @@ fn what_happens_is_told_the_newest_first() {
 }
 
 #[test]
+fn an_address_that_is_kept_for_the_name_of_a_pod_is_no_leak() {
+    let site = Site::shared();
+    let network = site.network(CIDR).ipam(json!({"sticky": "statefulset"}));
+    let pod = Pod::new("c").argument("K8S_POD_NAME=web-0");
+    network.add(&pod).result();
+    let server = Server::of(&site, &[]);
+    let mut page = browse(&server, &place(CIDR));
+    page.await_true(&format!("{} === 1", squares("held")));
+    network.del(&pod).assert_silent();
+    page.await_true(&format!("{} === 1", squares("kept")));
+    assert_eq!(page.evaluate(&squares("marked")), 0);
+    let suspected = &server.json("/api/overview")["suspected"];
+    assert_eq!(suspected["marked_alone"], 0);
+    page.evaluate("document.querySelector('.map .kept').click()");
+    page.await_true(&text_has("drawer", "space/web-0"));
+    page.go("#view=activity");
+    page.await_true(&text_has("activity", "kept for its pod's name"));
+}
+
+#[test]
 fn an_empty_store_says_what_to_do_and_a_full_range_is_told_at_the_top() {
     let site = Site::shared();
     let server = Server::of(&site, &[]);
