@@ -189,16 +189,32 @@ impl Occupancy {
                 .or_insert_with(|| whole(range));
         }
         intervals.retain(|range, _| is_asked(range));
-        intervals.into_iter().map(|(range, intervals)| {
-            let intervals = joined(intervals);
-            Use {
-                held: self.held.get(&range).copied().unwrap_or_default(),
-                size: size(&intervals),
-                taken: self.taken(&range, &intervals),
-                intervals,
-                range,
-            }
-        })
+        intervals
+            .into_iter()
+            .map(|(range, intervals)| self.count(range, intervals))
+    }
+
+    /// The use of `range`; `None` if no claim holds an address through it, and none of `configured` is it.
+    pub fn use_of(&self, configured: &[Range], range: &RangeId) -> Option<Use> {
+        let of_it = configured.iter().filter(|one| RangeId::of(one) == *range);
+        let intervals: BTreeSet<Interval> =
+            of_it.flat_map(|one| one.intervals()).copied().collect();
+        if !intervals.is_empty() {
+            return Some(self.count(range.clone(), intervals));
+        }
+        let is_held = self.held.contains_key(range);
+        is_held.then(|| self.count(range.clone(), whole(range)))
+    }
+
+    fn count(&self, range: RangeId, intervals: BTreeSet<Interval>) -> Use {
+        let intervals = joined(intervals);
+        Use {
+            held: self.held.get(&range).copied().unwrap_or_default(),
+            size: size(&intervals),
+            taken: self.taken(&range, &intervals),
+            intervals,
+            range,
+        }
     }
 
     /// The number of addresses of `intervals` that are marked as taken in the pool of `range`.
@@ -373,6 +389,19 @@ mod tests {
         for given in ["10.0.0.1", "10.0.0.255", "10.0.1.1", "10.0.2.127"] {
             assert!(gives(given), "{given}");
         }
+    }
+
+    #[test]
+    fn the_use_of_one_range_is_that_of_the_list() {
+        let configured =
+            [Range::new(RangeSpec::of("10.1.0.0/30".parse().expect("a CIDR"))).expect("a range")];
+        let occupancy = occupied(&[("10.0.0.0/16", "10.0.0.1"), ("10.0.0.0/24", "10.0.0.2")]);
+        let uses = occupancy.uses(&configured);
+        assert_eq!(uses.len(), 3);
+        for used in uses {
+            assert_eq!(occupancy.use_of(&configured, &used.range), Some(used));
+        }
+        assert_eq!(occupancy.use_of(&configured, &queue("10.9.0.0/24")), None);
     }
 
     #[test]

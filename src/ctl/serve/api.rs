@@ -26,7 +26,7 @@ pub(super) use self::overview::{overview, suspects};
 pub(super) use self::search::{Searched, search};
 use super::content::{Content, Tally};
 use super::lines::{Lines, Locked, Standing};
-use super::watched::Watched;
+use super::watched::{State, Watched};
 use crate::commands::ranges::value;
 use crate::output::shown::{Shown, pool};
 
@@ -110,16 +110,25 @@ pub(super) fn ranges(watched: &Watched, place: &Place) -> Result<Value, &'static
     let page: Vec<Use> = uses.by_ref().take(limits::PAGE_RANGES).collect();
     let last = page.last().map(|used| Place::after(&used.range));
     let next = uses.next().and(last);
-    let ranges = page.iter().map(|used| {
-        let mut value = value(used);
-        let queue = state.seen.lines.queues.get(&used.range);
-        value["queue"] = queue.map_or(0, BTreeMap::len).into();
-        value["history"] = state.history.of(&used.range).into();
-        value["networks"] = networks(state.seen.tallies.of_ranges.get(&used.range)).into();
-        value
-    });
-    let ranges: Vec<Value> = ranges.collect();
+    let ranges: Vec<Value> = page.iter().map(|used| range_value(&state, used)).collect();
     Ok(json!({"etcd": state.link(), "ranges": ranges, "next": next}))
+}
+
+/// One range and its use, or null if nothing is known of it.
+pub(super) fn range(watched: &Watched, chosen: &Chosen) -> Value {
+    let state = watched.state();
+    let occupancy = &state.seen.occupancy;
+    let used = occupancy.use_of(&watched.configured, &chosen.queue());
+    json!({"range": used.map(|used| range_value(&state, &used))})
+}
+
+fn range_value(state: &State, used: &Use) -> Value {
+    let mut value = value(used);
+    let queue = state.seen.lines.queues.get(&used.range);
+    value["queue"] = queue.map_or(0, BTreeMap::len).into();
+    value["history"] = state.history.of(&used.range).into();
+    value["networks"] = networks(state.seen.tallies.of_ranges.get(&used.range)).into();
+    value
 }
 
 /// The networks with most claims of a range.

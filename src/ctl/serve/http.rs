@@ -84,6 +84,7 @@ fn of_etcd() -> Router<Told> {
             "/api/queues",
             get(async |State(told): State<Told>| json(&api::queues(&told.watched()))),
         )
+        .route("/api/range", get(of_range(api::range)))
         .route("/api/blocks", get(of_range(api::blocks)))
         .route("/api/block", get(of_range(api::block)))
         .route("/api/claims", get(of_range(api::claims)))

@@ -4,7 +4,7 @@ import {ask, askPages} from "./api.js";
 import {claimTable} from "./claims.js";
 import {many, poolName, size} from "./format.js";
 import {RangeMap, columns} from "./map.js";
-import {findRange, meter} from "./ranges.js";
+import {meter} from "./ranges.js";
 import {change, chosen, hashOf, place} from "./route.js";
 
 const bitsOf = (cidr) => cidr.includes(":") ? 128 : 32;
@@ -41,8 +41,8 @@ export const rangeView = (wanted) => {
   const refresh = async () => {
     const {at = null, address = null} = place();
     if (part !== at) { part = at; pages = 1; }
-    const [range, answer, {items, next}] = await Promise.all([
-      findRange(wanted), ask("map", {...key, at, columns: columns()}), askPages("claims", "claims", {...key, at}, pages)]);
+    const [{range}, answer, {items, next}] = await Promise.all([
+      ask("range", key), ask("map", {...key, at, columns: columns()}), askPages("claims", "claims", {...key, at}, pages)]);
     map.bits = answer.cell_bits;
     reconcile(trail, crumbs(wanted, at), (one) => one.text, ({text, href}) => href === null
       ? make("span", {"aria-current": "page"}, text) : make("a", {href}, text));

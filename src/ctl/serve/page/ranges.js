@@ -1,6 +1,6 @@
 // The tree of ranges: pools apart, the ranges of one network together, and a range below the one that contains it.
 import {make} from "./dom.js";
-import {askPages, ask} from "./api.js";
+import {askPages} from "./api.js";
 import {compare, contains, overlaps, parse} from "./cidr.js";
 import {middle, percent, poolName, share, sizeOf} from "./format.js";
 import {hashOf, rangePlace} from "./route.js";
@@ -108,16 +108,4 @@ export const rangesView = () => {
   return {element, refresh, title: "Ranges"};
 };
 
-// The range of a place among the known ones, page by page.
-export const findRange = async (wanted) => {
-  let next = null;
-  do {
-    const answer = await ask("ranges", {after: next});
-    const found = answer.ranges.find((one) => one.range === wanted.range && (one.pool.name ?? "") === (wanted.pool ?? "")
-      && String(one.pool.own) === (wanted.own ?? "false"));
-    if (found) return found;
-    next = answer.next;
-  } while (next !== null);
-  return null;
-};
 export {meter};

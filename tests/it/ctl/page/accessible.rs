@@ -51,6 +51,7 @@ fn axe_core_finds_no_fault() {
             page.prefer(scheme);
             for width in [1440, 390] {
                 page.resize(width);
+                page.await_true(&format!("document.documentElement.scrollWidth <= {width}"));
                 let faults = page.evaluate(
                     "axe.run().then((found) => found.violations.map((one) => `${one.id}: ${one.nodes[0].html}`))",
                 );

@@ -19,6 +19,18 @@ fn the_api_and_the_metrics_tell_of_whatever_is_stored() {
         "/api/block?range=::/0&block=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         "/api/block?range=255.255.255.0/24",
         "/api/block?range=10.0.0.0/24",
+        "/api/range?range=10.1.0.0/16",
+        "/api/map?range=0.0.0.0/0",
+        "/api/map?range=::/0&columns=64",
+        "/api/map?range=::/0&at=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ff00/120&columns=8",
+        "/api/address?range=::/0&address=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "/api/address?range=255.255.255.0/24&address=255.255.255.255",
+        "/api/overview",
+        "/api/suspects",
+        "/api/groups?by=node",
+        "/api/feed",
+        "/api/search?search=::/0",
+        "/api/search?search=network:net",
         "/api/search?search=c1",
         "/api/search?search=10.0.0.0",
         "/api/search?search=%1b",
@@ -37,6 +49,23 @@ fn the_api_and_the_metrics_tell_of_whatever_is_stored() {
         );
         assert!(refused.head.starts_with("HTTP/1.1 400"), "{}", refused.head);
         assert_eq!(escaped::lines(&refused.body), refused.body);
+    }
+    for wrong in [
+        "/api/map?range=10.0.0.0/24&at=10.0.0.0/16",
+        "/api/map?range=10.0.0.0/24&at=10.9.0.0/28",
+        "/api/map?range=10.0.0.0/24&columns=0",
+        "/api/map?range=10.0.0.0/24&columns=128",
+        "/api/address?range=10.0.0.0/24",
+        "/api/address?range=10.0.0.0/24&address=10.0.1.1",
+        "/api/groups?by=owner",
+        "/api/search?search=c&after=x",
+    ] {
+        let refused = server.request(&format!("GET {wrong}"), "Host: localhost\r\n");
+        assert!(
+            refused.head.starts_with("HTTP/1.1 400"),
+            "{wrong}: {}",
+            refused.head
+        );
     }
     server.await_state("live");
 }
