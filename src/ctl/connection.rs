@@ -16,10 +16,11 @@ use whereabouts_cni::invocation::{LocalMachine, read_file};
 use whereabouts_cni::request::{self, Datastore};
 use whereabouts_core::allocator::{Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::limits;
-use whereabouts_core::registry::{Registry, Released, Scope, Taken};
+use whereabouts_core::registry::{Ended, Registry, Released, Scope, Taken};
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
 use whereabouts_local::{LocalRegistry, LocalStore, Wait};
@@ -215,6 +216,38 @@ impl Connection {
         match &self.store {
             AnyStore::Etcd(_) => self.wait(self.session().release(attachment, claim)),
             AnyStore::Local(store) => self.wait(self.local(store).release(attachment, claim)),
+        }
+    }
+
+    /// Ends a durable owner that rests, if it is still in this state.
+    pub(crate) fn end(
+        &self,
+        owner: &DurableOwner,
+        state: &Stored<OwnerState>,
+    ) -> Result<Ended, Failure> {
+        match &self.store {
+            AnyStore::Etcd(_) => self.wait(self.session().end(owner, state)),
+            AnyStore::Local(store) => self.wait(self.local(store).end(owner, state)),
+        }
+    }
+
+    /// Shows `take` the durable owners, page by page. An owner that cannot be read is the reason.
+    pub(crate) fn each_owner(
+        &self,
+        mut take: impl FnMut(Result<(DurableOwner, Stored<OwnerState>), Corrupt>),
+    ) -> Result<(), String> {
+        let mut after = None;
+        loop {
+            let page = match &self.store {
+                AnyStore::Etcd(_) => self.wait(self.session().owners(None, after.as_ref())),
+                AnyStore::Local(store) => self.wait(self.local(store).owners(None, after.as_ref())),
+            };
+            let page = page.map_err(|error| error.to_string())?;
+            page.owners.into_iter().for_each(&mut take);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
         }
     }
 

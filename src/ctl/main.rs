@@ -31,7 +31,7 @@ use ipnet::IpNet;
 use whereabouts_cni::plugin;
 
 use commands::{
-    backup, check, claims, cluster, gc, import, lint, map, migrate, queue, ranges, release,
+    backup, check, claims, cluster, gc, import, lint, map, migrate, owners, queue, ranges, release,
     restore, watch,
 };
 use connection::DatastoreOptions;
@@ -108,6 +108,19 @@ enum Command {
         #[command(flatten)]
         output: OutputOption,
     },
+    /// List durable owners: the names of pods that keep addresses in sticky networks.
+    ///
+    /// An owner is at rest, or a container has the addresses: `show` tells them then. `release` ends an owner at rest.
+    #[command(after_help = "Examples: whereaboutsctl owners; whereaboutsctl owners default/web-0")]
+    Owners {
+        #[command(flatten)]
+        etcd: DatastoreOptions,
+        /// An address that is kept at rest, or [NAMESPACE/]POD.
+        #[arg(value_name = "WHAT", value_parser = selection::selector)]
+        what: Option<String>,
+        #[command(flatten)]
+        output: OutputOption,
+    },
     /// Show all there is to know of an address, a pod or a container.
     #[command(
         after_help = "Examples: whereaboutsctl show 192.168.2.7; whereaboutsctl show default/web-0"
@@ -150,7 +163,8 @@ enum Command {
     /// Take back what an attachment holds, as its DEL would; or what all of a node, a pod or a range hold.
     ///
     /// Shows the claims and asks. Only a claim as it was shown is released; one that changes meanwhile
-    /// stays. No pod is asked: if it is alive, its address will be given to another one.
+    /// stays. No pod is asked: if it is alive, its address will be given to another one. A durable owner keeps what its
+    /// attachment held. If WHAT means no claim but a durable owner at rest, that owner ends.
     #[command(after_help = "Examples:
   whereaboutsctl release 192.168.2.7 --dry-run
   whereaboutsctl release --node node-7 --all     all claims of a node that is gone
@@ -409,6 +423,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             filter,
             output,
         } => claims::claims(&etcd, &filter, output.output),
+        C::Owners { etcd, what, output } => owners::owners(&etcd, what.as_deref(), output.output),
         C::Show { etcd, what, output } => claims::show(&etcd, &what, output.output),
         C::Watch {
             etcd,

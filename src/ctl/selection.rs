@@ -52,7 +52,7 @@ impl PoolOption {
 }
 
 /// Which claims are meant: all that fit everything that is said.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct Filter {
     /// Claims that hold an address of the range with this CIDR.
     #[arg(long, value_name = "CIDR")]
@@ -99,6 +99,18 @@ impl Filter {
         } = self;
         let texts = [pool, node, namespace, pod, network, container, interface];
         range.is_none() && address.is_none() && texts.iter().all(|text| text.is_none())
+    }
+
+    /// Whether a durable owner of this network and interface is meant. It has no node and no container, so one that is
+    /// chosen by anything else is not.
+    pub(crate) fn fits_owner(&self, network: &str, interface: &str) -> bool {
+        let rest = Self {
+            network: None,
+            interface: None,
+            ..self.clone()
+        };
+        let says = |said: &Option<String>, text| said.as_ref().is_none_or(|said| said == text);
+        rest.is_empty() && says(&self.network, network) && says(&self.interface, interface)
     }
 
     /// Whether `shown` is meant.

@@ -118,6 +118,7 @@ fn text(audit: &Audit, repairs: &[Repair]) -> String {
         ("set bits", audit.set_bits),
         ("locks", audit.locks),
         ("tickets", audit.tickets),
+        ("owners", audit.owners),
         ("findings", audit.findings.len()),
     ];
     let mut text = String::new();
@@ -143,6 +144,7 @@ fn value(audit: &Audit, repairs: &[Repair]) -> Value {
         "set_bits": audit.set_bits,
         "locks": audit.locks,
         "tickets": audit.tickets,
+        "owners": audit.owners,
         "findings": findings,
         "repairs": repairs,
     })

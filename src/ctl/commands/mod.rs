@@ -9,6 +9,7 @@ pub(crate) mod import;
 pub(crate) mod lint;
 pub(crate) mod map;
 pub(crate) mod migrate;
+pub(crate) mod owners;
 pub(crate) mod queue;
 pub(crate) mod ranges;
 pub(crate) mod release;

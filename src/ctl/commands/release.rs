@@ -11,6 +11,7 @@ use whereabouts_core::registry::Released;
 use whereabouts_etcd::SystemClock;
 
 use super::gc::release_all;
+use super::owners;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
@@ -30,6 +31,12 @@ pub(crate) fn release(
     let word = Word::of(text);
     let chosen = choose(&connection, |shown| word.fits(shown) && filter.fits(shown))?;
     warn_of(&chosen.unreadable);
+    if chosen.claims.is_empty() {
+        let owners = owners::at_rest(&connection, &word, filter)?;
+        if !owners.is_empty() {
+            return owners::end(&connection, &owners, revision, consent, output);
+        }
+    }
     let rows: Vec<Vec<String>> = chosen.claims.iter().map(Shown::row).collect();
     say_lines(&table(COLUMNS, &rows));
     let shown = match chosen.claims.as_slice() {

@@ -78,7 +78,7 @@ pub(crate) fn assert_said(answer: &Answer, exit_code: Option<i32>, parts: &[&str
 fn help_completions_and_wrong_arguments_need_no_etcd() {
     let help = tool(&["--help"]).run();
     let commands = [
-        "ranges", "map", "claims", "show", "watch", "queue", "release", "gc", "check",
+        "ranges", "map", "claims", "show", "watch", "queue", "release", "gc", "check", "owners",
     ];
     assert_said(&help, WELL, &commands);
     assert_said(

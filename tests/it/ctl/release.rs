@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{FAILED, FOUND, WELL, assert_said, json_of, on};
-use crate::plugin::{Foreigner, Pod, Site, await_in_line};
+use crate::plugin::{Foreigner, Network, Pod, Site, await_in_line, log_folder};
 
 const CIDR: &str = "10.0.0.0/24";
 
@@ -235,4 +235,72 @@ fn all_claims_of_a_node_a_pod_or_an_age_are_shown_and_released_together() {
     ];
     assert_said(&on(&site, &old).run(), WELL, &["1 claim of 1 is released"]);
     site.assert_at_rest(0);
+}
+
+/// A sticky network and a pod of a StatefulSet in it.
+fn sticky(site: &Site) -> (Network, Pod) {
+    let network = site.network(CIDR).ipam(json!({"sticky": "statefulset"}));
+    (network, Pod::new("one").argument("K8S_POD_NAME=web-0"))
+}
+
+#[test]
+fn release_of_a_durable_claim_leaves_its_owner_and_a_second_one_ends_that() {
+    let site = Site::shared();
+    let (network, pod) = sticky(&site);
+    network.add(&pod).result();
+    let attached = json_of(&site, &["owners"]);
+    assert_eq!(attached[0]["container"], "one");
+    let first = on(&site, &["release", "web-0", "--yes"]).run();
+    assert_said(&first, WELL, &["released 10.0.0.1"]);
+    let owners = on(&site, &["owners", "space/web-0"]).run();
+    assert_said(&owners, WELL, &["space/web-0", "at rest", "10.0.0.1"]);
+    assert_eq!(json_of(&site, &["owners", "10.0.0.1"])[0]["pod"], "web-0");
+    for other in [
+        ["--node", "node-1"],
+        ["--network", "other"],
+        ["--interface", "eth7"],
+    ] {
+        let [option, value] = other;
+        let refused = on(&site, &["release", "web-0", "--yes", option, value]).run();
+        assert_said(&refused, FOUND, &["nothing to release"]);
+    }
+    let revision = json_of(&site, &["owners"])[0]["revision"].to_string();
+    let late = on(&site, &["release", "web-0", "--yes", "--revision", "1"]).run();
+    assert_said(&late, FOUND, &[&revision, "nothing is changed"]);
+    let dry = on(&site, &["release", "10.0.0.1", "--dry-run"]).run();
+    assert_said(&dry, WELL, &["would release 10.0.0.1"]);
+    let second = on(
+        &site,
+        &["release", "10.0.0.1", "--yes", "--revision", &revision],
+    )
+    .run();
+    assert_said(&second, WELL, &["released 10.0.0.1"]);
+    site.assert_at_rest(0);
+    assert_eq!(json_of(&site, &["owners"]), json!([]));
+    assert_eq!(network.add(&Pod::new("two")).address(), "10.0.0.1/24");
+}
+
+#[test]
+fn a_backup_brings_a_durable_owner_back() {
+    let site = Site::shared();
+    let (network, pod) = sticky(&site);
+    network.add(&pod).result();
+    network.del(&pod).assert_silent();
+    let folder = log_folder();
+    let file = folder.path().join("backup");
+    let file = file.to_str().expect("text");
+    let written = on(&site, &["backup", file]).run();
+    assert_said(&written, WELL, &[]);
+    let before = json_of(&site, &["owners"]);
+    assert_said(&on(&site, &["release", "web-0", "--yes"]).run(), WELL, &[]);
+    network.add(&Pod::new("two")).result();
+    let restored = on(&site, &["restore", file, "--replace", "--yes"]).run();
+    assert_said(&restored, WELL, &[]);
+    assert_eq!(site.audit().findings, []);
+    assert_eq!(
+        json_of(&site, &["owners"])[0]["addresses"],
+        before[0]["addresses"]
+    );
+    assert_eq!(network.add(&pod).address(), "10.0.0.1/24");
+    site.assert_at_rest(1);
 }
