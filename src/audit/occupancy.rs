@@ -197,8 +197,7 @@ impl Occupancy {
     /// The use of `range`; `None` if no claim holds an address through it, and none of `configured` is it.
     pub fn use_of(&self, configured: &[Range], range: &RangeId) -> Option<Use> {
         let of_it = configured.iter().filter(|one| RangeId::of(one) == *range);
-        let intervals: BTreeSet<Interval> =
-            of_it.flat_map(|one| one.intervals()).copied().collect();
+        let intervals: BTreeSet<Interval> = of_it.flat_map(Range::intervals).copied().collect();
         if !intervals.is_empty() {
             return Some(self.count(range.clone(), intervals));
         }
