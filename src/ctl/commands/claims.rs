@@ -6,6 +6,7 @@ use whereabouts_core::allocator::BlockState;
 use whereabouts_store::At;
 use whereabouts_store::snapshot::Query;
 
+use super::owners;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
@@ -60,6 +61,12 @@ pub(crate) fn show(etcd: &DatastoreOptions, text: &str, output: Output) -> Resul
     });
     if !chosen.claims.is_empty() {
         return Ok(Ending::AsItShould);
+    }
+    let owners = owners::at_rest(&connection, &word, &Filter::default())?;
+    if !owners.is_empty() {
+        say!("No claim of {text}. A durable owner at rest keeps the address:");
+        owners::say(&owners);
+        return Ok(Ending::Found);
     }
     match word {
         Word::Address(address) => say_of_free(&connection, address.into())?,

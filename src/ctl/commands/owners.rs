@@ -71,8 +71,7 @@ pub(crate) fn end(
     consent: &Consent,
     output: Output,
 ) -> Result<Ending, String> {
-    let rows: Vec<Vec<String>> = owners.iter().map(Kept::row).collect();
-    say_lines(&table(COLUMNS, &rows));
+    say(owners);
     let [kept] = owners else {
         say!(
             "{} durable owners are meant; say which with --network or --interface.",
@@ -110,6 +109,12 @@ pub(crate) fn end(
         format!("{what} {}\n", kept.addresses())
     });
     Ok(Ending::AsItShould)
+}
+
+/// Shows `owners` to a person.
+pub(crate) fn say(owners: &[Kept]) {
+    let rows: Vec<Vec<String>> = owners.iter().map(Kept::row).collect();
+    say_lines(&table(COLUMNS, &rows));
 }
 
 fn all(connection: &Connection) -> Result<(Vec<Kept>, Vec<String>), String> {

@@ -255,6 +255,10 @@ fn release_of_a_durable_claim_leaves_its_owner_and_a_second_one_ends_that() {
     let owners = on(&site, &["owners", "space/web-0"]).run();
     assert_said(&owners, WELL, &["space/web-0", "at rest", "10.0.0.1"]);
     assert_eq!(json_of(&site, &["owners", "10.0.0.1"])[0]["pod"], "web-0");
+    for what in ["10.0.0.1", "space/web-0"] {
+        let shown = on(&site, &["show", what]).run();
+        assert_said(&shown, FOUND, &["at rest keeps the address", "space/web-0"]);
+    }
     for other in [
         ["--node", "node-1"],
         ["--network", "other"],
