@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The oldest and the newest that the schemas have and that people run.
-kubernetes_versions=(1.28 1.37)
+kubernetes_versions=(1.29 1.37)
 image=localhost/whereabouts-check-$$
 package=$(cargo pkgid --package whereabouts-cni)
 # Names of objects in the manifests of the original: daemonset-install.yaml, the chart, node-slice-controller.yaml and
@@ -223,13 +223,16 @@ same() { # FILTER KUSTOMIZED RENDERED: the objects that the filter leaves
         fail "the chart differs from the kustomization:" "$(<"$work/said")"
 }
 
-objects() { # FILTER FILE: without the labels that Helm adds
+# FILTER FILE: without the labels that Helm adds, and the namespace that kustomize gives to a kind that it takes for a
+# namespaced one. The API server drops that namespace.
+objects() {
     PYTHONPATH=$work/python python3 -c 'import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(sys.stdin))))' \
         <"$2" | jq --sort-keys '
         def without_empty: if . == {} then null else . end;
         def helms: ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance", "app.kubernetes.io/version"];
         map(select(. != null) | '"$1"'
             | .metadata.labels |= ((. // {}) | with_entries(select(.key | IN(helms[]) | not)) | without_empty)
+            | if .kind == "FlowSchema" then del(.metadata.namespace) else . end
             | if .spec.template then .spec.template.metadata.annotations |= ((. // {}) | without_empty) else . end
             | if .data["whereabouts.conf"] then .data["whereabouts.conf"] |= (gsub("\\s"; "") | @base64d | fromjson) else . end)
         | sort_by(.kind, .metadata.namespace, .metadata.name)'

@@ -74,9 +74,20 @@ END
     on_hub etcd "$lab/bin/etcd" --name=hub --data-dir="$lab/etcd" --initial-cluster="hub=$peer" \
         --listen-client-urls="$client" --advertise-client-urls="$client" \
         --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer"
+    # The rights of the manifests are compared with what their users ask for.
+    cat >"$lab/audit-policy.yaml" <<END
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+  - level: Metadata
+    users: ["system:serviceaccount:kube-system:whereabouts-reconcile"]
+  - level: None
+END
     on_hub kube-apiserver "$lab/bin/kube-apiserver" --etcd-servers="$client" --service-cluster-ip-range=10.96.0.0/16 \
         --bind-address=$hub_address --advertise-address=$hub_address --cert-dir="$lab/certs" --allow-privileged \
         --authorization-mode=Node,RBAC --token-auth-file="$lab/certs/tokens.csv" \
+        --audit-policy-file="$lab/audit-policy.yaml" --audit-log-path="$lab/log/audit.json" \
         --service-account-issuer=https://kubernetes.default.svc.cluster.local \
         --service-account-key-file="$lab/certs/sa.pub" --service-account-signing-key-file="$lab/certs/sa.key"
     await "the API server is ready" "$lab/kubectl" get --raw /readyz

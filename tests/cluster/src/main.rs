@@ -4,6 +4,7 @@ mod install;
 mod judge;
 mod lab;
 mod objects;
+mod rights;
 mod sabotage;
 mod scenarios;
 
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     }
     let all_well = match arguments.sabotage {
         Some(sabotage) => is_found(&lab, sabotage),
-        None => all_pass(&lab, &chosen(&arguments)),
+        None => all_pass(&lab, &chosen(&arguments)) & rights_are_used(&lab, &arguments),
     };
     if all_well {
         ExitCode::SUCCESS
@@ -82,6 +83,11 @@ fn all_pass(lab: &Lab, scenarios: &[&Scenario]) -> bool {
     let failed = scenarios.len() - passed;
     println!("{passed} passed, {failed} failed");
     failed == 0
+}
+
+/// Only all scenarios together use all rights.
+fn rights_are_used(lab: &Lab, arguments: &Arguments) -> bool {
+    !arguments.scenarios.is_empty() || timed("rights", || rights::rights(lab)).is_ok()
 }
 
 fn is_found(lab: &Lab, sabotage: &Sabotage) -> bool {

@@ -58,8 +58,8 @@ fn start(lab: &Lab) -> Result<String, String> {
 fn spread(lab: &Lab) -> Result<(), String> {
     for _ in 0..5 {
         let replicas = replicas(lab)?;
-        let on = |node: &&str| replicas.iter().any(|pod| pod["spec"]["nodeName"] == *node);
-        if NODES.iter().all(|node| on(&node)) {
+        let on = |node: &str| replicas.iter().any(|pod| pod["spec"]["nodeName"] == node);
+        if NODES.iter().all(|node| on(node)) {
             return Ok(());
         }
         let surplus = replicas
