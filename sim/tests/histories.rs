@@ -47,6 +47,17 @@ fn histories_keep_every_promise() {
     check_promises(0..60);
 }
 
+/// Seeds that once were findings, by what was wrong.
+#[test]
+fn found_histories_keep_every_promise() {
+    check_promises([
+        // A DEL was refused for the demands of another cluster's tickets.
+        7_300_000_012_624,
+        // The judge took a request for another one of the same attachment.
+        8_100_000_011_841,
+    ]);
+}
+
 #[test]
 fn an_etcd_far_away_keeps_every_promise() {
     // A GC of a crowd has not the time for so many answers.

@@ -26,14 +26,13 @@ impl Asks {
         self.0.get(attachment).map_or(&[][..], Vec::as_slice)
     }
 
-    /// The request that a claim answers. Of several, the one that names most of its addresses.
-    pub(super) fn met_by(&self, attachment: &Attachment, claim: &Claim) -> Option<&Since> {
-        let met = self.of(attachment).iter().filter(|(ask, _)| {
+    /// The requests that a claim may answer: which of them it was made for, it does not tell.
+    pub(super) fn met_by(&self, attachment: &Attachment, claim: &Claim) -> Vec<&Since> {
+        let is_met = |(ask, _): &&Since| {
             let mut pairs = ask.wants.iter().zip(&claim.held);
             ask.wants.len() == claim.held.len() && pairs.all(|(want, held)| is_inside(want, held))
-        });
-        let is_exact = |want: &&Want| matches!(want.choice, Choice::Exactly(_));
-        met.max_by_key(|(ask, _)| ask.wants.iter().filter(is_exact).count())
+        };
+        self.of(attachment).iter().filter(is_met).collect()
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) fn check(asks: &Asks, change: &Change) -> Result<(), String> {
         let mut of_size = asks.of(attachment).iter();
         let is_of_size = of_size.any(|(ask, _)| ask.wants.len() == claim.held.len());
         let is_asked = !asks.of(attachment).is_empty();
-        if asks.met_by(attachment, claim).is_none() && (is_of_size || !is_asked) {
+        if asks.met_by(attachment, claim).is_empty() && (is_of_size || !is_asked) {
             return Err(format!(
                 "{attachment} was given what it never asked for: {claim}"
             ));

@@ -18,7 +18,8 @@ use crate::vocabulary::Verb;
 
 /// A demand that a commit served.
 enum Served<'c> {
-    Given(&'c Ask, &'c Claim),
+    /// For one of these requests.
+    Given(Vec<&'c Ask>, &'c Claim),
     Taken(&'c Claim),
 }
 
@@ -39,7 +40,8 @@ pub(super) fn check(
         orders.push(in_order(asks, change, None));
     }
     let since = |(attachment, claim): &(Attachment, Claim)| {
-        asks.met_by(attachment, claim).map(|(_, at)| *at)
+        let met = asks.met_by(attachment, claim).into_iter();
+        met.map(|(_, at)| *at).min()
     };
     let first = change
         .given
@@ -126,9 +128,9 @@ fn in_order<'c>(asks: &'c Asks, change: &'c Change, own: Option<Turn<'c>>) -> Ve
         match verb {
             QueuedVerb::Add => {
                 let given = change.given.iter().find(of);
-                served.extend(given.and_then(|(attachment, claim)| {
-                    let (ask, _) = asks.met_by(attachment, claim)?;
-                    Some(Served::Given(ask, claim))
+                served.extend(given.map(|(attachment, claim)| {
+                    let met = asks.met_by(attachment, claim).into_iter();
+                    Served::Given(met.map(|(ask, _)| ask).collect(), claim)
                 }));
             }
             QueuedVerb::Del => {
@@ -147,16 +149,35 @@ fn all_lowest(ledger: &Ledger, served: &[Served<'_>], revision: Revision) -> boo
             claim.held.iter().for_each(|held| since.free(held));
             true
         }
-        Served::Given(ask, claim) => ask.wants.iter().zip(&claim.held).all(|(want, held)| {
-            let lowest = match &want.choice {
-                Choice::Exactly(address) => Some(*address),
-                Choice::Lowest(intervals) => {
-                    ledger.lowest_free_at(&want.range.pool, intervals, revision, &since)
-                }
-            };
-            since.take(held);
-            lowest == Some(held.address)
-        }),
+        Served::Given(asks, claim) => {
+            let before = since.clone();
+            claim.held.iter().for_each(|held| since.take(held));
+            // A claim that answers no request is the matter of promise 3.
+            asks.is_empty()
+                || asks
+                    .iter()
+                    .any(|ask| is_lowest(ledger, ask, claim, revision, before.clone()))
+        }
+    })
+}
+
+/// Whether the addresses of `claim` were the lowest that `ask` could be given at `revision`, after `since`.
+fn is_lowest(
+    ledger: &Ledger,
+    ask: &Ask,
+    claim: &Claim,
+    revision: Revision,
+    mut since: Since,
+) -> bool {
+    ask.wants.iter().zip(&claim.held).all(|(want, held)| {
+        let lowest = match &want.choice {
+            Choice::Exactly(address) => Some(*address),
+            Choice::Lowest(intervals) => {
+                ledger.lowest_free_at(&want.range.pool, intervals, revision, &since)
+            }
+        };
+        since.take(held);
+        lowest == Some(held.address)
     })
 }
 

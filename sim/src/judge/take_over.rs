@@ -29,9 +29,7 @@ pub(super) fn check_kept(ledger: &Ledger, asks: &Asks, change: &Change) -> Resul
         return Ok(());
     }
     for (new, claim) in &change.given {
-        let Some((ask, since)) = asks.met_by(new, claim) else {
-            continue;
-        };
+        let met = asks.met_by(new, claim);
         let mut others = ledger.claims().iter().filter(|(old, _)| {
             (&old.network, &old.interface) == (&new.network, &new.interface)
                 && old.container != new.container
@@ -40,8 +38,10 @@ pub(super) fn check_kept(ledger: &Ledger, asks: &Asks, change: &Change) -> Resul
             claim.owner.pod_uid.is_some()
                 && claim.owner.node.is_some()
                 && before.owner.home() == claim.owner.home()
-                && ask.may_be_given(&before.held)
-                && ledger.holds_since(old, *since)
+                && !met.is_empty()
+                && met.iter().all(|(ask, since)| {
+                    ask.may_be_given(&before.held) && ledger.holds_since(old, *since)
+                })
         });
         if let Some((old, before)) = kept {
             return Err(format!(
