@@ -199,9 +199,13 @@ containerd --config $home/containerd.toml >>$lab/log/$node-containerd.log 2>&1 &
 echo \$! >/run/containerd.pid
 until ctr version >/dev/null 2>&1; do sleep 0.1; done
 for image in $lab/images/*.tar; do ctr --namespace k8s.io images import \$image; done >>$lab/log/$node-images.log 2>&1
-# No other machine has a route to the pods of a node, so what they send to a service gets the node's address.
-kube-proxy --kubeconfig=$lab/kubeconfig --hostname-override=$node --conntrack-max-per-core=0 --masquerade-all \\
-    --metrics-bind-address=127.0.0.1 --healthz-bind-address=127.0.0.1 >>$lab/log/$node-kube-proxy.log 2>&1 &
+# No other machine has a route to the pods of a node, so what they send to a service gets the node's address. kube-proxy ends
+# when the Node object is deleted or made again, and counts on its DaemonSet to start it anew.
+while true; do
+    kube-proxy --kubeconfig=$lab/kubeconfig --hostname-override=$node --conntrack-max-per-core=0 --masquerade-all \\
+        --metrics-bind-address=127.0.0.1 --healthz-bind-address=127.0.0.1 >>$lab/log/$node-kube-proxy.log 2>&1 || true
+    sleep 1
+done &
 while true; do
     kubelet --config=$home/kubelet.yaml --kubeconfig=$lab/kubeconfig --hostname-override=$node --root-dir=$home/kubelet \\
         --cert-dir=$home/pki --node-ip=${address[$node]} >>$lab/log/$node-kubelet.log 2>&1 &
