@@ -127,7 +127,7 @@ fn take_host_locals_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(
     Ok(())
 }
 
-fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
+pub(super) fn object_or_none(node: Option<Node>) -> Result<Object, RequestError> {
     Ok(node.map(Node::object).transpose()?.unwrap_or_default())
 }
 

@@ -68,6 +68,9 @@ pub(super) struct Plan {
     pub(super) statics: Vec<StaticAddress>,
 }
 
+/// The key that is missed where nothing says which addresses are meant.
+pub(super) const RANGE: &str = "ipam.range";
+
 /// The sources of a plan.
 pub(super) struct Sources<'a> {
     /// The ranges of the config.
@@ -87,7 +90,7 @@ impl Sources<'_> {
     pub(super) fn plan(self, findings: &mut Findings) -> Result<Plan, RequestError> {
         if self.ranges.is_empty() && self.requested.is_empty() && self.configured.is_empty() {
             return Err(RequestError::MissingKey {
-                key: "ipam.range".to_owned(),
+                key: RANGE.to_owned(),
                 reason: "a config needs range, ipRanges or addresses".to_owned(),
             });
         }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::config::Config;
+use super::config::{Config, object_or_none};
 use super::env::Verb;
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
-use super::plan::{Plan, Sources};
+use super::json::Object;
+use super::plan::{Plan, RANGE, Sources};
 use super::ranges::SpokenFor;
 use super::{
     CniVersion, Collector, Datastore, LogLevel, Remark, Route, datastore, flat_file, identity,
@@ -100,6 +101,19 @@ pub struct Linted {
     pub remarks: Vec<Remark>,
 }
 
+/// Whether the runtime hands addresses or ranges over that a pod requests.
+fn takes_addresses_from_runtime(config: &mut Object) -> Result<bool, RequestError> {
+    let mut capabilities = object_or_none(config.take("capabilities"))?;
+    for key in ["ips", "ipRanges"] {
+        if let Some(node) = capabilities.take(key)
+            && node.flag()?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads `config`, a network configuration as a runtime gives it to the plugin. It reads like ADD,
 /// but goes on after an error if possible.
 pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError> {
@@ -107,6 +121,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     findings.tolerance = Tolerance::Collecting;
     let mut config = json::object(config, "the config", "")?;
     findings.version = CniVersion::take(&mut config)?;
+    let runtime_gives = takes_addresses_from_runtime(&mut config)?;
     // The environment of a runtime matters, not that of the linter.
     let invocation = Invocation {
         variables: BTreeMap::new(),
@@ -132,11 +147,15 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let version = findings.version;
     let plan = sources.plan(&mut findings);
     let plan = plan.and_then(|plan| plan.check_version(version).map(|()| plan));
-    // If the ranges have errors, the plan would only repeat that a range is missing.
-    let plan = if is_clean {
-        findings.tolerate(plan)?
-    } else {
-        plan.unwrap_or_default()
+    let plan = match plan {
+        Err(RequestError::MissingKey { key, .. }) if key == RANGE && runtime_gives => {
+            let text = format!("{key} is missing: only a pod that requests addresses gets any");
+            findings.remark(LogLevel::Warn, text);
+            Plan::default()
+        }
+        // If the ranges have errors, the plan would only repeat that a range is missing.
+        plan if !is_clean => plan.unwrap_or_default(),
+        plan => findings.tolerate(plan)?,
     };
     findings.tolerate(config.node)?;
     findings.tolerate(identity::cluster(config.cluster_id, &[], machine))?;

@@ -84,6 +84,16 @@ pub(super) fn choose(
         return Ok(flags);
     }
     let own = resolved(of_environment(around), &around.folder)?;
+    if context.is_none() && !names_place(&own) {
+        // Another source would have another prefix or another secret than these variables say.
+        if let Some(key) = own.keys().next() {
+            return Err(format!(
+                "{} is set, and no variable names the datastore that it is about: set WHEREABOUTS_ETCD_HOST, \
+                 WHEREABOUTS_LOCAL_PATH or WHEREABOUTS_CONFIGURATION_PATH too, or use none of them",
+                variable_of(key)
+            ));
+        }
+    }
     let named = context.map(str::to_owned);
     let named = named.or_else(|| (around.variable)("WHEREABOUTS_CONTEXT"));
     let chosen = if context.is_none() && names_place(&own) {

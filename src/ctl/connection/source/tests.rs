@@ -145,3 +145,30 @@ fn the_first_error_names_all_ways_and_others_the_file_and_the_key() {
     check(Some("contexts: ["), "");
     check(Some("context: {}"), "context");
 }
+
+#[test]
+fn a_variable_about_a_datastore_that_no_variable_names_is_an_error() {
+    for name in [
+        "WHEREABOUTS_ETCD_PREFIX",
+        "WHEREABOUTS_CLUSTER_ID",
+        "WHEREABOUTS_ETCD_PASSWORD",
+    ] {
+        let alone = [(name, "x"), ("ETCDCTL_ENDPOINTS", "ctl:2379")];
+        let error = chosen(&json!({}), None, &alone, Some(TWO), true).expect_err(name);
+        assert!(
+            error.starts_with(&format!("{name} is set, and no variable names")),
+            "{error}"
+        );
+        assert!(chosen(&json!({}), Some("two"), &alone, Some(TWO), true).is_ok());
+        assert!(
+            chosen(
+                &json!({"etcd_host": "f:2379"}),
+                None,
+                &alone,
+                Some(TWO),
+                true
+            )
+            .is_ok()
+        );
+    }
+}
