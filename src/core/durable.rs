@@ -75,13 +75,20 @@ pub enum OwnerState {
     },
 }
 
+/// The characters of the suffix that Kubernetes draws for a name. They may all be digits.
+const GENERATED_SUFFIX: usize = 5;
+
 /// The ordinal of the pod `name` in its StatefulSet, and the StatefulSet's name; `None` if no StatefulSet makes a pod of
-/// this name.
+/// this name. Five digits are taken for a drawn suffix: the pod of a Deployment must not own its address for ever.
 pub fn stateful_name(name: &str) -> Option<(&str, u32)> {
     let (set, digits) = name.rsplit_once('-')?;
     let is_plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let is_drawn = digits.len() == GENERATED_SUFFIX;
     let is_shortest = digits == "0" || !digits.starts_with('0');
-    let ordinal = digits.parse().ok().filter(|_| is_plain && is_shortest)?;
+    let ordinal = digits
+        .parse()
+        .ok()
+        .filter(|_| is_plain && is_shortest && !is_drawn)?;
     (!set.is_empty()).then_some((set, ordinal))
 }
 
@@ -102,6 +109,9 @@ mod tests {
             ("-1", None),
             ("web", None),
             ("web-7d4b9c-xk2vp", None),
+            ("web-7d4b9c-24567", None),
+            ("web-9999", Some(("web", 9999))),
+            ("web-100000", Some(("web", 100_000))),
             ("", None),
         ] {
             assert_eq!(stateful_name(name), expected, "{name}");

@@ -86,7 +86,11 @@ impl Rounds {
     ) -> Result<Findings, String> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.etcd)?,
+            None => {
+                // The options may name another place now.
+                self.claims = Claims::default();
+                Connection::open(&self.etcd)?
+            }
         };
         let read = self.claims.read(&connection)?;
         let open = || read.claims.iter().filter(|shown| !is_settled(shown));
