@@ -37,7 +37,7 @@ pub(crate) fn claims(
         Ok(())
     })?;
     let count = list.end();
-    if output == Output::Table && count == 0 {
+    if output.is_table() && count == 0 {
         say!("No claim fits.");
     }
     warn_of(&unreadable);

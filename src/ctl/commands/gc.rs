@@ -3,6 +3,7 @@
 //! Two ways tell what is needed: a runtime's list of valid attachments, or the network namespaces
 //! that are there. Claims of other nodes are never looked at.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,7 +91,11 @@ fn collect(
     let node = node_or_this(options.node.as_deref())?;
     let rule = Rule::of(options)?;
     let connection = Connection::open(etcd)?;
-    let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+    let Unused {
+        chosen,
+        unjudged,
+        spared,
+    } = unneeded(&connection, &node, rule)?;
     if !chosen.claims.is_empty() {
         connection.confirm()?;
     }
@@ -110,12 +115,20 @@ fn collect(
     let claims: Vec<Value> = chosen.claims.iter().map(Shown::value).collect();
     let value = json!({
         "node": node, "unneeded": claims, "released": released, "stayed": stayed,
-        "unjudged": unjudged,
+        "unjudged": unjudged, "spared": spared,
     });
     output.print(&value, || {
         let node = escaped::line(&node);
         let (claims, are, were) = (counted(count, "claim"), are(count), are(released));
-        format!("{claims} of node {node} {are} not needed, {released} {were} released, {stayed} stayed\n")
+        let spared = match spared {
+            0 => String::new(),
+            spared => format!(
+                "{} without a network namespace spared: younger than {} (--grace)\n",
+                counted(spared, "claim"),
+                humantime::format_duration(options.grace)
+            ),
+        };
+        format!("{claims} of node {node} {are} not needed, {released} {were} released, {stayed} stayed\n{spared}")
     });
     Ok(if stayed + unjudged == 0 && chosen.unreadable.is_empty() {
         Ending::AsItShould
@@ -184,7 +197,9 @@ impl Reaper {
     fn reap_by(&self, rule: Rule) -> Result<Reaped, String> {
         let node = node_or_this(self.node.as_deref())?;
         let connection = Connection::open(&self.etcd)?;
-        let (chosen, unjudged) = unneeded(&connection, &node, rule)?;
+        let Unused {
+            chosen, unjudged, ..
+        } = unneeded(&connection, &node, rule)?;
         // After they were read: an identity that comes later finds no claims.
         connection.confirm()?;
         for shown in &chosen.claims {
@@ -205,19 +220,32 @@ fn node_or_this(node: Option<&str>) -> Result<String, String> {
         .ok_or_else(|| "this node's name is not known; say --node".to_owned())
 }
 
-/// The claims that are not needed, and how many there are of which nobody can tell.
-fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<(Selection, u64), String> {
+/// The claims that are not needed.
+struct Unused {
+    chosen: Selection,
+    /// Claims of which nobody can tell whether they are needed.
+    unjudged: u64,
+    /// Claims that are not needed, and are too young to be released.
+    spared: u64,
+}
+
+fn unneeded(connection: &Connection, node: &str, rule: Rule) -> Result<Unused, String> {
     let chosen = choose_on_node(connection, node, |shown| {
         shown.claim.value.owner.node.as_deref() == Some(node) && !rule.needs(shown)
     })?;
     warn_of(&chosen.unreadable);
+    let spared = rule.spared();
     let mut unjudged = 0;
     for (reason, count) in rule.unjudged() {
         let claims = counted(count, "claim");
         say!("whereaboutsctl: not judged, so not released: {claims}: {reason}");
         unjudged += count;
     }
-    Ok((chosen, unjudged))
+    Ok(Unused {
+        chosen,
+        unjudged,
+        spared,
+    })
 }
 
 /// Nothing of an earlier boot lives.
@@ -252,6 +280,8 @@ enum Rule {
         namespaces: Namespaces,
         grace: Duration,
         boot: BootId,
+        /// Claims that only their age has saved.
+        spared: Cell<u64>,
     },
 }
 
@@ -286,6 +316,7 @@ impl Rule {
             namespaces: Namespaces::default(),
             grace,
             boot: boot_of(boot_id_path)?,
+            spared: Cell::new(0),
         })
     }
 
@@ -294,6 +325,13 @@ impl Rule {
         match self {
             Self::Valid { .. } | Self::EarlierBoot { .. } => BTreeMap::new(),
             Self::Netns { namespaces, .. } => namespaces.unknown(),
+        }
+    }
+
+    fn spared(&self) -> u64 {
+        match self {
+            Self::Valid { .. } | Self::EarlierBoot { .. } => 0,
+            Self::Netns { spared, .. } => spared.get(),
         }
     }
 
@@ -310,6 +348,7 @@ impl Rule {
                 namespaces,
                 grace,
                 boot,
+                spared,
             } => {
                 let of_other = |name: &String| name != attachment.network.as_str();
                 let age = SystemClock
@@ -323,7 +362,11 @@ impl Rule {
                     return false;
                 }
                 let netns = shown.claim.value.owner.netns.as_deref();
-                is_young || netns.is_none_or(|netns| !namespaces.is_gone(netns))
+                if netns.is_none_or(|netns| !namespaces.is_gone(netns)) {
+                    return true;
+                }
+                spared.set(spared.get() + u64::from(is_young));
+                is_young
             }
         }
     }

@@ -18,7 +18,7 @@ use super::taking::{Outcome, addresses, interface, take};
 use crate::configs;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
-use crate::output::{Consent, Decision, Output, OutputOption, Progress, say, table};
+use crate::output::{Consent, Decision, Output, OutputOption, Progress, say};
 use crate::selection::selector;
 
 /// Where the addresses are to be remembered, and how.
@@ -180,7 +180,7 @@ fn carry_out(
     let all = json!({"attachments": values, "unusable": unusable_texts});
     output.print(&all, || {
         let rows: Vec<Vec<String>> = asks.iter().zip(&outcomes).map(row).collect();
-        table(&["RESULT", "ADDRESS", "CONTAINER", "IFNAME", "WHY"], &rows)
+        output.table(&["RESULT", "ADDRESS", "CONTAINER", "IFNAME", "WHY"], &rows)
     });
     Ok(if all_taken && unusable.is_empty() {
         Ending::AsItShould

@@ -9,17 +9,17 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts_audit::occupancy::Occupancy;
 use whereabouts_audit::range_map::{RangeMap, draw};
-use whereabouts_core::address::{Bitmap, BlockId, BlockKey, Interval};
+use whereabouts_core::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
 use whereabouts_core::claim::RangeId;
 use whereabouts_store::keys::Key;
 use whereabouts_store::{At, record};
 
-use crate::commands::ranges::{Configured, configured};
+use crate::commands::ranges::{Configured, configured, occupancy};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::shown::pool;
-use crate::output::{are, counted};
+use crate::output::{are, counted, say};
 use crate::selection::{PoolOption, warn_of};
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
@@ -45,12 +45,42 @@ pub(crate) fn map(
     let connection = Connection::open(etcd)?;
     let whole = Interval::of(range.cidr);
     let range_map = draw(whole, gives, &blocks(&connection, &range)?);
+    if range_map.taken == 0 {
+        say_other_pools(&connection, &range)?;
+    }
     output.print(&value(&range, &range_map), || text(whole, &range_map));
     Ok(if unread.is_empty() {
         Ending::AsItShould
     } else {
         Ending::Found
     })
+}
+
+/// Says which other pools have the range: a person may have meant one of them.
+fn say_other_pools(connection: &Connection, range: &RangeId) -> Result<(), String> {
+    let uses = occupancy(connection)?.uses(&[]);
+    let others = uses.iter().map(|one| &one.range);
+    let others = others.filter(|one| one.cidr == range.cidr && one.pool != range.pool);
+    let pools: Vec<String> = others.map(|one| option_of(&one.pool)).collect();
+    if !pools.is_empty() {
+        let (cidr, pools) = (range.cidr, pools.join("; "));
+        say!(
+            "No address of {cidr} is taken in pool {}. Pools with this range: {pools}",
+            range.pool
+        );
+    }
+    Ok(())
+}
+
+/// A pool, and the options that choose it.
+fn option_of(pool: &Pool) -> String {
+    let name = pool.name.as_ref().map(|name| format!("--pool {name}"));
+    let own = pool.only.is_some().then(|| "--own-pool".to_owned());
+    let options: Vec<String> = name.into_iter().chain(own).collect();
+    if options.is_empty() {
+        return format!("{pool}, without --pool");
+    }
+    options.join(" ")
 }
 
 fn blocks(connection: &Connection, range: &RangeId) -> Result<BTreeMap<BlockId, Bitmap>, String> {

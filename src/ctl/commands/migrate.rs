@@ -12,7 +12,7 @@ use crate::configs;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown;
-use crate::output::{Decision, Output, OutputOption, Progress, print, say, table, yaml};
+use crate::output::{Decision, Output, OutputOption, Progress, print, say, yaml};
 use crate::selection::choose;
 
 /// Objects to be taken over, or the way back.
@@ -114,7 +114,7 @@ fn tell(plan: &Plan, outcomes: &[Outcome], decision: Decision, output: Output) -
             Decision::Go => "taken over",
             Decision::DryRun | Decision::Refused => "can be taken over; --yes does it",
         };
-        format!("{}{taken} of {all} {end}\n", table(COLUMNS, &rows))
+        format!("{}{taken} of {all} {end}\n", output.table(COLUMNS, &rows))
     });
     if taken == all {
         Ending::AsItShould
@@ -221,7 +221,7 @@ fn export(options: &Migration) -> Result<Ending, String> {
         return Ok(Ending::Found);
     }
     match options.output.output {
-        Output::Table => print(&yaml(&list)),
+        Output::Table | Output::Wide => print(&yaml(&list)),
         output => output.print(&list, String::new),
     }
     Ok(Ending::AsItShould)

@@ -14,7 +14,7 @@ use whereabouts_store::{At, Entry, Revision};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::shown::{Shown, pool, short};
-use crate::output::{Output, age, moment, say, table};
+use crate::output::{Output, age, moment, say};
 use crate::selection::warn_of;
 
 /// A range whose lock is not free, or for which somebody waits.
@@ -89,7 +89,7 @@ pub(crate) fn queue(
             "LEASE LEFT",
             "REVISION",
         ];
-        table(&headers, &rows)
+        output.table(&headers, &rows)
     });
     if queues.values().all(|busy| busy.waiting.is_empty()) {
         say!("Nobody waits.");

@@ -11,8 +11,8 @@ use whereabouts_store::At;
 use crate::configs::{self, Finding};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
+use crate::output::Output;
 use crate::output::shown::pool;
-use crate::output::{Output, table};
 use crate::selection::warn_of;
 
 /// Characters of a bar.
@@ -34,7 +34,7 @@ pub(crate) fn ranges(
     let values: Vec<Value> = uses.iter().map(value).collect();
     output.print(&Value::Array(values), || {
         let rows: Vec<Vec<String>> = uses.iter().map(row).collect();
-        table(
+        output.table(
             &["RANGE", "POOL", "USE", "", "TAKEN", "SIZE", "HELD"],
             &rows,
         )

@@ -113,7 +113,7 @@ fn say(keys: &Keys, filter: &Filter, change: &Change, output: Output) {
     print(&match output {
         Output::Json => json_line(&value),
         Output::Yaml => format!("---\n{}", yaml(&value)),
-        Output::Table => {
+        Output::Table | Output::Wide => {
             let time = match &time {
                 Value::String(time) => time.as_str(),
                 _ => "-",

@@ -3,6 +3,7 @@
 //! All of it leaves through this module, which escapes what would act on a terminal. Programs get the exact
 //! values, by the escapes of JSON and YAML.
 
+mod fit;
 pub(crate) mod shown;
 pub(crate) mod tree;
 
@@ -39,8 +40,10 @@ const LATE: Duration = Duration::from_mins(2);
 /// How to print.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// For people.
+    /// For people, at most as wide as the terminal.
     Table,
+    /// For people, with everything.
+    Wide,
     /// For programs.
     Json,
     /// For programs.
@@ -57,16 +60,27 @@ pub(crate) struct OutputOption {
         value_enum,
         default_value_t = Output::Table,
         hide_possible_values = true,
-        value_name = "table|json|yaml"
+        value_name = "table|wide|json|yaml"
     )]
     pub(crate) output: Output,
 }
 
 impl Output {
+    /// Whether people read it.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+
+    /// Rows in columns for standard output. Cells that do not fit the terminal lose their middle.
+    pub(crate) fn table(self, headers: &[&str], rows: &[Vec<String>]) -> String {
+        let columns = fit::columns().filter(|_| self == Self::Table);
+        laid_out(headers, rows, columns)
+    }
+
     /// Prints `value`, or what `table` makes of it for people.
     pub(crate) fn print(self, value: &Value, table: impl FnOnce() -> String) {
         match self {
-            Self::Table => print(&table()),
+            Self::Table | Self::Wide => print(&table()),
             Self::Json => print(&format!("{}\n", json(value))),
             Self::Yaml => print(&yaml(value)),
         }
@@ -176,6 +190,7 @@ pub(crate) fn print_exactly(text: &str) {
 pub(crate) struct List {
     output: Output,
     widths: Vec<usize>,
+    columns: Option<usize>,
     headers: &'static [&'static str],
     printed: u64,
 }
@@ -187,6 +202,7 @@ impl List {
         Self {
             output,
             widths,
+            columns: fit::columns().filter(|_| output == Output::Table),
             headers,
             printed: 0,
         }
@@ -195,18 +211,23 @@ impl List {
     /// Prints some more: for each item a row of the table, and its value.
     pub(crate) fn add(&mut self, items: &[(Vec<String>, Value)]) {
         let mut text = String::new();
-        if self.output == Output::Table {
+        if self.output.is_table() {
             for (row, _) in items {
                 widen(&mut self.widths, row);
             }
+            if let Some(columns) = self.columns {
+                fit::shrink(&mut self.widths, columns);
+            }
             if self.printed == 0 && !items.is_empty() {
                 let headers: Vec<String> = self.headers.iter().map(ToString::to_string).collect();
-                text += &aligned(&self.widths, &headers);
+                text += &aligned(&self.widths, &headers, self.columns);
             }
         }
         for (row, value) in items {
             match self.output {
-                Output::Table => text += &aligned(&self.widths, row),
+                Output::Table | Output::Wide => {
+                    text += &aligned(&self.widths, row, self.columns);
+                }
                 Output::Json => {
                     let before = if self.printed == 0 { "[\n" } else { ",\n" };
                     text += before;
@@ -224,21 +245,29 @@ impl List {
         match (self.output, self.printed) {
             (Output::Json | Output::Yaml, 0) => print("[]\n"),
             (Output::Json, _) => print("\n]\n"),
-            (Output::Table | Output::Yaml, _) => {}
+            (Output::Table | Output::Wide | Output::Yaml, _) => {}
         }
         self.printed
     }
 }
 
-/// Rows in columns, below their headers.
+/// Rows in columns, below their headers, with everything.
 pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    laid_out(headers, rows, None)
+}
+
+/// The same in so many columns of a terminal.
+fn laid_out(headers: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
     let mut widths: Vec<usize> = headers.iter().map(|header| header.len()).collect();
     for row in rows {
         widen(&mut widths, row);
     }
+    if let Some(columns) = columns {
+        fit::shrink(&mut widths, columns);
+    }
     let headers: Vec<String> = headers.iter().map(ToString::to_string).collect();
     let lines = [&headers].into_iter().chain(rows);
-    lines.map(|row| aligned(&widths, row)).collect()
+    lines.map(|row| aligned(&widths, row, columns)).collect()
 }
 
 /// Named values, one below the other.
@@ -249,7 +278,7 @@ pub(crate) fn fields(rows: &[(&str, String)]) -> String {
     for row in &rows {
         widen(&mut widths, row);
     }
-    rows.iter().map(|row| aligned(&widths, row)).collect()
+    rows.iter().map(|row| aligned(&widths, row, None)).collect()
 }
 
 /// Makes columns as wide as the cells of `row`. A very long cell moves what comes after it in its own row alone:
@@ -261,13 +290,17 @@ fn widen(widths: &mut [usize], row: &[String]) {
     }
 }
 
-fn aligned(widths: &[usize], row: &[String]) -> String {
+fn aligned(widths: &[usize], row: &[String], columns: Option<usize>) -> String {
     let mut text = String::new();
     for (width, cell) in widths.iter().zip(row) {
-        let cell = escaped::line(cell);
+        let whole = escaped::line(cell);
+        let cell = match columns {
+            Some(_) => fit::cut(&whole, *width),
+            None => whole,
+        };
         let length = cell.chars().count();
         text += &cell;
-        text += &" ".repeat(width.saturating_sub(length) + 2);
+        text += &" ".repeat(width.saturating_sub(length) + fit::GAP);
     }
     text.truncate(text.trim_end().len());
     text.push('\n');

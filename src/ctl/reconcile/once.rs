@@ -16,7 +16,7 @@ use super::EvidenceOptions;
 use super::round::{Candidate, Ended, Findings, Rounds, connect};
 use crate::connection::DatastoreOptions;
 use crate::output::shown::Shown;
-use crate::output::{Ending, OutputOption, are, counted, say, table};
+use crate::output::{Ending, Output, OutputOption, are, counted, say};
 
 /// A round that proves nothing more is not repeated at once.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -182,10 +182,14 @@ impl Once<'_> {
             "claims": claims, "released": released, "releasable": releasable, "held_back": held_back,
             "candidates": values,
         });
-        self.options
-            .output
-            .output
-            .print(&whole, || text(&all, claims, self.options.dry_run));
+        self.options.output.output.print(&whole, || {
+            text(
+                &all,
+                claims,
+                self.options.dry_run,
+                self.options.output.output,
+            )
+        });
         if held_back > 0 {
             say!(
                 "{} {} held back: a run releases at most 50, or a tenth of all. --force releases all.",
@@ -230,7 +234,7 @@ fn value(shown: &Shown, outcome: &Outcome) -> Value {
     json!({"claim": shown.value(), "result": result, "reason": reason})
 }
 
-fn text(all: &[(Shown, Outcome)], claims: usize, is_dry: bool) -> String {
+fn text(all: &[(Shown, Outcome)], claims: usize, is_dry: bool, output: Output) -> String {
     let rows = all.iter().map(|(shown, outcome)| {
         let (result, reason) = outcome.told();
         let node = shown.claim.value.owner.node.clone().unwrap_or_default();
@@ -250,7 +254,7 @@ fn text(all: &[(Shown, Outcome)], claims: usize, is_dry: bool) -> String {
     let table = if rows.is_empty() {
         String::new()
     } else {
-        table(&headers, &rows)
+        output.table(&headers, &rows)
     };
     let note = if is_dry {
         ". Nothing is released: --dry-run"

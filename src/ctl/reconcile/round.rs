@@ -84,13 +84,12 @@ impl Rounds {
         cache: &PodCache,
         is_settled: impl Fn(&Shown) -> bool,
     ) -> Result<Findings, String> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                // The options may name another place now.
-                self.claims = Claims::default();
-                Connection::open(&self.etcd)?
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            // The options may name another place now.
+            self.claims = Claims::default();
+            Connection::open(&self.etcd)?
         };
         let read = self.claims.read(&connection)?;
         let open = || read.claims.iter().filter(|shown| !is_settled(shown));

@@ -176,7 +176,10 @@ fn gc_by_network_namespaces_spares_what_lives_what_is_young_and_what_cannot_be_j
     assert_said(
         &gc(&["--yes"]),
         WELL,
-        &["0 claims of node node-1 are not needed"],
+        &[
+            "0 claims of node node-1 are not needed",
+            "2 claims without a network namespace spared: younger than 10m (--grace)",
+        ],
     );
     let done = gc(&["--grace", "0s", "--yes"]);
     assert_said(&done, WELL, &["10.0.0.3", "10.0.0.4", "2 are released"]);

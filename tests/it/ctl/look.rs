@@ -1,6 +1,7 @@
 //! `ranges`, `map`, `claims` and `show`.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -164,4 +165,60 @@ fn show_finds_by_address_pod_and_container_and_says_when_there_is_none() {
     for what in ["10.0.0.2", "pod-abc", "space/abcdef"] {
         assert_said(&on(&site, &["show", what]).run(), FOUND, &[what]);
     }
+}
+
+/// Runs the tool in a terminal of so many columns, and returns what the terminal gets.
+fn in_terminal(site: &Site, columns: u32, arguments: &str) -> String {
+    let tool = whereabouts_fixtures::binaries::tool();
+    let (host, prefix) = (site.access().endpoints.join(","), &site.prefix);
+    let line = format!(
+        "stty rows 24 cols {columns}; exec {tool} {arguments} --etcd-host {host} --etcd-prefix {prefix}"
+    );
+    let typed = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("Debian has `script`");
+    assert!(typed.status.success(), "{typed:?}");
+    String::from_utf8(typed.stdout)
+        .expect("a text")
+        .replace('\r', "")
+}
+
+#[test]
+fn a_table_is_cut_to_the_terminal_and_never_in_a_pipe() {
+    let site = Site::shared();
+    // The table shortens the container's id anyway, and not the name of its pod.
+    let middle = "x".repeat(100);
+    let network = site.network("10.0.0.0/24");
+    network
+        .add(&Pod::new(&format!("begin{middle}end")))
+        .result();
+    let narrow = in_terminal(&site, 100, "claims");
+    let is_cut = narrow.contains("space/pod-b") && narrow.contains("xend ");
+    assert!(is_cut && !narrow.contains(&middle), "{narrow}");
+    let whole = ["10.0.0.1 ", "10.0.0.0/24 ", "node-1 "];
+    assert!(whole.iter().all(|cell| narrow.contains(cell)), "{narrow}");
+    let longest = narrow.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(100), "{narrow}");
+    assert!(in_terminal(&site, 400, "claims").contains(&middle));
+    assert!(in_terminal(&site, 80, "claims -o wide").contains(&middle));
+    assert_said(&on(&site, &["claims"]).run(), WELL, &[&middle]);
+}
+
+#[test]
+fn a_map_without_a_taken_address_names_the_pools_that_have_the_range() {
+    let site = Site::shared();
+    let own = json!({"enable_overlapping_ranges": false, "network_name": "red"});
+    let network = site.network("10.0.0.0/24").ipam(own);
+    network.add(&Pod::new("own")).result();
+    let empty = on(&site, &["map", "10.0.0.0/24"]).run();
+    let expected = "No address of 10.0.0.0/24 is taken in pool (shared). Pools with this range: --pool red --own-pool";
+    assert_said(&empty, WELL, &[expected]);
+    let red = on(
+        &site,
+        &["map", "10.0.0.0/24", "--pool", "red", "--own-pool"],
+    )
+    .run();
+    assert_said(&red, WELL, &["1 address is taken"]);
 }

@@ -123,6 +123,8 @@ fn upgrade(lab: &Lab) -> Result<(), String> {
         "upgrade",
         &[&chart, "--wait", "--reuse-values", "--set", &image],
     )?;
+    // Helm waits for all pods of a DaemonSet but those that may be unavailable.
+    wait_for_rollout(lab)?;
     let next = next_plugin(lab)?;
     for node in NODES {
         expect(
