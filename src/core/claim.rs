@@ -117,14 +117,16 @@ impl fmt::Display for BootId {
 
 impl Owner {
     /// This owner, with the names that only `before` tells. The network namespace and the boot are never those of
-    /// before: a claim is freed by them, so an unknown one is safe, and an old one is not. A durable claim stays durable.
+    /// before: a claim is freed by them, so an unknown one is safe, and an old one is not. A durable claim stays durable, and
+    /// keeps the pod's names: its durable owner is found by them.
     #[must_use]
     pub fn or(&self, before: &Self) -> Self {
         let or = |own: &Option<String>, before: &Option<String>| own.clone().or(before.clone());
+        let named = if before.is_durable { before } else { self };
         Self {
             node: or(&self.node, &before.node),
-            pod_namespace: or(&self.pod_namespace, &before.pod_namespace),
-            pod_name: or(&self.pod_name, &before.pod_name),
+            pod_namespace: or(&named.pod_namespace, &before.pod_namespace),
+            pod_name: or(&named.pod_name, &before.pod_name),
             pod_uid: or(&self.pod_uid, &before.pod_uid),
             netns: self.netns.clone(),
             boot: self.boot,

@@ -237,12 +237,14 @@ pub(super) async fn a_durable_claim_stays_durable<B: Bench>(scene: &Scene<'_, B>
     let mut ask = web(scene, "b", "uid-1", "node-1");
     ask.owner.is_durable = false;
     assert!(matches!(scene.take(&ask).await, Taken::TakenOver(..)));
-    // The container is restarted.
+    // The container is restarted, and its runtime tells another name: that name's owner is not this one's.
     ask.owner.netns = Some("/run/netns/new".to_owned());
+    ask.owner.pod_name = Some("web-1".to_owned());
     let renewed = scene.bench.registry().renew(&ask).await;
     assert_eq!(renewed.expect("the datastore works"), Renewed::Done);
     scene.leaves("b").await;
     scene.gets("c", &[&three(scene)], &["10.0.0.8"]).await;
+    assert_eq!(only(scene).await.0.pod, "web-0");
     // An ADD of a network that is not sticky looks for no owner.
     let ask = Ask {
         attachment: scene.attachment("d"),
