@@ -25,12 +25,14 @@
 //! | `cluster` | etcd behind links and members that fail |
 //! | `runtime` | container runtimes and the processes that they start |
 //! | [`run`] | one history, the hunt for planted bugs, and smaller histories |
+//! | [`kubernetes`] | the protocol of the datastore `kubernetes`, in worlds of its own |
 //! | [`exhaustive`] | small worlds, completely; beside `cluster`, `runtime` and `run` |
 
 mod cluster;
 pub mod exhaustive;
 pub mod journal;
 pub mod judge;
+pub mod kubernetes;
 pub mod planted;
 pub mod run;
 mod runtime;

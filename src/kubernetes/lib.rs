@@ -13,6 +13,8 @@
 //! memory    a model of the API server
 //! ```
 //!
+//! `docs/PROTOCOL-KUBERNETES.md` has the rules, the argument for each promise, and what is weaker than on etcd.
+//!
 //! This crate knows no HTTP, TLS, JSON, clock or random source.
 //!
 //! # Objects
