@@ -366,6 +366,13 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Write a manual page of each command, for man, into a folder.
+    #[command(hide = true)]
+    ManPages {
+        /// The folder, which must exist.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Stay: serve a web page of all addresses, metrics, a reaper, and the agent for traces.
     ///
     /// Without options it serves /metrics and /healthz. If --etcd-host or --configuration-path is
@@ -497,6 +504,11 @@ fn carry_out(command: Command) -> Result<Ending, String> {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "whereaboutsctl", &mut script);
             output::print_exactly(&String::from_utf8_lossy(&script));
+            Ok(Ending::AsItShould)
+        }
+        C::ManPages { folder } => {
+            clap_mangen::generate_to(Arguments::command(), &folder)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
             Ok(Ending::AsItShould)
         }
     }

@@ -105,6 +105,28 @@ fn help_completions_and_wrong_arguments_need_no_etcd() {
 }
 
 #[test]
+fn each_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a path");
+    assert_said(&tool(&["man-pages", path]).run(), WELL, &[]);
+    let help = tool(&["--help"]).run().stdout;
+    let (_, commands) = help.split_once("Commands:\n").expect("commands");
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let mut pages = 0;
+    for name in names.filter(|name| !["", "help"].contains(name)) {
+        let page = folder.path().join(format!("whereaboutsctl-{name}.1"));
+        let page = std::fs::read_to_string(page).expect(name);
+        assert!(page.contains("\n.SH DESCRIPTION\n"), "{page}");
+        pages += 1;
+    }
+    assert!(pages > 15, "{pages} commands in {help}");
+    assert!(folder.path().join("whereaboutsctl.1").exists(), "{path}");
+    let nowhere = tool(&["man-pages", "/nowhere"]).run();
+    assert_said(&nowhere, FAILED, &["/nowhere"]);
+}
+
+#[test]
 fn an_etcd_that_is_not_there_is_exit_status_2() {
     let site = Site::shared();
     let dead = crate::support::dead_endpoint();
