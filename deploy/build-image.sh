@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image of deploy/Dockerfile from static binaries.
+# Builds the image of deploy/Dockerfile from static binaries, for this machine's architecture.
 #
 #   deploy/build-image.sh [TAG]      as root where packages are missing; localhost/whereabouts:VERSION by default
 #
@@ -11,20 +11,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 package=$(cargo pkgid --package whereabouts-cni)
 tag=${1:-localhost/whereabouts:${package##*[#@]}}
-target=x86_64-unknown-linux-musl
 
 main() {
-    deploy/install-packages.sh buildah:buildah musl-tools:musl-gcc
-    if ! rustc --print target-libdir --target "$target" | xargs test -d; then
-        rustup target add "$target"
-    fi
+    deploy/install-packages.sh buildah:buildah
     context=$(mktemp -d)
     trap 'rm -rf "$context"' EXIT
-    # The C parts of TLS (ring) need a compiler for musl.
-    CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --bins \
-        --package whereabouts-cni --package whereabouts-ctl \
-        --target "$target" --message-format json-render-diagnostics |
-        jq -r '.executable // empty' | xargs -I{} cp {} "$context"
+    deploy/release/binaries.sh "$(uname -m)" "$context"
+    deploy/release/licenses.py >"$context/THIRD-PARTY-LICENSES"
+    cp LICENSE NOTICE "$context"
     deploy/buildah.sh bud --isolation chroot --tag "$tag" --file deploy/Dockerfile "$context"
 }
 

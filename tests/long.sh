@@ -22,6 +22,7 @@ real_parts=(
     "etcd-versions.sh upgrade"
     "etcd-versions.sh 3.4 3.5 3.6 3.7"
     "jaeger.sh"
+    "release.sh --full"
     "cluster.sh --sabotage PrimaryRoutedTwice"
     "cluster.sh --sabotage NullListAbsent"
     "cluster.sh --sabotage ReleaseNotSent"

@@ -5,31 +5,25 @@
 #   tests/static-binary.sh      as root where packages are missing
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tests/one-etcd.sh
 
-target=x86_64-unknown-linux-musl
 most_bytes=8000000
 most_resident_kb=12000
 
 main() {
-    deploy/install-packages.sh file:file musl-tools:musl-gcc time:/usr/bin/time
+    deploy/install-packages.sh file:file time:/usr/bin/time
     build
     check_file
     work=$(mktemp -d)
     trap clean_up EXIT
-    start_etcd
+    start_etcd http || fail "no etcd"
     check_add
 }
 
-# The C parts of TLS (ring) need a compiler for musl. The tool is built along, as the image wants both: each is optimized
-# over all crates by one thread, so both take hardly longer than one.
+# The tool is built along, as the image wants both: each is optimized over all crates by one thread, so both take hardly
+# longer than one.
 build() {
-    if ! rustc --print target-libdir --target "$target" | xargs test -d; then
-        rustup target add "$target"
-    fi
-    plugin=$(CC_x86_64_unknown_linux_musl=musl-gcc cargo build --release --locked --package whereabouts-cni --package whereabouts-ctl \
-        --bins --target "$target" --message-format json-render-diagnostics |
-        jq -r 'select(.target.name == "whereabouts" and .executable).executable')
-    [[ -x $plugin ]] || fail "cargo does not say where the plugin is"
+    plugin=$(deploy/release/binaries.sh "$(uname -m)" | grep '/whereabouts$') || fail "the plugin was not built"
 }
 
 check_file() {
@@ -40,47 +34,6 @@ check_file() {
     bytes=$(stat --format=%s "$plugin")
     echo "size of the static binary: $bytes bytes (less than $most_bytes are allowed)"
     ((bytes < most_bytes)) || fail "the binary is too large"
-}
-
-start_etcd() {
-    local try peer
-    for try in 1 2 3 4 5; do
-        client=http://127.0.0.1:$(free_port)
-        peer=http://127.0.0.1:$(free_port)
-        etcd --data-dir "$work/etcd-$try" --initial-cluster "default=$peer" \
-            --listen-client-urls "$client" --advertise-client-urls "$client" \
-            --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" >"$work/etcd.log" 2>&1 &
-        etcd=$!
-        if becomes_healthy; then
-            return
-        fi
-        end_etcd
-    done
-    fail "etcd does not start:" "$(tail "$work/etcd.log")"
-}
-
-# Another process may take a port that was free a moment ago; then etcd ends.
-becomes_healthy() {
-    local _
-    for _ in {1..300}; do
-        kill -0 "$etcd" 2>/dev/null || return 1
-        if ETCDCTL_API=3 etcdctl --endpoints "$client" endpoint health >/dev/null 2>&1; then
-            return
-        fi
-        sleep 0.1
-    done
-    return 1
-}
-
-free_port() {
-    local port
-    while true; do
-        port=$((RANDOM % 20000 + 40000))
-        if ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            echo "$port"
-            return
-        fi
-    done
 }
 
 check_add() {
@@ -103,13 +56,6 @@ execute() {
 clean_up() {
     end_etcd
     rm -rf "$work"
-}
-
-end_etcd() {
-    [[ -n ${etcd:-} ]] || return 0
-    kill -KILL "$etcd" 2>/dev/null || true
-    wait "$etcd" 2>/dev/null || true
-    etcd=
 }
 
 fail() {
