@@ -410,6 +410,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn completions(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(shell, &mut command, "whereaboutsctl", &mut script);
+    output::print_exactly(&String::from_utf8_lossy(&script));
+}
+
 fn carry_out(command: Command) -> Result<Ending, String> {
     use Command as C;
     match command {
@@ -500,10 +507,7 @@ fn carry_out(command: Command) -> Result<Ending, String> {
         C::Uninstall { place } => install::uninstall(&place),
         C::Serve(options) => serve::serve(&options),
         C::Completions { shell } => {
-            let mut script = Vec::new();
-            let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "whereaboutsctl", &mut script);
-            output::print_exactly(&String::from_utf8_lossy(&script));
+            completions(shell);
             Ok(Ending::AsItShould)
         }
         C::ManPages { folder } => {

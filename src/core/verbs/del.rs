@@ -40,6 +40,11 @@ pub async fn del<R: Registry>(
             Released::Done => {
                 // These tickets belong to a DEL that was killed.
                 registry.cancel(attachment, &found.dels).await?;
+                if *whose == nameless {
+                    // Such a DEL waits in the name of the claim that it releases.
+                    let left = registry.find(&nameless, ranges).await?;
+                    registry.cancel(&nameless, &left.dels).await?;
+                }
                 info!(claim = %claim.value, "deleted");
                 return Ok(());
             }
