@@ -72,7 +72,7 @@ pub struct Owner {
     /// The boot of the node's kernel in which the attachment was added. Nothing of an earlier boot lives.
     pub boot: Option<BootId>,
     /// Whether the pod's name keeps the addresses after the end of the attachment: see
-    /// [`DurableOwner`](crate::durable::DurableOwner).
+    /// [`DurableOwner`].
     pub is_durable: bool,
 }
 
