@@ -447,7 +447,7 @@ fn every_command_shows_whatever_is_stored_and_does_nothing_else() {
     let findings = audit["findings"].as_array().expect("a list").len();
     let lines = |arguments: &[&str]| said(&site, arguments).stdout.lines().count();
     assert_eq!(lines(&["claims"]), 1 + claims.len(), "a claim is a line");
-    assert_eq!(lines(&["check"]), 7 + findings, "a finding is a line");
+    assert_eq!(lines(&["check"]), 8 + findings, "a finding is a line");
     assert_eq!(site.entries(), before, "nothing was to be changed");
 }
 
