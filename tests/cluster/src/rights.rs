@@ -144,11 +144,14 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The rights by which the API server has let requests pass, and the requests that it has denied.
+/// The rights by which the API server has let requests pass, and the requests that it has always denied.
 fn asked(lab: &Lab) -> Result<(BTreeSet<Right>, BTreeSet<String>), String> {
     let file = lab.path("log/audit.json");
     let log = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
-    let (mut used, mut denied) = (BTreeSet::new(), BTreeSet::new());
+    let (mut used, mut denied) = (
+        BTreeSet::<Right>::new(),
+        BTreeSet::<(String, String, String)>::new(),
+    );
     for line in log.lines() {
         let event: Event =
             serde_json::from_str(line).map_err(|error| format!("{file}: {error}: {line}"))?;
@@ -161,7 +164,7 @@ fn asked(lab: &Lab) -> Result<(BTreeSet<Right>, BTreeSet<String>), String> {
             .unwrap_or_default();
         let resource = object.resource + &subresource;
         if event.annotations.decision != "allow" {
-            denied.insert(format!("{} {resource} {:?}", event.verb, object.api_group));
+            denied.insert((event.verb, object.api_group, resource));
             continue;
         }
         used.insert(Right {
@@ -171,7 +174,14 @@ fn asked(lab: &Lab) -> Result<(BTreeSet<Right>, BTreeSet<String>), String> {
             resource,
         });
     }
-    Ok((used, denied))
+    // While the manifests are deleted and applied anew, the roles are away for a moment.
+    denied.retain(|(verb, group, resource)| {
+        let is_same =
+            |right: &Right| (&right.verb, &right.group, &right.resource) == (verb, group, resource);
+        !used.iter().any(is_same)
+    });
+    let shown = |(verb, group, resource)| format!("{verb} {resource} {group:?}");
+    Ok((used, denied.into_iter().map(shown).collect()))
 }
 
 /// The role in a reason such as `RBAC: allowed by RoleBinding "b/ns" of Role "r" to ServiceAccount "s/ns"`.
