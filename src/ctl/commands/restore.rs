@@ -20,6 +20,9 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, Progress, are, counted, say};
 
+const DISTURBED: &str =
+    "another process writes below the prefix: stop it, and restore again with --replace";
+
 /// The backup, and the consent.
 #[derive(clap::Args)]
 pub(crate) struct RestoreOptions {
@@ -147,6 +150,10 @@ fn replace(
     }
     batch.commit()?;
     let now = stored(connection)?;
+    // A claim that came or went without a write of a block: a durable owner gave its address, or took it back.
+    if !now.claims.keys().eq(wanted.claims.keys()) {
+        return Err(DISTURBED.to_owned());
+    }
     let last = now.rest.finish(keys, &there.rest, &wanted.rest);
     for step in last.map_err(|disturbed| disturbed.to_string())? {
         batch.add(step)?;
@@ -309,7 +316,7 @@ impl<'c> Batch<'c> {
         if self.carry_out(&steps)? {
             Ok(())
         } else {
-            Err("somebody writes meanwhile: stop them, and restore again with --replace".to_owned())
+            Err(DISTURBED.to_owned())
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
 use whereabouts_audit::invariants::{Finding, audit};
 use whereabouts_core::claim::{Claim, Held, Owner, RangeId};
 use whereabouts_store::keys::Key;
@@ -259,14 +260,11 @@ fn an_interrupted_restore_frees_no_address_and_is_run_again() {
 }
 
 /// An ADD of a node that was not stopped: its address must not become free.
-#[test]
-fn a_restore_ends_when_somebody_else_writes() {
-    let site = Site::shared();
-    let network = site.network("10.0.0.0/24");
-    network.add(&Pod::new("before")).result();
+/// Restores a backup of `site` over it. `act` happens when the restore has looked at what is there, and the restore fails.
+fn disturb(site: &Site, act: impl FnOnce()) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("backup");
-    assert_said(&on(&site, &["backup", text(&file)]).run(), WELL, &[]);
+    assert_said(&on(site, &["backup", text(&file)]).run(), WELL, &[]);
     // It has looked at what is there when it asks.
     let mut restore = Command::new(tool_binary())
         .args([
@@ -292,7 +290,7 @@ fn a_restore_ends_when_somebody_else_writes() {
         );
         asked.extend(byte);
     }
-    network.add(&Pod::new("meanwhile")).result();
+    act();
     let mut stdin = restore.stdin.take().expect("it is piped");
     stdin.write_all(b"y\n").expect("it reads");
     let mut said = String::new();
@@ -303,5 +301,28 @@ fn a_restore_ends_when_somebody_else_writes() {
         said.contains("another process writes below the prefix"),
         "{said}"
     );
+}
+
+#[test]
+fn a_restore_ends_when_somebody_else_writes() {
+    let site = Site::shared();
+    let network = site.network("10.0.0.0/24");
+    network.add(&Pod::new("before")).result();
+    disturb(&site, || drop(network.add(&Pod::new("meanwhile")).result()));
     site.assert_at_rest(2);
+}
+
+/// No block tells of an address that goes from a durable owner to a claim.
+#[test]
+fn a_restore_ends_when_a_kept_address_is_given_meanwhile() {
+    let site = Site::shared();
+    let network = site
+        .network("10.0.0.0/24")
+        .ipam(json!({"sticky": "statefulset"}));
+    let [first, second] =
+        ["first", "second"].map(|container| Pod::new(container).argument("K8S_POD_NAME=web-0"));
+    network.add(&first).result();
+    network.del(&first).assert_silent();
+    disturb(&site, || drop(network.add(&second).result()));
+    site.assert_at_rest(1);
 }

@@ -29,7 +29,7 @@ fn chosen(
     };
     let around = Surroundings {
         variable: &variable,
-        folder: PathBuf::from("/work"),
+        folder: PathBuf::from("/folder"),
         has_flat_file: &|| Ok(has_flat_file),
     };
     let flags = flags.as_object().expect("an object").clone();
@@ -66,7 +66,7 @@ fn the_first_source_that_names_a_datastore_gives_place_and_secrets() {
     let flags = json!({"etcd_host": "f:2379"});
     let of_etcdctl = json!({
         "etcd_host": "ctl:2379",
-        "etcd_cert_file": "/work/pki/c.crt",
+        "etcd_cert_file": "/folder/pki/c.crt",
         "etcd_username": "root",
         "etcd_password": "secret",
     });
@@ -96,7 +96,7 @@ fn flags_that_name_no_datastore_count_beside_the_source() {
     let flags = json!({"etcd_prefix": "/other", "etcd_key_file": "k"});
     let expected = json!({
         "etcd_prefix": "/other",
-        "etcd_key_file": "/work/k",
+        "etcd_key_file": "/folder/k",
         "etcd_host": "two:2379",
         "etcd_username": "reader",
         "etcd_password_file": "/run/secret",
