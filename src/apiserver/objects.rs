@@ -144,9 +144,12 @@ struct Partial {
 }
 
 #[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
 struct List<T> {
     metadata: ListMetadata,
-    items: Vec<T>,
+    /// `null` in an empty list of metadata. An object without the key is no list.
+    #[serde(deserialize_with = "Option::deserialize")]
+    items: Option<Vec<T>>,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +163,7 @@ struct ListMetadata {
 fn page<T: DeserializeOwned>(body: &[u8]) -> Result<Page<T>, String> {
     let list: List<T> = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
     Ok(Page {
-        items: list.items,
+        items: list.items.unwrap_or_default(),
         resource_version: list.metadata.resource_version,
         continued: list.metadata.continued.filter(|token| !token.is_empty()),
     })
@@ -257,5 +260,23 @@ fn deleted(name: &str, body: &[u8]) -> Result<(), WriteError> {
             }))
         }
         Err(error) => Err(WriteError::Unknown(unreadable(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_items_of_an_empty_list_may_be_null() {
+        let read = |items: &str| {
+            let text = format!(r#"{{"metadata":{{"resourceVersion":"7"}},"items":{items}}}"#);
+            page::<Partial>(text.as_bytes()).map(|page| page.items.len())
+        };
+        assert_eq!(read("null"), Ok(0));
+        assert_eq!(read("[]"), Ok(0));
+        assert_eq!(read(r#"[{"metadata":{"name":"a"}}]"#), Ok(1));
+        read("7").expect_err("no list");
+        assert!(page::<Partial>(br#"{"metadata":{"resourceVersion":"7"}}"#).is_err());
     }
 }

@@ -205,7 +205,7 @@ impl Pairing {
 }
 
 impl Binding {
-    /// Every transaction that puts or deletes a durable claim writes its owner, and every transaction that writes an owner
+    /// Every transaction that puts or deletes a durable claim writes its owner. Every transaction that writes an owner
     /// with an attachment deletes or puts its claim. So the revision of the half that exists covers the other half.
     fn write(&self, draft: &mut TxnBuilder<'_>) {
         let claim = Key::Claim(self.attachment.clone());

@@ -178,7 +178,7 @@ impl Rest {
         Ok(steps)
     }
 
-    /// The steps of durable owners. An address moves between an owner and a claim without a write of its block, so each
+    /// The steps of durable owners. An address moves between an owner and a claim without a write of its block. So each
     /// step checks that the owner is as it was seen.
     fn owner_steps(&self, wanted: &Self) -> Vec<Step> {
         let seen = |key: &Vec<u8>| self.owners.get(key);

@@ -111,8 +111,8 @@ pub enum WriteError {
 
 /// The API server.
 ///
-/// Each call is one request, sent once. Reads see at least each write that was acknowledged before (no
-/// `resourceVersion` in the request, so neither a cache nor a follower answers with the past). A 404 that does not name
+/// Each call is one request, sent once. Reads see at least each write that was acknowledged before. So a request has no
+/// `resourceVersion`, which would let a cache answer with the past. A 404 that does not name
 /// the object is [`ApiServerFailure::Refused`], not absence: the CRD is missing. An object that stays after a DELETE
 /// because of a finalizer is refused, too.
 #[allow(

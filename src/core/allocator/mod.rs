@@ -7,16 +7,17 @@
 mod durable;
 mod facts;
 mod predecessors;
+mod questions;
 mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
+use crate::address::{Bitmap, BlockKey};
 use crate::claim::{Ask, Attachment, Choice, Claim, Held, Home, RangeId, Want};
 use crate::durable::DurableOwner;
-use crate::limits;
 pub use facts::{BlockState, Facts, NotRead, OpenAndFull, Question, Revision, Stored};
 pub use predecessors::Predecessors;
+pub use questions::{Reach, block_questions};
 use sheet::{Sheet, Unknown};
 
 /// A request that needs a decision.
@@ -98,71 +99,6 @@ impl Demand {
                 .collect(),
         }
     }
-}
-
-/// The size of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// One demand, which takes one address of each range.
-    OneDemand,
-    /// Many demands, which may fill several blocks.
-    Batch,
-}
-
-/// The blocks to read before the first decision on `wants`.
-pub fn block_questions(wants: &[Want], reach: Reach) -> BTreeSet<Question> {
-    let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
-    let queries = wants.iter().flat_map(|want| match &want.choice {
-        Choice::Exactly(address) => {
-            Question::block(&BlockKey::of(&want.range.pool, *address)).to_vec()
-        }
-        Choice::Lowest(intervals) => intervals
-            .iter()
-            .take(share)
-            .flat_map(|interval| interval_questions(&want.range.pool, *interval, reach))
-            .collect(),
-    });
-    queries.collect()
-}
-
-fn interval_questions(pool: &Pool, interval: Interval, reach: Reach) -> Vec<Question> {
-    let (first, last) = interval.blocks();
-    let from = BlockKey {
-        pool: pool.clone(),
-        block: first,
-    };
-    match reach {
-        Reach::OneDemand => {
-            // Usually the first block, or the first open block after it, has a free bit for the
-            // demand. But an interval may begin inside its first block, and the free bits of that
-            // block may lie before the interval.
-            let inside = interval.first().bit() > u8::from(first.base().ends_in_zero());
-            let open = Question::Open {
-                from: from.clone(),
-                through: last,
-                limit: if inside { 2 } else { 1 },
-            };
-            vec![Question::Full(from), open]
-        }
-        Reach::Batch => search_questions(&from, last),
-    }
-}
-
-/// The blocks that a search from `from` to `through` may need: the first block, the one after it,
-/// and the next open ones.
-fn search_questions(from: &BlockKey, through: BlockId) -> Vec<Question> {
-    let after = from.successor().filter(|next| next.block <= through);
-    let full = [Some(from.clone()), after]
-        .into_iter()
-        .flatten()
-        .map(Question::Full);
-    let limit = limits::OPEN_BLOCKS_PER_READ;
-    let open = Question::Open {
-        from: from.clone(),
-        through,
-        limit,
-    };
-    full.chain([open]).collect()
 }
 
 /// The decision on one demand.
@@ -266,11 +202,11 @@ pub struct Grant {
     pub ask: Ask,
     /// The addresses.
     pub held: Vec<Held>,
-    /// What must hold of the durable owner, which the commit binds to the claim; `None` of a claim without one.
+    /// The condition on the durable owner, which the commit binds to the claim; `None` of a claim without one.
     pub owner: Option<OwnerGuard>,
 }
 
-/// What must hold of a durable owner at the commit that binds it to a claim.
+/// A condition on a durable owner, at the commit that binds it to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerGuard {
     /// There is no such owner.

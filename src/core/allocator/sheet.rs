@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BlockState, Budget, Change, Facts, NotRead, Question, search_questions};
+use super::questions::search_questions;
+use super::{BlockState, Budget, Change, Facts, NotRead, Question};
 use crate::address::{Address, Bitmap, BlockId, BlockKey, Interval, Pool};
 use crate::limits;
 

@@ -41,7 +41,7 @@ pub async fn del<R: Registry>(
                 // These tickets belong to a DEL that was killed.
                 registry.cancel(attachment, &found.dels).await?;
                 if *whose == nameless {
-                    // Such a DEL waits in the name of the claim that it releases.
+                    // A DEL that releases this claim waits in the name of the claim.
                     let left = registry.find(&nameless, ranges).await?;
                     registry.cancel(&nameless, &left.dels).await?;
                 }

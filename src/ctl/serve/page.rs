@@ -1,5 +1,5 @@
-//! The page: files that need nothing from elsewhere, and a policy under which a browser takes scripts, styles and
-//! pictures from this server alone, and none from the text of a page.
+//! The files of the page, which need nothing from elsewhere, and its policy. Under the policy a browser takes scripts,
+//! styles and pictures from this server alone, and none from the text of a page.
 
 /// The page itself.
 pub(super) const HTML: &str = include_str!("page/index.html");

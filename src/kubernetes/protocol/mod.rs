@@ -220,6 +220,24 @@ impl Answer {
             other => mismatch(&other),
         }
     }
+
+    /// A page of a list; `None` if the list has expired.
+    fn listed(self) -> Option<Page<Object>> {
+        match self {
+            Self::Listed(page) => Some(page),
+            Self::Expired => None,
+            other => mismatch(&other),
+        }
+    }
+
+    /// The same of a list of metadata.
+    fn names(self) -> Option<Page<Metadata>> {
+        match self {
+            Self::Names(page) => Some(page),
+            Self::Expired => None,
+            other => mismatch(&other),
+        }
+    }
 }
 
 /// The driver gives each machine the answers to its own requests.
@@ -242,62 +260,17 @@ impl<T> Pages<T> {
         }
     }
 
-    /// Takes a page; whether there is another one.
-    fn take(&mut self, page: Page<impl Into<T>>) -> bool {
+    /// The items once the list is complete; `None` while it is not. Without a page the list has expired, and begins anew.
+    fn take(&mut self, page: Option<Page<impl Into<T>>>) -> Option<Vec<T>> {
+        let Some(page) = page else {
+            self.query.continued = None;
+            self.items.clear();
+            return None;
+        };
         self.items.extend(page.items.into_iter().map(Into::into));
         self.query.continued = page.continued;
-        self.query.continued.is_some()
-    }
-
-    /// Begins anew.
-    fn restart(&mut self) {
-        self.query.continued = None;
-        self.items.clear();
-    }
-}
-
-impl Pages<Block> {
-    /// The blocks once the list is complete; `None` while it is not.
-    fn on_blocks(&mut self, answer: Answer) -> Option<Vec<Block>> {
-        let done = match answer {
-            Answer::Listed(page) => !self.take(page),
-            Answer::Expired => {
-                self.restart();
-                false
-            }
-            other => mismatch(&other),
-        };
-        done.then(|| std::mem::take(&mut self.items))
-    }
-}
-
-impl Pages<Claim> {
-    /// The claims once the list is complete; `None` while it is not.
-    fn on_claims(&mut self, answer: Answer) -> Option<Vec<Claim>> {
-        let done = match answer {
-            Answer::Listed(page) => !self.take(page),
-            Answer::Expired => {
-                self.restart();
-                false
-            }
-            other => mismatch(&other),
-        };
-        done.then(|| std::mem::take(&mut self.items))
-    }
-}
-
-impl Pages<Metadata> {
-    /// The metadata once the list is complete; `None` while it is not.
-    fn on_names(&mut self, answer: Answer) -> Option<Vec<Metadata>> {
-        let done = match answer {
-            Answer::Names(page) => !self.take(page),
-            Answer::Expired => {
-                self.restart();
-                false
-            }
-            other => mismatch(&other),
-        };
-        done.then(|| std::mem::take(&mut self.items))
+        let is_complete = self.query.continued.is_none();
+        is_complete.then(|| std::mem::take(&mut self.items))
     }
 }
 

@@ -73,13 +73,58 @@ impl Machine for Release {
                 }
             },
             State::Rereading => match answer.claim() {
-                Some(claim) => Next::Done(Some(claim)),
-                None => self.clear(),
+                Some(claim) if claim.metadata.uid == self.claim.metadata.uid => {
+                    Next::Done(Some(claim))
+                }
+                // A claim with another UID is of a later ADD: an earlier send of this DELETE was carried out.
+                Some(_) | None => self.clear(),
             },
             State::Clearing(clear) => {
                 inner!(clear.on(answer));
                 Next::Done(None)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::{ClaimOwner, ClaimSpec, Metadata, Object};
+
+    fn claim(uid: &str) -> Claim {
+        Claim {
+            metadata: Metadata {
+                name: "c".to_owned(),
+                uid: uid.to_owned(),
+                resource_version: "1".to_owned(),
+                ..Metadata::default()
+            },
+            spec: ClaimSpec {
+                network: "net".to_owned(),
+                container: "c".to_owned(),
+                interface: "eth0".to_owned(),
+                attempt: "a".to_owned(),
+                added_ms: 0,
+                wants: Vec::new(),
+                owner: ClaimOwner::default(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_claim_of_a_later_add_is_none_of_a_dels() {
+        for (found, expected) in [
+            (Some(claim("1")), Some(claim("1"))),
+            (Some(claim("2")), None),
+            (None, None),
+        ] {
+            let mut release = Release::new(claim("1"), BTreeMap::new());
+            assert!(matches!(release.begin(), Next::Ask(_)));
+            assert!(matches!(release.on(Answer::Unknown), Next::Ask(_)));
+            assert!(matches!(release.on(Answer::Changed), Next::Ask(_)));
+            let next = release.on(Answer::Got(found.map(Object::Claim)));
+            assert_eq!(next, Next::Done(expected));
         }
     }
 }

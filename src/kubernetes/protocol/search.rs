@@ -329,7 +329,7 @@ impl Machine for Search {
                 }
             }
             State::Names(pages) => {
-                let Some(names) = pages.on_names(answer) else {
+                let Some(names) = pages.take(answer.names()) else {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::Names, Request::ListMetadata(query));
                 };
@@ -339,7 +339,7 @@ impl Machine for Search {
                 Next::ask(Purpose::AllOpen, Request::List(query))
             }
             State::Open(pages) => {
-                let Some(blocks) = pages.on_blocks(answer) else {
+                let Some(blocks) = pages.take(answer.listed()) else {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::AllOpen, Request::List(query));
                 };

@@ -1,7 +1,7 @@
 //! Dead bits of a range are cleared, before it is called full.
 //!
-//! A bit is dead if its claim does not exist, or waits for bits of another block. The block is read first: a claim
-//! exists before its first bit, so a claim that is not in a later list does not come back to the bit that was read.
+//! A bit is dead if its claim does not exist, or waits for bits of another block. The block is read first. A claim
+//! exists before its first bit, so a claim that a later list does not have cannot come back to the bit that was read.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -58,7 +58,7 @@ impl Sweep {
                 None => self.skip(),
             },
             State::Claims(block, pages) => {
-                let Some(claims) = pages.on_names(answer) else {
+                let Some(claims) = pages.take(answer.names()) else {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::SweepClaims, Request::ListMetadata(query));
                 };

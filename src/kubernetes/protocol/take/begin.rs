@@ -50,7 +50,7 @@ impl Take {
     }
 
     pub(super) fn on_of_pod(&mut self, mut pages: Pages<Claim>, answer: Answer) -> Step {
-        let Some(claims) = pages.on_claims(answer) else {
+        let Some(claims) = pages.take(answer.listed()) else {
             let query = pages.query.clone();
             self.state = State::OfPod(pages);
             return Next::ask(Purpose::OfPod, Request::List(query));

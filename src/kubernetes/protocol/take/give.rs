@@ -101,7 +101,7 @@ impl Take {
         mut pages: Pages<Claim>,
         answer: Answer,
     ) -> Step {
-        let Some(claims) = pages.on_claims(answer) else {
+        let Some(claims) = pages.take(answer.listed()) else {
             let query = pages.query.clone();
             self.state = State::Waiting(want, block, pages);
             return Next::ask(Purpose::Waiting, Request::List(query));
