@@ -51,7 +51,7 @@ fn the_page_shows_ranges_the_map_and_the_queue_and_changes_without_being_loaded_
     page.await_true(LIVE);
     page.await_true(&text_has("ranges", CIDR));
     page.evaluate("window.loadedOnce = true");
-    page.evaluate("document.querySelector('#ranges tbody a').click()");
+    page.click("document.querySelector('#ranges tbody a')");
     page.await_true(&format!("{} === 5", squares("held")));
     assert_eq!(page.evaluate(&squares("cell")), 256);
     assert_eq!(page.evaluate(&squares("never")), 2);
@@ -140,9 +140,9 @@ fn hostile_names_are_shown_as_they_are_and_do_nothing() {
     ));
     page.go("#");
     page.await_true(&text_has("ranges", hostile));
-    page.evaluate("document.querySelector('#ranges tbody a').click()");
+    page.click("document.querySelector('#ranges tbody a')");
     page.await_true(&format!("{} === 1", squares("held")));
-    page.evaluate("document.querySelector('.map .held').click()");
+    page.click("document.querySelector('.map .held')");
     page.await_true(&text_has("drawer", hostile));
     // No name becomes a part of a command that somebody pastes into a shell.
     let commands = page.evaluate("document.querySelector('.commands').textContent");

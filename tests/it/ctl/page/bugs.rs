@@ -19,7 +19,7 @@ fn no_address_that_is_never_given_is_shown_as_free() {
         page.evaluate("document.querySelector('.map .never').cell.first"),
         "172.20.1.0"
     );
-    page.evaluate("document.querySelector('.map .never').click()");
+    page.click("document.querySelector('.map .never')");
     page.await_true(&text_has("drawer", "ends in .0, which is never given"));
 }
 
@@ -33,7 +33,7 @@ fn a_list_of_which_more_was_asked_for_stays_live() {
     let rows =
         |count: usize| format!("document.querySelectorAll('#claims tbody tr').length === {count}");
     page.await_true(&rows(200));
-    page.evaluate("document.querySelector('#claims .more').click()");
+    page.click("document.querySelector('#claims .more')");
     page.await_true(&rows(205));
     site.network(wide).add(&Pod::new("late")).result();
     page.await_true(&rows(206));
@@ -53,7 +53,7 @@ fn numbers_stand_at_the_right_and_the_title_names_the_pool() {
     let right = "[...document.querySelectorAll('#ranges tbody tr:not(.heading) .number')] \
         .every((one) => getComputedStyle(one).textAlign === 'right')";
     assert_eq!(page.evaluate(right), true);
-    page.evaluate("document.querySelector('#ranges tbody a').click()");
+    page.click("document.querySelector('#ranges tbody a')");
     page.await_true(&text_has("range-title", "tenant"));
     page.await_true("document.title === '10.0.0.0/24 (tenant) · whereabouts'");
 }
@@ -95,7 +95,7 @@ fn an_outage_is_told_in_words_and_moves_nothing() {
     }
     assert_eq!(page.evaluate(top), before);
     // The whole text is there for whoever wants it.
-    page.evaluate("document.querySelector('#strip summary').click()");
+    page.click("document.querySelector('#strip summary')");
     page.await_true("document.querySelector('#strip details .code').innerText.length > 10");
     relay.mend();
     page.await_true(LIVE);

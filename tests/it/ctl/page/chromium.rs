@@ -90,6 +90,14 @@ impl Browser {
         });
     }
 
+    /// Clicks an element as soon as the page has it: after a step, the page may still draw.
+    #[track_caller]
+    pub(super) fn click(&mut self, element: &str) {
+        self.await_true(&format!(
+            "(() => {{ const found = {element}; found?.click(); return !!found; }})()"
+        ));
+    }
+
     /// Presses a key in the page.
     pub(super) fn press(&mut self, key: &str, code: u32) {
         for kind in ["keyDown", "keyUp"] {

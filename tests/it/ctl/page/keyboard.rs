@@ -16,7 +16,7 @@ fn an_operator_without_a_mouse_finds_an_address_and_comes_back() {
     // From the list to the map.
     page.press_all("j");
     page.await_true("document.activeElement.matches('#ranges tbody a')");
-    page.evaluate("document.activeElement.click()"); // what Enter does on a link
+    page.click("document.activeElement"); // what Enter does on a link
     page.await_true(&format!("{} === 3", squares("held")));
     // Over the map, to an address.
     page.evaluate("document.querySelector('.map [tabindex=\"0\"]').focus()");
@@ -25,7 +25,7 @@ fn an_operator_without_a_mouse_finds_an_address_and_comes_back() {
     page.press("ArrowDown", 40);
     page.await_true(&text_has("detail", "10.0.0.34: free"));
     page.press("ArrowUp", 38);
-    page.evaluate("document.activeElement.click()");
+    page.click("document.activeElement");
     page.await_true(&text_has("drawer", "pod-c1"));
     page.await_true("document.getElementById('drawer').contains(document.activeElement)");
     page.press("Escape", 27);

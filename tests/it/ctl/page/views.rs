@@ -59,7 +59,9 @@ fn ranges_are_nested_pools_are_apart_and_the_families_of_a_network_are_together(
         "shares its addresses with 10.66.0.0/16",
     ));
     // By size, and filtered.
-    page.evaluate("[...document.querySelectorAll('#ranges .sort')].find((one) => one.textContent === 'Size').click()");
+    page.click(
+        "[...document.querySelectorAll('#ranges .sort')].find((one) => one.textContent === 'Size')",
+    );
     page.await_true("document.querySelector('#ranges tbody a').textContent === 'fd00:80::/64'");
     page.evaluate(
         "(() => { const field = document.querySelector('#ranges .filter'); \
@@ -92,7 +94,7 @@ fn a_large_range_is_shown_by_blocks_and_then_by_addresses_also_on_a_telephone() 
             "document.querySelectorAll('.map .row:not(.ticks)').length === {}",
             256 / columns
         ));
-        page.evaluate("[...document.querySelectorAll('.map .block')].find((one) => one.cell.first === '10.56.217.0').click()");
+        page.click("[...document.querySelectorAll('.map .block')].find((one) => one.cell.first === '10.56.217.0')");
         page.await_true(&format!("{} === 1", squares("held")));
         page.await_true(&format!(
             "document.querySelectorAll('.map .row:not(.ticks)').length === {}",
@@ -190,7 +192,7 @@ fn claims_are_found_by_prefix_and_by_parts_of_names_and_lead_to_the_map() {
     page.await_true(&format!("{found} === '10.56.217.9'"));
     page.go("#search=node-");
     page.await_true(&format!("{found} === '10.56.21.1 10.56.217.3 10.56.217.9'"));
-    page.evaluate("document.querySelectorAll('#found tbody a')[1].click()");
+    page.click("document.querySelectorAll('#found tbody a')[1]");
     page.await_true("document.querySelector('.map [aria-current]')?.cell.first === '10.56.217.3'");
     page.await_true(&text_has("drawer", "pod-zebra"));
 }
@@ -219,7 +221,9 @@ fn claims_are_grouped_by_node_network_and_namespace() {
     page.await_true(&format!("{} === 'space 4'", rows("namespace")));
     page.go("#view=network");
     page.await_true(&text_has("network", "net-2"));
-    page.evaluate("[...document.querySelectorAll('#network a')].find((one) => one.textContent === 'net-2').click()");
+    page.click(
+        "[...document.querySelectorAll('#network a')].find((one) => one.textContent === 'net-2')",
+    );
     page.await_true("document.querySelectorAll('#found tbody tr').length === 1");
     page.await_true(&text_has("found", "pod-other"));
 }
@@ -256,7 +260,7 @@ fn an_address_that_is_kept_for_the_name_of_a_pod_is_no_leak() {
     assert_eq!(page.evaluate(&squares("marked")), 0);
     let suspected = &server.json("/api/overview")["suspected"];
     assert_eq!(suspected["marked_alone"], 0);
-    page.evaluate("document.querySelector('.map .kept').click()");
+    page.click("document.querySelector('.map .kept')");
     page.await_true(&text_has("drawer", "space/web-0"));
     page.go("#view=activity");
     page.await_true(&text_has("activity", "kept for its pod's name"));
