@@ -22,7 +22,7 @@ use crate::pods::PodCache;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Questions that are under way at the same time.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Pods in one page of a list.
 const PAGE: u32 = 500;
@@ -113,7 +113,7 @@ impl ApiServer {
         renewed.ok_or_else(|| format!("node {node} is Ready, and has no renewed Lease"))
     }
 
-    async fn pod(&self, name: &PodName) -> Answer {
+    pub(crate) async fn pod(&self, name: &PodName) -> Answer {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &name.namespace);
         let pod = found(
             &name.name,
@@ -145,7 +145,11 @@ async fn from_file(path: &Path) -> Result<Config, String> {
 
 /// The object that a GET found. Only the API server's own word that this object does not exist is an absence: a proxy, or a server
 /// that does not know the kind, answers 404, too.
-fn found<T>(name: &str, kind: &str, answer: kube::Result<T>) -> Result<Option<T>, String> {
+pub(crate) fn found<T>(
+    name: &str,
+    kind: &str,
+    answer: kube::Result<T>,
+) -> Result<Option<T>, String> {
     match answer {
         Ok(object) => Ok(Some(object)),
         Err(Error::Api(status)) if is_absence(&status, name, kind) => Ok(None),

@@ -12,6 +12,7 @@ use whereabouts_store::At;
 use crate::connection::Connection;
 use crate::output::say;
 use crate::output::shown::Shown;
+use crate::output::shown_owner::ShownOwner;
 
 /// The text of a selection. Text without a character would select everything, or the pool and node that have no
 /// name: a script whose variable is empty must not do that.
@@ -249,6 +250,33 @@ pub(crate) fn choose_on_node(
         Ok((attachment, claim)) => {
             let shown = Shown { attachment, claim };
             chosen.claims.extend(is_meant(&shown).then_some(shown));
+        }
+        Err(reason) => chosen.unreadable.push(reason.to_string()),
+    })?;
+    Ok(chosen)
+}
+
+/// The durable owners that are meant, and those that cannot be read.
+pub(crate) struct OwnerSelection {
+    /// In the order of their keys.
+    pub(crate) owners: Vec<ShownOwner>,
+    /// Why each cannot be read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// Goes through all durable owners, of which few are meant.
+pub(crate) fn choose_owners(
+    connection: &Connection,
+    is_meant: impl Fn(&ShownOwner) -> bool,
+) -> Result<OwnerSelection, String> {
+    let mut chosen = OwnerSelection {
+        owners: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    connection.each_owner(|read| match read {
+        Ok((owner, state)) => {
+            let shown = ShownOwner { owner, state };
+            chosen.owners.extend(is_meant(&shown).then_some(shown));
         }
         Err(reason) => chosen.unreadable.push(reason.to_string()),
     })?;

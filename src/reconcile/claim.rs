@@ -75,7 +75,7 @@ fn is_of_api_server(uid: &str) -> bool {
 
 /// Whether an object of Kubernetes can have this name (RFC 1123). Any writer of the store may have put a path or a query in
 /// its place, which would become another question.
-fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let inner = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
     };

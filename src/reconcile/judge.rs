@@ -3,18 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use whereabouts_core::allocator::Revision;
 use whereabouts_core::claim::Attachment;
 
+use crate::absence::Absences;
 use crate::claim::{JudgedClaim, PodName};
 use crate::history::NodeHistory;
 use crate::observation::{Evidence, Look, NodeState, PodState};
-
-/// Claims that one run may release, however few claims there are.
-const LEAST_BOUND: usize = 50;
-
-/// One run may release this part of all claims: a tenth.
-const BOUND_PART: usize = 10;
+use crate::run::Run;
 
 /// Graces for which a kubelet must have been heard of. One is not enough: a node that is cut off stays Ready for up to
 /// 50 s, unnoticed, and its kubelet needs time to end the pod when it is back.
@@ -28,9 +23,9 @@ const LEASE_RENEWAL: Duration = Duration::from_secs(11);
 pub struct Rules {
     /// The time between two answers that are evidence together.
     pub grace: Duration,
-    /// How long a run is, which may release fifty claims or a tenth of all.
+    /// How long a run is, which may release fifty claims or a tenth of all. For durable owners it is the same.
     pub run: Duration,
-    /// Whether a run may release any number of claims.
+    /// Whether a run may release any number.
     pub force: bool,
 }
 
@@ -38,23 +33,10 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Judge {
     rules: Rules,
-    absences: BTreeMap<Attachment, Absence>,
+    /// Of the pods with the UIDs of claims.
+    absences: Absences<Attachment>,
     nodes: BTreeMap<String, NodeHistory>,
-    run: Option<RunOfReleases>,
-}
-
-/// The first of the looks that found no pod with the UID of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Absence {
-    revision: Revision,
-    since: Duration,
-}
-
-/// The releases of the present run.
-#[derive(Clone, Copy, Debug)]
-struct RunOfReleases {
-    begun: Duration,
-    released: usize,
+    run: Run,
 }
 
 /// A round that has begun: the claims are read, and nothing has been asked yet.
@@ -64,27 +46,29 @@ pub struct Round {
     total: usize,
 }
 
-/// Why a claim stays.
+/// Why a claim or a durable owner stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stay {
-    /// A pod with its UID exists.
+    /// A pod with its UID exists; for an owner, a pod of its name.
     PodPresent,
+    /// Its StatefulSet wants its ordinal.
+    OrdinalWanted,
     /// Its node may still run the pod: it is not Ready, has no taint, and its object exists.
     NodeNotReady,
     /// The API server gave no answer, for this reason.
     Unknown(String),
 }
 
-/// What is known of one candidate.
+/// What is known of one candidate: a claim, or a durable owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The claim can be released at the judged revision.
-    Releasable(Evidence),
-    /// The evidence is complete, but the run has released as many claims as one run may.
-    HeldBack(Evidence),
+pub enum Standing<E = Evidence> {
+    /// It can be released at the judged revision.
+    Releasable(E),
+    /// The evidence is complete, but the run has released as much as one run may.
+    HeldBack(E),
     /// The evidence may be complete at this moment.
     Waiting(Duration),
-    /// The claim is in use, as far as can be told.
+    /// It is in use, as far as can be told.
     InUse(Stay),
 }
 
@@ -126,9 +110,9 @@ impl Judge {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
-            absences: BTreeMap::new(),
+            absences: Absences::default(),
             nodes: BTreeMap::new(),
-            run: None,
+            run: Run::new(&rules),
         }
     }
 
@@ -154,16 +138,16 @@ impl Judge {
     pub fn decide(&mut self, round: Round, look: &Look) -> Vec<Judgement> {
         self.remember_nodes(look);
         let earlier = std::mem::take(&mut self.absences);
-        let mut bound = self.bound(round.total, look.begun);
+        let mut left = self.run.left(round.total, look.begun);
         let mut judgements: Vec<(Duration, Judgement)> = Vec::new();
         for claim in round.candidates {
-            let (since, standing) = self.judge(&claim, earlier.get(&claim.attachment), look);
+            let (since, standing) = self.judge(&claim, &earlier, look);
             judgements.push((since, Judgement { claim, standing }));
         }
         // The pods that have been absent for longest come first.
         judgements.sort_by_key(|(since, _)| *since);
         for (_, judgement) in &mut judgements {
-            self.hold_back(judgement, &mut bound);
+            self.run.hold_back(&mut judgement.standing, &mut left);
         }
         judgements
             .into_iter()
@@ -173,15 +157,8 @@ impl Judge {
 
     /// The moment from which on another round can prove more; `None` if nothing is being waited for.
     pub fn due(&self, judgements: &[Judgement]) -> Option<Duration> {
-        let next_run = self.run.map(|run| run.begun.saturating_add(self.rules.run));
-        let dues = judgements
-            .iter()
-            .filter_map(|judgement| match judgement.standing {
-                Standing::Waiting(due) => Some(due),
-                Standing::HeldBack(_) => next_run,
-                Standing::Releasable(_) | Standing::InUse(_) => None,
-            });
-        dues.min()
+        self.run
+            .due(judgements.iter().map(|judgement| &judgement.standing))
     }
 
     fn remember_nodes(&mut self, look: &Look) {
@@ -197,7 +174,7 @@ impl Judge {
     fn judge(
         &mut self,
         claim: &JudgedClaim,
-        earlier: Option<&Absence>,
+        earlier: &Absences<Attachment>,
         look: &Look,
     ) -> (Duration, Standing) {
         let subject = claim.subject().expect("a candidate has a subject");
@@ -206,13 +183,14 @@ impl Judge {
         if let Some(stay) = stay(look.nodes.get(subject.node), pod) {
             return (look.ended, Standing::InUse(stay));
         }
-        let unchanged = earlier.filter(|absence| absence.revision == claim.revision);
-        let absence = unchanged.cloned().unwrap_or(Absence {
-            revision: claim.revision,
-            since: look.ended,
-        });
-        let since = absence.since;
-        self.absences.insert(claim.attachment.clone(), absence);
+        let JudgedClaim {
+            attachment,
+            revision,
+            ..
+        } = claim;
+        let since = self
+            .absences
+            .note(earlier, attachment.clone(), *revision, look.ended);
         let (evidence, due) = self.evidence(subject.node, since);
         let standing = if due <= look.begun {
             Standing::Releasable(evidence)
@@ -246,37 +224,6 @@ impl Judge {
                 };
                 (Evidence::PodGoneNodeReady, due)
             }
-        }
-    }
-
-    /// How many claims the present run may still release.
-    fn bound(&mut self, total: usize, now: Duration) -> usize {
-        let length = self.rules.run;
-        let is_over = |run: &RunOfReleases| now >= run.begun.saturating_add(length);
-        if self.run.as_ref().is_none_or(is_over) {
-            self.run = Some(RunOfReleases {
-                begun: now,
-                released: 0,
-            });
-        }
-        if self.rules.force {
-            return usize::MAX;
-        }
-        let released = self.run.map_or(0, |run| run.released);
-        LEAST_BOUND.max(total / BOUND_PART).saturating_sub(released)
-    }
-
-    fn hold_back(&mut self, judgement: &mut Judgement, bound: &mut usize) {
-        let Standing::Releasable(evidence) = judgement.standing else {
-            return;
-        };
-        if *bound == 0 {
-            judgement.standing = Standing::HeldBack(evidence);
-            return;
-        }
-        *bound -= 1;
-        if let Some(run) = &mut self.run {
-            run.released += 1;
         }
     }
 }

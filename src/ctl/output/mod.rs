@@ -5,6 +5,7 @@
 
 mod fit;
 pub(crate) mod shown;
+pub(crate) mod shown_owner;
 pub(crate) mod tree;
 
 use std::borrow::Cow;

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use whereabouts_controller::{ApiServer, Election, Leadership, PodCache, follow};
-use whereabouts_reconcile::{Rules, Standing};
+use whereabouts_reconcile::Standing;
 
 use super::EvidenceOptions;
 use super::http::{self, Pulse, Told};
@@ -44,7 +44,7 @@ pub(crate) struct ControllerOptions {
     etcd: DatastoreOptions,
     #[command(flatten)]
     evidence: EvidenceOptions,
-    /// How often claims are judged while none is without its pod. They are read again if etcd has changed.
+    /// How often claims and durable owners are judged while nothing is waited for. They are read again if etcd has changed.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     every: Duration,
     /// The namespace of the leader's Lease.
@@ -193,17 +193,15 @@ impl Controller<'_> {
 
     fn round(&mut self) -> Result<Duration, String> {
         let rounds = self.rounds.get_or_insert_with(|| {
-            let rules = Rules {
-                grace: self.options.evidence.grace,
-                run: self.options.evidence.grace,
-                force: false,
-            };
-            Rounds::new(&self.options.etcd, &self.api, &self.asking, rules)
+            let evidence = &self.options.evidence;
+            let rules = evidence.rules(evidence.grace, false);
+            Rounds::new(&self.options.etcd, &self.api, &self.asking, &rules)
         });
-        let found = rounds.round(&self.cache, |_| false)?;
+        let found = rounds.round(&self.cache, |_| false, |_| false)?;
         self.metrics.found(&found);
         let pause = found.pause.unwrap_or(self.options.every);
         self.release(&found);
+        self.end(&found);
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
     }
 
@@ -213,8 +211,7 @@ impl Controller<'_> {
             let Standing::Releasable(evidence) = candidate.standing else {
                 continue;
             };
-            if !self.leadership.is_held() {
-                say!("the leadership is lost: nothing more is released");
+            if !self.still_leads() {
                 return;
             }
             match rounds.release(candidate, evidence) {
@@ -225,5 +222,33 @@ impl Controller<'_> {
                 }
             }
         }
+    }
+
+    /// Ends the durable owners that nothing wants.
+    fn end(&self, found: &Findings) {
+        let rounds = self.rounds.as_ref().expect("a round has just been made");
+        for candidate in &found.owner_candidates {
+            let Standing::Releasable(evidence) = candidate.standing else {
+                continue;
+            };
+            if !self.still_leads() {
+                return;
+            }
+            match rounds.end(candidate, evidence) {
+                Ended::Released => self.metrics.ended(evidence),
+                Ended::Stayed(reason) => {
+                    self.metrics.stayed.add(1);
+                    say!("the owner {} stays: {reason}", candidate.shown.owner);
+                }
+            }
+        }
+    }
+
+    fn still_leads(&self) -> bool {
+        let leads = self.leadership.is_held();
+        if !leads {
+            say!("the leadership is lost: nothing more is released");
+        }
+        leads
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use whereabouts_reconcile::{Evidence, Standing};
+use whereabouts_reconcile::{Evidence, OwnerEvidence, Standing};
 
 use super::round::Findings;
 use crate::serve::counters::Counter;
@@ -12,9 +12,10 @@ use crate::serve::exposition::{Exposition, Kind};
 #[derive(Default)]
 pub(super) struct Metrics {
     released: [Counter; Evidence::ALL.len()],
-    /// Claims that could be released, and were not.
+    ended: [Counter; OwnerEvidence::ALL.len()],
+    /// Claims and durable owners that could be released, and were not.
     pub(super) stayed: Counter,
-    /// Rounds that judged every claim.
+    /// Rounds that judged every claim and durable owner.
     pub(super) done: Counter,
     /// Rounds that did not.
     pub(super) failed: Counter,
@@ -22,6 +23,10 @@ pub(super) struct Metrics {
     candidates: AtomicU64,
     waiting: AtomicU64,
     held_back: AtomicU64,
+    owners: AtomicU64,
+    owners_at_rest: AtomicU64,
+    owners_waiting: AtomicU64,
+    owners_held_back: AtomicU64,
     /// Whether this controller leads.
     pub(super) leads: AtomicBool,
 }
@@ -31,26 +36,23 @@ impl Metrics {
         self.released[evidence as usize].add(1);
     }
 
+    pub(super) fn ended(&self, evidence: OwnerEvidence) {
+        self.ended[evidence as usize].add(1);
+    }
+
     /// Takes over what a round has found.
     pub(super) fn found(&self, found: &Findings) {
-        let count = |is_meant: fn(&Standing) -> bool| {
-            let meant = found
-                .candidates
-                .iter()
-                .filter(|candidate| is_meant(&candidate.standing));
-            meant.count() as u64
-        };
-        let set = |gauge: &AtomicU64, value| gauge.store(value, Ordering::Relaxed);
-        set(&self.claims, found.claims as u64);
-        set(&self.candidates, found.candidates.len() as u64);
-        set(
-            &self.waiting,
-            count(|standing| matches!(standing, Standing::Waiting(_))),
-        );
-        set(
-            &self.held_back,
-            count(|standing| matches!(standing, Standing::HeldBack(_))),
-        );
+        let set = |gauge: &AtomicU64, value: usize| gauge.store(value as u64, Ordering::Relaxed);
+        let claims = || found.candidates.iter().map(|one| &one.standing);
+        let owners = || found.owner_candidates.iter().map(|one| &one.standing);
+        set(&self.claims, found.claims);
+        set(&self.candidates, claims().count());
+        set(&self.waiting, waiting(claims()));
+        set(&self.held_back, held_back(claims()));
+        set(&self.owners, found.owners);
+        set(&self.owners_at_rest, owners().count());
+        set(&self.owners_waiting, waiting(owners()));
+        set(&self.owners_held_back, held_back(owners()));
     }
 
     /// Adds all of it to a scrape.
@@ -72,6 +74,26 @@ impl Metrics {
                 "held_back",
                 "Candidates that stay because the run has released all that it may.",
                 &self.held_back,
+            ),
+            (
+                "owners",
+                "Durable owners that the last round read.",
+                &self.owners,
+            ),
+            (
+                "owners_at_rest",
+                "Durable owners without an attachment, at the last round.",
+                &self.owners_at_rest,
+            ),
+            (
+                "owners_waiting",
+                "Durable owners that nothing wants, and whose evidence is not complete yet.",
+                &self.owners_waiting,
+            ),
+            (
+                "owners_held_back",
+                "Durable owners that stay because the run has ended all that it may.",
+                &self.owners_held_back,
             ),
         ];
         for (name, help, gauge) in gauges {
@@ -104,6 +126,16 @@ impl Metrics {
             help,
             released,
         );
+        let ended = OwnerEvidence::ALL.map(|evidence| {
+            let count = self.ended[evidence as usize].get();
+            (vec![("evidence", evidence.name())], count.to_string())
+        });
+        text.family(
+            "whereabouts_reconcile_owners_ended_total",
+            Kind::Counter,
+            "Durable owners that were ended, by their evidence.",
+            ended,
+        );
         let rounds = [("done", &self.done), ("failed", &self.failed)];
         let rounds =
             rounds.map(|(result, count)| (vec![("result", result)], count.get().to_string()));
@@ -113,7 +145,7 @@ impl Metrics {
             "Rounds of this controller.",
             rounds,
         );
-        let help = "Releases that were refused or failed.";
+        let help = "Releases and ends that were refused or failed.";
         text.value(
             "whereabouts_reconcile_stayed_total",
             Kind::Counter,
@@ -121,6 +153,18 @@ impl Metrics {
             self.stayed.get(),
         );
     }
+}
+
+fn waiting<'s, E: 's>(standings: impl Iterator<Item = &'s Standing<E>>) -> usize {
+    standings
+        .filter(|standing| matches!(standing, Standing::Waiting(_)))
+        .count()
+}
+
+fn held_back<'s, E: 's>(standings: impl Iterator<Item = &'s Standing<E>>) -> usize {
+    standings
+        .filter(|standing| matches!(standing, Standing::HeldBack(_)))
+        .count()
 }
 
 #[cfg(test)]
@@ -133,6 +177,7 @@ mod tests {
         metrics.released(Evidence::NodeGone);
         metrics.released(Evidence::NodeGone);
         metrics.released(Evidence::PodGoneNodeReady);
+        metrics.ended(OwnerEvidence::OrdinalUnwanted);
         let mut text = Exposition::default();
         metrics.tell(&mut text);
         let text = text.text();
@@ -140,6 +185,8 @@ mod tests {
             "whereabouts_reconcile_released_total{evidence=\"node-gone\"} 2",
             "whereabouts_reconcile_released_total{evidence=\"pod-gone-node-ready\"} 1",
             "whereabouts_reconcile_released_total{evidence=\"node-out-of-service\"} 0",
+            "whereabouts_reconcile_owners_ended_total{evidence=\"stateful-set-gone\"} 0",
+            "whereabouts_reconcile_owners_ended_total{evidence=\"ordinal-unwanted\"} 1",
             "whereabouts_reconcile_leader 0",
         ] {
             assert!(

@@ -1,16 +1,18 @@
-//! `reconcile` and `controller`: claims of pods that cannot live any more are released, by the word of the API server.
+//! `reconcile` and `controller`: by the word of the API server, claims of pods that cannot live any more are released, and
+//! durable owners that no StatefulSet wants end.
 //!
 //! ```text
-//! etcd --all claims--> round --candidates--> API server --look--> judge --> release, guarded by the revision
+//! etcd --all records--> round --candidates--> API server --look--> judge --> release, guarded by the revision
 //!                        ^                                           `----> Event, log, metric
 //!          cache of pods-'
 //! ```
 
-mod claims;
 mod controller;
 mod http;
 mod metrics;
 mod once;
+mod records;
+mod report;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use whereabouts_reconcile::Rules;
+
+use round::AllRules;
 
 pub(crate) use controller::{ControllerOptions, controller};
 pub(crate) use once::{ReconcileOptions, reconcile};
@@ -32,6 +37,21 @@ pub(crate) struct EvidenceOptions {
     /// The time between two answers that are evidence together. Let it be longer than pods take to end.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = grace)]
     grace: Duration,
+    /// How long no StatefulSet may have wanted the pod of a durable owner before the owner ends, and no pod may have had its
+    /// name. A StatefulSet that is made again within this time has its addresses again.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = grace)]
+    owner_grace: Duration,
+}
+
+impl EvidenceOptions {
+    /// The rules of runs that are so long.
+    fn rules(&self, run: Duration, force: bool) -> AllRules {
+        let rules = |grace| Rules { grace, run, force };
+        AllRules {
+            claims: rules(self.grace),
+            owners: rules(self.owner_grace),
+        }
+    }
 }
 
 /// A grace that two answers of one moment do not make.

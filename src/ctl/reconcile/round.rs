@@ -1,20 +1,23 @@
-//! One round: claims, then answers, then the judgement.
+//! One round: claims and durable owners, then answers, then the judgement.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use whereabouts_controller::{ApiServer, PodCache, Release};
+use whereabouts_controller::{ApiServer, End, PodCache, Release};
 use whereabouts_core::claim::Attachment;
-use whereabouts_core::registry::Released;
-use whereabouts_reconcile::{Evidence, Judge, JudgedClaim, Rules, Standing};
+use whereabouts_core::durable::DurableOwner;
+use whereabouts_core::registry::{self, Released};
+use whereabouts_reconcile::{
+    Evidence, Judge, JudgedClaim, JudgedOwner, OwnerEvidence, OwnerJudge, Rules, Standing,
+};
 
+use super::records::Records;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
 use crate::output::shown::Shown;
-
-use super::claims::Claims;
+use crate::output::shown_owner::ShownOwner;
 
 /// The needs of rounds, and their memory.
 pub(super) struct Rounds {
@@ -22,11 +25,18 @@ pub(super) struct Rounds {
     api: ApiServer,
     /// Kept from round to round until something fails: files may come late, and certificates change.
     connection: Option<Connection>,
-    claims: Claims,
+    records: Records,
     /// Where the API server is asked.
     asking: Handle,
     judge: Judge,
+    owner_judge: OwnerJudge,
     start: Instant,
+}
+
+/// How claims and durable owners are judged.
+pub(super) struct AllRules {
+    pub(super) claims: Rules,
+    pub(super) owners: Rules,
 }
 
 /// A claim whose pod the cache does not show, and what is known of it.
@@ -36,14 +46,25 @@ pub(super) struct Candidate {
     pub(super) standing: Standing,
 }
 
+/// A durable owner at rest, and what is known of it.
+pub(super) struct OwnerCandidate {
+    pub(super) shown: ShownOwner,
+    pub(super) owner: JudgedOwner,
+    pub(super) standing: Standing<OwnerEvidence>,
+}
+
 /// The findings of a round.
 pub(super) struct Findings {
     /// Claims that were read.
     pub(super) claims: usize,
-    /// Claims that cannot be read.
+    /// Durable owners that were read.
+    pub(super) owners: usize,
+    /// Records that cannot be read.
     pub(super) unreadable: usize,
-    /// Those of which something is known.
+    /// The claims of which something is known.
     pub(super) candidates: Vec<Candidate>,
+    /// The durable owners of which something is known.
+    pub(super) owner_candidates: Vec<OwnerCandidate>,
     /// How long nothing more can be proved; `None` if nothing is being waited for.
     pub(super) pause: Option<Duration>,
 }
@@ -65,56 +86,81 @@ impl Rounds {
         etcd: &DatastoreOptions,
         api: &ApiServer,
         asking: &Handle,
-        rules: Rules,
+        rules: &AllRules,
     ) -> Self {
         Self {
             etcd: etcd.clone(),
             api: api.clone(),
             connection: None,
-            claims: Claims::default(),
+            records: Records::default(),
             asking: asking.clone(),
-            judge: Judge::new(rules),
+            judge: Judge::new(rules.claims),
+            owner_judge: OwnerJudge::new(rules.owners),
             start: Instant::now(),
         }
     }
 
-    /// Reads all claims if they may have changed, asks for the pods that `cache` does not show, and judges.
+    /// Reads all records if they may have changed, asks for the pods that `cache` does not show, and for StatefulSets, and
+    /// judges. Settled records are left out.
     pub(super) fn round(
         &mut self,
         cache: &PodCache,
         is_settled: impl Fn(&Shown) -> bool,
+        is_owner_settled: impl Fn(&ShownOwner) -> bool,
     ) -> Result<Findings, String> {
         let connection = if let Some(connection) = self.connection.take() {
             connection
         } else {
             // The options may name another place now.
-            self.claims = Claims::default();
+            self.records = Records::default();
             Connection::open(&self.etcd)?
         };
-        let read = self.claims.read(&connection)?;
-        let open = || read.claims.iter().filter(|shown| !is_settled(shown));
-        let judged = open().map(|shown| JudgedClaim::of(&shown.attachment, &shown.claim));
+        let read = self.records.read(&connection)?;
+        let claims = read.claims.iter().filter(|shown| !is_settled(shown));
+        let claims: BTreeMap<&Attachment, &Shown> =
+            claims.map(|shown| (&shown.attachment, shown)).collect();
+        let owners = read.owners.iter().filter(|shown| !is_owner_settled(shown));
+        let owners: BTreeMap<&DurableOwner, &ShownOwner> =
+            owners.map(|shown| (&shown.owner, shown)).collect();
+        let judged = claims.values();
+        let judged = judged.map(|shown| JudgedClaim::of(&shown.attachment, &shown.claim));
         let round = self.judge.begin(judged, |uid| cache.has(uid));
-        if !round.nodes().is_empty() {
-            // After the claims were read: an identity that comes later finds no claims.
+        let judged = owners.values();
+        let judged = judged.map(|shown| JudgedOwner::of(&shown.owner, &shown.state));
+        let owner_round = self.owner_judge.begin(judged);
+        if !round.nodes().is_empty() || !owner_round.sets().is_empty() {
+            // After the records were read: an identity that comes later finds no records.
             connection.confirm()?;
         }
         let look = self.asking.block_on(self.api.look(&round, self.start));
+        let owner_look = self.api.look_for_owners(&owner_round, self.start);
+        let owner_look = self.asking.block_on(owner_look);
         let judgements = self.judge.decide(round, &look);
-        let due = self.judge.due(&judgements);
-        let shown: BTreeMap<&Attachment, &Shown> =
-            open().map(|shown| (&shown.attachment, shown)).collect();
+        let owner_judgements = self.owner_judge.decide(owner_round, &owner_look);
+        let dues = [
+            self.judge.due(&judgements),
+            self.owner_judge.due(&owner_judgements),
+        ];
+        let due = dues.into_iter().flatten().min();
         let candidates = judgements.into_iter().map(|judgement| Candidate {
-            shown: shown[&judgement.claim.attachment].clone(),
+            shown: claims[&judgement.claim.attachment].clone(),
             claim: judgement.claim,
             standing: judgement.standing,
         });
-        let candidates = candidates.collect();
+        let owner_candidates = owner_judgements
+            .into_iter()
+            .map(|judgement| OwnerCandidate {
+                shown: owners[&judgement.owner.owner].clone(),
+                owner: judgement.owner,
+                standing: judgement.standing,
+            });
         self.connection = Some(connection);
         Ok(Findings {
-            claims: shown.len(),
+            claims: claims.len(),
+            owners: owners.len(),
             unreadable: read.unreadable.len(),
-            candidates,
+            candidates: candidates.collect(),
+            owner_candidates: owner_candidates.collect(),
             pause: due.map(|due| due.saturating_sub(self.start.elapsed())),
         })
     }
@@ -134,6 +180,37 @@ impl Rounds {
             }
             Ok(Released::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
             Err(error) => Ended::Stayed(error.to_string()),
+        }
+    }
+
+    /// Ends a durable owner as it was judged, and tells it to all who may want to know.
+    pub(super) fn end(&self, candidate: &OwnerCandidate, evidence: OwnerEvidence) -> Ended {
+        let connection = self.connection.as_ref().expect("the round has kept it");
+        let OwnerCandidate { shown, owner, .. } = candidate;
+        assert_eq!(
+            shown.state.modified, owner.revision,
+            "what ends is what was judged"
+        );
+        match connection.end(&shown.owner, &shown.state) {
+            Ok(registry::Ended::Done) => {
+                self.tell_end(shown, owner, evidence);
+                Ended::Released
+            }
+            Ok(registry::Ended::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
+            Err(error) => Ended::Stayed(error.to_string()),
+        }
+    }
+
+    fn tell_end(&self, shown: &ShownOwner, owner: &JudgedOwner, evidence: OwnerEvidence) {
+        let addresses = shown.addresses();
+        say!("released {addresses}, kept for {}: {evidence}", shown.owner);
+        let end = End {
+            owner,
+            addresses: &addresses,
+            evidence,
+        };
+        if let Err(reason) = self.asking.block_on(self.api.tell_end(&end)) {
+            say!("whereaboutsctl: {reason}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rounds against an API server that is made up, on a real store of one file.
 
+mod owners;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +24,11 @@ use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_core::registry::{Released, Taken};
 use whereabouts_reconcile::{Evidence, Rules, Standing, Stay};
 
-use super::claims::Claims;
 use super::once::asking_thread;
-use super::round::{Candidate, Ended, Findings, Rounds, connect};
+use super::records::{Listing, Records};
+use super::round::{AllRules, Candidate, Ended, Findings, Rounds, connect};
 use crate::connection::{Connection, DatastoreOptions};
-use crate::selection::Selection;
+use crate::selection::choose;
 
 const GRACE: Duration = Duration::from_millis(50);
 const UID: &str = "0f5d7e7c-3c5b-4f3e-9a53-2f1b6a1e8d10";
@@ -146,7 +148,15 @@ fn site(folder: &Path) -> Site {
         force: false,
     };
     Site {
-        rounds: Rounds::new(&etcd, &api, &asking, rules),
+        rounds: Rounds::new(
+            &etcd,
+            &api,
+            &asking,
+            &AllRules {
+                claims: rules,
+                owners: rules,
+            },
+        ),
         fake,
         etcd,
         asking,
@@ -156,12 +166,22 @@ fn site(folder: &Path) -> Site {
 
 impl Site {
     fn add(&self, container: &str) {
+        self.added(container, false);
+    }
+
+    /// A durable claim, and its owner.
+    fn add_durable(&self, container: &str) {
+        self.added(container, true);
+    }
+
+    fn added(&self, container: &str, is_durable: bool) {
         let name = |text: &str| Name::new(text).expect("a name");
         let owner = Owner {
             node: Some("node-a".to_owned()),
             pod_namespace: Some("default".to_owned()),
             pod_name: Some("web-0".to_owned()),
             pod_uid: Some(UID.to_owned()),
+            is_durable,
             ..Owner::default()
         };
         let ask = Ask {
@@ -175,12 +195,26 @@ impl Site {
             may_take_over: true,
         };
         let taken = Connection::open(&self.etcd).expect("it opens").take(&ask);
-        assert!(matches!(taken, Ok(Taken::Granted(_))), "{taken:?}");
+        assert!(
+            matches!(taken, Ok(Taken::Granted(_) | Taken::Revived(_))),
+            "{taken:?}"
+        );
+    }
+
+    /// DEL: the claim goes, and its durable owner rests.
+    fn del(&self) {
+        let connection = Connection::open(&self.etcd).expect("it opens");
+        let chosen = choose(&connection, |_| true).expect("claims");
+        let shown = &chosen.claims[0];
+        let released = connection.release(&shown.attachment, &shown.claim);
+        assert!(matches!(released, Ok(Released::Done)), "{released:?}");
     }
 
     fn round(&mut self) -> Findings {
         let cache = self.asking.block_on(self.api.list_pods()).expect("a list");
-        self.rounds.round(&cache, |_| false).expect("a round")
+        self.rounds
+            .round(&cache, |_| false, |_| false)
+            .expect("a round")
     }
 
     fn standing(&mut self) -> Standing {
@@ -264,8 +298,8 @@ fn claims_are_read_again_only_if_the_datastore_has_changed() {
     let site = site(folder.path());
     site.add("c1");
     let connection = Connection::open(&site.etcd).expect("it opens");
-    let mut claims = Claims::default();
-    let place = |read: &Selection| read.claims.as_ptr_range();
+    let mut claims = Records::default();
+    let place = |read: &Listing| read.claims.as_ptr_range();
     let first = place(claims.read(&connection).expect("claims"));
     let again = claims.read(&connection).expect("claims");
     assert_eq!(place(again), first, "the same claims");
