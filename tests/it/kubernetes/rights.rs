@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use whereabouts_apiserver::{Answer, Request};
+use whereabouts_kubernetes::names;
 
 use super::lab::{
     ACCOUNT, Lab, ask, assert_denied, block, blocks, claim, claims, create, delete, object, replace,
@@ -31,10 +32,7 @@ fn a_node_reads_the_claims_of_others_and_changes_none() {
     assert_denied(&delete(&one, &claims(), &stored), words);
     let mut seized = stored.clone();
     seized["spec"]["owner"]["node"] = json!("a");
-    assert_denied(
-        &replace(&one, &claims(), &seized),
-        "a node that is known never changes",
-    );
+    assert_denied(&replace(&one, &claims(), &seized), words);
     let mut of_nobody = claim("of-nobody", "a");
     of_nobody["spec"]["owner"] = json!({});
     let mut of_nobody = object(create(&lab.server.admin(), &claims(), &of_nobody));
@@ -64,6 +62,71 @@ fn a_node_gives_no_claim_to_another_node_or_to_none() {
     refused(&labelled, "with the label of node b");
     labelled["metadata"]["labels"] = json!({});
     refused(&labelled, "with the label of node ");
+}
+
+#[test]
+fn a_node_whose_name_begins_as_a_hash_does_writes_its_claims() {
+    let lab = Lab::shared();
+    lab.make_node("h-1");
+    let node = lab.node("h-1");
+    let mut own = claim("of-h-1", "h-1");
+    let label = |value: &str| json!({(names::node()): value});
+    own["metadata"]["labels"] = label("b");
+    let words = "with the label of node b";
+    assert_denied(&create(&node, &claims(), &own), words);
+    own["metadata"]["labels"] = label(&names::label_value("h-1"));
+    let stored = object(create(&node, &claims(), &own));
+    object(delete(&node, &claims(), &stored));
+}
+
+#[test]
+fn a_claim_goes_by_its_uid_and_version_alone() {
+    let lab = Lab::shared();
+    let (node, admin) = (lab.node("a"), lab.server.admin());
+    let words = "the claim holds addresses";
+    let of_node = object(create(&node, &claims(), &claim("goes", "a")));
+    let metadata = &of_node["metadata"];
+    for preconditions in [
+        json!({}),
+        json!({"uid": metadata["uid"]}),
+        json!({"resourceVersion": metadata["resourceVersion"]}),
+    ] {
+        let options = json!({"preconditions": preconditions}).to_string();
+        let request = Request::delete(&claims(), "goes", options.into_bytes());
+        assert_denied(&ask(&node, &request), words);
+        assert_denied(&ask(&admin, &request), words);
+    }
+    let all = Request::delete(&claims(), "", b"{}".to_vec());
+    assert_denied(&ask(&admin, &all), words);
+    // The controller releases the claims of nodes that are gone.
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "whereabouts-reconcile", "namespace": "kube-system"}});
+    lab.server.apply(&account);
+    let controller = lab.server.kubectl(&[
+        "-n",
+        "kube-system",
+        "create",
+        "token",
+        "whereabouts-reconcile",
+    ]);
+    let controller = lab.server.with_token(controller.trim());
+    object(delete(&controller, &claims(), &of_node));
+}
+
+#[test]
+fn a_write_of_a_block_is_one_round() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    let words = "one write of a block is one round";
+    let mut next = block("rounds", "10.13.0.0", 0..1);
+    next["spec"]["round"] = json!(2);
+    assert_denied(&create(&node, &blocks(), &next), words);
+    next["spec"]["round"] = json!(1);
+    let mut stored = object(create(&node, &blocks(), &next));
+    stored["spec"]["round"] = json!(i64::MAX);
+    assert_denied(&replace(&node, &blocks(), &stored), words);
+    stored["spec"]["round"] = json!(2);
+    object(replace(&node, &blocks(), &stored));
 }
 
 #[test]
