@@ -96,7 +96,7 @@ pub(crate) fn range(want: &ClaimWant) -> Result<RangeId, String> {
     })
 }
 
-fn pool(pool: &PoolSpec) -> Result<Pool, String> {
+pub(crate) fn pool(pool: &PoolSpec) -> Result<Pool, String> {
     let only = pool.only.as_ref().map(|cidr| {
         let parsed = cidr.parse();
         parsed.map_err(|_| format!("{cidr:?} is not a CIDR"))

@@ -9,6 +9,7 @@ use whereabouts_core::limits;
 
 use crate::api::{ApiServer, ReadError, Refusal, WriteError};
 use crate::protocol::{Answer, Machine, Next, Pause, Request, Step};
+use crate::sound;
 
 /// The longest pause after the first write of another process, in milliseconds. It doubles with each further one.
 const CONTENDED_MS: u64 = 25;
@@ -56,6 +57,7 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
             };
             self.pause(&step, repeated).await;
             let answer = self.answer(&step.request).await?;
+            let answer = sound::checked(step.purpose, answer)?;
             note(machine);
             next = machine.on(answer);
         }
@@ -77,6 +79,18 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
         let doubled = limits::RETRY_MS << tries.min(10);
         let pause = doubled.min(limits::LONGEST_RETRY_MS);
         self.chance.jitter(Duration::from_millis(pause))
+    }
+
+    /// The definite answer to a write, which is sent again while its outcome is unknown.
+    pub(crate) async fn settle(&self, write: &Request) -> Result<Answer, Failure> {
+        let mut tries = 0;
+        loop {
+            match self.answer(write).await? {
+                Answer::Unknown => tries += 1,
+                settled => return Ok(settled),
+            }
+            self.sleep(self.growing(tries)).await;
+        }
     }
 
     async fn sleep(&self, pause: Duration) {
@@ -133,7 +147,7 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
         match request {
             Request::Get(kind, name) => {
                 let got = self.server.get(*kind, name).await;
-                got.map(Answer::Got).or_else(unread)
+                got.map(Answer::Got).or_else(ungotten)
             }
             Request::List(query) => {
                 let listed = self.server.list(query).await;
@@ -152,6 +166,17 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
                 Err(WriteError::Refused(refusal)) => Err(refused(refusal)),
             },
         }
+    }
+}
+
+/// One object is of no revision that could be too old. A proxy has perhaps answered 410.
+fn ungotten(error: ReadError) -> Result<Answer, Unanswered> {
+    match error {
+        ReadError::Expired => Err(Unanswered::Refused(Refusal {
+            failure: ApiServerFailure::NotNow("410 Gone for one object".to_owned()),
+            retry_after: None,
+        })),
+        ReadError::Failed(refusal) => Err(refused(refusal)),
     }
 }
 

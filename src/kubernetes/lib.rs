@@ -10,6 +10,7 @@
 //! api       the requests that the protocol relies on, and their answers: a trait
 //! object    the two kinds of objects: claims and blocks
 //! names     names and labels of objects
+//! sound     objects that cannot be relied on
 //! memory    a model of the API server
 //! ```
 //!
@@ -40,6 +41,7 @@ pub mod protocol;
 mod registry;
 #[cfg(test)]
 mod registry_tests;
+mod sound;
 
 pub use api::ApiServer;
 pub use registry::KubernetesRegistry;

@@ -46,6 +46,9 @@ pub struct Metadata {
     /// The time of the creation in whole seconds (RFC 3339, UTC). The server gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<String>,
+    /// The time from which the object is to go: it stays for the sake of a finalizer alone. The server gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<String>,
     /// The labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -22,7 +22,8 @@ use crate::convert;
 use crate::driver::Driver;
 use crate::names;
 use crate::object::{Block, Claim, ClaimOwner, Kind, Object};
-use crate::protocol::{Answer, Mode, Release, Request, Search, Take};
+use crate::protocol::{Answer, Mode, Release, Request, Search, SearchEnd, Sweep, Take};
+use crate::sound;
 
 /// The registry in the API server, for one operation.
 #[derive(Debug)]
@@ -68,7 +69,10 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
     async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, Failure> {
         let request = Request::Get(kind, name.to_owned());
         match self.driver.answer(&request).await? {
-            Answer::Got(object) => Ok(object),
+            Answer::Got(object) => match object.as_ref().and_then(sound::defect) {
+                Some(defect) => Err(defect.into()),
+                None => Ok(object),
+            },
             other => unreachable!("a GET was answered with {other:?}"),
         }
     }
@@ -135,21 +139,34 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         }
     }
 
-    async fn search(&self, want: &Want, mode: Mode) -> Result<Option<Option<Block>>, Failure> {
+    async fn search(&self, want: &Want, mode: Mode) -> Result<SearchEnd, Failure> {
         let mut search = Search::new(want, &[], mode);
-        let end = self.driver.run(&mut search, |_| {}).await?;
-        Ok(end.found.map(|found| found.block))
+        self.driver.run(&mut search, |_| {}).await
+    }
+
+    /// Whether `want` has an address, perhaps once dead bits are cleared.
+    async fn has_address(&self, want: &Want) -> Result<bool, Failure> {
+        let end = self.search(want, Mode::Thorough).await?;
+        if end.found.is_some() {
+            return Ok(true);
+        }
+        let first = self.driver.chance.index(end.existing.len().max(1));
+        let mut sweep = Sweep::new(end.existing, first);
+        self.driver.run(&mut sweep, |_| {}).await?;
+        let end = self.search(want, Mode::Thorough).await?;
+        Ok(end.found.is_some())
     }
 
     async fn shortage_of(&self, want: &Want) -> Result<Option<Shortage>, Failure> {
         // Most ranges have a free address in their first open block.
         if let Choice::Lowest(_) = want.choice
-            && let Some(Some(block)) = self.search(want, Mode::Quick).await?
+            && let Some(found) = self.search(want, Mode::Quick).await?.found
+            && let Some(block) = found.block
             && block.has_space_for(want)
         {
             return Ok(None);
         }
-        if self.search(want, Mode::Thorough).await?.is_some() {
+        if self.has_address(want).await? {
             return Ok(None);
         }
         let range = want.range.clone();
@@ -223,16 +240,13 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
         claim.spec.added_ms = convert::milliseconds(self.driver.clock.since_epoch());
         claim.label_description();
         let write = Request::Write(Write::Replace(Object::Claim(claim)));
-        loop {
-            match self.driver.answer(&write).await? {
-                Answer::Done(_) => {
-                    info!(claim = %read.claim, "renewed");
-                    return Ok(Renewed::Done);
-                }
-                // A late write could land after the answer.
-                Answer::Unknown => {}
-                _ => return Ok(Renewed::Changed),
+        // A late write could land after the answer.
+        match self.driver.settle(&write).await? {
+            Answer::Done(_) => {
+                info!(claim = %read.claim, "renewed");
+                Ok(Renewed::Done)
             }
+            _ => Ok(Renewed::Changed),
         }
     }
 

@@ -1,14 +1,14 @@
 //! The judges of the datastore `kubernetes`: small worlds completely, random walks, planted bugs, and a burst.
 //!
 //! `kubernetes [worlds|walks|planted|burst] [NUMBER]`: without a part, all of them. The number is that of the moments of a world
-//! (`worlds`), or of the walks (`walks`, `planted`).
+//! (`worlds`), or of the walks (`walks`, `planted`). `kubernetes walk SEED` tells one walk step by step.
 
 use std::env;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mimalloc::MiMalloc;
-use whereabouts_sim::kubernetes::{Bug, burst, explore, hunting_ground, small_worlds, walk};
+use whereabouts_sim::kubernetes::{Bug, burst, explore, scripts, small_worlds, walk, walk_told};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let part = arguments.next();
     let number: Option<usize> = arguments.next().and_then(|text| text.parse().ok());
+    if let (Some("walk"), Some(seed)) = (part.as_deref(), number) {
+        return told(seed as u64);
+    }
     let parts: [Part; 4] = [
         ("worlds", worlds),
         ("walks", walks),
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
         .filter(|(name, _)| part.as_deref().is_none_or(|part| part == *name))
         .collect();
     if chosen.is_empty() {
-        eprintln!("error: the part is worlds, walks, planted or burst");
+        eprintln!("error: the part is worlds, walks, planted or burst, or walk with a seed");
         return ExitCode::from(2);
     }
     let mut is_clean = true;
@@ -51,6 +54,20 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn told(seed: u64) -> ExitCode {
+    let walked = walk_told(seed, None);
+    for line in walked.way.unwrap_or_default() {
+        println!("{line}");
+    }
+    match walked.broken {
+        None => ExitCode::SUCCESS,
+        Some(broken) => {
+            println!("{broken}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -99,15 +116,23 @@ fn planted(number: Option<usize>) -> bool {
     is_clean
 }
 
+/// Looks for the finding in the scripts, then in the small worlds, and then in random walks.
 fn hunt(bug: Bug, walks: usize) -> Option<String> {
-    let walked = (0..walks).find_map(|seed| walk(seed as u64, Some(bug)).broken);
-    walked.or_else(|| {
-        hunting_ground(bug).into_iter().find_map(|(world, faults)| {
+    let scripted = scripts().into_iter().find_map(|script| {
+        let broken = script.play(Some(bug)).err()?;
+        Some(format!("script: {}: {broken}", script.name))
+    });
+    let small = || {
+        let tries =
+            (0..=1).flat_map(|faults| small_worlds().into_iter().map(move |world| (world, faults)));
+        tries.into_iter().find_map(|(world, faults)| {
             let broken = explore(&world, faults, Some(bug), HUNTED).broken?;
             let first = broken.lines().next().unwrap_or_default();
-            Some(format!("{} ({faults} faults): {first}", world.name))
+            Some(format!("world: {} ({faults} faults): {first}", world.name))
         })
-    })
+    };
+    let walked = || (0..walks).find_map(|seed| walk(seed as u64, Some(bug)).broken);
+    scripted.or_else(small).or_else(walked)
 }
 
 fn bursts(_: Option<usize>) -> bool {

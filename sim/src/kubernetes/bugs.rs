@@ -51,8 +51,8 @@ bugs! {
     NoNewStart: "a claim that has left the only block with space says full";
     NoLookAtCurrent: "a range is called full without a look at the current block";
     LeftIsLiving: "a sweep takes bits in blocks that were left for living ones";
-    ErrorIsAbsence: "a sweep takes a list that failed for an empty one";
-    FirstPageOnly: "a sweep reads only the first page of the claims";
+    ErrorIsAbsence: "a sweep takes a read of a claim that failed for absence";
+    LabelDecides: "a sweep takes a claim without the label of its block for gone";
     InheritFromLiving: "an old container's bit is taken though its claim was not deleted";
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Scratch {
     blocks: BTreeMap<String, Block>,
     read: BTreeMap<String, Block>,
     waiting: Vec<Claim>,
-    listed: Option<Answer>,
+    snapshot: Option<Model>,
     swept: bool,
     moved: Option<Write>,
     left: Vec<String>,
@@ -134,15 +134,16 @@ impl Bug {
                     None => honest(model),
                 }
             }
-            (Self::ClaimsBeforeBlock, Purpose::SweepRead) => {
-                let block = name_of(&step.request).to_owned();
-                scratch.listed = Some(list_claims(model, &block));
+            (Self::ClaimsBeforeBlock, Purpose::Current) | (Self::FullByBlock, Purpose::Names) => {
+                scratch.snapshot = Some(model.clone());
                 honest(model)
             }
-            (Self::ClaimsBeforeBlock, Purpose::SweepClaims) => {
-                scratch.listed.take().unwrap_or_else(|| honest(model))
+            (Self::ClaimsBeforeBlock, Purpose::SweepClaims | Purpose::SweepClaim) => {
+                match &mut scratch.snapshot {
+                    Some(snapshot) => snapshot.serve(&step.request),
+                    None => honest(model),
+                }
             }
-            (Self::NoSweep, Purpose::SweepRead) => Answer::Got(None),
             (Self::CurrentAfterBit, Purpose::Move) => {
                 if let Request::Write(write) = &step.request {
                     scratch.moved = Some(write.clone());
@@ -155,14 +156,21 @@ impl Bug {
                 }
                 honest(model)
             }
-            (Self::FullByBlock, Purpose::AllOpen) if scratch.swept => {
-                let open = scratch.blocks.values().filter(|block| {
-                    let state = block.metadata.labels.get(&names::state());
-                    state.is_some_and(|state| state == names::OPEN)
-                });
-                Answer::Listed(page(open.cloned().map(Object::Block).collect()))
+            (Self::FullByBlock, Purpose::AllOpen) => {
+                let mut answer = honest(model);
+                // The first block as it was at another moment.
+                if let Answer::Listed(page) = &mut answer
+                    && let Some(first) = page.items.first_mut()
+                    && let Some(before) = &scratch.snapshot
+                    && let Some(before) = before.get(Kind::Block, &first.metadata().name)
+                {
+                    first.clone_from(before);
+                }
+                answer
             }
             (Self::ErrorIsAbsence, Purpose::SweepClaims) => Answer::Names(page(Vec::new())),
+            (Self::NoSweep, Purpose::SweepRead)
+            | (Self::ErrorIsAbsence | Self::LabelDecides, Purpose::SweepClaim) => Answer::Got(None),
             (Self::InheritFromLiving, Purpose::DeleteOld) => {
                 honest(model);
                 Answer::Gone
@@ -256,11 +264,6 @@ impl Bug {
             }
             (Self::NoLookAtCurrent, Purpose::LastLook, Answer::Got(Some(Object::Block(block)))) => {
                 Answer::Got(Some(Object::Block(filled(block))))
-            }
-            (Self::FirstPageOnly, Purpose::SweepClaims, Answer::Names(mut page)) => {
-                page.items.truncate(1);
-                page.continued = None;
-                Answer::Names(page)
             }
             (_, _, answer) => answer,
         }
@@ -417,17 +420,6 @@ fn blocks(model: &Model) -> BTreeMap<String, Block> {
         Object::Claim(_) => None,
     });
     blocks.collect()
-}
-
-fn list_claims(model: &mut Model, block: &str) -> Answer {
-    model.serve(&Request::ListMetadata(
-        whereabouts_kubernetes::api::ListQuery {
-            kind: Kind::Claim,
-            selector: vec![Requirement::Exists(names::current(block))],
-            limit: u32::MAX,
-            continued: None,
-        },
-    ))
 }
 
 fn page<T>(items: Vec<T>) -> Page<T> {

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::bugs::Bug;
 use super::judge;
-use super::state::{Broken, Choice, Run, State};
+use super::state::{Broken, Choice, State};
 use super::worlds::SmallWorld;
 
 /// What an exploration has found.
@@ -98,18 +98,7 @@ fn told(world: &SmallWorld, faults: u32, way: &[Choice], bug: Option<Bug>) -> St
         return text;
     };
     for choice in way {
-        let of = |index: usize| match &state.runs[index] {
-            Run::Running { step, .. } => format!("{index} {:?}", step.purpose),
-            Run::Waiting | Run::Ended => String::new(),
-        };
-        let line = match choice {
-            Choice::Serve(index) => of(*index),
-            Choice::LoseReply(index) => format!("{}: the reply is lost", of(*index)),
-            Choice::Delay(index) => format!("{}: late", of(*index)),
-            Choice::Kill(index) => format!("{}: killed before", of(*index)),
-            Choice::KillLate(index) => format!("{}: killed, and late", of(*index)),
-            Choice::Land(late) => format!("{:?} lands", state.late[*late]),
-        };
+        let line = state.told(&world.jobs, *choice);
         let _ = writeln!(text, "  {line}");
         if state.take(&world.jobs, *choice, bug).is_err() {
             break;

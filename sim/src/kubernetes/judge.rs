@@ -206,6 +206,10 @@ pub(super) fn ends(
     }
     if !is_contested {
         state.in_use.insert(ask.attachment.clone(), held);
+    } else if let Some(claim) = claim_of(&state.model, &ask.attachment) {
+        let uid = claim.metadata.uid.clone();
+        let answered = (uid, held);
+        state.contested.insert(ask.attachment.clone(), answered);
     }
     Ok(())
 }
@@ -237,27 +241,50 @@ fn short(watch: &Watch, job: &Job, is_short: &[bool]) -> Result<(), Broken> {
     }
 }
 
+fn claim_of<'m>(model: &'m Model, attachment: &Attachment) -> Option<&'m Claim> {
+    match model.get(Kind::Claim, &names::claim(attachment)) {
+        Some(Object::Claim(claim)) => Some(claim),
+        Some(Object::Block(_)) | None => None,
+    }
+}
+
+/// That `claim` has the bits that were answered.
+fn holds(
+    state: &State,
+    attachment: &Attachment,
+    claim: &Claim,
+    held: &[Held],
+) -> Result<(), Broken> {
+    for (index, held) in held.iter().enumerate() {
+        let key = held.slot();
+        let is_current = claim.spec.wants[index].current == names::block(&key);
+        let has_bit = block(&state.model, &key).is_some_and(|block| {
+            block.spec.taken.iter().any(|taken| {
+                taken.bit == held.address.bit()
+                    && taken.uid == claim.metadata.uid
+                    && usize::from(taken.want) == index
+            })
+        });
+        if !(is_current && has_bit) {
+            let address = held.address;
+            return Err(Broken(format!("{address} of {attachment} is lost")));
+        }
+    }
+    Ok(())
+}
+
 /// Judges a moment: what was answered is recorded, in the claim and in the bits.
 pub(super) fn moment(state: &State) -> Result<(), Broken> {
     for (attachment, held) in &state.in_use {
-        let claim = claims(&state.model).find(|one| one.metadata.name == names::claim(attachment));
-        let Some(claim) = claim else {
+        let Some(claim) = claim_of(&state.model, attachment) else {
             return Err(Broken(format!("the claim of {attachment} is lost")));
         };
-        for (index, held) in held.iter().enumerate() {
-            let key = held.slot();
-            let is_current = claim.spec.wants[index].current == names::block(&key);
-            let has_bit = block(&state.model, &key).is_some_and(|block| {
-                block.spec.taken.iter().any(|taken| {
-                    taken.bit == held.address.bit()
-                        && taken.uid == claim.metadata.uid
-                        && usize::from(taken.want) == index
-                })
-            });
-            if !(is_current && has_bit) {
-                let address = held.address;
-                return Err(Broken(format!("{address} of {attachment} is lost")));
-            }
+        holds(state, attachment, claim, held)?;
+    }
+    for (attachment, (uid, held)) in &state.contested {
+        match claim_of(&state.model, attachment) {
+            Some(claim) if claim.metadata.uid == *uid => holds(state, attachment, claim, held)?,
+            Some(_) | None => {}
         }
     }
     for object in state.model.objects() {
@@ -281,7 +308,7 @@ pub(super) fn moment(state: &State) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Judges the end: DELs of all attachments leave nothing, but after a fault.
+/// Judges the end: DELs of all attachments leave nothing but late gifts, and more after a fault alone.
 pub(super) fn over(mut state: State, attachments: &BTreeSet<Attachment>) -> Result<(), Broken> {
     for attachment in attachments {
         let job = Job::Del(attachment.clone());
@@ -290,7 +317,8 @@ pub(super) fn over(mut state: State, attachments: &BTreeSet<Attachment>) -> Resu
     if let Some(claim) = claims(&state.model).next() {
         return Err(Broken(format!("a DEL left {}", claim.metadata.name)));
     }
-    let bits = State::bits(&state.model);
+    let mut bits = State::bits(&state.model);
+    bits.retain(|bit| !state.late_gifts.contains(bit));
     match bits.first() {
         Some(bit) if !state.is_faulty => Err(Broken(format!("without a fault, {bit:?} is left"))),
         Some(_) | None => Ok(()),

@@ -11,6 +11,7 @@
 //! | `judge` | the promises, at each moment and at each answer |
 //! | `worlds` | the worlds |
 //! | `explorer` | all moments of a small world |
+//! | `scripts` | ways that the others reach late, step by step |
 //! | `walk` | one random way through a larger world |
 //! | `burst` | many ADDs at once, in virtual time, with the driver of the plugin |
 
@@ -19,6 +20,7 @@ mod burst;
 mod explorer;
 mod judge;
 mod process;
+mod scripts;
 mod state;
 mod walk;
 mod worlds;
@@ -26,5 +28,6 @@ mod worlds;
 pub use bugs::Bug;
 pub use burst::{Burst, burst};
 pub use explorer::{Explored, explore};
-pub use walk::{Walked, walk};
-pub use worlds::{SmallWorld, hunting_ground, small_worlds};
+pub use scripts::{Script, scripts};
+pub use walk::{Walked, walk, walk_told};
+pub use worlds::{SmallWorld, small_worlds};

@@ -1,5 +1,6 @@
 //! ADD and DEL as machines. A DEL finds its claim as the registry does, and releases it.
 
+use std::fmt;
 use std::time::Duration;
 
 use whereabouts_core::claim::{Ask, Attachment};
@@ -24,6 +25,16 @@ impl Job {
             Self::Add(ask) => &ask.attachment,
             Self::Del(attachment) => attachment,
         }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self {
+            Self::Add(_) => "ADD",
+            Self::Del(_) => "DEL",
+        };
+        write!(f, "{verb} {}", self.attachment().container.as_str())
     }
 }
 

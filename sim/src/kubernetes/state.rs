@@ -7,8 +7,8 @@ use whereabouts_core::claim::{Attachment, Held};
 use whereabouts_kubernetes::api::Write;
 use whereabouts_kubernetes::memory::Model;
 use whereabouts_kubernetes::names;
-use whereabouts_kubernetes::object::Kind;
-use whereabouts_kubernetes::protocol::{Answer, Next, Request, Step};
+use whereabouts_kubernetes::object::{Kind, Object};
+use whereabouts_kubernetes::protocol::{Answer, Next, Purpose, Request, Step};
 
 use super::bugs::{Bug, Scratch};
 use super::judge::{self, Watch};
@@ -69,6 +69,11 @@ pub(super) struct State {
     /// Whether a fault has struck: then dead bits and claims of nobody may be left.
     pub(super) is_faulty: bool,
     pub(super) revision: u64,
+    /// Bits that another process set for a waiting claim, whose DEL had looked at the block before. Nobody but a sweep can
+    /// know of them. Each of them is dead, as its claim was gone before.
+    pub(super) late_gifts: BTreeSet<(String, u8, String)>,
+    /// Answers that need not last, with the UIDs of their claims. They are true while these claims exist.
+    pub(super) contested: BTreeMap<Attachment, (String, Vec<Held>)>,
 }
 
 /// A promise that was broken.
@@ -91,6 +96,8 @@ impl State {
             faults,
             is_faulty: false,
             revision: 0,
+            late_gifts: BTreeSet::new(),
+            contested: BTreeMap::new(),
         }
     }
 
@@ -187,10 +194,24 @@ impl State {
     }
 
     fn served(&mut self, index: usize, bug: Option<Bug>) -> Option<Answer> {
+        let before = Self::bits(&self.model);
         let Run::Running { step, scratch, .. } = &mut self.runs[index] else {
             return None;
         };
-        Some(Bug::serve(bug, &mut self.model, step, scratch))
+        let is_gift = step.purpose == Purpose::Give;
+        let answer = Bug::serve(bug, &mut self.model, step, scratch);
+        if is_gift {
+            let living: BTreeSet<String> = self
+                .model
+                .objects()
+                .filter(|object| object.kind() == Kind::Claim)
+                .map(|claim| claim.metadata().uid.clone())
+                .collect();
+            let gifts = Self::bits(&self.model).into_iter();
+            let gifts = gifts.filter(|bit| !before.contains(bit) && !living.contains(&bit.2));
+            self.late_gifts.extend(gifts);
+        }
+        Some(answer)
     }
 
     fn answered(
@@ -259,6 +280,36 @@ impl State {
         }
     }
 
+    /// A step, in words.
+    pub(super) fn told(&self, jobs: &[Planned], choice: Choice) -> String {
+        let of = |index: usize| match &self.runs[index] {
+            Run::Running { step, .. } => {
+                let (job, purpose) = (&jobs[index].job, step.purpose);
+                format!("{index} ({job}) {purpose:?}")
+            }
+            Run::Waiting | Run::Ended => String::new(),
+        };
+        match choice {
+            Choice::Serve(index) => of(index),
+            Choice::LoseReply(index) => format!("{}: the reply is lost", of(index)),
+            Choice::Delay(index) => format!("{}: late", of(index)),
+            Choice::Kill(index) => format!("{}: killed before", of(index)),
+            Choice::KillLate(index) => format!("{}: killed, and late", of(index)),
+            Choice::Land(late) => format!("{:?} lands", self.late[late]),
+        }
+    }
+
+    /// The taken bits in words: the end of the block's name, the bit, and the claim.
+    pub(super) fn told_bits(&self) -> String {
+        let bits = Self::bits(&self.model);
+        let told = bits.iter().map(|(block, bit, uid)| {
+            let block = block.rsplit('-').next().unwrap_or_default();
+            format!("{block}/{bit} {}", uid.get(2..6).unwrap_or_default())
+                + uid.rsplit_once('#').map_or("", |(_, number)| number)
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether all processes have ended.
     pub(super) fn is_over(&self) -> bool {
         self.runs.iter().all(|run| *run == Run::Ended)
@@ -301,11 +352,21 @@ impl State {
         self.is_faulty = true;
     }
 
+    /// Removes the labels of a claim, as a person may.
+    pub(super) fn unlabel(&mut self, attachment: &Attachment) {
+        let name = names::claim(attachment);
+        if let Some(Object::Claim(mut claim)) = self.model.get(Kind::Claim, &name).cloned() {
+            claim.metadata.labels.clear();
+            let write = Write::Replace(Object::Claim(claim));
+            self.model.serve(&Request::Write(write));
+        }
+    }
+
     /// The blocks and bits that are taken, with the UIDs of their claims.
     pub(super) fn bits(model: &Model) -> BTreeSet<(String, u8, String)> {
         let blocks = model.objects().filter_map(|object| match object {
-            whereabouts_kubernetes::object::Object::Block(block) => Some(block),
-            whereabouts_kubernetes::object::Object::Claim(_) => None,
+            Object::Block(block) => Some(block),
+            Object::Claim(_) => None,
         });
         blocks
             .flat_map(|block| {

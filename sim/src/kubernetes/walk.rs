@@ -32,12 +32,24 @@ pub struct Walked {
     pub digest: u64,
     /// A broken promise.
     pub broken: Option<String>,
+    /// The way, a line a step, if it is asked for.
+    pub way: Option<Vec<String>>,
 }
 
 /// The way that `seed` determines, with `bug` if there is one.
 pub fn walk(seed: u64, bug: Option<Bug>) -> Walked {
+    walk_into(seed, bug, Walked::default())
+}
+
+/// The same, with its steps.
+pub fn walk_told(seed: u64, bug: Option<Bug>) -> Walked {
+    let way = Some(Vec::new());
+    let walked = Walked::default();
+    walk_into(seed, bug, Walked { way, ..walked })
+}
+
+fn walk_into(seed: u64, bug: Option<Bug>, mut walked: Walked) -> Walked {
     let chance = Chance::new(seed);
-    let mut walked = Walked::default();
     if let Err(Broken(broken)) = go(&chance, bug, &mut walked) {
         walked.broken = Some(format!("seed {seed}: {broken}"));
     }
@@ -161,7 +173,12 @@ fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Brok
         let chosen = if is_struck { &strikes } else { &honest };
         walked.faults += usize::from(is_struck);
         let choice = chosen[chance.index(chosen.len())];
-        state.take(&jobs, choice, bug)?;
+        let told = walked.way.is_some().then(|| state.told(&jobs, choice));
+        let taken = state.take(&jobs, choice, bug);
+        if let Some((way, told)) = walked.way.as_mut().zip(told) {
+            way.push(format!("{told}; {}", state.told_bits()));
+        }
+        taken?;
         walked.digest = digest(walked.digest, &state);
     }
     let containers = jobs.iter().map(|planned| planned.job.attachment().clone());

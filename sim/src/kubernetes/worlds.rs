@@ -7,7 +7,6 @@ use whereabouts_core::address::{Address, Name, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_kubernetes::memory::{Model, Versions};
 
-use super::bugs::Bug;
 use super::process::Job;
 use super::state::{Broken, Planned, State};
 
@@ -29,6 +28,8 @@ enum Before {
     Runs(Job),
     /// A claim is deleted, and its bits stay.
     Dies(Attachment),
+    /// A person removes the labels of a claim.
+    Unlabelled(Attachment),
 }
 
 impl SmallWorld {
@@ -41,6 +42,7 @@ impl SmallWorld {
                     state.run_alone(job, &format!("b{index}"))?;
                 }
                 Before::Dies(attachment) => state.die(attachment),
+                Before::Unlabelled(attachment) => state.unlabel(attachment),
             }
         }
         state.start(&self.jobs);
@@ -50,7 +52,7 @@ impl SmallWorld {
     pub(super) fn attachments(&self) -> BTreeSet<Attachment> {
         let of_before = self.before.iter().map(|before| match before {
             Before::Runs(job) => job.attachment().clone(),
-            Before::Dies(attachment) => attachment.clone(),
+            Before::Dies(attachment) | Before::Unlabelled(attachment) => attachment.clone(),
         });
         let jobs = self
             .jobs
@@ -84,7 +86,7 @@ pub(super) fn ask(container: &str, wants: Vec<Want>) -> Ask {
     }
 }
 
-fn of_pod(container: &str, wants: Vec<Want>) -> Ask {
+pub(super) fn of_pod(container: &str, wants: Vec<Want>) -> Ask {
     let owner = Owner {
         node: Some("node".to_owned()),
         pod_uid: Some("pod".to_owned()),
@@ -97,7 +99,7 @@ fn of_pod(container: &str, wants: Vec<Want>) -> Ask {
 }
 
 /// One address: the last of a block.
-fn one() -> Range {
+pub(super) fn one() -> Range {
     range("10.0.0.0/16", "10.0.0.255", "10.0.0.255")
 }
 
@@ -107,7 +109,7 @@ fn two() -> Range {
 }
 
 /// An address in each of two blocks.
-fn edge() -> Range {
+pub(super) fn edge() -> Range {
     range("10.0.0.0/16", "10.0.0.255", "10.0.1.1")
 }
 
@@ -116,22 +118,22 @@ fn behind() -> Range {
     range("10.0.0.0/16", "10.0.1.1", "10.0.1.2")
 }
 
-fn add(container: &str, range: &Range) -> Planned {
+pub(super) fn add(container: &str, range: &Range) -> Planned {
     plan(Job::Add(ask(container, vec![Want::lowest(range)])))
 }
 
-fn del(container: &str) -> Planned {
+pub(super) fn del(container: &str) -> Planned {
     plan(Job::Del(attachment(container)))
 }
 
-fn plan(job: Job) -> Planned {
+pub(super) fn plan(job: Job) -> Planned {
     Planned {
         job,
         after: Vec::new(),
     }
 }
 
-fn after(others: &[usize], planned: Planned) -> Planned {
+pub(super) fn after(others: &[usize], planned: Planned) -> Planned {
     Planned {
         after: others.to_vec(),
         ..planned
@@ -209,6 +211,12 @@ pub fn small_worlds() -> Vec<SmallWorld> {
             1,
             [held("a", &one)],
             vec![add("b", &one), add("c", &one)],
+        ),
+        world(
+            "a claim without labels",
+            1,
+            [held("a", &one), Before::Unlabelled(attachment("a"))],
+            vec![add("b", &one), add("a", &one)],
         ),
         world("a dead bit", 2, dead("a", &one), vec![add("b", &one)]),
         world(
@@ -309,11 +317,4 @@ pub fn small_worlds() -> Vec<SmallWorld> {
             vec![add("a", &edge), add("b", &edge), add("c", &edge)],
         ),
     ]
-}
-
-/// The worlds in which a bug is looked for, with so many faults.
-pub fn hunting_ground(_: Bug) -> Vec<(SmallWorld, u32)> {
-    let mut worlds: Vec<_> = small_worlds().into_iter().map(|world| (world, 0)).collect();
-    worlds.extend(small_worlds().into_iter().map(|world| (world, 1)));
-    worlds
 }

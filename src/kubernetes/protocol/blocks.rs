@@ -7,7 +7,7 @@ use crate::names;
 use crate::object::{BitWindow, Block, BlockSpec, Claim, Metadata, Object, PoolSpec, TakenBit};
 
 /// Bits that one write sets, and bits that one write clears. The admission policy of blocks has the same bound.
-const BITS_PER_WRITE: usize = 64;
+pub(crate) const BITS_PER_WRITE: usize = 64;
 
 /// Hashes of intervals that a block keeps.
 const REACHED_BY: usize = 8;
@@ -110,10 +110,12 @@ impl Block {
     }
 
     /// Gives each of `contenders` the lowest free bit in their order, but none to a want that has one.
-    pub(crate) fn give(&mut self, mut contenders: Vec<Contender>) {
+    ///
+    /// The write has inherited so many bits before, which count, too.
+    pub(crate) fn give(&mut self, mut contenders: Vec<Contender>, inherited: usize) {
         contenders.sort();
         contenders.dedup();
-        let until = self.spec.taken.len() + BITS_PER_WRITE;
+        let until = self.spec.taken.len() + BITS_PER_WRITE.saturating_sub(inherited);
         for contender in contenders {
             let Contender {
                 order: (_, claim),
@@ -135,17 +137,19 @@ impl Block {
                 self.spec.taken.insert(place, taken);
             }
         }
-        self.spec.round += 1;
+        self.spec.round = self.spec.round.saturating_add(1);
         self.open();
     }
 
-    /// Moves the bits of a claim that is gone to another claim.
-    pub(crate) fn inherit(&mut self, old: &str, heir: &Contender) {
+    /// Moves the bit of a claim that is gone to another claim; whether there was one.
+    pub(crate) fn inherit(&mut self, old: &str, heir: &Contender) -> bool {
         let is_old = |taken: &&mut TakenBit| taken.uid == old && taken.want == heir.want;
-        if let Some(taken) = self.spec.taken.iter_mut().find(is_old) {
-            taken.uid.clone_from(&heir.uid);
-            taken.claim.clone_from(&heir.order.1);
-        }
+        let Some(taken) = self.spec.taken.iter_mut().find(is_old) else {
+            return false;
+        };
+        taken.uid.clone_from(&heir.uid);
+        taken.claim.clone_from(&heir.order.1);
+        true
     }
 
     /// Clears bits that `is_dead` tells, as many as one write may; whether there was one.
@@ -205,5 +209,41 @@ impl Block {
         } else {
             Write::Replace(object)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whereabouts_core::address::{Address, Pool};
+
+    fn contender(uid: &str, want: u8) -> Contender {
+        Contender {
+            order: (None, uid.to_owned()),
+            want,
+            uid: uid.to_owned(),
+            windows: vec![BitWindow {
+                first: 0,
+                last: 255,
+            }],
+        }
+    }
+
+    #[test]
+    fn bits_of_an_old_container_count_among_those_of_one_write() {
+        let address = Address::new(Family::V4, 10 << 24).expect("an address");
+        let mut block = absent(&BlockKey::of(&Pool::default(), address));
+        block.give(vec![contender("old", 0), contender("old", 1)], 0);
+        let heirs = [contender("new", 0), contender("new", 1)];
+        let inherited = heirs.iter().filter(|heir| block.inherit("old", heir));
+        let inherited = inherited.count();
+        let waiting = (0..100).map(|number| contender(&format!("{number}"), 0));
+        block.give(waiting.chain(heirs.clone()).collect(), inherited);
+        let new = block.spec.taken.iter().filter(|taken| taken.uid != "old");
+        assert_eq!(new.count(), BITS_PER_WRITE);
+        assert_eq!(
+            (block.bit_of("new", 0), block.bit_of("new", 1)),
+            (Some(0), Some(1))
+        );
     }
 }

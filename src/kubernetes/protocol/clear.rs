@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Answer, Next, Pause, Purpose, Request};
-use crate::object::{Block, Kind};
+use crate::object::{Block, Claim, Kind, TakenBit};
 
 /// Writes of one block before the bits are left to others.
 const TRIES: u32 = 8;
@@ -15,6 +15,10 @@ const TRIES: u32 = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Clear {
     uid: String,
+    /// The current block of each want.
+    currents: Vec<String>,
+    /// Whether a bit was cleared in a block that its want had left.
+    has_cleared_left: bool,
     blocks: VecDeque<String>,
     /// Blocks as they were read before.
     known: BTreeMap<String, Block>,
@@ -23,15 +27,23 @@ pub(crate) struct Clear {
 }
 
 impl Clear {
-    /// Clears the bits of `uid` in `blocks`, of which some were read before.
-    pub(crate) fn new(uid: &str, blocks: Vec<String>, known: BTreeMap<String, Block>) -> Self {
+    /// Clears the bits of `claim`, some of whose blocks were read before.
+    pub(crate) fn new(claim: &Claim, known: BTreeMap<String, Block>) -> Self {
+        let wants = claim.spec.wants.iter();
         Self {
-            uid: uid.to_owned(),
-            blocks: blocks.into(),
+            uid: claim.metadata.uid.clone(),
+            currents: wants.map(|want| want.current.clone()).collect(),
+            has_cleared_left: false,
+            blocks: claim.all_blocks().into(),
             known,
             tries: 0,
             is_writing: false,
         }
+    }
+
+    /// Whether another process had set a bit in a block that its want had left.
+    pub(crate) fn has_cleared_left(&self) -> bool {
+        self.has_cleared_left
     }
 
     pub(crate) fn begin(&mut self) -> Next<()> {
@@ -78,6 +90,11 @@ impl Clear {
 
     fn write(&mut self, mut block: Block) -> Next<()> {
         let uid = &self.uid;
+        let name = &block.metadata.name;
+        let is_left = |taken: &TakenBit| {
+            taken.uid == *uid && self.currents.get(usize::from(taken.want)) != Some(name)
+        };
+        self.has_cleared_left |= block.spec.taken.iter().any(is_left);
         if !block.clear(|taken| taken.uid == *uid) {
             return self.skip();
         }

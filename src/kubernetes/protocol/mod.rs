@@ -22,6 +22,7 @@ pub(crate) mod wanted;
 
 pub use release::Release;
 pub use search::{FoundBlock, Mode, Search, SearchEnd};
+pub(crate) use sweep::Sweep;
 pub use take::Take;
 
 use crate::api::{ListQuery, Page, Write};
@@ -112,8 +113,10 @@ pub enum Purpose {
     ClearWrite,
     /// A block that may have dead bits.
     SweepRead,
-    /// The claims whose current block this is.
+    /// The claims whose label says that this is their current block.
     SweepClaims,
+    /// The claim of a bit that may be dead.
+    SweepClaim,
     /// Dead bits are cleared.
     SweepWrite,
     /// The current block once more, before a range is called full.

@@ -44,8 +44,7 @@ impl Release {
 
     fn clear(&mut self) -> Next<Option<Claim>> {
         let known = std::mem::take(&mut self.known);
-        let blocks = self.claim.all_blocks();
-        let mut clear = Clear::new(&self.claim.metadata.uid, blocks, known);
+        let mut clear = Clear::new(&self.claim, known);
         let next = clear.begin();
         self.state = State::Clearing(clear);
         inner!(next);

@@ -14,7 +14,7 @@ use super::wanted::{Placed, intervals, next_block, search_id, windows};
 use super::{Answer, Machine, Next, Pages, Purpose, Request};
 use crate::api::{ListQuery, Requirement};
 use crate::names;
-use crate::object::{Block, Kind, Metadata};
+use crate::object::{Block, Kind, Metadata, TakenBit};
 
 /// Open blocks in the first look.
 const FIRST_BLOCKS: u32 = 4;
@@ -84,6 +84,8 @@ pub struct Search {
     intervals: Vec<Interval>,
     id: String,
     left: BTreeSet<String>,
+    /// The UID of the own claim, if there is one.
+    own: Option<String>,
     mode: Mode,
     names: BTreeSet<String>,
     state: State,
@@ -102,10 +104,18 @@ impl Search {
             id: search_id(&intervals),
             intervals,
             left: left.iter().cloned().collect(),
+            own: None,
             mode,
             names: BTreeSet::new(),
             state: State::First,
         }
+    }
+
+    /// The same, for the claim with this UID.
+    #[must_use]
+    pub(crate) fn of(mut self, uid: &str) -> Self {
+        self.own = Some(uid.to_owned());
+        self
     }
 
     /// The identity of the search, as a block keeps it.
@@ -126,7 +136,7 @@ impl Search {
         let is_left = self.left.contains(&name);
         let has_space = block
             .as_ref()
-            .is_none_or(|block| self.has_space(first, block));
+            .is_none_or(|block| self.has_space(first, block) || self.has_dead_bit(block));
         let is_found = !is_left && (has_space || self.mode == Mode::Quick);
         SearchEnd {
             existing: block.iter().map(|_| name.clone()).collect(),
@@ -178,7 +188,8 @@ impl Search {
             let name = self.name(id);
             let exists = self.names.contains(&name) || open.contains_key(&name);
             let block = open.get(&name);
-            let has_space = !exists || block.is_some_and(|block| self.has_space(id, block));
+            let has_space = !exists
+                || block.is_some_and(|block| self.has_space(id, block) || self.has_dead_bit(block));
             if has_space && self.left.contains(&name) {
                 left_has_space = true;
             } else if has_space {
@@ -237,6 +248,12 @@ impl Search {
 
     fn has_space(&self, id: BlockId, block: &Block) -> bool {
         block.lowest_free(&windows(&self.intervals, id)).is_some()
+    }
+
+    /// Whether another process has set a bit of the own claim in a block that the claim has left. The own process clears it.
+    fn has_dead_bit(&self, block: &Block) -> bool {
+        let is_own = |taken: &TakenBit| self.own.as_ref() == Some(&taken.uid);
+        self.left.contains(&block.metadata.name) && block.spec.taken.iter().any(is_own)
     }
 
     /// The first block of the range. A range has at least one address.

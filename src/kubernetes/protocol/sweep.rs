@@ -1,14 +1,18 @@
 //! Dead bits of a range are cleared, before it is called full.
 //!
-//! A bit is dead if its claim does not exist, or waits for bits of another block. The block is read first. A claim
-//! exists before its first bit, so a claim that a later list does not have cannot come back to the bit that was read.
+//! A bit is dead if its claim does not exist, or has another current block. The block is read first. A claim exists before
+//! its first bit, so a claim that a later read does not find cannot come back to the bit.
+//!
+//! The list of the claims with the block's label only spares reads: a person can change a label. A bit is cleared after a
+//! read of its own claim.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Answer, Next, Pages, Pause, Purpose, Request};
+use super::blocks::BITS_PER_WRITE;
+use super::{Answer, Machine, Next, Pages, Pause, Purpose, Request};
 use crate::api::{ListQuery, Requirement};
 use crate::names;
-use crate::object::{Block, Kind, Metadata};
+use crate::object::{Block, Claim, Kind, Metadata, TakenBit};
 
 /// Blocks that one ADD sweeps.
 const BLOCKS: usize = 16;
@@ -16,14 +20,68 @@ const BLOCKS: usize = 16;
 /// Claims in a page.
 const CLAIMS_PER_PAGE: u32 = 500;
 
-/// Writes of one block before it is left to others.
+/// Writes of one block that were refused before it is left to others.
 const TRIES: u32 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     Reading,
     Claims(Box<Block>, Pages<Metadata>),
-    Writing,
+    Suspects(Box<Suspects>),
+    /// Whether the block has further bits that may be dead.
+    Writing(bool),
+}
+
+/// The bits of a block whose claims the list did not have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Suspects {
+    block: Block,
+    /// The bits whose claims were not read yet, by the names of their claims.
+    unread: BTreeMap<String, Vec<TakenBit>>,
+    dead: BTreeSet<u8>,
+}
+
+impl Suspects {
+    fn of(block: Block, listed: Vec<Metadata>) -> Self {
+        let living: BTreeSet<String> = listed.into_iter().map(|one| one.uid).collect();
+        let mut unread: BTreeMap<String, Vec<TakenBit>> = BTreeMap::new();
+        for taken in &block.spec.taken {
+            if !living.contains(&taken.uid) {
+                let name = taken.claim.clone();
+                unread.entry(name).or_default().push(taken.clone());
+            }
+        }
+        Self {
+            block,
+            unread,
+            dead: BTreeSet::new(),
+        }
+    }
+
+    /// The name of the next claim to read, unless one write can clear no further bits.
+    fn next(&self) -> Option<&String> {
+        let is_enough = self.dead.len() >= BITS_PER_WRITE;
+        self.unread.keys().next().filter(|_| !is_enough)
+    }
+
+    /// Notes the claim of the name that was asked for.
+    fn note(&mut self, claim: Option<&Claim>) {
+        let block = &self.block.metadata.name;
+        let Some((_, bits)) = self.unread.pop_first() else {
+            return;
+        };
+        let is_dead = |taken: &TakenBit| !claim.is_some_and(|claim| claim.uses(taken, block));
+        let dead = bits.iter().filter(|taken| is_dead(taken));
+        self.dead.extend(dead.map(|taken| taken.bit));
+    }
+}
+
+impl Claim {
+    /// Whether `taken`, a bit of `block`, is of this claim and counts.
+    fn uses(&self, taken: &TakenBit, block: &str) -> bool {
+        let want = self.spec.wants.get(usize::from(taken.want));
+        self.metadata.uid == taken.uid && want.is_some_and(|want| want.current == block)
+    }
 }
 
 /// A sweep under way.
@@ -44,38 +102,6 @@ impl Sweep {
             blocks: blocks.into(),
             tries: 0,
             state: State::Reading,
-        }
-    }
-
-    pub(crate) fn begin(&mut self) -> Next<()> {
-        self.read(Pause::No)
-    }
-
-    pub(crate) fn on(&mut self, answer: Answer) -> Next<()> {
-        match &mut self.state {
-            State::Reading => match answer.block() {
-                Some(block) => self.list_claims(block),
-                None => self.skip(),
-            },
-            State::Claims(block, pages) => {
-                let Some(claims) = pages.take(answer.names()) else {
-                    let query = pages.query.clone();
-                    return Next::ask(Purpose::SweepClaims, Request::ListMetadata(query));
-                };
-                let living: BTreeSet<String> = claims.into_iter().map(|one| one.uid).collect();
-                let mut swept = Block::clone(block);
-                if !swept.clear(|taken| !living.contains(&taken.uid)) {
-                    return self.skip();
-                }
-                self.state = State::Writing;
-                self.tries += 1;
-                Next::write(Purpose::SweepWrite, &swept.write())
-            }
-            State::Writing => match answer {
-                Answer::Done(_) | Answer::Gone => self.skip(),
-                _ if self.tries >= TRIES => self.skip(),
-                _ => self.read(Pause::Contended(self.tries)),
-            },
         }
     }
 
@@ -106,5 +132,62 @@ impl Sweep {
         };
         self.state = State::Claims(Box::new(block), Pages::new(query.clone()));
         Next::ask(Purpose::SweepClaims, Request::ListMetadata(query))
+    }
+
+    /// Reads the next claim, or clears the bits that were found dead.
+    fn judge(&mut self, suspects: Box<Suspects>) -> Next<()> {
+        if let Some(name) = suspects.next().cloned() {
+            self.state = State::Suspects(suspects);
+            return Next::ask(Purpose::SweepClaim, Request::Get(Kind::Claim, name));
+        }
+        let Suspects {
+            mut block,
+            unread,
+            dead,
+        } = *suspects;
+        if !block.clear(|taken| dead.contains(&taken.bit)) {
+            return self.skip();
+        }
+        let has_more = !unread.is_empty() || dead.len() > BITS_PER_WRITE;
+        self.state = State::Writing(has_more);
+        Next::write(Purpose::SweepWrite, &block.write())
+    }
+}
+
+impl Machine for Sweep {
+    type End = ();
+
+    fn begin(&mut self) -> Next<()> {
+        self.read(Pause::No)
+    }
+
+    fn on(&mut self, answer: Answer) -> Next<()> {
+        match std::mem::replace(&mut self.state, State::Reading) {
+            State::Reading => match answer.block() {
+                Some(block) => self.list_claims(block),
+                None => self.skip(),
+            },
+            State::Claims(block, mut pages) => {
+                let Some(listed) = pages.take(answer.names()) else {
+                    let query = pages.query.clone();
+                    self.state = State::Claims(block, pages);
+                    return Next::ask(Purpose::SweepClaims, Request::ListMetadata(query));
+                };
+                self.judge(Box::new(Suspects::of(*block, listed)))
+            }
+            State::Suspects(mut suspects) => {
+                suspects.note(answer.claim().as_ref());
+                self.judge(suspects)
+            }
+            State::Writing(has_more) => match answer {
+                Answer::Done(_) if has_more => self.read(Pause::No),
+                Answer::Done(_) | Answer::Gone => self.skip(),
+                _ if self.tries >= TRIES => self.skip(),
+                _ => {
+                    self.tries += 1;
+                    self.read(Pause::Contended(self.tries))
+                }
+            },
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The suite of every registry, over the model of the API server, and the costs of the verbs.
 
 mod costs;
+mod unusual;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -34,7 +34,7 @@ impl Take {
 
     fn thorough(&self, want: usize) -> Search {
         let left = &self.own_claim().spec.wants[want].left;
-        Search::new(&self.ask.wants[want], left, Mode::Thorough)
+        Search::new(&self.ask.wants[want], left, Mode::Thorough).of(self.own_uid())
     }
 
     pub(super) fn on_first_search(

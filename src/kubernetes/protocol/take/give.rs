@@ -51,7 +51,7 @@ impl Take {
     /// Sets bits of the want's current block, which has none for it.
     fn give(&mut self, want: usize, name: String, block: Option<Block>, is_read: bool) -> Step {
         let mut block = block.unwrap_or_else(|| self.absent(want));
-        self.inherit(&mut block, want);
+        self.inherited = self.inherit(&mut block, want);
         let windows = &self.own_claim().spec.wants[want].windows;
         let has_space = self.bit_in(&block, want).is_some() || block.lowest_free(windows).is_some();
         match (has_space, is_read) {
@@ -62,14 +62,14 @@ impl Take {
         }
     }
 
-    /// The bit of an old container's claim, which is gone, becomes the own one.
-    fn inherit(&self, block: &mut Block, want: usize) {
-        let Some(old) = &self.old else { return };
-        for heir in self.own_contenders(&block.metadata.name.clone()) {
-            if usize::from(heir.want) >= want {
-                block.inherit(&old.claim.metadata.uid, &heir);
-            }
-        }
+    /// The bits of an old container's claim, which is gone, become the own ones; their number.
+    fn inherit(&self, block: &mut Block, want: usize) -> usize {
+        let Some(old) = &self.old else { return 0 };
+        let heirs = self.own_contenders(&block.metadata.name.clone());
+        let heirs = heirs.iter().filter(|heir| usize::from(heir.want) >= want);
+        heirs
+            .filter(|heir| block.inherit(&old.claim.metadata.uid, heir))
+            .count()
     }
 
     fn own_contenders(&self, block: &str) -> Vec<Contender> {
@@ -119,7 +119,7 @@ impl Take {
     fn write_block(&mut self, want: usize, mut block: Block, mut waiting: Vec<Contender>) -> Step {
         let name = block.metadata.name.clone();
         waiting.extend(self.own_contenders(&name));
-        block.give(waiting);
+        block.give(waiting, self.inherited);
         let place = self.places.get(&want);
         if place.is_some_and(|place| place.is_reached && names::block(&place.key) == name) {
             block.reach(Search::new(&self.ask.wants[want], &[], Mode::Quick).id());

@@ -109,6 +109,8 @@ pub struct Take {
     claim: Option<Claim>,
     /// Whether the claim existed before.
     existed: bool,
+    /// Bits of the old container in the block that is written next.
+    inherited: usize,
     /// Writes of others in the way of own ones.
     contended: u32,
     restarts: u32,
@@ -128,6 +130,7 @@ impl Take {
             blocks: BTreeMap::new(),
             claim: None,
             existed: false,
+            inherited: 0,
             contended: 0,
             restarts: 0,
         }

@@ -208,8 +208,7 @@ impl Take {
     fn clear(&mut self, after: After) -> Step {
         let known = std::mem::take(&mut self.blocks).into_iter();
         let known = known.filter_map(|(name, known)| Some((name, known.block?)));
-        let blocks = self.own_claim().all_blocks();
-        let mut clear = Clear::new(self.own_uid(), blocks, known.collect());
+        let mut clear = Clear::new(self.own_claim(), known.collect());
         let next = clear.begin();
         self.state = State::Clearing(clear, after.clone());
         inner!(next);
@@ -218,9 +217,14 @@ impl Take {
 
     pub(super) fn on_cleared(&mut self, mut clear: Clear, after: After, answer: Answer) -> Step {
         let next = clear.on(answer);
+        let has_cleared_left = clear.has_cleared_left();
         self.state = State::Clearing(clear, after.clone());
         inner!(next);
-        self.end(after)
+        match after {
+            // The bit was none of another claim, so the range was perhaps never full.
+            After::Short(_) if has_cleared_left => self.end(After::Restart),
+            after => self.end(after),
+        }
     }
 
     fn end(&mut self, after: After) -> Step {

@@ -1,0 +1,250 @@
+//! What a person, a proxy or a fault makes of objects and answers.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use whereabouts_clock::{Chance, Clock};
+use whereabouts_core::address::{Address, Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_core::failure::Failure;
+use whereabouts_core::registry::{Registry, Renewed};
+use whereabouts_core::verbs;
+
+use super::Hasty;
+use crate::KubernetesRegistry;
+use crate::api::{ApiServer, ListQuery, Page, ReadError, Write, WriteError};
+use crate::memory::MemoryServer;
+use crate::names;
+use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
+use crate::protocol::Request;
+
+/// The model, with answers that a server of its own does not give.
+#[derive(Default)]
+struct Odd {
+    server: MemoryServer,
+    /// Whether each GET is answered with 410.
+    is_gone: bool,
+    /// Replies of replaced claims that are lost.
+    lost: Cell<u32>,
+}
+
+impl ApiServer for Odd {
+    async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, ReadError> {
+        if self.is_gone {
+            return Err(ReadError::Expired);
+        }
+        self.server.get(kind, name).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Page<Object>, ReadError> {
+        self.server.list(query).await
+    }
+
+    async fn list_metadata(&self, query: &ListQuery) -> Result<Page<Metadata>, ReadError> {
+        self.server.list_metadata(query).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Option<Object>, WriteError> {
+        if matches!(write, Write::Replace(Object::Claim(_))) && self.lost.get() > 0 {
+            self.lost.set(self.lost.get() - 1);
+            return Err(WriteError::Unknown("the reply is lost".to_owned()));
+        }
+        self.server.write(write).await
+    }
+}
+
+impl Odd {
+    /// Writes an object as a person does, whatever its version.
+    fn put(&self, mut object: Object) {
+        let mut model = self.server.model().borrow_mut();
+        let stored = model.get(object.kind(), &object.metadata().name).cloned();
+        let write = match stored {
+            None => Write::Create(object),
+            Some(stored) => {
+                let version = stored.metadata().resource_version.clone();
+                object.metadata_mut().uid.clone_from(&stored.metadata().uid);
+                object.metadata_mut().resource_version = version;
+                Write::Replace(object)
+            }
+        };
+        model.serve(&Request::Write(write));
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let model = self.server.model().borrow();
+        let blocks = model.objects().filter_map(|object| match object {
+            Object::Block(block) => Some(block.clone()),
+            Object::Claim(_) => None,
+        });
+        blocks.collect()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let model = self.server.model().borrow();
+        let claims = model.objects().filter_map(|object| match object {
+            Object::Claim(claim) => Some(claim.clone()),
+            Object::Block(_) => None,
+        });
+        claims.collect()
+    }
+
+    fn run<T>(&self, what: impl AsyncFnOnce(&KubernetesRegistry<'_, Self, Hasty>) -> T) -> T {
+        let (clock, chance) = (Hasty::default(), Chance::new(1));
+        let registry = KubernetesRegistry::new(self, &clock, &chance, Duration::from_mins(1));
+        block_on(what(&registry))
+    }
+
+    fn add(&self, container: &str, range: &Range) -> Result<Address, String> {
+        let ask = ask(container, range);
+        let added = self.run(async |registry| verbs::add(registry, &ask).await);
+        let held = added.map_err(|error| error.to_string())?;
+        Ok(held[0].address)
+    }
+}
+
+fn range(first: &str, last: &str) -> Range {
+    let end = |text: &str| {
+        let address: std::net::IpAddr = text.parse().expect("an address");
+        Some(Address::from(address))
+    };
+    let mut spec = RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"));
+    (spec.first, spec.last) = (end(first), end(last));
+    Range::new(spec).expect("it makes sense")
+}
+
+fn ask(container: &str, range: &Range) -> Ask {
+    Ask {
+        attachment: Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new(container).expect("a name"),
+            interface: "eth0".to_owned(),
+        },
+        wants: vec![Want::lowest(range)],
+        owner: Owner::default(),
+        may_take_over: true,
+    }
+}
+
+fn one() -> Range {
+    range("10.0.0.7", "10.0.0.7")
+}
+
+/// Bits of claims that are gone.
+fn dead(bits: std::ops::RangeInclusive<u8>) -> impl Iterator<Item = TakenBit> {
+    bits.map(|bit| TakenBit {
+        bit,
+        claim: format!("c-{bit}"),
+        uid: format!("u-{bit}"),
+        want: 0,
+    })
+}
+
+/// A server whose block has these dead bits.
+fn with_dead(bits: std::ops::RangeInclusive<u8>) -> Odd {
+    let odd = Odd::default();
+    odd.add("first", &range("10.0.0.250", "10.0.0.250"))
+        .expect("it is added");
+    let mut block = odd.blocks().remove(0);
+    block.spec.taken.splice(0..0, dead(bits));
+    odd.put(Object::Block(block));
+    odd
+}
+
+#[test]
+fn a_claim_keeps_its_address_when_a_person_removes_its_labels() {
+    let odd = Odd::default();
+    odd.add("a", &one()).expect("it is added");
+    let mut claim = odd.claims().remove(0);
+    claim.metadata.labels.clear();
+    odd.put(Object::Claim(claim));
+    let full = odd.add("b", &one()).expect_err("the address is in use");
+    assert!(full.contains("is full"), "{full}");
+    odd.add("a", &one()).expect("it is the same again");
+}
+
+#[test]
+fn a_sweep_clears_more_dead_bits_than_one_write_may() {
+    let odd = with_dead(1..=200);
+    odd.add("a", &range("10.0.0.200", "10.0.0.200"))
+        .expect("each bit was dead");
+    let [block] = &odd.blocks()[..] else {
+        panic!("a block");
+    };
+    assert_eq!(block.spec.taken.len(), 2);
+}
+
+#[test]
+fn status_clears_dead_bits_before_it_tells_that_a_range_is_full() {
+    let odd = with_dead(7..=7);
+    let want = Want::lowest(&one());
+    let shortage = odd.run(async |registry| registry.shortage(&[want]).await);
+    assert_eq!(shortage, Ok(None));
+}
+
+#[test]
+fn a_block_that_is_being_deleted_is_not_written() {
+    let odd = with_dead(8..=8);
+    let mut block = odd.blocks().remove(0);
+    block.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    odd.put(Object::Block(block));
+    let before = odd.blocks();
+    let wide = range("10.0.0.7", "10.0.0.8");
+    let error = odd.add("a", &wide).expect_err("its bits would go");
+    assert!(error.contains("is being deleted"), "{error}");
+    let ask = ask("first", &range("10.0.0.250", "10.0.0.250"));
+    let deleted = odd.run(async |registry| verbs::del(registry, &ask.attachment, &[]).await);
+    deleted.expect_err("the claim's address is not known");
+    assert_eq!(odd.blocks(), before);
+}
+
+#[test]
+fn a_claim_that_is_being_deleted_is_not_answered() {
+    let odd = Odd::default();
+    odd.add("a", &one()).expect("it is added");
+    let mut claim = odd.claims().remove(0);
+    claim.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    odd.put(Object::Claim(claim));
+    let error = odd.add("a", &one()).expect_err("it goes soon");
+    assert!(error.contains("is being deleted"), "{error}");
+    odd.add("b", &one()).expect_err("it holds its address");
+}
+
+#[test]
+fn a_block_in_another_place_than_its_name_tells_is_not_used() {
+    let odd = with_dead(8..=8);
+    let mut block = odd.blocks().remove(0);
+    block.spec.base = "10.0.1.0".to_owned();
+    odd.put(Object::Block(block));
+    let error = odd.add("a", &one()).expect_err("an address of elsewhere");
+    let name = &odd.blocks()[0].metadata.name;
+    assert!(error.contains(name), "{error}");
+}
+
+#[test]
+fn a_get_that_is_answered_with_410_is_tried_again_until_the_deadline() {
+    let odd = Odd {
+        is_gone: true,
+        ..Odd::default()
+    };
+    let ask = ask("a", &one());
+    let found = odd.run(async |registry| registry.find(&ask.attachment, &[]).await);
+    let failure = found.expect_err("there is no answer");
+    assert!(matches!(failure, Failure::ApiServer(_)), "{failure}");
+    let attachment = &ask.attachment;
+    assert_eq!(names::claim(attachment).len(), 34);
+}
+
+#[test]
+fn a_renewal_waits_between_writes_whose_outcome_is_unknown() {
+    let odd = Odd::default();
+    odd.add("a", &one()).expect("it is added");
+    odd.lost.set(6);
+    let (clock, chance) = (Hasty::default(), Chance::new(1));
+    let registry = KubernetesRegistry::new(&odd, &clock, &chance, Duration::from_mins(1));
+    let begun = clock.now();
+    let renewed = block_on(registry.renew(&ask("a", &one())));
+    assert_eq!(renewed, Ok(Renewed::Done));
+    let waited = clock.now() - begun;
+    assert!(waited > Duration::from_millis(100), "{waited:?}");
+}
