@@ -4,5 +4,6 @@ mod installs;
 mod kinds;
 mod lab;
 mod objects;
+mod registry;
 mod rights;
 mod tokens;
