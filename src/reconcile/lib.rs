@@ -30,6 +30,8 @@ mod judge;
 mod observation;
 mod owner;
 #[cfg(test)]
+mod owner_simulation;
+#[cfg(test)]
 mod owner_tests;
 mod run;
 #[cfg(test)]
