@@ -258,6 +258,19 @@ pub const PAGE_FOLLOWERS: usize = 64;
 /// Shortest time between two messages about changes to one browser, in milliseconds.
 pub const PAGE_NEWS_MS: u64 = 500;
 
+/// Tools that read the store through the web page at the same time. Each may need the memory of a large answer.
+pub const PAGE_READERS: usize = 2;
+
+/// Bytes of one answer to a tool that reads the store through the web page.
+pub const PAGE_ANSWER_BYTES: usize = 32 << 20;
+
+/// Longest time for one answer of the store to a tool that reads through the web page, the wait for others included, in
+/// milliseconds.
+pub const PAGE_READ_MS: u64 = 30_000;
+
+/// Longest time in which a tool must take such an answer, in milliseconds.
+pub const PAGE_SEND_MS: u64 = 60_000;
+
 /// Ranges in the metrics. Further ranges are only counted.
 pub const METRIC_RANGES: usize = 1_000;
 

@@ -1,6 +1,7 @@
 //! How the tool reaches the datastore: options named after the keys of a config, and the plugin's own stores.
 
 mod datastore;
+mod page;
 mod source;
 
 use std::future::Future;
@@ -32,6 +33,8 @@ use whereabouts_store::{At, CommitError, Entry, Order, Outcome, Read, Revision, 
 
 use crate::output::{Progress, say};
 use datastore::AnyStore;
+use page::{PageStore, Way};
+pub(crate) use page::{ReadOptions, is_plugin};
 
 /// How long the datastore may take to answer one question.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -106,10 +109,6 @@ impl Connection {
     /// Connects lazily, as `options` say.
     pub(crate) fn open(options: &DatastoreOptions) -> Result<Self, String> {
         let (datastore, cluster) = options.reach()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
         // Two tools, on two nodes perhaps, must not take each other's tickets for their own.
         let chance = Chance::new(RandomState::new().build_hasher().finish());
         let (store, prefix, place) = match datastore {
@@ -125,6 +124,33 @@ impl Connection {
                 (AnyStore::Local(store), prefix, place)
             }
         };
+        Self::to(store, prefix, place, cluster, chance)
+    }
+
+    /// Connects to read, directly or through the page.
+    pub(crate) fn open_to_read(options: &ReadOptions) -> Result<Self, String> {
+        match options.way()? {
+            Way::Direct(options) => Self::open(options),
+            Way::Page(kubectl) => {
+                let store = PageStore::open(kubectl)?;
+                let (prefix, place) = (store.prefix().to_owned(), store.place().to_owned());
+                let chance = Chance::new(RandomState::new().build_hasher().finish());
+                Self::to(AnyStore::Page(store), prefix, place, None, chance)
+            }
+        }
+    }
+
+    fn to(
+        store: AnyStore,
+        prefix: String,
+        place: String,
+        cluster: Option<Identity>,
+        chance: Chance,
+    ) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             runtime,
             cluster,
@@ -202,7 +228,7 @@ impl Connection {
     /// Claims what `ask` states.
     pub(crate) fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
         match &self.store {
-            AnyStore::Etcd(_) => self.wait(self.session().take(ask)),
+            AnyStore::Etcd(_) | AnyStore::Page(_) => self.wait(self.session().take(ask)),
             AnyStore::Local(store) => self.wait(self.local(store).take(ask)),
         }
     }
@@ -214,7 +240,9 @@ impl Connection {
         claim: &Stored<Claim>,
     ) -> Result<Released, Failure> {
         match &self.store {
-            AnyStore::Etcd(_) => self.wait(self.session().release(attachment, claim)),
+            AnyStore::Etcd(_) | AnyStore::Page(_) => {
+                self.wait(self.session().release(attachment, claim))
+            }
             AnyStore::Local(store) => self.wait(self.local(store).release(attachment, claim)),
         }
     }
@@ -226,7 +254,7 @@ impl Connection {
         state: &Stored<OwnerState>,
     ) -> Result<Ended, Failure> {
         match &self.store {
-            AnyStore::Etcd(_) => self.wait(self.session().end(owner, state)),
+            AnyStore::Etcd(_) | AnyStore::Page(_) => self.wait(self.session().end(owner, state)),
             AnyStore::Local(store) => self.wait(self.local(store).end(owner, state)),
         }
     }
@@ -239,7 +267,9 @@ impl Connection {
         let mut after = None;
         loop {
             let page = match &self.store {
-                AnyStore::Etcd(_) => self.wait(self.session().owners(None, after.as_ref())),
+                AnyStore::Etcd(_) | AnyStore::Page(_) => {
+                    self.wait(self.session().owners(None, after.as_ref()))
+                }
                 AnyStore::Local(store) => self.wait(self.local(store).owners(None, after.as_ref())),
             };
             let page = page.map_err(|error| error.to_string())?;
@@ -281,7 +311,9 @@ impl Connection {
         loop {
             let left = left()?;
             let page = match &self.store {
-                AnyStore::Etcd(_) => self.wait(self.session_of(left).page(scope, after.as_ref())),
+                AnyStore::Etcd(_) | AnyStore::Page(_) => {
+                    self.wait(self.session_of(left).page(scope, after.as_ref()))
+                }
                 AnyStore::Local(store) => self.wait(self.local(store).page(scope, after.as_ref())),
             };
             let page = page.map_err(|error| error.to_string())?;
@@ -301,7 +333,9 @@ impl Connection {
     ) -> Result<Option<Shortage>, String> {
         let left = left_until(end)?;
         let shortage = match &self.store {
-            AnyStore::Etcd(_) => self.wait(self.session_of(left).shortage(wants)),
+            AnyStore::Etcd(_) | AnyStore::Page(_) => {
+                self.wait(self.session_of(left).shortage(wants))
+            }
             AnyStore::Local(store) => self.wait(self.local(store).shortage(wants)),
         };
         shortage.map_err(|error| error.to_string())
@@ -315,7 +349,7 @@ impl Connection {
     /// Sees that the store is this cluster's, before something in it goes for what nodes are called.
     pub(crate) fn confirm(&self) -> Result<(), String> {
         let confirmed = match &self.store {
-            AnyStore::Etcd(_) => self.wait(cluster::confirm(&self.session())),
+            AnyStore::Etcd(_) | AnyStore::Page(_) => self.wait(cluster::confirm(&self.session())),
             AnyStore::Local(store) => self.wait(self.local(store).confirm()),
         };
         confirmed.map_err(|error| error.to_string())
@@ -339,8 +373,12 @@ fn left_until(end: Instant) -> Result<Duration, String> {
 impl DatastoreOptions {
     /// Whether they say anything.
     pub(crate) fn is_given(&self) -> bool {
+        self.names_place() || self.context.is_some()
+    }
+
+    /// Whether they name a datastore, without the help of a file of contexts.
+    fn names_place(&self) -> bool {
         let says_more = self.configuration_path.is_some() || self.datastore.is_some();
-        let says_more = says_more || self.context.is_some();
         self.etcd_host.is_some() || self.local_path.is_some() || says_more
     }
 
@@ -397,7 +435,15 @@ impl DatastoreOptions {
                 found.map_err(|error| error.details())
             },
         };
-        let keys = source::choose(given.collect(), self.context.as_deref(), &around)?;
+        let keys = source::choose(given.collect(), self.context.as_deref(), &around);
+        let keys = keys.map_err(|error| {
+            if is_plugin() {
+                return format!(
+                    "this command goes to the datastore itself, not through kubectl: {error}"
+                );
+            }
+            error
+        })?;
         let keys = Value::Object(keys).to_string();
         let datastore = request::datastore_from(keys.as_bytes(), &LocalMachine);
         let (datastore, cluster, remarks) = datastore.map_err(|error| error.details())?;

@@ -20,12 +20,13 @@ mod reconcile;
 mod repeat;
 mod selection;
 mod serve;
+mod store_api;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use whereabouts_cni::plugin;
@@ -34,7 +35,7 @@ use commands::{
     backup, check, claims, cluster, gc, import, lint, map, migrate, owners, queue, ranges, release,
     restore, watch,
 };
-use connection::DatastoreOptions;
+use connection::{DatastoreOptions, ReadOptions, is_plugin};
 use output::{Consent, Ending, OutputOption, say};
 use selection::{Filter, PoolOption};
 
@@ -51,6 +52,12 @@ secrets, too. --local-path reads the file of a host without etcd.
 
 Commands that change something show what they are about to do and ask; --dry-run only shows, --yes does
 not ask.";
+
+/// What is different for a plugin of kubectl.
+const PLUGIN: &str = "\
+ranges, map, claims, show, owners, queue and check read through the API server and the page, unless an option
+names a datastore. They need no credential of the datastore, and log in as kubectl does: --context and the like
+are kubectl's. Other commands, and check --repair, go to the datastore itself.";
 
 /// Looks at the addresses that whereabouts has given, and puts them in order.
 #[derive(Parser)]
@@ -73,7 +80,7 @@ enum Command {
     )]
     Ranges {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         /// Configs, of all kinds that `lint` takes: count their ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
@@ -86,7 +93,7 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl map 192.168.2.0/24")]
     Map {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         /// The range.
         #[arg(value_name = "CIDR")]
         range: IpNet,
@@ -102,7 +109,7 @@ enum Command {
     #[command(after_help = "Example: whereaboutsctl claims --node node-7 --range 192.168.2.0/24")]
     Claims {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
@@ -114,7 +121,7 @@ enum Command {
     #[command(after_help = "Examples: whereaboutsctl owners; whereaboutsctl owners default/web-0")]
     Owners {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         /// An address that is kept at rest, or [NAMESPACE/]POD.
         #[arg(value_name = "WHAT", value_parser = selection::selector)]
         what: Option<String>,
@@ -127,7 +134,7 @@ enum Command {
     )]
     Show {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         /// An address, [NAMESPACE/]POD, or the beginning of a container's id.
         #[arg(value_name = "WHAT", value_parser = selection::selector)]
         what: String,
@@ -153,7 +160,7 @@ enum Command {
     /// the age of the last claim made before that (`<`: it is younger) or of the first after it (`>`).
     Queue {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         /// Only the range with this CIDR.
         #[arg(value_name = "CIDR")]
         range: Option<IpNet>,
@@ -266,7 +273,7 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Check {
         #[command(flatten)]
-        etcd: DatastoreOptions,
+        etcd: ReadOptions,
         #[command(flatten)]
         repair: check::RepairOption,
         #[command(flatten)]
@@ -388,7 +395,7 @@ enum Command {
 
 fn main() -> ExitCode {
     plugin::outlive_file_limits();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(told) if told.use_stderr() => {
             output::say_lines(&told.render().to_string());
@@ -408,6 +415,19 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The arguments. As a plugin of kubectl, the tool is called by another name.
+fn arguments() -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command();
+    if is_plugin() {
+        command = command
+            .name("kubectl-whereabouts")
+            .bin_name("kubectl whereabouts")
+            .after_help("More: kubectl whereabouts help, or COMMAND --help.")
+            .after_long_help(format!("{PLUGIN}\n\n{COMMON}"));
+    }
+    Arguments::from_arg_matches(&command.try_get_matches()?)
 }
 
 fn completions(shell: clap_complete::Shell) {

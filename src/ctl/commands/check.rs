@@ -11,7 +11,7 @@ use whereabouts_core::escaped::line;
 use whereabouts_core::limits;
 use whereabouts_store::At;
 
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, say, say_lines};
 use crate::selection::selector;
@@ -32,11 +32,15 @@ pub(crate) struct RepairOption {
 
 /// Checks what is stored, prints what was found, and says how that ends.
 pub(crate) fn check(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     option: &RepairOption,
     output: Output,
 ) -> Result<Ending, String> {
-    let connection = Connection::open(etcd)?;
+    let connection = if option.repair {
+        Connection::open(etcd.direct("--repair")?)?
+    } else {
+        Connection::open_to_read(etcd)?
+    };
     let named: BTreeSet<String> = option.damaged.iter().cloned().collect();
     let (mut audit, mut repairs) = look(&connection, &named)?;
     for key in &named {

@@ -7,7 +7,7 @@ use whereabouts_store::At;
 use whereabouts_store::snapshot::Query;
 
 use super::owners;
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{List, Output, age, fields, say};
@@ -15,11 +15,11 @@ use crate::selection::{Filter, Word, choose, warn_of};
 
 /// Lists the claims that fit, page by page, each in the order of addresses.
 pub(crate) fn claims(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     filter: &Filter,
     output: Output,
 ) -> Result<Ending, String> {
-    let connection = Connection::open(etcd)?;
+    let connection = Connection::open_to_read(etcd)?;
     let mut list = List::new(output, COLUMNS);
     let mut unreadable = Vec::new();
     connection.each_page(connection.keys.claims(None), At::Now, |page| {
@@ -49,8 +49,8 @@ pub(crate) fn claims(
 }
 
 /// Shows all there is to know of what `text` means.
-pub(crate) fn show(etcd: &DatastoreOptions, text: &str, output: Output) -> Result<Ending, String> {
-    let connection = Connection::open(etcd)?;
+pub(crate) fn show(etcd: &ReadOptions, text: &str, output: Output) -> Result<Ending, String> {
+    let connection = Connection::open_to_read(etcd)?;
     let word = Word::of(text);
     let chosen = choose(&connection, |shown| word.fits(shown))?;
     warn_of(&chosen.unreadable);

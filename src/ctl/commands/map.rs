@@ -15,7 +15,7 @@ use whereabouts_store::keys::Key;
 use whereabouts_store::{At, record};
 
 use crate::commands::ranges::{Configured, configured, occupancy};
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::shown::pool;
@@ -24,7 +24,7 @@ use crate::selection::{PoolOption, warn_of};
 
 /// Draws the range with this CIDR. Reads its blocks alone, at one revision.
 pub(crate) fn map(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     cidr: IpNet,
     of: &PoolOption,
     files: &[PathBuf],
@@ -42,7 +42,7 @@ pub(crate) fn map(
         .collect();
     let uses = Occupancy::holding(&range).uses(&configured);
     let gives = &uses.first().expect("it is about one range").intervals;
-    let connection = Connection::open(etcd)?;
+    let connection = Connection::open_to_read(etcd)?;
     let whole = Interval::of(range.cidr);
     let range_map = draw(whole, gives, &blocks(&connection, &range)?);
     if range_map.taken == 0 {

@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::registry::Ended;
 
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::shown_owner::{COLUMNS, ShownOwner};
 use crate::output::{Consent, Decision, Ending, Output, say, say_lines, table};
 use crate::selection::{Filter, Word, choose_owners, warn_of};
 
 /// Lists the durable owners that `what` means, or all.
 pub(crate) fn owners(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     what: Option<&str>,
     output: Output,
 ) -> Result<Ending, String> {
-    let connection = Connection::open(etcd)?;
+    let connection = Connection::open_to_read(etcd)?;
     let word = what.map(Word::of);
     let is_meant = |shown: &ShownOwner| word.as_ref().is_none_or(|word| fits(shown, word));
     let chosen = choose_owners(&connection, is_meant)?;

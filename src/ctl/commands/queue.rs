@@ -11,7 +11,7 @@ use whereabouts_store::keys::{Key, QueuedVerb, Seat};
 use whereabouts_store::record::{self, Lock, RecordError, Ticket};
 use whereabouts_store::{At, Entry, Revision};
 
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::shown::{Shown, pool, short};
 use crate::output::{Output, age, moment, say};
@@ -62,12 +62,12 @@ type Queues = BTreeMap<RangeId, Busy>;
 
 /// Shows all locks and tickets, or those of the range with this CIDR.
 pub(crate) fn queue(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     range: Option<IpNet>,
     output: Output,
 ) -> Result<Ending, String> {
-    let connection = Connection::open(etcd)?;
-    connection.store.etcd("queue")?;
+    let connection = Connection::open_to_read(etcd)?;
+    connection.store.has_leases("queue")?;
     let mut unreadable = Vec::new();
     let (mut queues, revision) = read(&connection, range, &mut unreadable)?;
     if !queues.is_empty() {
@@ -165,10 +165,7 @@ fn locked(
     let lock = readable(entry, record::decode_lock, unreadable);
     let by = match entry.lease {
         0 => By::Recipient(lock),
-        lease => By::Holder(
-            lock,
-            connection.ask(connection.store.etcd("queue")?.life_of(lease))?,
-        ),
+        lease => By::Holder(lock, connection.ask(connection.store.life_of(lease))?),
     };
     Ok(Locked {
         revision: entry.modified,

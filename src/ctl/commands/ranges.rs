@@ -9,7 +9,7 @@ use whereabouts_core::address::Range;
 use whereabouts_store::At;
 
 use crate::configs::{self, Finding};
-use crate::connection::{Connection, DatastoreOptions};
+use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::shown::pool;
@@ -20,7 +20,7 @@ const BAR: u8 = 20;
 
 /// Shows every range that a claim comes from, and those of `files`.
 pub(crate) fn ranges(
-    etcd: &DatastoreOptions,
+    etcd: &ReadOptions,
     files: &[PathBuf],
     output: Output,
 ) -> Result<Ending, String> {
@@ -28,7 +28,7 @@ pub(crate) fn ranges(
         ranges: configured,
         unread,
     } = configured(files)?;
-    let connection = Connection::open(etcd)?;
+    let connection = Connection::open_to_read(etcd)?;
     let occupancy = occupancy(&connection)?;
     let uses = occupancy.uses(&configured);
     let values: Vec<Value> = uses.iter().map(value).collect();

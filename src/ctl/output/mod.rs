@@ -4,6 +4,7 @@
 //! values, by the escapes of JSON and YAML.
 
 mod fit;
+pub(crate) mod relayed;
 pub(crate) mod shown;
 pub(crate) mod shown_owner;
 pub(crate) mod tree;

@@ -24,8 +24,10 @@ use super::counters::Counters;
 use super::exposition::Exposition;
 use super::guard::{Audience, guard};
 use super::metrics::{self, ReaperCounters};
+use super::store::Reader;
 use super::watched::Watched;
 use super::{connections, news, page};
+use crate::store_api::{self, AskedLease, AskedRead};
 
 /// Everything that is told of.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub(super) struct Told {
     pub(super) reaper: Option<Arc<ReaperCounters>>,
     /// Where etcd is followed.
     pub(super) watched: Option<Arc<Watched>>,
+    /// There, too.
+    pub(super) reader: Option<Arc<Reader>>,
 }
 
 /// Serves until that fails, and tells why.
@@ -50,6 +54,9 @@ pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
         .route("/metrics", get(scrape));
     if told.watched.is_some() {
         router = router.merge(of_etcd());
+    }
+    if let Some(reader) = &told.reader {
+        router = router.merge(of_store(reader));
     }
     let router = router
         .layer(from_fn_with_state(audience, guard))
@@ -95,6 +102,30 @@ fn of_etcd() -> Router<Told> {
         .route("/api/suspects", get(suspects))
         .route("/api/groups", get(groups))
         .route("/api/feed", get(feed))
+}
+
+/// The store itself, for the tool.
+fn of_store(reader: &Arc<Reader>) -> Router<Told> {
+    let about = {
+        let reader = reader.clone();
+        async move || reader.about()
+    };
+    let read = {
+        let reader = reader.clone();
+        async move |Query(asked): Query<AskedRead>| match reader.read(&asked).await {
+            Ok(response) => response,
+            Err(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
+        }
+    };
+    let lease = {
+        let reader = reader.clone();
+        async move |Query(asked): Query<AskedLease>| reader.life_of(asked.id).await
+    };
+    let path = |path: &str| format!("/{path}");
+    Router::new()
+        .route(&path(store_api::ABOUT), get(about))
+        .route(&path(store_api::READ), get(read))
+        .route(&path(store_api::LEASE), get(lease))
 }
 
 /// Answers what is asked of one range.

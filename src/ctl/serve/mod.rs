@@ -7,6 +7,7 @@
 //!                          `--------- counters --> http: /metrics, /healthz
 //! etcd <-- reap ------------------------^           ^
 //! etcd --listing, then changes--> follow --> watched (content) --> api, news --> page
+//! etcd <-- store (reads of the tool, through the API server's proxy) ---^
 //! ```
 
 mod api;
@@ -27,6 +28,7 @@ mod metrics;
 mod news;
 mod page;
 mod reap;
+mod store;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -58,6 +60,7 @@ use self::counters::Counters;
 use self::http::Told;
 use self::intake::Intake;
 use self::metrics::ReaperCounters;
+use self::store::Reader;
 use self::watched::Watched;
 use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
@@ -215,6 +218,9 @@ async fn run(
         );
     }
     print(&format!("listening on http://{address}\n"));
+    let followed = of_etcd.followed.as_ref();
+    let readers = followed.map(|(access, _)| Reader::new(&access.prefix));
+    let (reader, questions) = readers.unzip();
     let told = Told {
         counters: counters.clone(),
         backlog: backlog.clone(),
@@ -226,15 +232,19 @@ async fn run(
             .followed
             .as_ref()
             .map(|(_, watched)| watched.clone()),
+        reader: reader.map(Arc::new),
     };
     let served = pin!(http::serve(listener, told));
     let followed = pin!(async {
-        match of_etcd.followed {
-            Some((access, watched)) => {
+        match of_etcd.followed.zip(questions) {
+            Some(((access, watched), questions)) => {
                 let chance = Chance::new(u64::from(std::process::id()));
                 let store = EtcdStore::new(&access, &chance);
+                let asked = EtcdStore::new(&access, &chance);
                 tokio::spawn(follow::sample(watched.clone()));
-                follow::run(store, Keys::new(&access.prefix), watched).await
+                let follow = follow::run(store, Keys::new(&access.prefix), watched);
+                let (never, ()) = future::join(follow, questions.put_to(&asked)).await;
+                never
             }
             None => future::pending().await,
         }

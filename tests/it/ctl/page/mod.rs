@@ -9,6 +9,7 @@ mod clients;
 mod etcd;
 mod hostile;
 mod keyboard;
+mod kubectl;
 mod metrics;
 mod prometheus;
 mod reap;
