@@ -38,9 +38,13 @@ main() {
     # Its kind of policy is newer than the oldest Kubernetes.
     validate "${kubernetes_versions[-1]}" deploy/kubernetes/fence.yaml >"$work/said" || fail "fence.yaml:" "$(<"$work/said")"
     check_component
-    check_webhook admission
-    check_webhook admission admission-pods
-    check_webhook admission admission-cert-manager
+    check_with admission
+    check_with admission admission-pods
+    check_with admission admission-cert-manager
+    check_with kubectl
+    check_with network-policies
+    check_with k3s
+    check_with openshift
     check_that_it_can_fail
     check_chart
     [[ ${1:-} == manifests ]] || check_image
@@ -79,8 +83,8 @@ check_component() {
         fail "the component replace-foreign does something else"
 }
 
-check_webhook() { # COMPONENT ...: the last one gives the result its name
-    local overlay=$work/kubernetes/overlays/webhook-${*: -1} rendered=$work/${*: -1}.yaml version list
+check_with() { # COMPONENT ...: the last one gives the result its name
+    local overlay=$work/kubernetes/overlays/with-${*: -1} rendered=$work/${*: -1}.yaml version list
     cp -r "$work/kubernetes/overlays/lab" "$overlay"
     printf -v list ', ../../%s' "$@"
     sed -i '/^components:/d' "$overlay/kustomization.yaml"
@@ -109,6 +113,11 @@ faults() { # FILE
         def containers: pod | .containers[];
         def mounts: containers | .volumeMounts[]?;
         def own: startswith("localhost/whereabouts");
+        # https://kubernetes.io/docs/concepts/security/pod-security-standards: what the checks below do not have.
+        def is_restricted: .securityContext as $pod | (.hostNetwork or .hostPID or .hostIPC | not)
+            and all(.volumes[]?; has("configMap") or has("secret") or has("projected") or has("emptyDir"))
+            and all(.containers[]; (.securityContext.seccompProfile // $pod.seccompProfile).type == "RuntimeDefault")
+            and all(.containers[].ports[]?; has("hostPort") | not);
         .[] | "\(.kind) \(.metadata.name)" as $object | (
             (.metadata.name | select(IN($original[])) | "has a name of the original"),
             (pod.serviceAccountName // empty | select(IN($original[])) | "has the ServiceAccount of the original"),
@@ -120,11 +129,15 @@ faults() { # FILE
                 .allowPrivilegeEscalation == false) | not) | "\(.name): has more rights than it needs"),
             (select(.kind != "DaemonSet") | pod | select(
                 .securityContext.runAsNonRoot or .containers[0].securityContext.runAsNonRoot | not) | "runs as root"),
+            (select(.kind == "Deployment") | select(pod | is_restricted | not) | "does not fit Pod Security restricted"),
             (.rules[]? | select([.apiGroups, .resources, .verbs] | flatten | index("*")) | "has every right to something"),
             (mounts.mountPath | select(. == "/etc/cni/net.d") | "mounts the configurations of other plugins"),
             (.rules[]? | select((.resources // []) == ["secrets"] and (.resourceNames | not)) | "may use every Secret"),
             (.webhooks[]? | select(.failurePolicy != "Ignore" or .timeoutSeconds > 3 or .sideEffects != "None") |
                 "\(.name): stands in the way"),
+            (select(.kind == "NetworkPolicy" and .metadata.name == "whereabouts-page") | .spec.ingress[] |
+                select(.from | not) | "lets everybody read the page"),
+            (.rules[]? | select((.resources // []) == ["services/proxy"] and (.resourceNames | not)) | "may reach every Service"),
             (.webhooks[]? | select(.matchConditions | not) | "\(.name): is asked about objects of others")
         ) | "\($object): \(.)"'
 }
@@ -144,17 +157,21 @@ imagePullPolicy: IfNotPresent|imagePullPolicy: Always|pulls an image that is loa
 image: localhost/whereabouts:.*|image: localhost/whereabouts:latest|has the image localhost/whereabouts:latest
 readOnlyRootFilesystem: true|readOnlyRootFilesystem: false|has more rights than it needs
 runAsNonRoot: true|runAsNonRoot: false|runs as root
+type: RuntimeDefault|type: Unconfined|does not fit Pod Security restricted
+projected:|hostPath:|does not fit Pod Security restricted
 - watch|- '*'|has every right to something
 mountPath: /etc/cni/net.d/whereabouts.d|mountPath: /etc/cni/net.d|mounts the configurations of other plugins
 failurePolicy: Ignore|failurePolicy: Fail|stands in the way
 matchConditions:|x-conditions:|is asked about objects of others
 - whereabouts-webhook$|&\n  resourceNames:|may use every Secret
 name: whereabouts-networks|name: whereabouts-cni|has a name of the original
+- from:|- x-from:|lets everybody read the page
+- whereabouts-page:http$|&\n  resourceNames:|may reach every Service
 FAULTS
 }
 
-wrong() { # RIGHT WRONG: the lab's objects, with those of the webhook, and with one fault
-    sed "s|$1|$2|" "$work/admission.yaml"
+wrong() { # RIGHT WRONG: the lab's objects, with those of the webhook and of kubectl, and with one fault
+    sed "s|$1|$2|" "$work/admission.yaml" <(echo ---) "$work/kubectl.yaml"
 }
 
 check_chart() {
@@ -197,6 +214,10 @@ replacing node.replaceForeign=true
 admission webhook.enabled=true
 admission-pods webhook.enabled=true,webhook.pods=true
 admission-cert-manager webhook.enabled=true,webhook.certManager=true
+kubectl page.kubectl.apiServers={192.0.2.1/32}
+network-policies networkPolicies.enabled=true
+k3s node.binDir=/var/lib/rancher/k3s/data/cni
+openshift openshift.enabled=true,node.binDir=/var/lib/cni/bin,node.configDir=/etc/kubernetes/cni/net.d/whereabouts.d
 COMPONENTS
 
     # Each fault in what the chart gives is a difference.
@@ -274,6 +295,8 @@ flatFile.keys.ipam={"etcd_prefix": "x"}
 image.digest="sha256:0"
 controller.replicas="two"
 page.listen="9469"
+page.kubectl.apiServers=["10.0.0.1"]
+page.kubectl.apiServers=["10.0.0.1/32"],page.enabled=false
 webhook.enabled=true,controller.enabled=false
 REFUSED
 }
