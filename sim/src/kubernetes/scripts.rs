@@ -504,12 +504,28 @@ pub fn scripts() -> Vec<Script> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::explorer::explore;
+    use super::super::worlds::small_worlds;
     use super::*;
 
     #[test]
     fn no_script_breaks_a_promise() {
         for script in scripts() {
             assert_eq!(script.play(None), Ok(()), "{}", script.name);
+        }
+    }
+
+    #[test]
+    fn each_bug_breaks_a_promise_in_a_script_or_in_a_small_world() {
+        for bug in Bug::ALL {
+            let is_scripted = scripts()
+                .iter()
+                .any(|script| script.play(Some(*bug)).is_err());
+            let is_found = is_scripted
+                || small_worlds()
+                    .iter()
+                    .any(|world| explore(world, 0, Some(*bug), 2_000).broken.is_some());
+            assert!(is_found, "{bug:?}");
         }
     }
 }
