@@ -7,3 +7,4 @@ mod objects;
 mod registry;
 mod rights;
 mod tokens;
+mod verbs;
