@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_cni::invocation::{LocalMachine, read_file};
 use whereabouts_cni::request::{self, Datastore};
+use whereabouts_core::address::Name;
 use whereabouts_core::allocator::{Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Claim, Want};
 use whereabouts_core::durable::{DurableOwner, OwnerState};
@@ -262,15 +263,37 @@ impl Connection {
     /// Shows `take` the durable owners, page by page. An owner that cannot be read is the reason.
     pub(crate) fn each_owner(
         &self,
+        take: impl FnMut(Result<(DurableOwner, Stored<OwnerState>), Corrupt>),
+    ) -> Result<(), String> {
+        self.each_owner_within(|| Ok(DEADLINE), None, take)
+    }
+
+    /// The same of one network, until `end`.
+    pub(crate) fn each_owner_until(
+        &self,
+        end: Instant,
+        network: &Name,
+        take: impl FnMut(Result<(DurableOwner, Stored<OwnerState>), Corrupt>),
+    ) -> Result<(), String> {
+        self.each_owner_within(|| left_until(end), Some(network), take)
+    }
+
+    /// The same; `left` is how long the next page may take.
+    fn each_owner_within(
+        &self,
+        left: impl Fn() -> Result<Duration, String>,
+        network: Option<&Name>,
         mut take: impl FnMut(Result<(DurableOwner, Stored<OwnerState>), Corrupt>),
     ) -> Result<(), String> {
         let mut after = None;
         loop {
+            let left = left()?;
+            let after_page = after.as_ref();
             let page = match &self.store {
                 AnyStore::Etcd(_) | AnyStore::Page(_) => {
-                    self.wait(self.session().owners(None, after.as_ref()))
+                    self.wait(self.session_of(left).owners(network, after_page))
                 }
-                AnyStore::Local(store) => self.wait(self.local(store).owners(None, after.as_ref())),
+                AnyStore::Local(store) => self.wait(self.local(store).owners(network, after_page)),
             };
             let page = page.map_err(|error| error.to_string())?;
             page.owners.into_iter().for_each(&mut take);

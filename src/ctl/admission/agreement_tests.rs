@@ -13,13 +13,15 @@ use tokio::net::TcpListener;
 use whereabouts_controller::ApiServer;
 use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Owner, RangeId, Want};
-use whereabouts_core::registry::Taken;
+use whereabouts_core::registry::{Released, Taken};
 
 use super::claims::Claims;
 use super::judge::judge;
+use super::stranded::Question;
 use super::tests::{config, object, request, surroundings};
 use super::tls::{OwnCertificate, Shown, certificate_of};
 use crate::connection::{Connection, DatastoreOptions};
+use crate::selection::choose;
 
 /// The objects of an API server, and how many writes each had.
 #[derive(Default)]
@@ -183,6 +185,10 @@ fn range() -> Range {
 }
 
 fn take(etcd: &DatastoreOptions, container: &str) {
+    take_for(etcd, container, Owner::default());
+}
+
+fn take_for(etcd: &DatastoreOptions, container: &str, owner: Owner) {
     let name = |text: &str| Name::new(text).expect("a name");
     let ask = Ask {
         attachment: Attachment {
@@ -191,7 +197,7 @@ fn take(etcd: &DatastoreOptions, container: &str) {
             interface: "net1".to_owned(),
         },
         wants: vec![Want::lowest(&range())],
-        owner: Owner::default(),
+        owner,
         may_take_over: true,
     };
     let taken = Connection::open(etcd).expect("it opens").take(&ask);
@@ -223,4 +229,48 @@ fn a_store_tells_stranded_claims_and_full_ranges() {
         assert_eq!(full, Ok(Some(RangeId::of(&range()))));
         assert_eq!(claims.stranded(question).await.count, 2);
     });
+}
+
+#[test]
+fn a_store_tells_the_owners_at_rest_that_a_change_strands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file.sqlite");
+    let options = ["x", "--local-path", file.to_str().expect("text")];
+    let etcd = Options::parse_from(options).etcd;
+    let claims = Claims::start(&etcd).expect("a thread");
+    let net = |range: Value| object("net", &config(&range));
+    let before = net(json!({"range": "10.9.0.0/30"}));
+    let question = |after: Value| {
+        let request = request("UPDATE", &net(after), &before);
+        judge(&request, &surroundings(&[])).questions.remove(0)
+    };
+    let smaller = question(json!({"range": "10.9.0.0/30", "exclude": ["10.9.0.1/32"]}));
+    let same = question(json!({"range": "10.9.0.0/30", "exclude": ["10.9.0.2/32"]}));
+    let owner = Owner {
+        pod_namespace: Some("default".to_owned()),
+        pod_name: Some("web-0".to_owned()),
+        is_durable: true,
+        ..Owner::default()
+    };
+    take_for(&etcd, "one", owner);
+    let told = |question: &Question| {
+        let stranded = claims.stranded(question);
+        let mut told = Vec::new();
+        run(async { told = stranded.await.warnings(question) });
+        told
+    };
+    let attached = told(&smaller);
+    assert_eq!(attached.len(), 1, "the claim alone: {attached:?}");
+    let connection = Connection::open(&etcd).expect("it opens");
+    let chosen = choose(&connection, |_| true).expect("claims");
+    let shown = &chosen.claims[0];
+    let released = connection.release(&shown.attachment, &shown.claim);
+    assert!(matches!(released, Ok(Released::Done)), "{released:?}");
+    assert_eq!(
+        told(&smaller),
+        [
+            "1 durable owner of network net would keep addresses outside of its ranges, such as 10.9.0.1 for pod default/web-0; their pods get no address (error 103) until the owners end"
+        ]
+    );
+    assert_eq!(told(&same), [""; 0]);
 }

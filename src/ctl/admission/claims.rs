@@ -14,7 +14,7 @@ use super::stranded::{Question, Stranded};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::counted;
 
-/// How long the claims of a network may be read.
+/// How long the claims and durable owners of a network may be read.
 const PATIENCE: Duration = Duration::from_millis(limits::ADMISSION_READ_MS);
 
 enum Asked {
@@ -41,7 +41,7 @@ impl Claims {
         Ok(Self(sender))
     }
 
-    /// The claims that a change strands.
+    /// The claims and durable owners that a change strands.
     pub(super) async fn stranded(&self, question: &Question) -> Stranded {
         let (sender, receiver) = oneshot::channel();
         let answer = self.ask(Asked::Stranded(question.clone(), sender), receiver);
@@ -118,8 +118,14 @@ fn stranded(connection: &Connection, question: &Question, end: Instant) -> Stran
         Ok((attachment, claim)) => stranded.take(question, &attachment, &claim.value),
         Err(_) => unreadable += 1,
     });
+    let read = read.and_then(|()| {
+        connection.each_owner_until(end, &question.network, |owner| match owner {
+            Ok((owner, state)) => stranded.take_owner(question, &owner, &state.value),
+            Err(_) => unreadable += 1,
+        })
+    });
     let damaged =
-        (unreadable > 0).then(|| format!("{} cannot be read", counted(unreadable, "claim")));
+        (unreadable > 0).then(|| format!("{} cannot be read", counted(unreadable, "record")));
     stranded.incomplete = read.err().or(damaged);
     stranded
 }

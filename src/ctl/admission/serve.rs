@@ -69,7 +69,7 @@ async fn networks(State(webhook): State<Arc<Webhook>>, body: Body) -> Response {
     } = judge(&request, &webhook.surroundings);
     for question in &questions {
         let stranded = webhook.claims.stranded(question).await;
-        judgement.warnings.extend(stranded.told(question));
+        judgement.warnings.extend(stranded.warnings(question));
         if stranded.incomplete.is_some() {
             // The next question would take as long, and the API server does not wait for ever.
             break;

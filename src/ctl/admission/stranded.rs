@@ -1,16 +1,17 @@
-//! Claims that a change of a network leaves outside of all ranges.
+//! Claims and durable owners that a change of a network leaves outside of all ranges.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use whereabouts_core::address::{Name, Range};
 use whereabouts_core::claim::{Attachment, Claim, Held, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 
 use super::surroundings::Definition;
 use crate::commands::lint::Report;
 use crate::output::counted;
 
-/// The question to the datastore: which claims of a network does a change strand?
+/// The question to the datastore: which claims and durable owners of a network does a change strand?
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Question {
     /// The network.
@@ -75,14 +76,18 @@ impl Question {
     }
 }
 
-/// The claims that a change strands, as far as they were read.
+/// The claims and durable owners that a change strands, as far as they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stranded {
-    /// Their number.
+    /// The number of claims.
     pub(super) count: u64,
-    /// One of them, for a person.
+    /// One of the claims, for a person.
     example: Option<String>,
-    /// Why not all claims were looked at.
+    /// The number of durable owners at rest. Those with an attachment have a claim.
+    owners: u64,
+    /// One of the owners, for a person.
+    owner: Option<String>,
+    /// Why not all of them were looked at.
     pub(super) incomplete: Option<String>,
 }
 
@@ -111,7 +116,48 @@ impl Stranded {
         });
     }
 
-    /// The words for the author of the change; nothing if it strands no claim.
+    /// Takes a durable owner into account.
+    pub(super) fn take_owner(
+        &mut self,
+        question: &Question,
+        owner: &DurableOwner,
+        state: &OwnerState,
+    ) {
+        let OwnerState::Resting { held, .. } = state else {
+            return;
+        };
+        let Some(first) = held.iter().find(|held| question.strands(held)) else {
+            return;
+        };
+        self.owners += 1;
+        self.owner.get_or_insert_with(|| {
+            let DurableOwner { namespace, pod, .. } = owner;
+            format!("{} for pod {namespace}/{pod}", first.address)
+        });
+    }
+
+    /// All words for the author of the change.
+    pub(super) fn warnings(&self, question: &Question) -> Vec<String> {
+        let told = [self.told(question), self.owners_told(question)];
+        told.into_iter().flatten().collect()
+    }
+
+    /// The words on durable owners; nothing if the change strands none.
+    fn owners_told(&self, question: &Question) -> Option<String> {
+        let example = self.owner.as_ref()?;
+        let at_least = if self.incomplete.is_some() {
+            "at least "
+        } else {
+            ""
+        };
+        let count = counted(self.owners, "durable owner");
+        let network = &question.network;
+        Some(format!(
+            "{at_least}{count} of network {network} would keep addresses outside of its ranges, such as {example}; their pods get no address (error 103) until the owners end"
+        ))
+    }
+
+    /// The words on claims; nothing if the change strands none.
     pub(super) fn told(&self, question: &Question) -> Option<String> {
         let network = &question.network;
         let count = match (self.count, &self.incomplete) {
