@@ -8,6 +8,7 @@ mod faults;
 mod networks;
 mod reaper;
 mod sets;
+mod sticky;
 mod tools;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     short("exact-fill", sets::exact_fill),
     short("exhausted", sets::exhausted),
     short("stateful-set", sets::stateful_set_scales),
+    short("sticky", sticky::sticky),
     long("rolling-restart", sets::rolling_restart),
     short("forced-deletions", faults::forced_deletions),
     long("restarts", faults::restarts),
