@@ -70,8 +70,10 @@ WRAPPER
 
 # Panics name source files. The names of this machine's folders are kept out, as they would differ from build to build.
 build() {
-    local variable=${target//-/_} home=${CARGO_HOME:-$HOME/.cargo}
-    env "CC_$variable=$zig/cc-$architecture" "AR_$variable=$zig/ar" "CARGO_TARGET_${variable^^}_LINKER=rust-lld" \
+    local variable=${target//-/_} home=${CARGO_HOME:-$HOME/.cargo} revision
+    # For the metric whereabouts_build_info. Sources without a repository have none.
+    revision=${WHEREABOUTS_REVISION:-$(git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)}
+    env "WHEREABOUTS_REVISION=$revision" "CC_$variable=$zig/cc-$architecture" "AR_$variable=$zig/ar" "CARGO_TARGET_${variable^^}_LINKER=rust-lld" \
         "CARGO_TARGET_${variable^^}_RUSTFLAGS=--remap-path-prefix=$home=/cargo --remap-path-prefix=$PWD=/whereabouts" \
         cargo build --release --locked --bins --package whereabouts-cni --package whereabouts-ctl --target "$target" \
         --message-format json-render-diagnostics |

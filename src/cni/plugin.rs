@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::panic;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
@@ -16,7 +17,7 @@ use crate::request::{
     self, AddRequest, CniVersion, Datastore, DelRequest, Logging, Outcome, Parsed, Remark, Request,
     Tracing, WhenUnreachable,
 };
-use crate::telemetry::{self, Subject, Telemetry, Unsent};
+use crate::telemetry::{self, Subject, Tally, Telemetry, Unreported, Unsent};
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
@@ -177,25 +178,30 @@ pub fn execute_in<S: Store>(
                 stderr,
                 ..Answer::success(String::new())
             };
-            (answer, Unsent::nothing())
+            (answer, Unsent::default())
         }
         Ok(Outcome::Version(version)) => {
             let answer = Answer::success(answer::versions(version));
-            (answer, Unsent::nothing())
+            (answer, Unsent::default())
         }
         Ok(Outcome::Verb(parsed)) => {
             let subject = Subject {
                 invocation,
                 request: Some(&parsed.request),
                 begun,
+                started: start.at,
             };
             let report = Report {
                 version: parsed.version,
                 logging: &parsed.logging,
                 tracing: parsed.tracing.as_ref(),
+                metrics_socket: parsed.metrics_socket.as_deref(),
                 remarks: &parsed.remarks,
             };
-            told(&report, subject, || carry_out(&parsed, start, open))
+            let tally = Tally::default();
+            told(&report, subject, &tally, || {
+                carry_out(&parsed, start, &tally, open)
+            })
         }
         Err(rejected) => {
             let rejected = *rejected;
@@ -203,31 +209,35 @@ pub fn execute_in<S: Store>(
                 invocation,
                 request: None,
                 begun,
+                started: start.at,
             };
             let report = Report {
                 version: rejected.version,
                 logging: &rejected.logging,
                 tracing: rejected.tracing.as_ref(),
+                metrics_socket: rejected.metrics_socket.as_deref(),
                 remarks: &rejected.remarks,
             };
             let error = Error::Request(Box::new(rejected.error));
-            told(&report, subject, || Err(error))
+            told(&report, subject, &Tally::default(), || Err(error))
         }
     }
 }
 
-/// The log and the trace of an execution.
+/// The log, the trace and the metrics of an execution.
 struct Report<'a> {
     version: CniVersion,
     logging: &'a Logging,
     tracing: Option<&'a Tracing>,
+    metrics_socket: Option<&'a Path>,
     remarks: &'a [Remark],
 }
 
-/// Runs `act`, logs and traces it, and turns its result into an answer.
+/// Runs `act`, logs, traces and reports it, and turns its result into an answer.
 fn told(
     report: &Report<'_>,
     subject: Subject<'_>,
+    tally: &Tally,
     act: impl FnOnce() -> Result<String, Error>,
 ) -> (Answer, Unsent) {
     let version = report.version;
@@ -237,23 +247,30 @@ fn told(
         None => String::new(),
         Some(error) => format!("log_file cannot be opened, so nothing is logged: {error}"),
     };
-    let answer = telemetry.span.in_scope(|| {
+    let (answer, unreported) = telemetry.span.in_scope(|| {
         telemetry::log_remarks(report.remarks);
-        match act() {
+        let result = act();
+        let failure = result.as_ref().err();
+        let unreported = report
+            .metrics_socket
+            .and_then(|socket| Unreported::new(socket, subject, tally, failure));
+        let answer = match result {
             Ok(stdout) => Answer::success(stdout),
             Err(error) => {
                 let (code, message) = (error.code(), error.summary());
                 let details = telemetry.failed(&error);
                 Answer::failure(answer::failure(version, code, message, &details))
             }
-        }
+        };
+        (answer, unreported)
     });
-    (Answer { stderr, ..answer }, telemetry.end())
+    (Answer { stderr, ..answer }, telemetry.end(unreported))
 }
 
 fn carry_out<S: Store>(
     parsed: &Parsed,
     start: Start,
+    tally: &Tally,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
     if matches!(parsed.request, Request::Add(_)) && invocation::is_stdout_closed() {
@@ -263,7 +280,7 @@ fn carry_out<S: Store>(
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    let result = runtime.block_on(serve(parsed, start, open));
+    let result = runtime.block_on(serve(parsed, start, tally, open));
     // The name lookup of a resolver thread has no deadline, so the runtime does not wait for it.
     runtime.shutdown_background();
     result
@@ -272,6 +289,7 @@ fn carry_out<S: Store>(
 async fn serve<S: Store>(
     parsed: &Parsed,
     start: Start,
+    tally: &Tally,
     open: impl FnOnce(&Access, &Chance) -> S,
 ) -> Result<String, Error> {
     // Standard input and files have already used a part of the deadline.
@@ -282,24 +300,29 @@ async fn serve<S: Store>(
             let chance = Chance::new(start.seed);
             let store = open(access, &chance);
             let keys = Keys::new(&access.prefix);
+            let traced = telemetry::Traced(tally);
             let session = Session::new(&store, &SystemClock, &chance, &keys, deadline)
                 .of(cluster)
                 .since(start.at)
-                .traced(&telemetry::Traced);
-            answer_from(&session, parsed).await
+                .traced(&traced);
+            answer_from(&session, parsed, tally).await
         }
         Datastore::Local(path) => {
             let store = LocalStore::new(path, Wait::Until(start.at + parsed.deadline));
             let keys = Keys::new(whereabouts_local::PREFIX);
             let now = SystemClock.since_epoch();
             let registry = LocalRegistry::new(&store, &keys, cluster, now);
-            answer_from(&registry, parsed).await
+            answer_from(&registry, parsed, tally).await
         }
     }
 }
 
 /// Carries out the verb on `registry`, and returns the answer.
-async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<String, Error> {
+async fn answer_from<R: Registry>(
+    registry: &R,
+    parsed: &Parsed,
+    tally: &Tally,
+) -> Result<String, Error> {
     match &parsed.request {
         Request::Add(AddRequest { ask, answer }) => {
             let held = match ask {
@@ -323,7 +346,14 @@ async fn answer_from<R: Registry>(registry: &R, parsed: &Parsed) -> Result<Strin
         },
         Request::Check(check) => verbs::check(registry, check).await?,
         Request::Gc(gc) => {
-            let collected = verbs::gc(registry, gc).await?;
+            let collected = verbs::gc(registry, gc).await;
+            tally.released(match &collected {
+                Ok(collected) | Err(verbs::Error::NotAllCollected { collected, .. }) => {
+                    collected.released
+                }
+                Err(_) => 0,
+            });
+            let collected = collected?;
             info!(released = collected.released, "collected");
         }
         Request::Status(status) => verbs::status(registry, status).await?,

@@ -156,6 +156,15 @@ pub const SPANS: usize = 2_048;
 /// (`wmem_default`).
 pub const TRACE_DATAGRAM_BYTES: usize = 128 << 10;
 
+/// Lost reports of executions that the file beside the agent's socket counts. Further ones are not counted.
+pub const LOST_REPORTS: u64 = 1 << 20;
+
+/// Bytes of a report of an execution.
+pub const REPORT_BYTES: usize = 4 << 10;
+
+/// Ranges whose refusals have series of their own. All further ranges are one series.
+pub const REFUSING_RANGES: usize = 100;
+
 /// Bytes of spans that the agent keeps in memory for a collector that does not accept them. The
 /// agent drops further spans.
 pub const AGENT_BACKLOG_BYTES: usize = 16 << 20;

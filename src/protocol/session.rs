@@ -255,6 +255,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                 })
             }
             Ok(Outcome::Conflict(view)) => {
+                self.traces.conflict();
                 self.check_cluster(view.cluster)?;
                 let snapshot = Snapshot::new(self.keys, &otherwise, view)?;
                 self.own(snapshot).map(Commit::Conflict)

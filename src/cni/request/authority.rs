@@ -33,13 +33,14 @@ const ETCD_KEYS: [&str; 8] = [
 ];
 
 /// Further keys of the node. They decide where it sends something, or under which name.
-const NODE_KEYS: [&str; 6] = [
+const NODE_KEYS: [&str; 7] = [
     "node_name",
     "boot_id_path",
     "cluster_id",
     "datastore",
     "otlp_endpoint",
     "trace_socket",
+    "metrics_socket",
 ];
 
 /// The keys with restricted values, whether or not the flat file configures etcd.
@@ -104,12 +105,13 @@ const LOCAL: Place = Place {
     shown: "/var/lib/whereabouts/*",
 };
 
-const PLACES: [(&str, Place); 7] = [
+const PLACES: [(&str, Place); 8] = [
     ("etcd_password_file", FILES),
     ("etcd_ca_cert_file", FILES),
     ("etcd_cert_file", FILES),
     ("etcd_key_file", FILES),
     ("trace_socket", SOCKETS),
+    ("metrics_socket", SOCKETS),
     ("log_file", LOGS),
     ("local_path", LOCAL),
 ];

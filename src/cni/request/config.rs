@@ -71,6 +71,7 @@ impl Config {
         let mut ipam = ipam.object()?;
         let merged = flat_file::merge(&mut ipam, machine, findings)?;
         findings.logging = behaviour::logging(&mut ipam, merged.log_file, findings)?;
+        findings.metrics_socket = tracing::socket(&mut ipam, "metrics_socket", findings)?;
         findings.tracing = tracing::tracing(&mut ipam, merged.otlp_endpoint, invocation, findings)?;
         let node = ipam.take("node_name");
         let node = identity::node_name(node, &merged.directories, machine, findings);

@@ -1,5 +1,7 @@
 //! The findings of parsing: remarks, and the facts that the answer to an error needs.
 
+use std::path::PathBuf;
+
 use super::error::RequestError;
 use super::{CniVersion, LogLevel, Logging, Remark, Tracing};
 use whereabouts_core::limits;
@@ -25,6 +27,8 @@ pub(super) struct Findings {
     pub(super) logging: Logging,
     /// The settings of tracing.
     pub(super) tracing: Option<Tracing>,
+    /// The agent that counts executions.
+    pub(super) metrics_socket: Option<PathBuf>,
     /// The remarks for a person.
     pub(super) remarks: Vec<Remark>,
     /// The tolerance of the verb.
@@ -38,6 +42,7 @@ impl Findings {
             version: CniVersion::NEWEST,
             logging: Logging::default(),
             tracing: None,
+            metrics_socket: None,
             remarks: Vec::new(),
             tolerance: Tolerance::Strict,
         }

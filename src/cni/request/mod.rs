@@ -91,6 +91,8 @@ pub struct Rejected {
     pub logging: Logging,
     /// The settings of tracing, as far as the config could be read.
     pub tracing: Option<Tracing>,
+    /// `metrics_socket`, as far as the config could be read.
+    pub metrics_socket: Option<PathBuf>,
     /// The remarks from before the error.
     pub remarks: Vec<Remark>,
     /// The error.
@@ -112,6 +114,8 @@ pub struct Parsed {
     pub logging: Logging,
     /// The settings of tracing; `None` if the invocation is not traced.
     pub tracing: Option<Tracing>,
+    /// `metrics_socket`: the agent on this node, which counts executions.
+    pub metrics_socket: Option<PathBuf>,
     /// The deadline of the verb.
     pub deadline: Duration,
     /// The remarks for a person about the accepted config.

@@ -26,6 +26,7 @@ pub fn parse(invocation: &Invocation, machine: &dyn Machine) -> Result<Outcome, 
             version: findings.version,
             logging: findings.logging,
             tracing: findings.tracing,
+            metrics_socket: findings.metrics_socket,
             remarks: findings.remarks,
             error,
         })
@@ -168,6 +169,7 @@ fn parse_config(
         cluster,
         logging: findings.logging.clone(),
         tracing: findings.tracing.clone(),
+        metrics_socket: findings.metrics_socket.clone(),
         deadline,
         remarks: mem::take(&mut findings.remarks),
     })

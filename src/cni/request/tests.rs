@@ -47,6 +47,7 @@ fn every_key() -> Vec<(&'static str, Value)> {
         ("otlp_endpoint", json!("http://127.0.0.1:4317")),
         ("trace_socket", json!("/run/whereabouts/trace")),
         ("trace_flush_ms", json!(100)),
+        ("metrics_socket", json!("/run/whereabouts/trace")),
         ("etcd_host", json!("127.0.0.1:2379")),
         ("etcd_username", json!("me")),
         ("etcd_password", json!("hunter2")),

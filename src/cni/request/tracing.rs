@@ -46,13 +46,10 @@ pub(super) fn tracing(
     findings: &mut Findings,
 ) -> Result<Option<Tracing>, RequestError> {
     let url = |text: Text| collector_url(&text.text).map_err(|error| wrong_endpoint(&text, error));
-    let path = |text: Text| file::path(&text);
     let configured = ipam.text("otlp_endpoint");
     let configured = configured.and_then(|text| text.map(url).transpose());
     let configured = findings.tolerate(configured)?;
-    let socket = ipam.text("trace_socket");
-    let socket = socket.and_then(|text| text.map(path).transpose());
-    let socket: Option<PathBuf> = findings.tolerate(socket)?;
+    let socket = socket(ipam, "trace_socket", findings)?;
     let flush = ipam.take("trace_flush_ms");
     let flush = flush.map(|node| node.number(1, limits::LONGEST_TRACE_FLUSH_MS));
     let flush = findings.tolerate(flush.transpose())?;
@@ -81,6 +78,18 @@ pub(super) fn tracing(
         // It is read later.
         node: None,
     }))
+}
+
+/// Takes the path of a socket of the agent out.
+pub(super) fn socket(
+    ipam: &mut Object,
+    key: &'static str,
+    findings: &mut Findings,
+) -> Result<Option<PathBuf>, RequestError> {
+    let path = |text: Text| file::path(&text);
+    let socket = ipam.text(key);
+    let socket = socket.and_then(|text| text.map(path).transpose());
+    findings.tolerate(socket)
 }
 
 /// The URL of a collector that speaks OTLP over gRPC.

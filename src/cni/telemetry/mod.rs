@@ -1,4 +1,5 @@
-//! Logging and tracing of one execution: lines in a log on this machine, and spans for a collector.
+//! Logging, tracing and metrics of one execution: lines in a log on this machine, spans for a collector, and a report
+//! for the agent on this node.
 //!
 //! This module cannot fail a verb or change its answer. It keeps spans until the answer is printed,
 //! and then sends them together, within a bound. Without a log and without tracing there is no
@@ -7,17 +8,19 @@
 //! ```text
 //! #[instrument] --> kept ----> send --+--> datagram to the agent on this node --> otlp
 //!   root                              `--> otlp, within trace_flush_ms
+//! report -----------------------> datagram to the agent on this node
 //! ```
 
 mod kept;
 mod log;
 pub mod otlp;
 mod queue;
+pub mod report;
 mod root;
 mod send;
 
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
@@ -37,6 +40,7 @@ use crate::request::{Logging, Request, Tracing};
 
 pub(crate) use log::log_remarks;
 pub(crate) use queue::Traced;
+pub(crate) use report::{Tally, Unreported};
 pub(crate) use root::granted;
 
 /// The target of events that are logged even with `log_level: panic`.
@@ -57,6 +61,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) request: Option<&'a Request>,
     /// The time at which the process began.
     pub(crate) begun: SystemTime,
+    /// The same moment on the monotonic clock.
+    pub(crate) started: Instant,
 }
 
 /// The logging and tracing of one execution, from the end of its parsing on.
@@ -114,26 +120,30 @@ impl Telemetry {
         }
     }
 
-    /// Ends logging and tracing. The returned spans are sent after the answer is printed.
-    pub(crate) fn end(self) -> Unsent {
-        Unsent(self.outbox)
+    /// Ends logging and tracing. The returned spans and the report are sent after the answer is printed.
+    pub(crate) fn end(self, report: Option<Unreported>) -> Unsent {
+        Unsent {
+            report,
+            outbox: self.outbox,
+        }
     }
 }
 
-/// The spans that must still be sent.
+/// The report and the spans that must still be sent.
 #[must_use]
-#[derive(Debug)]
-pub struct Unsent(Option<Outbox>);
+#[derive(Debug, Default)]
+pub struct Unsent {
+    report: Option<Unreported>,
+    outbox: Option<Outbox>,
+}
 
 impl Unsent {
-    /// No spans.
-    pub fn nothing() -> Self {
-        Self(None)
-    }
-
-    /// Sends the spans, within the configured bound.
+    /// Sends the report at once, and the spans within the configured bound.
     pub fn send(self) {
-        if let Some(outbox) = self.0 {
+        if let Some(report) = self.report {
+            report.send();
+        }
+        if let Some(outbox) = self.outbox {
             outbox.send();
         }
     }

@@ -15,6 +15,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use whereabouts_protocol::traces::Traces;
 
+use super::report::Tally;
 use super::{TRACER, context_of};
 use whereabouts_core::claim::Attachment;
 use whereabouts_store::snapshot::QueueEntry;
@@ -22,9 +23,13 @@ use whereabouts_store::trace_context::TraceContext;
 
 /// The traces of this execution.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Traced;
+pub(crate) struct Traced<'a>(pub(crate) &'a Tally);
 
-impl Traces for Traced {
+impl Traces for Traced<'_> {
+    fn conflict(&self) {
+        self.0.conflict();
+    }
+
     fn here(&self) -> Option<TraceContext> {
         let context = context_of(&Span::current())?;
         TraceContext::new(context.trace_id().to_bytes(), context.span_id().to_bytes())

@@ -2,7 +2,6 @@
 //! the collector is awaited for a bounded time.
 
 use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,7 @@ use tracing::warn;
 
 use super::kept::{Ended, Kept};
 use super::otlp::{ExportError, Exporter};
+use super::report::connect;
 use crate::request::{Collector, Tracing};
 use whereabouts_core::limits;
 
@@ -128,9 +128,7 @@ fn send(tracing: &Tracing, request: ExportTraceServiceRequest) -> Result<(), Los
 fn hand_over(socket: &Path, request: ExportTraceServiceRequest) -> Result<(), Lost> {
     let mut taken = 0;
     let hand_over = || {
-        let agent = UnixDatagram::unbound()?;
-        agent.set_nonblocking(true)?;
-        agent.connect(socket)?;
+        let agent = connect(socket)?;
         for datagram in datagrams(request) {
             agent.send(&datagram)?;
             taken += 1;

@@ -174,8 +174,10 @@ pub(crate) struct Reaper {
 
 /// The counts of one run of the reaper.
 pub(crate) struct Reaped {
-    /// Claims that it has released.
-    pub(crate) released: u64,
+    /// Claims that it has released as their network namespace is gone.
+    pub(crate) without_netns: u64,
+    /// Claims that it has released as they are of an earlier boot of the node.
+    pub(crate) of_earlier_boots: u64,
     /// Claims that are not needed and stay.
     pub(crate) stayed: u64,
     /// Claims that stay because nobody can tell whether they are needed.
@@ -185,16 +187,17 @@ pub(crate) struct Reaped {
 impl Reaper {
     /// Releases what is not needed now.
     pub(crate) fn reap(&self) -> Result<Reaped, String> {
-        self.reap_by(Rule::netns(None, self.grace, &self.boot_id_path)?)
+        let boot = boot_of(&self.boot_id_path)?;
+        self.reap_by(boot, Rule::netns(None, self.grace, boot)?)
     }
 
     /// Releases what is of earlier boots. It needs no folder of namespaces: a node that has just started may have none.
     pub(crate) fn reap_earlier_boots(&self) -> Result<Reaped, String> {
         let boot = boot_of(&self.boot_id_path)?;
-        self.reap_by(Rule::EarlierBoot { boot })
+        self.reap_by(boot, Rule::EarlierBoot { boot })
     }
 
-    fn reap_by(&self, rule: Rule) -> Result<Reaped, String> {
+    fn reap_by(&self, boot: BootId, rule: Rule) -> Result<Reaped, String> {
         let node = node_or_this(self.node.as_deref())?;
         let connection = Connection::open(&self.etcd)?;
         let Unused {
@@ -205,10 +208,16 @@ impl Reaper {
         for shown in &chosen.claims {
             say!("not needed: {}", shown.row().join(" "));
         }
-        let (released, stayed) = release_all(&connection, &chosen.claims);
+        let (of_earlier_boots, of_this): (Vec<Shown>, Vec<Shown>) = chosen
+            .claims
+            .into_iter()
+            .partition(|shown| is_of_earlier_boot(shown, boot));
+        let (of_earlier_boots, stayed_of_them) = release_all(&connection, &of_earlier_boots);
+        let (without_netns, stayed) = release_all(&connection, &of_this);
         Ok(Reaped {
-            released,
-            stayed,
+            without_netns,
+            of_earlier_boots,
+            stayed: stayed + stayed_of_them,
             unjudged,
         })
     }
@@ -289,7 +298,8 @@ impl Rule {
     fn of(unneeded: &Unneeded) -> Result<Self, String> {
         let Some(file) = &unneeded.valid else {
             let network = unneeded.network.clone();
-            return Self::netns(network, unneeded.grace, &unneeded.boot_id_path);
+            let boot = boot_of(&unneeded.boot_id_path)?;
+            return Self::netns(network, unneeded.grace, boot);
         };
         let text = configs::text(file)?;
         let wrong = |reason: &str| format!("{}: {reason}", file.display());
@@ -305,17 +315,13 @@ impl Rule {
         Ok(Self::Valid { network, valid })
     }
 
-    fn netns(
-        network: Option<String>,
-        grace: Duration,
-        boot_id_path: &Path,
-    ) -> Result<Self, String> {
+    fn netns(network: Option<String>, grace: Duration, boot: BootId) -> Result<Self, String> {
         netns::expect_folder()?;
         Ok(Self::Netns {
             network,
             namespaces: Namespaces::default(),
             grace,
-            boot: boot_of(boot_id_path)?,
+            boot,
             spared: Cell::new(0),
         })
     }

@@ -105,6 +105,7 @@ fn is_well(is_well: bool, otherwise: &'static str) -> Response {
 
 async fn scrape(State(told): State<Told>) -> impl IntoResponse {
     let mut text = Exposition::default();
+    text.build_info();
     told.metrics.tell(&mut text);
     let help = "Pods that the cache shows.";
     text.value(

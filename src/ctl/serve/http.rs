@@ -21,6 +21,7 @@ use whereabouts_core::limits;
 use super::api::{self, Chosen, Grouped, Place, Searched, Since};
 use super::backlog::Backlog;
 use super::counters::Counters;
+use super::executions::Executions;
 use super::exposition::Exposition;
 use super::guard::{Audience, guard};
 use super::metrics::{self, ReaperCounters};
@@ -34,6 +35,8 @@ use crate::store_api::{self, AskedLease, AskedRead};
 pub(super) struct Told {
     pub(super) counters: Arc<Counters>,
     pub(super) backlog: Arc<Backlog>,
+    /// With a socket for plugins.
+    pub(super) executions: Option<Arc<Executions>>,
     /// With a reaper.
     pub(super) reaper: Option<Arc<ReaperCounters>>,
     /// Where etcd is followed.
@@ -51,6 +54,7 @@ pub(super) async fn serve(listener: TcpListener, told: Told) -> io::Error {
     };
     let mut router = Router::new()
         .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
         .route("/metrics", get(scrape));
     if told.watched.is_some() {
         router = router.merge(of_etcd());
@@ -181,9 +185,24 @@ fn found(found: Result<Value, &'static str>) -> Response {
     }
 }
 
+/// Whether the page can show something. What it shows may be old, which it then says.
+async fn readyz(State(told): State<Told>) -> Response {
+    let has_listed = |watched: &Arc<Watched>| watched.state().listings > 0;
+    if told.watched.as_ref().is_none_or(has_listed) {
+        "ok\n".into_response()
+    } else {
+        let reason = "etcd has not been read yet\n";
+        (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+    }
+}
+
 async fn scrape(State(told): State<Told>) -> impl IntoResponse {
     let mut text = Exposition::default();
+    text.build_info();
     told.counters.tell(told.backlog.bytes(), &mut text);
+    if let Some(executions) = &told.executions {
+        executions.tell(&mut text);
+    }
     if let Some(reaper) = &told.reaper {
         reaper.tell(&mut text);
     }

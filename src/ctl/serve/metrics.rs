@@ -26,8 +26,10 @@ pub(super) struct ReaperCounters {
     pub(super) done: Counter,
     /// Runs that did not.
     pub(super) failed: Counter,
-    /// Claims that it has released.
-    pub(super) released: Counter,
+    /// Claims that it has released as their network namespace is gone.
+    pub(super) without_netns: Counter,
+    /// Claims that it has released as they are of an earlier boot of the node.
+    pub(super) of_earlier_boots: Counter,
     /// Claims that are not needed, and which it could not release.
     pub(super) stayed: Counter,
     /// Claims of which it could not tell whether they are needed.
@@ -47,11 +49,18 @@ impl ReaperCounters {
             "Runs of the reaper on this node.",
             runs.map(sample),
         );
-        text.value(
+        let released = [
+            ("netns-gone", &self.without_netns),
+            ("earlier-boot", &self.of_earlier_boots),
+        ];
+        let sample = |(evidence, count): (&'static str, &Counter)| {
+            (vec![("evidence", evidence)], count.get().to_string())
+        };
+        text.family(
             "whereabouts_reaper_released_claims_total",
             Kind::Counter,
-            "Claims that the reaper has released.",
-            self.released.get(),
+            "Claims that the reaper has released, by the evidence that they are not needed.",
+            released.map(sample),
         );
         text.value(
             "whereabouts_reaper_stayed_claims_total",
@@ -115,6 +124,16 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
         gauge,
         "Keys of another version.",
         seen.unreadable(),
+    );
+    let suspects = [
+        ("earlier-boot", seen.suspects.earlier_boots()),
+        ("repeated", seen.suspects.repeated()),
+    ];
+    text.family(
+        "whereabouts_suspected_claims",
+        gauge,
+        "Claims that are perhaps leaked: of an earlier boot of their node, or beside a newer one of their pod.",
+        suspects.map(|(reason, count)| (vec![("reason", reason)], count.to_string())),
     );
     tell_ranges(watched, seen, text);
     tell_nodes(seen, text);

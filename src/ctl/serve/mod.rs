@@ -1,11 +1,11 @@
-//! `serve`: a process that stays. It takes the spans that plugins hand over and sends them on to a
-//! collector; it releases what its node does not need any more; and it shows what is stored. Each of
+//! `serve`: a process that stays. It counts the executions that plugins report. It takes the spans that plugins hand
+//! over and sends them on to a collector; it releases what its node does not need any more; and it shows what is stored. Each of
 //! them only if it is told to, and no plugin waits for any: what it cannot take is lost.
 //!
 //! ```text
 //! plugins --datagrams--> intake --> backlog --> export --OTLP--> collector
-//!                          `--------- counters --> http: /metrics, /healthz
-//! etcd <-- reap ------------------------^           ^
+//!                          `--------- counters, executions --> http: /metrics, /healthz
+//! etcd <-- reap ------------------------^                        ^
 //! etcd --listing, then changes--> follow --> watched (content) --> api, news --> page
 //! etcd <-- store (reads of the tool, through the API server's proxy) ---^
 //! ```
@@ -15,11 +15,13 @@ mod backlog;
 pub(crate) mod connections;
 mod content;
 pub(crate) mod counters;
+mod executions;
 mod export;
 pub(crate) mod exposition;
 mod feed;
 mod follow;
 pub(crate) mod guard;
+mod histogram;
 mod history;
 mod http;
 mod intake;
@@ -35,7 +37,7 @@ mod watched;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -69,17 +71,17 @@ use crate::output::Ending;
 use crate::output::{print, say, stamp_lines};
 use crate::selection::{selector, warn_of};
 
+/// Where plugins find an agent that passes spans on.
+const USUAL_SOCKET: &str = "/run/whereabouts/trace.sock";
+
 /// The work of the agent.
 #[derive(Args)]
 pub(crate) struct ServeOptions {
-    /// The socket on which plugins hand over spans: `trace_socket` of their configuration.
-    #[arg(
-        long,
-        value_name = "PATH",
-        default_value = "/run/whereabouts/trace.sock"
-    )]
-    trace_socket: PathBuf,
-    /// The collector that gets them, by OTLP over gRPC. Without it, the one that the variables
+    /// The socket on which plugins report their executions and hand over spans: `metrics_socket` and `trace_socket` of their
+    /// configuration [default: with a collector /run/whereabouts/trace.sock, without one none].
+    #[arg(long, value_name = "PATH")]
+    trace_socket: Option<PathBuf>,
+    /// The collector that gets the spans, by OTLP over gRPC. Without it, the one that the variables
     /// `OTEL_EXPORTER_OTLP_*` name; without those, no spans are taken.
     #[arg(long, value_name = "ENDPOINT")]
     otlp_endpoint: Option<String>,
@@ -141,6 +143,11 @@ impl ServeOptions {
         Ok(collector)
     }
 
+    fn socket(&self, collector: Option<&Collector>) -> Option<&Path> {
+        let usual = collector.map(|_| Path::new(USUAL_SOCKET));
+        self.trace_socket.as_deref().or(usual)
+    }
+
     /// The store to follow. A file cannot be, which is said; the reaper does not need it.
     fn followed(&self) -> Result<Option<(Access, Arc<Watched>)>, String> {
         match self.etcd.datastore()? {
@@ -199,18 +206,24 @@ async fn run(
     let listener = listener.map_err(|error| format!("{}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     stamp_lines();
-    let intake = match &collector {
-        Some(collector) => {
-            let intake = Intake::open(&options.trace_socket)?;
-            let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
-            tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
-            let socket = options.trace_socket.display();
-            let line = format!("spans handed over at {socket} go to {}", collector.url);
-            print(&format!("{}\n", escaped::line(&line)));
+    let intake = match options.socket(collector.as_ref()) {
+        Some(socket) => {
+            let backlog = collector.is_some().then(|| backlog.clone());
+            let intake = Intake::open(socket, backlog, counters.clone())?;
+            print(&format!(
+                "{}\n",
+                escaped::line(&format!("executions are counted at {}", socket.display()))
+            ));
             Some(intake)
         }
         None => None,
     };
+    if let Some(collector) = &collector {
+        let exporter = Exporter::new(collector).map_err(|error| error.to_string())?;
+        tokio::spawn(export::run(exporter, backlog.clone(), counters.clone()));
+        let line = format!("spans handed over there go to {}", collector.url);
+        print(&format!("{}\n", escaped::line(&line)));
+    }
     if !address.ip().to_canonical().is_loopback() {
         say!(
             "whereaboutsctl: {address} is beyond loopback: everybody who reaches it reads the names of pods and \
@@ -224,6 +237,7 @@ async fn run(
     let told = Told {
         counters: counters.clone(),
         backlog: backlog.clone(),
+        executions: intake.as_ref().map(Intake::executions),
         reaper: of_etcd
             .reaper
             .as_ref()
@@ -257,7 +271,7 @@ async fn run(
     });
     let taken = pin!(async {
         match &intake {
-            Some(intake) => intake.run(&backlog, &counters).await,
+            Some(intake) => intake.run().await,
             None => future::pending().await,
         }
     });

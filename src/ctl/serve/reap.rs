@@ -43,7 +43,8 @@ fn run(counters: &ReaperCounters, reap: impl FnOnce() -> Result<Reaped, String>)
     match reap() {
         Ok(done) => {
             counters.done.add(1);
-            counters.released.add(done.released);
+            counters.without_netns.add(done.without_netns);
+            counters.of_earlier_boots.add(done.of_earlier_boots);
             counters.stayed.add(done.stayed);
             counters.unjudged.add(done.unjudged);
             true

@@ -20,7 +20,7 @@ const CIDR: &str = "10.0.0.0/24";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Keys of `ipam` of which no value keeps a DEL from its work.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "range",
     "range_start",
     "range_end",
@@ -43,6 +43,7 @@ const KEYS: [&str; 29] = [
     "otlp_endpoint",
     "trace_socket",
     "trace_flush_ms",
+    "metrics_socket",
     "datastore",
     "node_slice_size",
     "subnet",

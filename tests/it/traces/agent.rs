@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,9 +16,10 @@ use crate::support::collector::Collector;
 use crate::support::{dead_endpoint, poll};
 
 /// A running agent.
-struct Agent {
+pub(super) struct Agent {
     process: Child,
-    folder: TempDir,
+    _folder: Option<TempDir>,
+    socket: PathBuf,
     /// Where it serves HTTP.
     address: String,
 }
@@ -26,16 +27,27 @@ struct Agent {
 impl Agent {
     fn start(otlp_endpoint: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("trace.sock");
+        Self::with(Some(folder), &socket, &["--otlp-endpoint", otlp_endpoint])
+    }
+
+    /// An agent that passes no spans on.
+    pub(super) fn without_collector() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = folder.path().join("trace.sock");
+        Self::with(Some(folder), &socket, &[])
+    }
+
+    /// The same, in a folder of the caller's.
+    pub(super) fn at(socket: &Path) -> Self {
+        Self::with(None, socket, &[])
+    }
+
+    fn with(folder: Option<TempDir>, socket: &Path, arguments: &[&str]) -> Self {
         let mut process = Command::new(whereabouts_fixtures::binaries::tool())
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--otlp-endpoint",
-                otlp_endpoint,
-            ])
-            .arg("--trace-socket")
-            .arg(folder.path().join("trace.sock"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--trace-socket"])
+            .arg(socket)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -47,17 +59,18 @@ impl Agent {
             .find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
         Self {
             process,
-            folder,
+            _folder: folder,
+            socket: socket.to_owned(),
             address: address.expect("it listens"),
         }
     }
 
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("trace.sock")
+    pub(super) fn socket(&self) -> PathBuf {
+        self.socket.clone()
     }
 
     /// A network whose plugins hand their spans to it.
-    fn traced(&self, network: &Network) -> Network {
+    pub(super) fn traced(&self, network: &Network) -> Network {
         network.clone().ipam(json!({"trace_socket": self.socket()}))
     }
 
@@ -76,7 +89,7 @@ impl Agent {
     }
 
     /// The value of a metric.
-    fn metric(&self, name: &str) -> u64 {
+    pub(super) fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics");
         let value = text
             .lines()
@@ -85,7 +98,7 @@ impl Agent {
         value.parse().expect("it is a number")
     }
 
-    fn await_metric(&self, name: &str, least: u64) {
+    pub(super) fn await_metric(&self, name: &str, least: u64) {
         poll(name, || (self.metric(name) >= least).then_some(()));
     }
 
@@ -172,7 +185,10 @@ fn an_agent_that_is_told_to_end_sends_what_it_has_and_removes_its_socket() {
     agent.tell_to_end();
     let status = poll("it ends", || agent.process.try_wait().expect("a child"));
     assert!(status.success(), "{status}");
-    assert!(!agent.socket().exists());
+    let folder = agent.socket();
+    let folder = folder.parent().expect("it is in a folder");
+    let left = std::fs::read_dir(folder).expect("a folder").count();
+    assert_eq!(left, 0, "an agent that ends leaves nothing");
     assert!(
         collector
             .spans_of(1)

@@ -4,5 +4,6 @@ mod agent;
 #[cfg(feature = "jaeger")]
 mod jaeger;
 mod queue;
+mod reports;
 mod verbs;
 mod ways_out;

@@ -50,6 +50,7 @@ fn nodes_keys() -> Vec<(&'static str, Value)> {
         ("cluster_id", json!("evil")),
         ("otlp_endpoint", json!("evil")),
         ("trace_socket", json!("/run/whereabouts/evil")),
+        ("metrics_socket", json!("/run/whereabouts/evil")),
     ]
 }
 
@@ -243,9 +244,11 @@ fn a_network_configuration_sends_spans_to_sockets_of_this_plugin_alone() {
         "/tmp/t",
     ] {
         check_place("trace_socket", path, true);
+        check_place("metrics_socket", path, true);
     }
     for path in ["/run/systemd/journal/socket", "/dev/log", "/run/../etc/x"] {
         check_place("trace_socket", path, false);
+        check_place("metrics_socket", path, false);
     }
 }
 

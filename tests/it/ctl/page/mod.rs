@@ -17,9 +17,9 @@ mod relay;
 mod scale;
 mod views;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ use crate::support::poll;
 /// A running `serve`. It ends when the test lets go of it.
 pub(crate) struct Server {
     process: Child,
+    /// A process whose output nobody reads ends.
+    _output: Lines<BufReader<ChildStdout>>,
     /// Where it listens: address and port.
     address: String,
 }
@@ -56,21 +58,33 @@ impl Server {
 
     /// By a program that executes the rest of its arguments.
     fn start_by(program: &[&str], arguments: &[&str]) -> Self {
-        let serve = [tool_binary(), "serve", "--listen", "127.0.0.1:0"];
-        let words = [program, &serve[..], arguments].concat();
+        let serve = [tool_binary(), "serve"];
+        Self::execute(&[program, &serve[..], arguments].concat())
+    }
+
+    /// Another command that serves metrics.
+    fn start_as(command: &str, arguments: &[&str]) -> Self {
+        let words = [&[tool_binary(), command], arguments].concat();
+        Self::execute(&words)
+    }
+
+    fn execute(words: &[&str]) -> Self {
         let mut process = Command::new(words[0])
             .args(&words[1..])
+            .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it is built");
         let stdout = process.stdout.take().expect("it is piped");
-        let lines = BufReader::new(stdout).lines();
+        let mut lines = BufReader::new(stdout).lines();
         let address = lines
+            .by_ref()
             .map(|line| line.expect("it prints text"))
             .find_map(|line| Some(line.strip_prefix("listening on http://")?.to_owned()));
         Self {
             process,
+            _output: lines,
             address: address.expect("it listens"),
         }
     }

@@ -32,7 +32,7 @@ impl Scrape {
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a name and its type");
                 assert!(helped.contains(name), "no help before it: {line}");
-                assert!(["counter", "gauge"].contains(&kind), "{line}");
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
                 let second = scrape.families.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(second, None, "a second type: {line}");
@@ -40,7 +40,11 @@ impl Scrape {
             } else {
                 let (name, count) = family.as_mut().expect("a sample comes after its type");
                 *count += 1;
-                let (key, value) = sample(line, name);
+                let (key, value) = if scrape.families[name] == "histogram" {
+                    histogram_sample(line, name)
+                } else {
+                    sample(line, name)
+                };
                 assert_eq!(scrape.samples.insert(key, value), None, "twice: {line}");
             }
         }
@@ -52,6 +56,17 @@ impl Scrape {
         let value = self.samples.get(key);
         *value.unwrap_or_else(|| panic!("no {key} in {:?}", self.samples.keys()))
     }
+}
+
+/// The same for a line of a histogram.
+fn histogram_sample(line: &str, family: &str) -> (String, f64) {
+    let part = ["_bucket", "_sum", "_count"].into_iter().find(|part| {
+        line.strip_prefix(family)
+            .is_some_and(|rest| rest.starts_with(part))
+    });
+    let part = part.unwrap_or_else(|| panic!("no part of a histogram: {line}"));
+    assert_eq!(part == "_bucket", line.contains("le=\""), "{line}");
+    sample(line, &format!("{family}{part}"))
 }
 
 /// The name and labels of a line, and its value.

@@ -53,12 +53,13 @@ fn what_is_in_a_namespace_that_is_gone_is_released_and_counted() {
     let reaches = |name: &str, least: f64| {
         poll(name, || (scrape().value(name) >= least).then_some(()));
     };
-    reaches("whereabouts_reaper_released_claims_total", 1.0);
+    let released = "whereabouts_reaper_released_claims_total{evidence=\"netns-gone\"}";
+    reaches(released, 1.0);
     server.await_claims(2);
     reaches("whereabouts_reaper_runs_total{result=\"done\"}", 3.0);
     site.assert_at_rest(2);
     drop(namespace);
-    reaches("whereabouts_reaper_released_claims_total", 2.0);
+    reaches(released, 2.0);
     server.await_claims(1);
     site.assert_at_rest(1);
 }
@@ -109,7 +110,10 @@ fn what_is_of_an_earlier_boot_is_released_at_the_start_whatever_its_namespace() 
         });
     };
     reaches("whereabouts_reaper_runs_total{result=\"done\"}", 3.0);
-    reaches("whereabouts_reaper_released_claims_total", 1.0);
+    reaches(
+        "whereabouts_reaper_released_claims_total{evidence=\"earlier-boot\"}",
+        1.0,
+    );
     server.await_claims(1);
     site.assert_at_rest(1);
 }
