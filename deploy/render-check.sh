@@ -45,6 +45,7 @@ main() {
     check_with network-policies
     check_with k3s
     check_with openshift
+    check_with monitoring
     check_that_it_can_fail
     check_chart
     [[ ${1:-} == manifests ]] || check_image
@@ -90,9 +91,9 @@ check_with() { # COMPONENT ...: the last one gives the result its name
     sed -i '/^components:/d' "$overlay/kustomization.yaml"
     echo "components: [${list#, }]" >>"$overlay/kustomization.yaml"
     kubectl kustomize "$overlay" >"$rendered"
-    # The schemas do not have the kinds of cert-manager.
+    # The schemas do not have the kinds of cert-manager and of the Prometheus Operator.
     PYTHONPATH=$work/python python3 -c 'import sys, yaml; yaml.safe_dump_all((one for one in yaml.safe_load_all(sys.stdin)
-        if not one["apiVersion"].startswith("cert-manager.io/")), sys.stdout)' <"$rendered" >"$work/known.yaml"
+        if not one["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))), sys.stdout)' <"$rendered" >"$work/known.yaml"
     for version in "${kubernetes_versions[@]}"; do
         validate "$version" "$work/known.yaml" >"$work/said" || fail "$*:" "$(<"$work/said")"
     done
@@ -118,7 +119,10 @@ faults() { # FILE
             and all(.volumes[]?; has("configMap") or has("secret") or has("projected") or has("emptyDir"))
             and all(.containers[]; (.securityContext.seccompProfile // $pod.seccompProfile).type == "RuntimeDefault")
             and all(.containers[].ports[]?; has("hostPort") | not);
-        .[] | "\(.kind) \(.metadata.name)" as $object | (
+        def serves($monitor): (.spec.template.metadata.labels // {}) as $labels | [containers | .ports[]?.name] as $ports |
+            ($monitor.spec.selector.matchLabels | to_entries | all($labels[.key] == .value)) and
+            ([$monitor.spec.podMetricsEndpoints[].port] - $ports == []);
+        . as $all | .[] | "\(.kind) \(.metadata.name)" as $object | (
             (.metadata.name | select(IN($original[])) | "has a name of the original"),
             (pod.serviceAccountName // empty | select(IN($original[])) | "has the ServiceAccount of the original"),
             (.spec.selector.matchLabels // empty | .[] | select(IN($original[])) | "selects a label of the original"),
@@ -138,13 +142,16 @@ faults() { # FILE
             (select(.kind == "NetworkPolicy" and .metadata.name == "whereabouts-page") | .spec.ingress[] |
                 select(.from | not) | "lets everybody read the page"),
             (.rules[]? | select((.resources // []) == ["services/proxy"] and (.resourceNames | not)) | "may reach every Service"),
-            (.webhooks[]? | select(.matchConditions | not) | "\(.name): is asked about objects of others")
+            (.webhooks[]? | select(.matchConditions | not) | "\(.name): is asked about objects of others"),
+            (select(.kind == "PodMonitor") | . as $monitor | select(any($all[]; serves($monitor)) | not) |
+                "scrapes a port that no pod has")
         ) | "\($object): \(.)"'
 }
 
 # A check that accepts everything would say nothing.
 check_that_it_can_fail() {
-    ! validate "${kubernetes_versions[0]}" <(wrong readOnlyRootFilesystem: readOnlyRootFileSystem:) >/dev/null ||
+    ! validate "${kubernetes_versions[0]}" <(sed "s|readOnlyRootFilesystem:|readOnlyRootFileSystem:|" "$work/admission.yaml") \
+        >/dev/null ||
         fail "a misspelt key was not found"
     local right wrong fault
     while IFS='|' read -r right wrong fault; do
@@ -167,11 +174,12 @@ matchConditions:|x-conditions:|is asked about objects of others
 name: whereabouts-networks|name: whereabouts-cni|has a name of the original
 - from:|- x-from:|lets everybody read the page
 - whereabouts-page:http$|&\n  resourceNames:|may reach every Service
+- port: metrics|- port: metric|scrapes a port that no pod has
 FAULTS
 }
 
-wrong() { # RIGHT WRONG: the lab's objects, with those of the webhook and of kubectl, and with one fault
-    sed "s|$1|$2|" "$work/admission.yaml" <(echo ---) "$work/kubectl.yaml"
+wrong() { # RIGHT WRONG: the lab's objects, with those of the webhook, of kubectl and of monitoring, and with one fault
+    sed "s|$1|$2|" "$work/admission.yaml" <(echo ---) "$work/kubectl.yaml" <(echo ---) "$work/monitoring.yaml"
 }
 
 check_chart() {
@@ -193,7 +201,8 @@ check_chart() {
 }
 
 chart() { # ARGUMENT ...: the chart's objects. No name depends on the release's.
-    "$helm" template some-release deploy/chart --namespace kube-system "$@"
+    # Some of its files are links into deploy/kubernetes, which Helm says each time.
+    "$helm" template some-release deploy/chart --namespace kube-system "$@" 2> >(grep -v "found symbolic link" >&2)
 }
 
 # An operator gets the same objects from kustomize and from Helm.
@@ -218,6 +227,7 @@ kubectl page.kubectl.apiServers={192.0.2.1/32}
 network-policies networkPolicies.enabled=true
 k3s node.binDir=/var/lib/rancher/k3s/data/cni
 openshift openshift.enabled=true,node.binDir=/var/lib/cni/bin,node.configDir=/etc/kubernetes/cni/net.d/whereabouts.d
+monitoring monitoring.enabled=true
 COMPONENTS
 
     # Each fault in what the chart gives is a difference.

@@ -42,6 +42,17 @@ runAsGroup: 65532
 fsGroup: 65532
 {{- end }}
 
+{{/* An address to listen on: with monitoring all addresses instead of loopback. */}}
+{{- define "whereabouts.listen" -}}
+{{- $values := (first .).Values -}}
+{{- $address := last . -}}
+{{- if $values.monitoring.enabled -}}
+{{- $address | replace "127.0.0.1:" "0.0.0.0:" -}}
+{{- else -}}
+{{- $address -}}
+{{- end -}}
+{{- end }}
+
 {{/* Where the pods of a workload run. */}}
 {{- define "whereabouts.placement" -}}
 {{- with .nodeSelector }}
