@@ -28,9 +28,11 @@ use whereabouts_etcd::SystemClock;
 use whereabouts_local::{LocalRegistry, LocalStore, Wait};
 use whereabouts_protocol::cluster;
 use whereabouts_protocol::session::Session;
-use whereabouts_store::keys::Keys;
+use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::listing::Pages;
-use whereabouts_store::{At, CommitError, Entry, Order, Outcome, Read, Revision, Store, Txn};
+use whereabouts_store::{
+    At, CommitError, Entry, Order, Outcome, Read, Revision, Store, Txn, record,
+};
 
 use crate::output::{Progress, say};
 use datastore::AnyStore;
@@ -136,9 +138,21 @@ impl Connection {
                 let store = PageStore::open(kubectl)?;
                 let (prefix, place) = (store.prefix().to_owned(), store.place().to_owned());
                 let chance = Chance::new(RandomState::new().build_hasher().finish());
-                Self::to(AnyStore::Page(store), prefix, place, None, chance)
+                let mut connection = Self::to(AnyStore::Page(store), prefix, place, None, chance)?;
+                // A reader sees whatever the page shows, and knows no cluster of its own.
+                connection.cluster = connection.stored_cluster()?;
+                Ok(connection)
             }
         }
+    }
+
+    /// The cluster that the keys belong to, if they say it.
+    fn stored_cluster(&self) -> Result<Option<Identity>, String> {
+        let key = Read::Key(self.keys.encode(&Key::Cluster));
+        let view = self.ask(self.store.read(&[key], At::Now))?;
+        let entry = view.answers.into_iter().flatten().next();
+        // A value that cannot be read is a finding of `check`, and an error of what depends on it.
+        Ok(entry.and_then(|entry| record::decode_cluster(&entry.value).ok()))
     }
 
     fn to(

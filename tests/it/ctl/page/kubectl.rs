@@ -139,6 +139,23 @@ fn each_command_that_reads_says_the_same_through_the_api_server() {
     );
 }
 
+/// As in Kubernetes, where each node knows its cluster, and a reader does not.
+#[test]
+fn a_reader_needs_not_know_whose_the_keys_are() {
+    let site = Site::shared();
+    site.network(CIDR).add(&Pod::new("c")).result();
+    let server = Server::of(&site, &[]);
+    let desk = Desk::at(&server);
+    let owner = ["--cluster-id", "0123456789abcdef"];
+    let set = ["cluster", "--set", "0123456789abcdef", "--yes"];
+    assert_said(&on(&site, &set).run(), WELL, &["are those of cluster"]);
+    for arguments in [&["owners"][..], &["show", "10.0.0.77"], &["claims"]] {
+        let direct = on(&site, &[arguments, &owner].concat()).run();
+        let plugin = desk.plugin(arguments).run();
+        assert_eq!(ended(&plugin), ended(&direct), "{arguments:?}");
+    }
+}
+
 #[test]
 fn the_lease_of_a_lock_is_read_through_the_page() {
     let site = Site::shared();
@@ -167,8 +184,8 @@ fn more_claims_than_one_answer_may_have_come_in_several() {
     let server = Server::of(&site, &[]);
     let desk = Desk::at(&server);
     assert_same(&site, &desk, &["claims", "-o", "json"]);
-    // What the page is, and two pages of claims.
-    assert_eq!(desk.calls().lines().count(), 3);
+    // What the page is, whose the keys are, and two pages of claims.
+    assert_eq!(desk.calls().lines().count(), 4);
 }
 
 #[test]
