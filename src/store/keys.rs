@@ -41,7 +41,7 @@ pub enum Key {
     /// is. Lives as long as the claim. A claim without a known node has none.
     OnNode(Home, Attachment),
     /// `owner/<network>/<namespace>/<pod>/<ifname>`: an [`OwnerState`](whereabouts_core::durable::OwnerState). Lives until
-    /// a person ends it.
+    /// the controller or a person ends it.
     Owner(DurableOwner),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
