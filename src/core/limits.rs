@@ -103,6 +103,10 @@ pub const LOCK_TTL_S: i64 = 10;
 /// reads.
 pub const ROUND_TRIPS_BEFORE_WATCH: u32 = 16;
 
+/// Longest time that a waiter polls before it watches, in milliseconds. At an overloaded server a put takes seconds, and
+/// the polls of all waiters would delay the holders that serve them.
+pub const WATCH_AFTER_MS: u64 = 500;
+
 /// Time that a waiter trusts its watch before it reads again, in milliseconds. It bounds the delay
 /// after a holder has crashed and its lease has ended.
 pub const LOOK_AGAIN_MS: u64 = 2_000;
@@ -133,6 +137,10 @@ pub const ATTEMPT_MS: u64 = 1_000;
 
 /// Largest bound of one attempt at a request, in milliseconds.
 pub const LONGEST_ATTEMPT_MS: u64 = 8_000;
+
+/// Least bound of an attempt, as a multiple of the time of an earlier answer. A busy server still carries out a commit
+/// that its sender gave up, and must then settle its outcome, too.
+pub const ATTEMPT_ROUND_TRIPS: u32 = 4;
 
 /// First pause between two attempts, in milliseconds.
 pub const RETRY_MS: u64 = 10;
@@ -338,5 +346,6 @@ const _: () = assert!(AGENT_BATCH_BYTES + TRACE_DATAGRAM_BYTES < 4 << 20);
 const _: () = assert!(AGENT_BATCH_BYTES < AGENT_BACKLOG_BYTES);
 const _: () = assert!(PAGE_FOLLOWERS < HTTP_CONNECTIONS);
 const _: () = assert!(TRACE_FLUSH_MS <= LONGEST_TRACE_FLUSH_MS);
+const _: () = assert!(WATCH_AFTER_MS < LOOK_AGAIN_MS);
 const _: () = assert!(ATTEMPT_MS <= LONGEST_ATTEMPT_MS && RETRY_MS <= LONGEST_RETRY_MS);
 const _: () = assert!(4 * INTERVALS_PER_READ + WANTS < TRANSACTION_OPERATIONS);

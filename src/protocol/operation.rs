@@ -173,7 +173,8 @@ impl<'s, 'a, S: Store, C: Clock> Driver<'s, 'a, S, C> {
         let now = self.session.clock().now();
         self.put_took = now - begun;
         self.pause = self.put_took;
-        self.watch_from = now + self.put_took * limits::ROUND_TRIPS_BEFORE_WATCH;
+        let looks = self.put_took * limits::ROUND_TRIPS_BEFORE_WATCH;
+        self.watch_from = now + looks.min(Duration::from_millis(limits::WATCH_AFTER_MS));
     }
 
     /// Waits. Most are served within a few round trips: a waiter looks in growing intervals at first, and only then

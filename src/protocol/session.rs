@@ -268,7 +268,11 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     async fn send(&self, txn: &Txn) -> Result<Result<Outcome, String>, Failure> {
         let mut pauses = self.pauses();
         loop {
+            let sent = self.clock.now();
             let outcome = within(self.clock, self.attempt_end(), self.store.commit(txn)).await;
+            if outcome.is_some() {
+                self.answered_after(self.clock.now() - sent);
+            }
             let outcome = outcome.unwrap_or_else(|| {
                 self.lengthen_attempts();
                 Err(CommitError::Unknown("no reply in time".to_owned()))
@@ -419,7 +423,11 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         let mut answered = None;
         loop {
             *attempts += 1;
+            let sent = self.clock.now();
             let answer = within(self.clock, self.attempt_end(), call()).await;
+            if answer.is_some() {
+                self.answered_after(self.clock.now() - sent);
+            }
             if !matches!(answer, None | Some(Err(Unavailable::Later(_)))) {
                 self.is_reached.set(true);
             }
@@ -440,6 +448,13 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
 
     fn attempt_end(&self) -> Instant {
         (self.clock.now() + self.attempt.get()).min(self.until)
+    }
+
+    /// After a slow reply: the next one may be slower, and giving it up would double the work of a busy server.
+    fn answered_after(&self, took: Duration) {
+        let longest = Duration::from_millis(limits::LONGEST_ATTEMPT_MS);
+        let patient = (took * limits::ATTEMPT_ROUND_TRIPS).min(longest);
+        self.attempt.set(self.attempt.get().max(patient));
     }
 
     /// After a reply that did not come: a busy server must not be asked ever faster.

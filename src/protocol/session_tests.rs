@@ -14,6 +14,7 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{Registry, Taken};
 use whereabouts_store::keys::Keys;
 use whereabouts_store::memory::{MemoryStore, MemoryWatch};
+use whereabouts_store::snapshot::Query;
 use whereabouts_store::{
     At, CommitError, Lease, LeaseId, Outcome, Read, Store, Txn, Unavailable, View,
 };
@@ -160,5 +161,22 @@ fn an_add_whose_first_answer_comes_late_takes_nothing_over() {
             Err(Failure::BeganLate(from)) => assert!(is_late && from == old.attachment),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_server_that_answers_slowly_gets_more_time() {
+    for (answer_ms, expected_ms) in [(100, 1_000), (900, 3_600), (3_000, 8_000)] {
+        let store = MemoryStore::default();
+        let clock = Passing(Still::default(), Cell::default());
+        let (chance, keys) = (Chance::new(1), Keys::new("/w/"));
+        let slow = Slow(&store, &clock, Duration::from_millis(answer_ms));
+        let session = Session::new(&slow, &clock, &chance, &keys, Duration::from_mins(1));
+        let query = Query::Claim(ask("pod").attachment);
+        block_on(session.snapshot(&[query])).expect("it is answered");
+        let asked = clock.now();
+        block_on(session.keep_alive(1)).expect_err("there is no answer");
+        let waited = clock.now() - asked;
+        assert_eq!(waited, Duration::from_millis(expected_ms));
     }
 }
