@@ -26,6 +26,8 @@
 //! | `runtime` | container runtimes and the processes that they start |
 //! | [`run`] | one history, the hunt for planted bugs, and smaller histories |
 //! | [`kubernetes`] | the protocol of the datastore `kubernetes`, in worlds of its own |
+//! | [`storm`] | many nodes that start at once, and an etcd of bounded capacity; beside `cluster`, `runtime` and `run` |
+//! | [`scale`] | the demand of a cluster, computed from counts |
 //! | [`exhaustive`] | small worlds, completely; beside `cluster`, `runtime` and `run` |
 
 mod cluster;
@@ -36,6 +38,8 @@ pub mod kubernetes;
 pub mod planted;
 pub mod run;
 mod runtime;
+pub mod scale;
 pub mod setup;
+pub mod storm;
 pub mod vocabulary;
 mod world;

@@ -114,7 +114,10 @@ impl State {
                 format!("revision {revision} is in the future"),
             )),
             At::Revision(revision) if revision < self.compacted => Err(Unavailable::Compacted),
-            At::Revision(revision) => Ok(self.view_of(reads, &self.past(revision))),
+            At::Revision(revision) => {
+                let past = |read| answer(read, &self.past(read, revision));
+                Ok(self.view_of(reads.iter().map(past).collect()))
+            }
         }
     }
 
@@ -278,24 +281,33 @@ impl State {
     }
 
     fn view(&self, reads: &[Read]) -> View {
-        self.view_of(reads, &self.live)
+        self.view_of(reads.iter().map(|read| answer(read, &self.live)).collect())
     }
 
-    fn view_of(&self, reads: &[Read], keys: &BTreeMap<Vec<u8>, Entry>) -> View {
+    fn view_of(&self, answers: Vec<Vec<Entry>>) -> View {
         View {
             revision: self.revision,
             cluster: self.options.cluster,
-            answers: reads.iter().map(|read| answer(read, keys)).collect(),
+            answers,
         }
     }
 
-    /// The keys as they were at `revision`: those of now, with all later changes undone.
-    fn past(&self, revision: Revision) -> BTreeMap<Vec<u8>, Entry> {
-        let mut keys = self.live.clone();
+    /// The keys of one question as they were at `revision`: those of now, with all later changes undone.
+    fn past(&self, read: &Read, revision: Revision) -> BTreeMap<Vec<u8>, Entry> {
+        let (from, until) = match read {
+            Read::Key(key) => (key.clone(), [key.as_slice(), &[0]].concat()),
+            Read::Range { from, until, .. } => (from.clone(), until.clone()),
+        };
+        let now = within(&self.live, &from, &until);
+        let mut keys: BTreeMap<Vec<u8>, Entry> = now
+            .map(|entry| (entry.key.clone(), entry.clone()))
+            .collect();
         for change in self.changes_after(revision).iter().rev() {
+            let key = change.event.key();
             match &change.before {
+                _ if key < from.as_slice() || key >= until.as_slice() => None,
                 Some(entry) => keys.insert(entry.key.clone(), entry.clone()),
-                None => keys.remove(change.event.key()),
+                None => keys.remove(key),
             };
         }
         keys

@@ -5,13 +5,14 @@ mod cores;
 mod many;
 mod one;
 mod planted;
+mod storm;
 
 use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use mimalloc::MiMalloc;
-use whereabouts_sim::exhaustive;
+use whereabouts_sim::{exhaustive, scale};
 
 use arguments::{Command, Stop};
 
@@ -45,6 +46,15 @@ fn carry_out(command: Command) -> bool {
         Command::Run { seeds, json } => many::run_many(seeds, json.as_deref()),
         Command::Replay { replay, trace } => one::run_again(&replay, trace),
         Command::Exhaustive { world, large } => explore(&world, large),
+        Command::Storm { plan, json } => storm::run_storm(&plan, json.as_deref()),
+        Command::Scale { json } => {
+            if json {
+                println!("{}", scale::to_json());
+            } else {
+                print!("{}", scale::table());
+            }
+            true
+        }
         Command::Planted { seeds, bug } => planted::find_planted(seeds, bug),
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use lexopt::Arg;
 use whereabouts_sim::planted::Bug;
 use whereabouts_sim::run::Replay;
+use whereabouts_sim::storm::Plan;
 
 use syntax::{Flag, Given, Kind, Length, Syntax};
 
@@ -30,6 +31,10 @@ pub(crate) enum Command {
     Exhaustive { world: String, large: bool },
     /// Plant bugs, and look for each in at most so many histories.
     Planted { seeds: u64, bug: Option<Bug> },
+    /// Let the pods of a large cluster start at once.
+    Storm { plan: Plan, json: Option<PathBuf> },
+    /// Print the demand of clusters, computed from counts.
+    Scale { json: bool },
 }
 
 /// Why there is no command.
@@ -222,6 +227,13 @@ impl CommandLine<'_> {
             Kind::Planted => Ok(Command::Planted {
                 seeds: values.sure("seeds", values::number)?,
                 bug: values.optional("bug", values::bug)?,
+            }),
+            Kind::Scale => Ok(Command::Scale {
+                json: values.has("json"),
+            }),
+            Kind::Storm => Ok(Command::Storm {
+                plan: values.plan()?,
+                json: given.get("json").map(|file| PathBuf::from(&file[0])),
             }),
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Replay,
     Exhaustive,
     Planted,
+    Storm,
+    Scale,
 }
 
 /// An option of a command.
@@ -59,7 +61,7 @@ const MORE: &str = "Begin with `run --seeds 0..1000`. It makes each failing hist
     line. With `--trace`, this line shows the events.";
 
 /// The commands.
-pub(super) const COMMANDS: [&Syntax; 4] = [&RUN, &REPLAY, &EXHAUSTIVE, &PLANTED];
+pub(super) const COMMANDS: [&Syntax; 6] = [&RUN, &REPLAY, &EXHAUSTIVE, &PLANTED, &STORM, &SCALE];
 
 const RUN: Syntax = Syntax {
     kind: Kind::Run,
@@ -127,6 +129,57 @@ const REPLAY: Syntax = Syntax {
     ],
 };
 
+const STORM: Syntax = Syntax {
+    kind: Kind::Storm,
+    name: "storm",
+    about: "Let all pods of a large cluster start at once, on an etcd of bounded capacity",
+    more: Some(
+        "First, rising loads find the largest throughput. Exit status: 0 if every pod has an address of its own, and the \
+         storm completes at least 80 % of that throughput.",
+    ),
+    flags: &[
+        Flag::or_else("nodes", "N", "Nodes", "5000"),
+        Flag::or_else("pods", "N", "Pods of each node", "30"),
+        Flag::or_else("ranges", "N", "Ranges that the nodes share", "500"),
+        Flag::or_else(
+            "overload",
+            "N",
+            "The load of the storm, in multiples of the largest throughput",
+            "10",
+        ),
+        Flag::or_else("read-us", "US", "Time of etcd for a read", "135"),
+        Flag::or_else(
+            "commit-us",
+            "US",
+            "Time of etcd for a transaction of one compare and one write",
+            "184",
+        ),
+        Flag::or_else(
+            "operation-us",
+            "US",
+            "Time of etcd for each further compare, write, read and entry",
+            "8",
+        ),
+        Flag::or_else(
+            "sync-us",
+            "US",
+            "Time of a sync of etcd's log, which covers all commits that wait",
+            "670",
+        ),
+        Flag::or_else("round-trip-us", "US", "Time to etcd and back", "500"),
+        Flag::or_else("seed", "SEED", "The seed of all chance", "1"),
+        Flag::valued("json", "FILE", "Also write the report to this file"),
+    ],
+};
+
+const SCALE: Syntax = Syntax {
+    kind: Kind::Scale,
+    name: "scale",
+    about: "Print the table of docs/SCALE.md, computed from counts",
+    more: None,
+    flags: &[Flag::bare("json", "Print it as JSON")],
+};
+
 const EXHAUSTIVE: Syntax = Syntax {
     kind: Kind::Exhaustive,
     name: "exhaustive",
@@ -174,6 +227,20 @@ impl Flag {
             value: Some(value),
             about,
             given: Given::AtMostOnce,
+        }
+    }
+
+    const fn or_else(
+        name: &'static str,
+        value: &'static str,
+        about: &'static str,
+        default: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            value: Some(value),
+            about,
+            given: Given::OrElse(default),
         }
     }
 

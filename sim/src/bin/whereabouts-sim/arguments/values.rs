@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use whereabouts_sim::planted::Bug;
 use whereabouts_sim::run::Replay;
+use whereabouts_sim::storm::{Plan, Service};
 use whereabouts_sim::vocabulary::Fault;
 
 use super::syntax::{Flag, Given};
 use super::{Stop, Values, refusal};
+
+/// The most nodes, pods or ranges. The ranges of a storm are parts of 10.0.0.0/8.
+const MOST: u64 = 16_384;
 
 /// The given values, read by the types of their options.
 pub(super) struct Typed<'a> {
@@ -55,6 +60,26 @@ impl Typed<'_> {
         })
     }
 
+    /// The storm to run.
+    pub(super) fn plan(&self) -> Result<Plan, Stop> {
+        let micros = |name| self.sure(name, number).map(Duration::from_micros);
+        Ok(Plan {
+            seed: self.sure("seed", number)?,
+            nodes: self.sure("nodes", positive)?,
+            pods: self.sure("pods", positive)?,
+            ranges: self.sure("ranges", positive)?,
+            overload: self.sure("overload", positive)?,
+            service: Service {
+                read: micros("read-us")?,
+                commit: micros("commit-us")?,
+                operation: micros("operation-us")?,
+                sync: micros("sync-us")?,
+                round_trip: micros("round-trip-us")?,
+                ..Service::default()
+            },
+        })
+    }
+
     fn all<T>(&self, name: &str, parse: fn(&str) -> Result<T, String>) -> Result<Vec<T>, Stop> {
         let mut flags = self.flags.iter();
         let flag = flags.find(|flag| flag.name == name);
@@ -95,6 +120,15 @@ pub(super) fn seeds(text: &str) -> Result<Range<u64>, String> {
 pub(super) fn number(text: &str) -> Result<u64, String> {
     text.parse()
         .map_err(|error: std::num::ParseIntError| error.to_string())
+}
+
+/// A number of nodes, pods or ranges, or a multiple.
+fn positive(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("must be 1 or more".to_owned()),
+        most if most > MOST => Err(format!("must be {MOST} or less")),
+        number => Ok(number),
+    }
 }
 
 #[expect(
