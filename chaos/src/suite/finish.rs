@@ -102,7 +102,7 @@ async fn catch_up(suite: &Suite) {
         .starts(0, whereabouts_sim::vocabulary::Verb::Status, None, None);
     suite
         .verdict()
-        .ended(process, super::verdict::Answer::Other);
+        .ended(process, super::verdict::Answer::Other, false);
     let caught_up = becomes(TOLD, || suite.verdict().is_up_to_date()).await;
     if !caught_up {
         suite

@@ -336,7 +336,8 @@ impl Node {
                 Answer::Other
             }
         };
-        suite.verdict().ended(process, answer);
+        let has_failed = matches!(end, End::Failed | End::Unknown);
+        suite.verdict().ended(process, answer, has_failed);
         suite.tally().ended(verb, end, begun, took, Instant::now());
         outcome
     }

@@ -35,6 +35,8 @@ pub(super) enum Answer {
 struct Ended {
     process: ProcessId,
     answer: Answer,
+    /// Whether it was killed or has failed: it may not have reached etcd to give up a lock of its own.
+    has_failed: bool,
     /// The last tick that was sent before.
     tick: u64,
 }
@@ -123,10 +125,11 @@ impl Verdict {
     }
 
     /// An execution has ended.
-    pub(super) fn ended(&mut self, process: ProcessId, answer: Answer) {
+    pub(super) fn ended(&mut self, process: ProcessId, answer: Answer, has_failed: bool) {
         self.ended.push_back(Ended {
             process,
             answer,
+            has_failed,
             tick: self.sent,
         });
     }
@@ -169,6 +172,9 @@ impl Verdict {
                 }
                 Answer::Stopped => self.judge.denies(ended.process),
                 Answer::Other => {}
+            }
+            if ended.has_failed {
+                self.judge.strikes(ended.process);
             }
             self.judge.ends(ended.process);
         }

@@ -38,6 +38,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Compares, writes and reads of all commits.
     pub operations: u64,
+    /// Questions of all reads, and the entries that answered them.
+    pub questions: u64,
     /// Reads that their senders had given up.
     pub dropped: u64,
     /// Commits that were carried out after their senders had given them up.
@@ -56,6 +58,7 @@ impl Counts {
             commits: self.commits - before.commits,
             conflicts: self.conflicts - before.conflicts,
             operations: self.operations - before.operations,
+            questions: self.questions - before.questions,
             dropped: self.dropped - before.dropped,
             late: self.late - before.late,
             refused: self.refused - before.refused,
@@ -92,7 +95,7 @@ struct Waiting {
 trait Job {
     fn is_given_up(&self) -> bool;
 
-    /// Carries the request out and answers it. The result is the number of entries in the answer.
+    /// Carries the request out and answers it. The result is the number of operations that were not known before.
     fn serve(self: Box<Self>, state: &mut State) -> usize;
 }
 
@@ -164,8 +167,8 @@ impl Etcd {
                 continue;
             }
             self.0.world.sleep(next.cost + self.0.debt.take()).await;
-            let entries = self.change(|state| next.job.serve(state));
-            self.owe(self.0.service.operation * u32::try_from(entries).expect("a short answer"));
+            let further = self.change(|state| next.job.serve(state));
+            self.owe(self.0.service.operation * u32::try_from(further).expect("a bounded request"));
         }
     }
 
@@ -284,24 +287,31 @@ impl Store for Etcd {
 
     async fn read(&self, reads: &[Read], at: At) -> Result<View, Unavailable> {
         let cost = self.0.service.read_of(reads.len());
-        let reads = reads.to_vec();
+        let (reads, etcd) = (reads.to_vec(), self.clone());
         let read = move |state: &mut State| {
             let view = state.read(&reads, at);
             let entries = view.as_ref().map_or(0, entries_of);
+            etcd.0.counts.borrow_mut().questions += (reads.len() + entries) as u64;
             (view, entries)
         };
         self.call(cost, false, read).await
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Outcome, CommitError> {
-        let operations = txn.compares.len() + txn.writes.len() + txn.then.len();
-        let cost = self.0.service.commit_of(operations);
+        // Compares come first. What comes then depends on them.
+        let compares = txn.compares.len();
+        let cost = self.0.service.commit_of(compares);
         let (txn, etcd) = (txn.clone(), self.clone());
         let commit = move |state: &mut State| {
             let outcome = state.commit(&txn);
+            let further = match &outcome {
+                Ok(Outcome::Done(_)) => txn.writes.len() + txn.then.len(),
+                Ok(Outcome::Conflict(_)) => txn.instead.len() + txn.otherwise.len(),
+                Err(_) => 0,
+            };
             let mut counts = etcd.0.counts.borrow_mut();
             counts.commits += 1;
-            counts.operations += operations as u64;
+            counts.operations += (compares + further) as u64;
             let entries = match &outcome {
                 Ok(Outcome::Done(view)) => entries_of(view),
                 Ok(Outcome::Conflict(view)) => {
@@ -310,7 +320,7 @@ impl Store for Etcd {
                 }
                 Err(_) => 0,
             };
-            (outcome, entries)
+            (outcome, further + entries)
         };
         Ok(self.call(cost, true, commit).await?)
     }

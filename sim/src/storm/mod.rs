@@ -10,15 +10,17 @@ mod service;
 mod tally;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use whereabouts_audit::invariants::audit;
 use whereabouts_store::keys::{Key, Keys};
+use whereabouts_store::{Entry, record};
 
 pub use etcd::Counts;
 pub use report::{Level, Report, Run};
-pub use service::Service;
+pub use service::{OPERATIONS_OF_AN_ADD, Service};
 
 use crate::world::{Step, World};
 use etcd::Etcd;
@@ -97,6 +99,8 @@ pub struct Alone {
     pub commits: f64,
     /// Bytes of the keys and values of its claim.
     pub claim_bytes: f64,
+    /// Questions of its reads and their entries, and compares, writes and reads of its commits.
+    pub operations: f64,
 }
 
 /// Adds one pod after another to a range in use, and counts.
@@ -116,6 +120,7 @@ pub fn alone(plan: &Plan) -> Alone {
         requests: of_one(counts.requests),
         commits: of_one(counts.commits),
         claim_bytes: of_one(storm.claim_bytes() - before.1),
+        operations: of_one(counts.questions + counts.operations),
     }
 }
 
@@ -172,7 +177,7 @@ fn offer(plan: &Plan, pods: u64, within: Duration, longest: Duration) -> Run {
     let is_whole = is_done();
     if is_whole {
         storm.settle();
-        violations.extend(storm.audit(pods));
+        violations.extend(storm.audit());
     }
     Run::new(
         &storm.tally.borrow(),
@@ -228,14 +233,33 @@ impl Storm {
     }
 
     /// What is wrong with the store after the storm.
-    fn audit(&self, pods: u64) -> Vec<String> {
+    fn audit(&self) -> Vec<String> {
         let entries = self.etcd.entries();
         let audit = audit(&self.keys, &entries);
         let mut wrong: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
-        let left = audit.claims as u64;
-        if left < pods {
-            wrong.push(format!("{left} claims are stored for {pods} pods"));
+        let claimed = self.claimed(&entries);
+        for (address, pod) in &self.tally.borrow().holders {
+            if claimed.get(address).and_then(Option::as_ref) != Some(&pod::name(*pod)) {
+                wrong.push(format!(
+                    "no claim has {address} for pod {pod}, which got it"
+                ));
+            }
         }
         wrong
+    }
+
+    /// The claimed addresses, and the names of their pods.
+    fn claimed(&self, entries: &[Entry]) -> BTreeMap<String, Option<String>> {
+        let mut claimed = BTreeMap::new();
+        for entry in entries {
+            if let Ok(Key::Claim(_)) = self.keys.decode(&entry.key)
+                && let Ok(claim) = record::decode_claim(&entry.value)
+            {
+                for held in claim.held {
+                    claimed.insert(held.address.to_string(), claim.owner.pod_name.clone());
+                }
+            }
+        }
+        claimed
     }
 }

@@ -85,6 +85,11 @@ impl Storm {
     }
 }
 
+/// The name of a pod.
+pub(super) fn name(pod: u64) -> String {
+    format!("pod-{pod}")
+}
+
 fn identity() -> Identity {
     Identity::new("west").expect("a name")
 }
@@ -109,7 +114,7 @@ fn ask(pod: u64, node: u64, tries: u64, range: &Range) -> Ask {
         owner: Owner {
             node: Some(format!("node-{node}")),
             pod_namespace: Some("default".to_owned()),
-            pod_name: Some(format!("pod-{pod}")),
+            pod_name: Some(name(pod)),
             pod_uid: Some(format!("00000000-0000-0000-0000-{pod:012x}")),
             netns: Some(format!("/var/run/netns/{}", &container[..36])),
             boot: Some(BootId::from_number(u128::from(node) + 1)),

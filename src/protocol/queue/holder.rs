@@ -116,8 +116,8 @@ impl<'a> Machine<'a> {
         served.truncate(plan.verdicts.len());
         let mut draft = self.batch(&place, (&snapshot, lock.modified), &plan, &served);
         let is_all = served.len() == others.len() + usize::from(own.is_some());
-        // Where many wait, more may be on their way.
-        if is_all && served.len() < limits::MANY {
+        // Where many wait, and where a waiter took the lock, more may be on their way.
+        if is_all && served.len() < limits::MANY && place.lease.is_none() {
             draft.delete_lock_if_last(&place.id.queue, snapshot.revision());
         }
         let records = served.iter().flat_map(|(demand, _)| Query::records(demand));

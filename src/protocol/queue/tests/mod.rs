@@ -110,7 +110,8 @@ fn a_waiter_puts_a_ticket_and_looks_at_the_lock() {
         ("a stranger has its seat since", looking, Read(seated(Bound(OTHER), Strangers)), "Over", "Cancelled"),
         ("the deadline passes", waiting, Late(|| Answer::Look), "Leaving", "look at 1"),
         ("it cannot read", looking, Says(failed), "Leaving", "look at 1"),
-        ("it has a lease, and another the lock", bound, Read(locked(Bound(OTHER))), "Reading", "end the lease"),
+        ("it has a lease, and another the lock: it hurries to put a ticket", bound, Read(locked(Bound(OTHER))), "Joining", "Join"),
+        ("it has a lease and a ticket", bound, Read(mine), "Reading", "end the lease"),
         ("that has ended", outside, Says(|| Answer::Ended), "Reading", "look at 2"),
     ]);
 }
@@ -135,7 +136,7 @@ fn who_takes_the_lock_binds_it_to_a_lease() {
         ("the lease is granted", granting, Says(lease), "Acquiring", "Acquire"),
         ("no lease is to be had", granting, Says(failed), "Leaving", "look at 2"),
         ("the lock is put", taking, Done(locked(Bound(ME))), "Serving", "Batch"),
-        ("another was faster", taking, Conflict(locked(Bound(OTHER))), "Reading", "end the lease"),
+        ("another was faster", taking, Conflict(locked(Bound(OTHER))), "Joining", "Join"),
         ("an earlier put came", taking, Conflict(locked(Bound(ME))), "Serving", "Batch"),
         ("it is free again", taking, Conflict(REST), "Acquiring", "Acquire"),
         ("the put is unknown", taking, Says(unknown), "Reading", "read to begin"),

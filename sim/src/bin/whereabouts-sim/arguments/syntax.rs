@@ -158,7 +158,7 @@ const STORM: Syntax = Syntax {
             "operation-us",
             "US",
             "Time of etcd for each further compare, write, read and entry",
-            "8",
+            "20",
         ),
         Flag::or_else(
             "sync-us",
