@@ -208,7 +208,7 @@ impl Judge {
     }
 
     /// Whether another process of the same container, with the same verb, ran at the same time. The DELs of two interfaces
-    /// release one claim, if that names no interface.
+    /// release one claim, if that names no interface. A GC releases what a DEL of its node does.
     pub fn has_mate(&self, process: ProcessId) -> bool {
         let Some(one) = self.processes.get(&process) else {
             return true;
@@ -216,7 +216,10 @@ impl Judge {
         let container = |seen: &Seen| seen.attachment.as_ref().map(Attachment::without_interface);
         let key = |seen: &Seen| (container(seen), seen.verb);
         let mut others = self.processes.iter().filter(|(id, _)| **id != process);
-        others.any(|(_, other)| key(other) == key(one))
+        let may_collect = |other: &Seen| {
+            (one.verb, other.verb) == (Verb::Del, Verb::Gc) && other.node == one.node
+        };
+        others.any(|(_, other)| key(other) == key(one) || may_collect(other))
     }
 
     /// A process is granted a lease.

@@ -123,8 +123,7 @@ impl<'a> Machine<'a> {
         let records = served.iter().flat_map(|(demand, _)| Query::records(demand));
         let mut known: BTreeSet<Query> = records.collect();
         known.extend(own.into_iter().flat_map(|_| place.seat_queries()));
-        let mut taken = served.iter().map(|(demand, _)| *demand);
-        let whose = taken.find_map(Query::whose_store);
+        let whose = demands[..served.len()].iter().find_map(Query::whose_store);
         draft
             .read_anyway(reads)
             .read_otherwise(known.iter().cloned().chain(whose));
