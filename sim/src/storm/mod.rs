@@ -1,6 +1,6 @@
 //! A storm: many nodes start their pods at once, and one etcd has a bounded capacity.
 //!
-//! Production code from the verbs downwards runs on virtual time against [`etcd`]. First, rising loads find the largest
+//! Production code from the verbs downwards runs on virtual time against `etcd`. First, rising loads find the largest
 //! throughput of the protocol. Then all pods come at a multiple of it, and the kubelets try failed pods again.
 
 mod etcd;
