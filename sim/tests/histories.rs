@@ -158,7 +158,7 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 30] = [
 #[test]
 fn planted_bugs_are_found_as_what_they_break() {
     for (bug, promises) in QUICKLY_FOUND {
-        let found = first_found(bug, 60);
+        let found = first_found(bug, 200);
         let found = found.unwrap_or_else(|| panic!("not found: {}", bug.description()));
         let promise = found.finding.promise;
         assert!(promises.contains(&promise), "{bug}: {found:?}");
