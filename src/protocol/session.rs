@@ -446,8 +446,12 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
         }
     }
 
+    /// The end of the next attempt. Of the time that is left, each takes a third at most: another member may answer.
     fn attempt_end(&self) -> Instant {
-        (self.clock.now() + self.attempt.get()).min(self.until)
+        let now = self.clock.now();
+        let share = self.until.saturating_duration_since(now) / 3;
+        let most = share.max(Duration::from_millis(limits::ATTEMPT_MS));
+        (now + self.attempt.get().min(most)).min(self.until)
     }
 
     /// After a slow reply: the next one may be slower, and giving it up would double the work of a busy server.

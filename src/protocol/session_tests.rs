@@ -166,12 +166,19 @@ fn an_add_whose_first_answer_comes_late_takes_nothing_over() {
 
 #[test]
 fn a_server_that_answers_slowly_gets_more_time() {
-    for (answer_ms, expected_ms) in [(100, 1_000), (900, 3_600), (3_000, 8_000)] {
+    // The last one: of the time that is left, an attempt takes a third.
+    let minute = Duration::from_mins(1);
+    for (deadline, answer_ms, expected_ms) in [
+        (minute, 100, 1_000),
+        (minute, 900, 3_600),
+        (minute, 3_000, 8_000),
+        (minute / 3, 3_000, 4_000),
+    ] {
         let store = MemoryStore::default();
         let clock = Passing(Still::default(), Cell::default());
         let (chance, keys) = (Chance::new(1), Keys::new("/w/"));
         let slow = Slow(&store, &clock, Duration::from_millis(answer_ms));
-        let session = Session::new(&slow, &clock, &chance, &keys, Duration::from_mins(1));
+        let session = Session::new(&slow, &clock, &chance, &keys, deadline);
         let query = Query::Claim(ask("pod").attachment);
         block_on(session.snapshot(&[query])).expect("it is answered");
         let asked = clock.now();

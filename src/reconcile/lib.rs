@@ -43,6 +43,6 @@ pub use claim::{JudgedClaim, PodName};
 pub use judge::{Judge, Judgement, Round, Rules, Standing, Stay};
 pub use observation::{Answer, Evidence, Look, NodeState};
 pub use owner::{
-    JudgedOwner, Ordinals, OwnerEvidence, OwnerJudge, OwnerJudgement, OwnerLook, OwnerRound,
-    SetAnswer, SetName,
+    JudgedOwner, OWNER_EVIDENCE_LASTS, Ordinals, OwnerEvidence, OwnerJudge, OwnerJudgement,
+    OwnerLook, OwnerRound, SetAnswer, SetName,
 };

@@ -69,6 +69,9 @@ struct Candidate {
     set: SetName,
 }
 
+/// How long the answers of a round prove that nothing wants an owner. A StatefulSet can be made again.
+pub const OWNER_EVIDENCE_LASTS: Duration = Duration::from_secs(12);
+
 /// The live answers of one round. All questions were asked after the owners had been read.
 #[derive(Clone, Debug)]
 pub struct OwnerLook {

@@ -200,8 +200,9 @@ impl Controller<'_> {
         let found = rounds.round(&self.cache, |_| false, |_| false)?;
         self.metrics.found(&found);
         let pause = found.pause.unwrap_or(self.options.every);
-        self.release(&found);
+        // The evidence of an owner ages, that of a claim does not.
         self.end(&found);
+        self.release(&found);
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
     }
 

@@ -10,7 +10,8 @@ use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::registry::{self, Released};
 use whereabouts_reconcile::{
-    Evidence, Judge, JudgedClaim, JudgedOwner, OwnerEvidence, OwnerJudge, Rules, Standing,
+    Evidence, Judge, JudgedClaim, JudgedOwner, OWNER_EVIDENCE_LASTS, OwnerEvidence, OwnerJudge,
+    Rules, Standing,
 };
 
 use super::records::Records;
@@ -51,6 +52,8 @@ pub(super) struct OwnerCandidate {
     pub(super) shown: ShownOwner,
     pub(super) owner: JudgedOwner,
     pub(super) standing: Standing<OwnerEvidence>,
+    /// A moment before the first question of the round, since the start.
+    pub(super) asked: Duration,
 }
 
 /// The findings of a round.
@@ -153,6 +156,7 @@ impl Rounds {
                 shown: owners[&judgement.owner.owner].clone(),
                 owner: judgement.owner,
                 standing: judgement.standing,
+                asked: owner_look.begun,
             });
         self.connection = Some(connection);
         Ok(Findings {
@@ -191,6 +195,10 @@ impl Rounds {
             shown.state.modified, owner.revision,
             "what ends is what was judged"
         );
+        let age = self.start.elapsed().saturating_sub(candidate.asked);
+        if age > OWNER_EVIDENCE_LASTS {
+            return Ended::Stayed(format!("the answers are {} s old", age.as_secs()));
+        }
         match connection.end(&shown.owner, &shown.state) {
             Ok(registry::Ended::Done) => {
                 self.tell_end(shown, owner, evidence);

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use whereabouts_core::limits;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_store::keys::Keys;
-use whereabouts_store::{At, LeaseId, Read, Store, Unavailable};
+use whereabouts_store::{At, LeaseId, Order, Read, Store, Unavailable};
 
 use crate::store_api::{self, About, AskedRead, Life, View};
 
@@ -144,16 +144,38 @@ impl Reader {
             return Err(format!("asked: {at:?} is no revision"));
         }
         let (first, end) = self.keys.everything();
-        let is_ours = |read: &Read| match read {
-            Read::Key(key) => (&first..&end).contains(&key),
-            Read::Range {
-                from, until, limit, ..
-            } => *from >= first && from < until && *until <= end && *limit > 0,
-        };
-        match reads.iter().find(|read| !is_ours(read)) {
-            Some(read) => Err(format!("asked: {read:?} is no read below the prefix")),
-            None => Ok(()),
+        if let Some(read) = reads.iter().find(|read| !is_within(read, &first, &end)) {
+            return Err(format!("asked: {read:?} is no read below the prefix"));
         }
+        // etcd builds the whole answer before anybody can measure it, and ignores the limit of a read that is sorted.
+        let mut entries: u64 = 0;
+        for read in reads {
+            entries += match read {
+                Read::Key(_) => 1,
+                Read::Range {
+                    order: Order::Key,
+                    limit,
+                    ..
+                } => u64::from(*limit),
+                Read::Range { .. } => {
+                    return Err(format!("asked: {read:?} is not in the order of keys"));
+                }
+            };
+        }
+        if entries > limits::ENTRIES_PER_PAGE.into() {
+            return Err(format!("asked: {entries} entries, which is too many"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether all keys of a read are from `first` on and before `end`.
+fn is_within(read: &Read, first: &Vec<u8>, end: &Vec<u8>) -> bool {
+    match read {
+        Read::Key(key) => (first..end).contains(&key),
+        Read::Range {
+            from, until, limit, ..
+        } => from >= first && from < until && until <= end && *limit > 0,
     }
 }
 

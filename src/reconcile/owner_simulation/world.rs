@@ -7,14 +7,14 @@ use whereabouts_core::address::Name;
 use whereabouts_core::durable::{DurableOwner, stateful_name};
 
 use super::GRACE;
-use crate::{JudgedOwner, Ordinals};
+use crate::{JudgedOwner, OWNER_EVIDENCE_LASTS, Ordinals};
 
 const NODES: u64 = 3;
 const SETS: [&str; 3] = ["web", "db", "my-web"];
 const NAMESPACE: &str = "default";
 
 /// Most seconds from the first answer of a round to the end of an owner.
-const ROUND: u64 = 12;
+const ROUND: u64 = OWNER_EVIDENCE_LASTS.as_secs();
 
 /// How long the end of a pod may take.
 const TERMINATION: u64 = 8;

@@ -360,7 +360,8 @@ fn the_store_answers_nothing_but_reads_below_the_prefix() {
     };
     let prefix = site.prefix.as_str();
     let end = format!("{}0", prefix.strip_suffix('/').expect("it ends in a slash"));
-    let well = ask(&between(prefix, &end, 1));
+    let well_asked = between(prefix, &end, 1);
+    let well = ask(&well_asked);
     assert!(well.head.starts_with("HTTP/1.1 200"), "{}", well.head);
     assert!(
         well.body.contains(r#"{"api":1,"answer":{"revision":"#),
@@ -368,7 +369,17 @@ fn the_store_answers_nothing_but_reads_below_the_prefix() {
         well.body
     );
     let many = json!({"key": key(prefix)});
+    // etcd would build the whole answer before anybody bounds it.
+    let page = between(prefix, &end, limits::ENTRIES_PER_PAGE);
+    assert!(ask(&page).head.starts_with("HTTP/1.1 200"));
+    let mut twice = page.clone();
+    twice["reads"] = json!([page["reads"][0], page["reads"][0]]);
+    let mut oldest = well_asked.clone();
+    oldest["reads"][0]["range"]["by_creation"] = json!(true);
     for wrong in [
+        between(prefix, &end, limits::ENTRIES_PER_PAGE + 1),
+        twice,
+        oldest,
         between("a", &end, 1),
         between(prefix, "zzz", 1),
         between(prefix, &end, 0),
