@@ -128,7 +128,7 @@ const QUICKLY_FOUND: [(Bug, &[u8]); 30] = [
     (Bug::LeftOnNode, &[2]),
     (Bug::ServedOutOfOrder, &[4]),
     (Bug::NextNotTouched, &[10]),
-    (Bug::UnknownAsSuccess, &[6, 9]),
+    (Bug::UnknownAsSuccess, &[6, 8, 9]),
     (Bug::ReleaseUnguarded, &[1, 2, 9]),
     (Bug::TakeOverUnguarded, &[1, 2, 9]),
     (Bug::TakeOverOfOthers, &[2, 9]),
