@@ -20,10 +20,12 @@ const DEL: (f64, f64) = (3.0, 1.0);
 /// Requests and commits of an ADD among 256 at one range (docs/PERFORMANCE.md, "One range").
 const BUSY_ADD: (f64, f64) = (3.99, 1.42);
 
-/// Bytes of messages of an ADD and of a DEL alone, with 1,000 claims in the range (docs/PERFORMANCE.md, the last
-/// paragraph of "What an operation costs"), and of an ADD among 64 ("Peers in one run").
+/// Bytes of messages of an ADD and of a DEL alone, with 1,000 claims in the range. docs/PERFORMANCE.md has them in the
+/// last paragraph of "What an operation costs".
 const ADD_BYTES: f64 = 1_385.0 + 255.0;
 const DEL_BYTES: f64 = 2_465.0;
+
+/// Bytes of messages of an ADD among 64 (docs/PERFORMANCE.md, "Peers in one run").
 const BUSY_ADD_BYTES: f64 = 4_529.0;
 
 /// ADDs a second of one etcd on two cores that it shares with 256 clients of one range (docs/PERFORMANCE.md, "One

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use whereabouts_core::address::Pool;
 use whereabouts_core::allocator::Stored;
-use whereabouts_core::claim::{Attachment, Claim, UNKNOWN_INTERFACE};
+use whereabouts_core::claim::{Attachment, Claim, Held, UNKNOWN_INTERFACE};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{Entry, record};
 
@@ -110,21 +110,11 @@ impl Shown {
             owner,
             created,
         } = &self.claim.value;
-        let addresses: Vec<Value> = held
-            .iter()
-            .map(|held| {
-                json!({
-                    "address": held.address.to_string(),
-                    "range": held.range.cidr.to_string(),
-                    "pool": pool(&held.range.pool),
-                })
-            })
-            .collect();
         json!({
             "network": network.as_str(),
             "container": container.as_str(),
             "interface": (interface != UNKNOWN_INTERFACE).then_some(interface),
-            "addresses": addresses,
+            "addresses": addresses(held),
             "node": owner.node,
             "pod": {
                 "namespace": owner.pod_namespace,
@@ -137,6 +127,18 @@ impl Shown {
             "revision": self.claim.modified,
         })
     }
+}
+
+/// Held addresses, each with its range and its pool.
+pub(crate) fn addresses(held: &[Held]) -> Vec<Value> {
+    let value = |held: &Held| {
+        json!({
+            "address": held.address.to_string(),
+            "range": held.range.cidr.to_string(),
+            "pool": pool(&held.range.pool),
+        })
+    };
+    held.iter().map(value).collect()
 }
 
 /// A pool for programs: its name, and whether it is one range's own.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::durable::{DurableOwner, OwnerState};
 
-use crate::output::shown::{pool, short};
+use crate::output::shown::{addresses, short};
 use crate::output::{age, moment};
 
 /// A durable owner, as it is stored.
@@ -73,23 +73,13 @@ impl ShownOwner {
             OwnerState::Attached(container) => (Some(container.as_str()), &[][..], Value::Null),
             OwnerState::Resting { held, since } => (None, held.as_slice(), moment(*since)),
         };
-        let addresses: Vec<Value> = held
-            .iter()
-            .map(|held| {
-                json!({
-                    "address": held.address.to_string(),
-                    "range": held.range.cidr.to_string(),
-                    "pool": pool(&held.range.pool),
-                })
-            })
-            .collect();
         json!({
             "network": network.as_str(),
             "namespace": namespace,
             "pod": pod,
             "interface": interface,
             "container": container,
-            "addresses": addresses,
+            "addresses": addresses(held),
             "since": since,
             "revision": self.state.modified,
         })

@@ -1,6 +1,6 @@
 //! `serve`: a process that stays. It counts the executions that plugins report. It takes the spans that plugins hand
-//! over and sends them on to a collector; it releases what its node does not need any more; and it shows what is stored. Each of
-//! them only if it is told to, and no plugin waits for any: what it cannot take is lost.
+//! over, and sends them on to a collector. It releases what its node does not need any more. It shows what is stored. It does
+//! each of these only if it is told to. No plugin waits for any: what it cannot take is lost.
 //!
 //! ```text
 //! plugins --datagrams--> intake --> backlog --> export --OTLP--> collector

@@ -47,8 +47,8 @@ impl<'a> Machine<'a> {
     /// Another process has the lock, last written at `lock`. Without a ticket this process puts one, or takes over that
     /// of another process of the attachment.
     fn queue_up(&mut self, mut place: Box<Place>, seen: &Snapshot, lock: Revision) -> Step<'a> {
-        // Those who were refused together must have tickets before the lock is free again. A lost put of the lock that arrives
-        // now would leave it to a process that waits.
+        // A process without a ticket puts it first: many may be refused together, and the lock is soon free again. But a
+        // lost put of the lock that arrives now would leave it to a process that waits.
         let must_end = place.ticket.is_some() || place.has_late_lock;
         if let Some(lease) = place.lease.take_if(|_| must_end) {
             let certain = std::mem::take(&mut place.has_late_lock);
