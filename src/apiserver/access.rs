@@ -66,6 +66,11 @@ impl Server {
         })
     }
 
+    /// The DNS name, or the IP address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The host and the port, as in a URL and in the header `Host`.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {

@@ -3,6 +3,7 @@
 //! The CNI specification (1.1.0, "Error") reserves the codes below 100. The codes from 100 on
 //! belong to this plugin. `docs/OPERATIONS.md` explains them to people.
 
+use whereabouts_apiserver::Unusable;
 use whereabouts_core::verbs;
 
 use crate::request::RequestError;
@@ -16,6 +17,9 @@ pub enum Error {
     /// The verb failed.
     #[error(transparent)]
     Verb(Box<verbs::Error>),
+    /// The kubeconfig leads to no API server.
+    #[error("kubernetes.kubeconfig: {0}")]
+    Kubeconfig(#[from] Unusable),
     /// The process cannot wait for input and time.
     #[error("the process cannot be set up: {0}")]
     NoRuntime(std::io::ErrorKind),
@@ -53,6 +57,7 @@ impl Error {
         match self {
             Self::Request(error) => (error.code(), error.summary()),
             Self::Verb(error) => (error.code(), error.summary()),
+            Self::Kubeconfig(_) => (7, "invalid network configuration"),
             Self::NoRuntime(_) => (11, "try again later"),
             Self::Unheard => (5, "standard output is closed"),
         }

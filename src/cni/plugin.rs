@@ -18,14 +18,15 @@ use crate::request::{
     Tracing, WhenUnreachable,
 };
 use crate::telemetry::{self, Subject, Tally, Telemetry, Unreported, Unsent};
+use whereabouts_apiserver::{Client, Objects};
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::escaped;
-use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::Registry;
 use whereabouts_core::verbs;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
+use whereabouts_kubernetes::KubernetesRegistry;
 use whereabouts_local::{LocalRegistry, LocalStore, Wait};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::Store;
@@ -314,6 +315,12 @@ async fn serve<S: Store>(
             let registry = LocalRegistry::new(&store, &keys, cluster, now);
             answer_from(&registry, parsed, tally).await
         }
+        Datastore::Kubernetes(access) => {
+            let server = Objects::of(Client::new(access)?);
+            let chance = Chance::new(start.seed);
+            let registry = KubernetesRegistry::new(&server, &SystemClock, &chance, deadline);
+            answer_from(&registry.since(start.at), parsed, tally).await
+        }
     }
 }
 
@@ -337,10 +344,10 @@ async fn answer_from<R: Registry>(
             queues,
             when_unreachable,
         }) => match verbs::del(registry, attachment, queues).await {
-            Err(verbs::Error::Failure(unreachable @ Failure::Unreachable { .. }))
-                if *when_unreachable == WhenUnreachable::Succeed =>
+            Err(verbs::Error::Failure(failure))
+                if failure.is_unreachable() && *when_unreachable == WhenUnreachable::Succeed =>
             {
-                error!(reason = %unreachable, "etcd is unreachable: the answer is a success, but a claim may remain");
+                error!(reason = %failure, "the datastore is unreachable: the answer is a success, but a claim may remain");
             }
             result => result?,
         },

@@ -103,10 +103,23 @@ pub enum Failure {
     Unsettled(String),
 }
 
+impl Failure {
+    /// Whether the datastore gave no answer at all from the operation's start to its deadline.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::ApiServer(ApiServerFailure::Unreachable(_))
+        )
+    }
+}
+
 /// The reason why the API server of Kubernetes did not serve a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum ApiServerFailure {
-    /// The server is unreachable or too slow. A later try may succeed.
+    /// The server gave no answer at all from the operation's start to its deadline.
+    #[error("the API server is not available: {0}")]
+    Unreachable(String),
+    /// The server is too slow, or has answered before and does not any more. A later try may succeed.
     #[error("the API server is not available: {0}")]
     Unavailable(String),
     /// The server answers, but does not serve the request now. A later try may succeed.

@@ -126,6 +126,9 @@ impl Connection {
                 let prefix = whereabouts_local::PREFIX.to_owned();
                 (AnyStore::Local(store), prefix, place)
             }
+            Datastore::Kubernetes(_) => {
+                return Err("this command does not read the datastore kubernetes".to_owned());
+            }
         };
         Self::to(store, prefix, place, cluster, chance)
     }

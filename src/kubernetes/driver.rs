@@ -102,7 +102,8 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
         let mut tries = 0;
         loop {
             if self.clock.now() >= self.until {
-                return Err(out_of_time());
+                let reason = "the deadline has passed".to_owned();
+                return Err(self.given_up(ApiServerFailure::Unavailable(reason)));
             }
             let refusal = match self.attempt(request).await {
                 Ok(answer) => return Ok(self.answered(answer)),
@@ -115,9 +116,20 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
                 .unwrap_or(Duration::ZERO)
                 .max(self.growing(tries));
             if self.clock.now() + pause >= self.until {
-                return Err(refusal.failure.into());
+                return Err(self.given_up(refusal.failure));
             }
             self.sleep(pause).await;
+        }
+    }
+
+    /// The failure of an operation that has no time for another try.
+    fn given_up(&self, failure: ApiServerFailure) -> Failure {
+        let has_answered = self.is_prompt.get().is_some();
+        match failure {
+            ApiServerFailure::Unavailable(reason) if !has_answered => {
+                ApiServerFailure::Unreachable(reason).into()
+            }
+            failure => failure.into(),
         }
     }
 
@@ -189,16 +201,11 @@ fn unread(error: ReadError) -> Result<Answer, Unanswered> {
 
 fn refused(refusal: Refusal) -> Unanswered {
     match refusal.failure {
-        ApiServerFailure::Unavailable(_) | ApiServerFailure::NotNow(_) => {
-            Unanswered::Refused(refusal)
-        }
+        ApiServerFailure::Unreachable(_)
+        | ApiServerFailure::Unavailable(_)
+        | ApiServerFailure::NotNow(_) => Unanswered::Refused(refusal),
         ApiServerFailure::Denied(_) | ApiServerFailure::Refused(_) => {
             Unanswered::Failed(refusal.failure.into())
         }
     }
-}
-
-fn out_of_time() -> Failure {
-    let reason = "the deadline has passed".to_owned();
-    ApiServerFailure::Unavailable(reason).into()
 }

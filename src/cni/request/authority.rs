@@ -20,6 +20,9 @@ pub(super) const ALLOW_KEY: &str = "network_config_may_set";
 /// The key with which a configuration names its flat file.
 pub(super) const FLAT_FILE_KEY: &str = "configuration_path";
 
+/// The path of a kubeconfig, lifted out of the object `kubernetes`.
+pub(super) const KUBECONFIG_KEY: &str = "kubernetes.kubeconfig";
+
 /// The keys about etcd.
 const ETCD_KEYS: [&str; 8] = [
     "etcd_host",
@@ -44,7 +47,7 @@ const NODE_KEYS: [&str; 7] = [
 ];
 
 /// The keys with restricted values, whether or not the flat file configures etcd.
-const NAMING_KEYS: [&str; 3] = ["log_file", "local_path", FLAT_FILE_KEY];
+const NAMING_KEYS: [&str; 4] = ["log_file", "local_path", KUBECONFIG_KEY, FLAT_FILE_KEY];
 
 /// The beginning of the names of this plugin's files and folders.
 const OWN: &str = "whereabouts";
@@ -80,6 +83,13 @@ const FILES: Place = Place {
     shown: "/etc/**/whereabouts*",
 };
 
+/// Kubeconfigs. Such a file names files whose contents go to the server that it names. So a folder where any user can write
+/// is no place for it, not even for trials.
+const KUBECONFIGS: Place = Place {
+    tried_out: false,
+    ..FILES
+};
+
 const SOCKETS: Place = Place {
     folders: &["/run", "/var/run"],
     depth: 1,
@@ -105,7 +115,7 @@ const LOCAL: Place = Place {
     shown: "/var/lib/whereabouts/*",
 };
 
-const PLACES: [(&str, Place); 8] = [
+const PLACES: [(&str, Place); 9] = [
     ("etcd_password_file", FILES),
     ("etcd_ca_cert_file", FILES),
     ("etcd_cert_file", FILES),
@@ -114,6 +124,7 @@ const PLACES: [(&str, Place); 8] = [
     ("metrics_socket", SOCKETS),
     ("log_file", LOGS),
     ("local_path", LOCAL),
+    (KUBECONFIG_KEY, KUBECONFIGS),
 ];
 
 /// The keys that a flat file allows network configurations to set.
@@ -140,19 +151,38 @@ impl Allowed {
     }
 }
 
-/// The datastore that a flat file configures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A datastore by its name in a configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Named {
+    #[default]
     Etcd,
     Local,
+    Kubernetes,
 }
 
 impl Named {
-    /// The other one, by its name in a configuration.
-    fn other(self) -> &'static str {
+    const ALL: [Self; 3] = [Self::Etcd, Self::Local, Self::Kubernetes];
+
+    /// The name in a configuration.
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Etcd => "local",
-            Self::Local => "etcd",
+            Self::Etcd => "etcd",
+            Self::Local => "local",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    /// The datastore of this name.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == text)
+    }
+
+    /// The keys of a network configuration that only matter beside this datastore.
+    fn own_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Etcd => &[],
+            Self::Local => &["local_path"],
+            Self::Kubernetes => &[KUBECONFIG_KEY],
         }
     }
 }
@@ -162,6 +192,7 @@ impl fmt::Display for Named {
         f.write_str(match self {
             Self::Etcd => "etcd",
             Self::Local => "the datastore local",
+            Self::Kubernetes => "the datastore kubernetes",
         })
     }
 }
@@ -169,11 +200,13 @@ impl fmt::Display for Named {
 /// The datastore that the keys of a flat file configure, if they configure one.
 pub(super) fn named_datastore(keys: &Object) -> Option<Named> {
     let named = keys.peek_text("datastore");
-    if named.is_some_and(|text| text.text == "local") {
-        return Some(Named::Local);
+    match named.and_then(|text| Named::of(&text.text)) {
+        Some(named @ (Named::Local | Named::Kubernetes)) => Some(named),
+        Some(Named::Etcd) | None => {
+            let says = ETCD_KEYS.iter().any(|key| keys.has(key));
+            says.then_some(Named::Etcd)
+        }
     }
-    let says = ETCD_KEYS.iter().any(|key| keys.has(key));
-    says.then_some(Named::Etcd)
 }
 
 /// Takes the keys that belong to the node out of `ipam`, because the flat file at `path` configures
@@ -189,14 +222,10 @@ pub(super) fn take_nodes_keys(
         NamedBy::Node => &NODE_KEYS,
         NamedBy::Network => &["datastore"],
     };
-    let of_local: &[&str] = match named {
-        Named::Etcd => &[],
-        Named::Local => &["local_path"],
-    };
-    let keys = ETCD_KEYS.iter().chain(others).chain(of_local);
+    let keys = ETCD_KEYS.iter().chain(others).chain(named.own_keys());
     for key in keys.filter(|key| !allowed.has(key)) {
         // Any other value means the same datastore, or is an error that its reader reports.
-        let is_other = |text: Text| text.text == named.other();
+        let is_other = |text: Text| Named::of(&text.text).is_some_and(|other| other != named);
         let is_harmless = *key == "datastore" && !ipam.peek_text(key).is_some_and(is_other);
         if !is_harmless && let Some(node) = ipam.take(key) {
             let path = path.display();

@@ -14,8 +14,7 @@ use whereabouts_core::address::Name;
 
 /// Keys of the ancestor without a meaning here. They configure locks, stores and jobs that this
 /// plugin does not have.
-const MEANINGLESS: [&str; 6] = [
-    "kubernetes",
+const MEANINGLESS: [&str; 5] = [
     "leader_lease_duration",
     "leader_renew_deadline",
     "leader_retry_period",

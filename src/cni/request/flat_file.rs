@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::authority::{self, Allowed};
+use super::authority::{self, Allowed, KUBECONFIG_KEY, Named};
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
 use super::json::{self, Object, Text};
@@ -53,11 +53,22 @@ pub(super) fn merge(
         Some(text) => named(&text, machine, findings, &mut refused)?,
     };
     let mut file = file.unwrap_or_default();
+    lift_kubeconfig(ipam, findings)?;
+    let own = ipam.peek_text(KUBECONFIG_KEY).map(|text| text.text);
+    if own.is_some() && own == file.keys.peek_text(KUBECONFIG_KEY).map(|text| text.text) {
+        ipam.take(KUBECONFIG_KEY);
+    }
     if let Some(path) = &file.path
         && let Some(named) = authority::named_datastore(&file.keys)
     {
         let by = (path.as_path(), named);
         authority::take_nodes_keys(ipam, by, file.named_by, &file.allowed, &mut refused);
+    }
+    let datastore = ipam.peek_text("datastore");
+    let datastore = datastore.or_else(|| file.keys.peek_text("datastore"));
+    if datastore.is_none_or(|text| text.text != Named::Kubernetes.name()) {
+        drop_kubeconfig(ipam, findings);
+        file.keys.take(KUBECONFIG_KEY);
     }
     authority::take_foreign_paths(ipam, &file.allowed, machine, &mut refused);
     if file.named_by == NamedBy::Network {
@@ -76,6 +87,19 @@ pub(super) fn merge(
         log_file,
         otlp_endpoint,
     })
+}
+
+/// Moves the path of the kubeconfig to the keys beside it, where the rights on it are judged.
+fn lift_kubeconfig(keys: &mut Object, findings: &mut Findings) -> Result<(), RequestError> {
+    keys.lift(("kubernetes", "kubeconfig"), KUBECONFIG_KEY, findings)
+}
+
+/// Takes a kubeconfig out that another datastore does not need. Configurations of the ancestor often have one.
+fn drop_kubeconfig(ipam: &mut Object, findings: &mut Findings) {
+    if let Some(node) = ipam.take(KUBECONFIG_KEY) {
+        let text = format!("{} has no meaning here, ignored", node.key());
+        findings.remark(LogLevel::Debug, text);
+    }
 }
 
 /// Whether the flat file in the usual place names a datastore.
@@ -106,13 +130,14 @@ pub(super) fn merge_for_operator(
         }
     };
     let file = file.unwrap_or_default();
+    lift_kubeconfig(keys, findings)?;
     let directories = file.directories();
     keys.fill_from(file.keys);
     Ok(directories)
 }
 
 fn names_place(keys: &Object) -> bool {
-    let places = ["etcd_host", "local_path", "datastore"];
+    let places = ["etcd_host", "local_path", KUBECONFIG_KEY, "datastore"];
     places.iter().any(|key| keys.has(key))
 }
 
@@ -149,6 +174,7 @@ impl FlatFile {
         if let Some(nested) = keys.take("ipam") {
             keys = nested.object()?;
         }
+        lift_kubeconfig(&mut keys, findings)?;
         if keys.has("etcd_password") && file::is_open_to_others(file) {
             let text =
                 format!("{name} holds a password, and other users than its owner can read it");

@@ -130,6 +130,24 @@ impl Object {
             .is_some_and(|node| node.value.is_set())
     }
 
+    /// Moves the value of `inner` out of the object that `outer` has into this object, as the key `moved`. Other keys of
+    /// that object are unknown.
+    pub(super) fn lift(
+        &mut self,
+        (outer, inner): (&'static str, &'static str),
+        moved: &'static str,
+        findings: &mut Findings,
+    ) -> Result<(), RequestError> {
+        let Some(node) = self.take(outer) else {
+            return Ok(());
+        };
+        let mut nested = findings.tolerate(node.object())?;
+        if let Some(node) = nested.take(inner) {
+            self.members.insert(moved.to_owned(), node);
+        }
+        nested.finish(findings)
+    }
+
     /// Adds the members of `other` that this object does not have.
     pub(super) fn fill_from(&mut self, other: Self) {
         for (key, node) in other.members {

@@ -53,6 +53,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use whereabouts_apiserver::Access as ApiServerAccess;
 use whereabouts_core::address::{Address, Name};
 use whereabouts_core::claim::{Ask, Attachment, RangeId};
 use whereabouts_core::identity::Identity;
@@ -129,6 +130,8 @@ pub enum Datastore {
     Etcd(Access),
     /// The file at this path.
     Local(PathBuf),
+    /// The objects of an API server.
+    Kubernetes(ApiServerAccess),
 }
 
 impl Datastore {
@@ -136,7 +139,7 @@ impl Datastore {
     pub fn etcd(&self) -> Option<&Access> {
         match self {
             Self::Etcd(access) => Some(access),
-            Self::Local(_) => None,
+            Self::Local(_) | Self::Kubernetes(_) => None,
         }
     }
 }

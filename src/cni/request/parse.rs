@@ -73,7 +73,9 @@ fn parse_config(
     machine: &dyn Machine,
     findings: &mut Findings,
 ) -> Result<Parsed, RequestError> {
-    let datastore = config.datastore.read(machine, findings)?;
+    let datastore = config
+        .datastore
+        .read(&config.directories, machine, findings)?;
     let Behaviour {
         deadline,
         when_unreachable,

@@ -4,6 +4,7 @@ mod any_input;
 mod authority;
 mod documented;
 mod keys;
+mod kubeconfig;
 mod public;
 mod stdin;
 mod verbs;

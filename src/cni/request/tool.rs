@@ -35,7 +35,8 @@ pub fn datastore_from(
     let mut findings = Findings::new();
     let mut keys = json::object(keys, "the options", "")?;
     let directories = flat_file::merge_for_operator(&mut keys, machine, &mut findings)?;
-    let datastore = datastore::Raw::take(&mut keys).read(machine, &mut findings)?;
+    let datastore = datastore::Raw::take(&mut keys);
+    let datastore = datastore.read(&directories, machine, &mut findings)?;
     let cluster = keys.take("cluster_id");
     let cluster = identity::cluster(cluster, &directories, machine)?;
     Ok((datastore, cluster, findings.remarks))
@@ -130,7 +131,8 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     };
     let config = Config::take(config, &invocation, machine, &mut findings)?;
     let network = config.network;
-    let datastore = config.datastore.read(machine, &mut findings);
+    let datastore = config.datastore;
+    let datastore = datastore.read(&config.directories, machine, &mut findings);
     config.behaviour.read(Verb::Add, &mut findings)?;
     config.sticky.read(&mut findings)?;
     let parts = config.static_parts.read(&mut findings)?;

@@ -258,7 +258,7 @@ fn file_kind(problem: FileProblem) -> (u32, &'static str) {
 
 fn api_server_kind(failure: &ApiServerFailure) -> (u32, &'static str) {
     match failure {
-        ApiServerFailure::Unavailable(_) => {
+        ApiServerFailure::Unreachable(_) | ApiServerFailure::Unavailable(_) => {
             (11, "the API server is not available; try again later")
         }
         ApiServerFailure::NotNow(_) => (11, "try again later"),

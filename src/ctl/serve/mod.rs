@@ -157,10 +157,13 @@ impl ServeOptions {
                 let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
                 Ok(Some((access, Arc::new(watched))))
             }
-            Datastore::Local(path) => {
+            other => {
+                let place = match other {
+                    Datastore::Local(path) => format!("local, the file {}", path.display()),
+                    _ => "kubernetes".to_owned(),
+                };
                 let text = format!(
-                    "the page and the metrics of ranges need etcd: the datastore is local, the file {}",
-                    path.display()
+                    "the page and the metrics of ranges need etcd: the datastore is {place}"
                 );
                 if self.reap.is_none() {
                     return Err(text);

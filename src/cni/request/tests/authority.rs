@@ -454,6 +454,7 @@ fn file(parsed: &Parsed) -> String {
     match &parsed.datastore {
         Datastore::Local(path) => path.display().to_string(),
         Datastore::Etcd(access) => access.endpoints.join(","),
+        Datastore::Kubernetes(access) => access.server.host().to_owned(),
     }
 }
 

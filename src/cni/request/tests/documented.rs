@@ -44,11 +44,18 @@ fn quoted(cell: &str) -> Option<&str> {
 /// A machine with all files that the document names, with the right modes.
 fn machine(flat_file: Option<&str>) -> FakeMachine {
     let pem = "-----BEGIN CERTIFICATE-----";
+    let kubeconfig = r#"{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://10.96.0.1"}}], "users": [{"name": "u", "user": {}}]}"#;
     let machine = FakeMachine::default()
         .named("node-1")
         .with("/etc/whereabouts/ca.crt", 0o644, pem)
         .with("/etc/whereabouts/client.crt", 0o644, pem)
         .with("/etc/whereabouts/client.key", 0o600, pem)
+        .with(
+            "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig",
+            0o600,
+            kubeconfig,
+        )
         .with("/etc/whereabouts/password", 0o600, "hunter2\n");
     match flat_file {
         Some(text) => {

@@ -132,11 +132,8 @@ fn the_ancestors_keys_without_meaning_here_are_debug_remarks() {
     let expected = "Warn: ipam.node_slice_size is ignored: nodes have no slices, each address is \
         taken from the whole range";
     assert_eq!(slices.remarks(), expected);
-    let found = plain("ADD")
-        .ipam(json!({"datastore": "kubernetes"}))
-        .parsed();
-    let expected = "ipam.datastore: \"kubernetes\" is not supported; leave the key out, \
-        and name etcd in etcd_host";
+    let found = plain("ADD").ipam(json!({"datastore": "consul"})).parsed();
+    let expected = "ipam.datastore: \"consul\" is none of etcd, kubernetes and local";
     assert_found(found.map(|_| String::new()), Err((7, expected)));
 }
 

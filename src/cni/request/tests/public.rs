@@ -128,8 +128,8 @@ fn what_cannot_work_here_names_the_key_and_the_alternative() {
         (
             r#"{"type": "whereabouts", "range": "10.1.0.0/29", "datastore": "kubernetes",
                 "kubernetes": {"kubeconfig": "/etc/cni/net.d/whereabouts.d/whereabouts.kubeconfig"}}"#,
-            "ipam.datastore: \"kubernetes\" is not supported; leave the key out, and name etcd in \
-             etcd_host",
+            "ipam.datastore cannot be set in a network configuration: \
+             /etc/cni/net.d/whereabouts.d/whereabouts.conf configures etcd",
         ),
         (
             r#"{"type": "whereabouts", "subnet": "10.1.0.0/29", "rangeStart": "10.1.0.2"}"#,
