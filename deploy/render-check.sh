@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The oldest and the newest that the schemas have and that people run.
 kubernetes_versions=(1.29 1.37)
+# The same for the datastore `kubernetes`, which needs the node's name in each token.
+datastore_versions=(1.32 1.37)
 image=localhost/whereabouts-check-$$
 package=$(cargo pkgid --package whereabouts-cni)
 # Names of objects in the manifests of the original: daemonset-install.yaml, the chart, node-slice-controller.yaml and
@@ -53,8 +55,13 @@ main() {
 
 check_overlay() { # DIRECTORY
     local name=${1##*/} rendered
-    rm -rf "$1/certificates"
-    deploy/make-certificates.sh "$1/certificates" 10.96.0.79
+    local versions=("${kubernetes_versions[@]}")
+    if [[ $name == kubernetes ]]; then
+        versions=("${datastore_versions[@]}")
+    else
+        rm -rf "$1/certificates"
+        deploy/make-certificates.sh "$1/certificates" 10.96.0.79
+    fi
     rendered=$work/$name.yaml
     if ! kubectl kustomize "$1" >"$rendered" 2>"$work/said"; then
         # Debian 12's kubectl is of before 1.21, which wants directories to be named elsewhere.
@@ -63,17 +70,17 @@ check_overlay() { # DIRECTORY
         sed -i '/^resources:$/{N;s/^resources:\n\(generatorOptions\)/\1/}' "$1/kustomization.yaml"
         kubectl kustomize "$1" >"$rendered"
     fi
-    check_rendered "$name" "$rendered"
+    check_rendered "$name" "$rendered" "${versions[@]}"
 }
 
-check_rendered() { # NAME FILE
+check_rendered() { # NAME FILE VERSION ...
     local version
-    for version in "${kubernetes_versions[@]}"; do
+    for version in "${@:3}"; do
         validate "$version" "$2" >"$work/said" || fail "$1:" "$(<"$work/said")"
     done
     faults "$2" >"$work/said"
     [[ ! -s $work/said ]] || fail "$1:" "$(<"$work/said")"
-    echo "$1: $(grep -c '^kind:' "$2") objects fit Kubernetes ${kubernetes_versions[*]}"
+    echo "$1: $(grep -c '^kind:' "$2") objects fit Kubernetes ${*:3}"
 }
 
 check_component() {
@@ -190,7 +197,7 @@ check_chart() {
         name=$(basename "$values" .yaml)
         "$helm" lint --strict deploy/chart --values "$values" >"$work/said" 2>&1 || fail "chart, $name:" "$(<"$work/said")"
         chart --values "$values" >"$work/chart-$name.yaml"
-        check_rendered "chart, $name" "$work/chart-$name.yaml"
+        check_rendered "chart, $name" "$work/chart-$name.yaml" "${kubernetes_versions[@]}"
     done
     for name in version appVersion; do
         grep -qx "$name: ${package##*[#@]}" deploy/chart/Chart.yaml || fail "the chart has another $name than Cargo.toml"
@@ -215,6 +222,8 @@ check_same_objects() {
     chart --set-json "etcd.endpoints=$endpoints" >"$work/chart-endpoints.yaml"
     same 'select(.metadata.name | endswith("-certificates") | not) | del(.spec.template.metadata.annotations["checksum/flat-file"]?)' \
         "$overlay" "$work/chart-endpoints.yaml"
+    chart --set datastore=kubernetes,page.enabled=false,controller.enabled=false >"$work/chart-kubernetes.yaml"
+    same 'del(.spec.template.metadata.annotations["checksum/flat-file"]?)' "$work/kubernetes.yaml" "$work/chart-kubernetes.yaml"
     while read -r component values; do
         chart --set "$values" >"$work/chart-$component.yaml"
         same "$charted" "$work/$component.yaml" "$work/chart-$component.yaml"
@@ -263,7 +272,7 @@ objects() {
         def helms: ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance", "app.kubernetes.io/version"];
         map(select(. != null) | '"$1"'
             | .metadata.labels |= ((. // {}) | with_entries(select(.key | IN(helms[]) | not)) | without_empty)
-            | if .kind == "FlowSchema" then del(.metadata.namespace) else . end
+            | if .kind | IN("FlowSchema", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding") then del(.metadata.namespace) else . end
             | if .spec.template then .spec.template.metadata.annotations |= ((. // {}) | without_empty) else . end
             | if .data["whereabouts.conf"] then .data["whereabouts.conf"] |= (gsub("\\s"; "") | @base64d | fromjson) else . end)
         | sort_by(.kind, .metadata.namespace, .metadata.name)'
@@ -301,6 +310,11 @@ etcd.endpoints="https://etcd:2379"
 etcd.endpoints=["https://user:word@etcd:2379"]
 flatFile.keys.etcd_password="word"
 flatFile.keys.etcd_host="etcd:2379"
+flatFile.keys.datastore="local"
+datastore="local"
+datastore="kubernetes"
+datastore="kubernetes",page.enabled=false
+node.apiServer="192.0.2.1:6443"
 flatFile.keys.ipam={"etcd_prefix": "x"}
 image.digest="sha256:0"
 controller.replicas="two"

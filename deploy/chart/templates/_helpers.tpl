@@ -72,19 +72,31 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{- define "whereabouts.inKubernetes" -}}
+{{- if eq .Values.datastore "kubernetes" }}yes{{ end -}}
+{{- end }}
+
+{{/* Whether the chart makes the flat file. */}}
+{{- define "whereabouts.makesFlatFile" -}}
+{{- if or .Values.etcd.endpoints (include "whereabouts.inKubernetes" .) }}yes{{ end -}}
+{{- end }}
+
 {{- define "whereabouts.flatFile" -}}
 {{- $folder := .Values.node.configDir -}}
-{{- $keys := dict
+{{- $keys := dict "datastore" "kubernetes" -}}
+{{- if not (include "whereabouts.inKubernetes" .) -}}
+{{- $keys = dict
   "etcd_host" (join "," .Values.etcd.endpoints)
   "etcd_ca_cert_file" (printf "%s/ca.crt" $folder)
   "etcd_cert_file" (printf "%s/client.crt" $folder)
   "etcd_key_file" (printf "%s/client.key" $folder) -}}
+{{- end -}}
 {{- merge $keys .Values.flatFile.keys | toPrettyJson -}}
 {{- end }}
 
 {{/* Pods read the flat file once. A new one must start new pods. */}}
 {{- define "whereabouts.podAnnotations" -}}
-{{- if .Values.etcd.endpoints }}
+{{- if include "whereabouts.makesFlatFile" . }}
 annotations:
   checksum/flat-file: {{ include "whereabouts.flatFile" . | sha256sum }}
 {{- end }}

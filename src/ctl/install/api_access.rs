@@ -31,7 +31,7 @@ const LIFE_S: u64 = 7 * 24 * 3600;
 /// Longest wait for the answer of the API server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The access to be installed. The options are hidden, as the plugin does not offer this datastore yet.
+/// The access to be installed.
 #[derive(clap::Args)]
 #[expect(
     clippy::struct_field_names,
@@ -39,14 +39,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 )]
 pub(crate) struct ApiOptions {
     /// Install an access to the API server beside the flat file, for `datastore: kubernetes`: whereabouts.kubeconfig, and
-    /// whereabouts.token with a token of this pod's account that is bound to the Node.
-    #[arg(long, requires = "node_name", hide = true)]
+    /// whereabouts.token. The token is one of this pod's account. It is bound to the Node, so it outlives the pod. With
+    /// --stay it is renewed after a third of its life.
+    #[arg(long, requires = "node_name")]
     api_access: bool,
-    /// The URL at which the node reaches the API server [default: that of the Service in which a pod finds it].
-    #[arg(long, value_name = "URL", requires = "api_access", hide = true)]
+    /// With --api-access: the URL at which the node reaches the API server [default: the address of the Service
+    /// `kubernetes`, as a pod finds it in KUBERNETES_SERVICE_HOST]. A node without kube-proxy may not reach that Service.
+    #[arg(long, value_name = "URL", requires = "api_access")]
     api_server: Option<String>,
-    /// The directory of the pod's credentials: token and ca.crt.
-    #[arg(long, value_name = "DIR", default_value = CREDENTIALS, requires = "api_access", hide = true)]
+    /// With --api-access: the directory of the pod's credentials, token and ca.crt.
+    #[arg(long, value_name = "DIR", default_value = CREDENTIALS, requires = "api_access")]
     api_credentials: PathBuf,
 }
 

@@ -1,11 +1,13 @@
 //! The rights of a node's token on the objects of others.
 
 use serde_json::json;
-use whereabouts_apiserver::{Answer, Request};
+use whereabouts_apiserver::{Answer, Request, Resource};
+use whereabouts_fixtures::poll;
 use whereabouts_kubernetes::names;
 
 use super::lab::{
-    ACCOUNT, Lab, ask, assert_denied, block, blocks, claim, claims, create, delete, object, replace,
+    ACCOUNT, Lab, ask, assert_denied, block, blocks, claim, claims, create, delete, denied_by,
+    object, replace,
 };
 
 #[test]
@@ -157,6 +159,35 @@ fn a_node_deletes_no_block_and_nobody_deletes_one_in_use() {
     let free = object(replace(&node, &blocks(), &free));
     assert_denied(&delete(&node, &blocks(), &free), "cannot delete");
     object(delete(&admin, &blocks(), &free));
+}
+
+/// With its kind every object goes, and no policy is asked about them. A dry run passes admission, and deletes nothing.
+#[test]
+fn nobody_deletes_a_kind_by_mistake() {
+    let lab = Lab::shared();
+    let kinds = Resource {
+        group: "apiextensions.k8s.io",
+        version: "v1",
+        plural: "customresourcedefinitions",
+        namespace: None,
+    };
+    let try_delete = |name: &str| {
+        let options = br#"{"dryRun": ["All"]}"#.to_vec();
+        ask(&lab.server.admin(), &Request::delete(&kinds, name, options))
+    };
+    let words = "every address of the cluster would be free";
+    poll("the policy for kinds is in force", || {
+        denied_by(&try_delete(""), words).then_some(())
+    });
+    let annotation = "ipam.whereabouts.internal/delete-all-addresses";
+    for kind in ["addressclaims", "addressblocks"] {
+        let name = format!("{kind}.ipam.whereabouts.internal");
+        assert_denied(&try_delete(&name), words);
+        let annotate = |change: &str| lab.server.kubectl(&["annotate", "crd", &name, change]);
+        annotate(&format!("{annotation}=yes"));
+        object(try_delete(&name));
+        annotate(&format!("{annotation}-"));
+    }
 }
 
 #[test]
