@@ -105,8 +105,14 @@ fn parameters(query: &ListQuery) -> Vec<(&'static str, String)> {
     if !selector.is_empty() {
         parameters.push(("labelSelector", selector));
     }
-    if let Some(continued) = &query.continued {
-        parameters.push(("continue", continued.clone()));
+    // The place where a page ended has the revision, too. The server refuses both together.
+    match (&query.continued, &query.revision) {
+        (Some(continued), _) => parameters.push(("continue", continued.clone())),
+        (None, Some(revision)) => {
+            parameters.push(("resourceVersion", revision.clone()));
+            parameters.push(("resourceVersionMatch", "Exact".to_owned()));
+        }
+        (None, None) => {}
     }
     parameters
 }

@@ -31,6 +31,9 @@ pub struct ListQuery {
     pub selector: Vec<Requirement>,
     /// The largest number of objects in one answer.
     pub limit: u32,
+    /// The revision at which the objects are listed; `None` is the present. Both kinds have the same revisions. A further
+    /// page has the revision of the first one.
+    pub revision: Option<String>,
     /// The place where the last page ended. A further page is read at the same revision as the first one.
     pub continued: Option<String>,
 }
@@ -112,7 +115,7 @@ pub enum WriteError {
 /// The API server.
 ///
 /// Each call is one request, sent once. Reads see at least each write that was acknowledged before. So a request has no
-/// `resourceVersion`, which would let a cache answer with the past. A 404 that does not name
+/// `resourceVersion`, which would let a cache answer with the past. A list at an exact revision is the exception. A 404 that does not name
 /// the object is [`ApiServerFailure::Refused`], not absence: the CRD is missing. An object that stays after a DELETE
 /// because of a finalizer is refused, too.
 #[allow(

@@ -69,7 +69,7 @@ pub(crate) fn stored<T>(value: T, metadata: &Metadata) -> Stored<T> {
 }
 
 /// A version as a number. Servers give decimal numbers, and need not.
-fn revision(version: &str) -> Revision {
+pub(crate) fn revision(version: &str) -> Revision {
     version.parse().unwrap_or_else(|_| {
         let digits = names::hash(&[version], 7);
         Revision::from_str_radix(&digits, 16).expect("14 hexadecimal digits have 56 bits")

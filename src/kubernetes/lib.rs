@@ -11,6 +11,8 @@
 //! object    the two kinds of objects: claims and blocks
 //! names     names and labels of objects
 //! sound     objects that cannot be relied on
+//! inventory everything that is stored, for tools, and what is wrong with it
+//! listing   reads an inventory at one revision
 //! memory    a model of the API server
 //! ```
 //!
@@ -34,6 +36,8 @@
 pub mod api;
 mod convert;
 mod driver;
+pub mod inventory;
+mod listing;
 pub mod memory;
 pub mod names;
 pub mod object;
@@ -44,6 +48,7 @@ mod registry_tests;
 mod sound;
 
 pub use api::ApiServer;
+pub use inventory::Inventory;
 pub use registry::KubernetesRegistry;
 
 /// The API group. `.internal` is reserved for private use, so no project can own a group that is equal.

@@ -91,17 +91,18 @@ impl Model {
     }
 
     fn list(&mut self, query: &ListQuery) -> Result<Page<Object>, Expired> {
-        let (revision, after) = match &query.continued {
-            None => (self.revision, None),
-            Some(token) => {
+        let parsed = |revision: &str| revision.parse().map_err(|_| Expired);
+        let (revision, after) = match (&query.continued, &query.revision) {
+            (None, None) => (self.revision, None),
+            (None, Some(revision)) => (parsed(revision)?, None),
+            (Some(token), _) => {
                 let (revision, after) = token.split_once('/').ok_or(Expired)?;
-                let revision = revision.parse().map_err(|_| Expired)?;
-                (revision, Some(after))
+                (parsed(revision)?, Some(after))
             }
         };
         let objects = match after {
-            None => &self.objects,
-            Some(_) => self.kept.get(&revision).ok_or(Expired)?,
+            None if revision == self.revision => &self.objects,
+            None | Some(_) => self.kept.get(&revision).ok_or(Expired)?,
         };
         let is_listed = |object: &&Object| {
             let metadata = object.metadata();

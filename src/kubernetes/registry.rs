@@ -28,7 +28,7 @@ use crate::sound;
 /// The registry in the API server, for one operation.
 #[derive(Debug)]
 pub struct KubernetesRegistry<'a, A, C> {
-    driver: Driver<'a, A, C>,
+    pub(crate) driver: Driver<'a, A, C>,
     /// The random number of this process in the claims that it owns.
     attempt: String,
     /// The claim that was found last. A release needs its UID.
@@ -199,6 +199,7 @@ fn query(scope: Scope<'_>, after: Option<&String>) -> ListQuery {
         kind: Kind::Claim,
         selector,
         limit,
+        revision: None,
         continued: after.cloned(),
     }
 }
@@ -361,6 +362,7 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             kind: Kind::Claim,
             selector: labels.map(equals).to_vec(),
             limit: 2,
+            revision: None,
             continued: None,
         });
         match self.driver.answer(&request).await? {

@@ -42,17 +42,20 @@ pub(crate) fn defect(object: &Object) -> Option<Corrupt> {
     let Object::Block(block) = object else {
         return None;
     };
-    let is_named = name_of(block).is_some_and(|name| name == metadata.name);
+    if place_of(block).is_some() {
+        return None;
+    }
     let base = &block.spec.base;
-    let reason = || format!("its pool and its base {base:?} are not those of its name");
-    (!is_named).then(|| corrupt(object, metadata, reason()))
+    let reason = format!("its pool and its base {base:?} are not those of its name");
+    Some(corrupt(object, metadata, reason))
 }
 
-/// The name that a block in this place has.
-fn name_of(block: &Block) -> Option<String> {
+/// The place of a block; `None` if its pool and its base are not those of its name.
+pub(crate) fn place_of(block: &Block) -> Option<BlockKey> {
     let pool = convert::pool(&block.spec.pool).ok()?;
-    let block = names::block_at(&block.spec.base)?;
-    Some(names::block(&BlockKey { pool, block }))
+    let id = names::block_at(&block.spec.base)?;
+    let key = BlockKey { pool, block: id };
+    (names::block(&key) == block.metadata.name).then_some(key)
 }
 
 fn corrupt(object: &Object, metadata: &Metadata, reason: String) -> Corrupt {

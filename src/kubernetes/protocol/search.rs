@@ -286,6 +286,7 @@ impl Search {
             kind: Kind::Block,
             selector,
             limit,
+            revision: None,
             continued: None,
         }
     }

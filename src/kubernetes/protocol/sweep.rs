@@ -128,6 +128,7 @@ impl Sweep {
             kind: Kind::Claim,
             selector: vec![Requirement::Exists(names::current(&block.metadata.name))],
             limit: CLAIMS_PER_PAGE,
+            revision: None,
             continued: None,
         };
         self.state = State::Claims(Box::new(block), Pages::new(query.clone()));

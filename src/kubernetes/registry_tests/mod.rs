@@ -1,6 +1,7 @@
 //! The suite of every registry, over the model of the API server, and the costs of the verbs.
 
 mod costs;
+mod inventory;
 mod unusual;
 
 use std::cell::Cell;

@@ -46,6 +46,7 @@ fn query(pool: &str) -> ListQuery {
             Requirement::Exists("ipam.whereabouts.internal/state".to_owned()),
         ],
         limit: 2,
+        revision: None,
         continued: None,
     }
 }

@@ -43,6 +43,7 @@ impl Take {
             kind: Kind::Claim,
             selector: labels.map(equals).to_vec(),
             limit: CLAIMS_PER_PAGE,
+            revision: None,
             continued: None,
         };
         self.state = State::OfPod(Pages::new(query.clone()));

@@ -88,6 +88,7 @@ impl Take {
             kind: Kind::Claim,
             selector: vec![Requirement::In(name, block.rounds())],
             limit: CLAIMS_PER_PAGE,
+            revision: None,
             continued: None,
         };
         self.state = State::Waiting(want, block, Pages::new(query.clone()));
