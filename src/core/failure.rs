@@ -221,6 +221,12 @@ pub enum Unavailable {
     /// The store is a file and does not have this feature of etcd.
     #[error("a file has no {0}")]
     NotInFiles(&'static str),
+    /// The store is the API server of Kubernetes, which does not serve, or must not be used.
+    #[error(transparent)]
+    ApiServer(ApiServerFailure),
+    /// The store is the API server of Kubernetes and does not have this feature of etcd.
+    #[error("the API server has no {0}")]
+    NotInObjects(&'static str),
 }
 
 /// A key or a value in the store that this version cannot read. The store keeps it unchanged.

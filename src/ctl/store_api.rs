@@ -338,7 +338,9 @@ impl From<Unavailable> for Failure {
             | Unavailable::TooManyOperations
             | Unavailable::NoSpace
             | Unavailable::File(_)
-            | Unavailable::NotInFiles(_)) => Self::Refused(error.to_string()),
+            | Unavailable::NotInFiles(_)
+            | Unavailable::ApiServer(_)
+            | Unavailable::NotInObjects(_)) => Self::Refused(error.to_string()),
         }
     }
 }

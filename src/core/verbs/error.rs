@@ -283,5 +283,9 @@ fn unavailable_kind(reason: &Unavailable) -> (u32, &'static str) {
         }
         Unavailable::File(failure) => file_kind(failure.problem),
         Unavailable::NotInFiles(_) => (108, "the datastore local does not support the request"),
+        Unavailable::ApiServer(failure) => api_server_kind(failure),
+        Unavailable::NotInObjects(_) => {
+            (108, "the datastore kubernetes does not support the request")
+        }
     }
 }
