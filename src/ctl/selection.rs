@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use whereabouts_core::address::Pool;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::registry::Scope;
-use whereabouts_store::At;
 
 use crate::connection::Connection;
 use crate::output::say;
@@ -122,6 +121,8 @@ impl Filter {
             interface,
         } = &shown.attachment;
         let Claim { held, owner, .. } = &shown.claim.value;
+        // A claim that waits for an address holds none.
+        let is_of_any = self.range.is_none() && self.pool.is_none() && self.address.is_none();
         let held_fits = held.iter().any(|held| {
             fits(
                 self.range.as_ref().map(IpNet::trunc).as_ref(),
@@ -132,7 +133,7 @@ impl Filter {
                 .is_none_or(|pool| held.range.pool.name.as_ref() == Some(pool))
                 && fits(self.address.as_ref(), &IpAddr::from(held.address))
         });
-        held_fits
+        (is_of_any || held_fits)
             && self
                 .node
                 .as_ref()
@@ -217,16 +218,14 @@ pub(crate) fn choose(
         claims: Vec::new(),
         unreadable: Vec::new(),
     };
-    let claims = connection.keys.claims(None);
-    connection.each_page(claims, At::Now, |page| {
-        for entry in page {
-            match Shown::of(&connection.keys, entry) {
+    connection.each_shown(|page| {
+        for shown in page {
+            match shown {
                 Ok(shown) if is_meant(&shown) => chosen.claims.push(shown),
                 Ok(_) => {}
                 Err(reason) => chosen.unreadable.push(reason),
             }
         }
-        Ok(())
     })?;
     Ok(chosen)
 }

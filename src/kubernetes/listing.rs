@@ -1,17 +1,20 @@
-//! Reads all claims and blocks at one revision.
+//! The questions of tools: all claims and blocks at one revision, and the end of dead bits.
 //!
 //! The blocks are listed first, and then the claims at exactly the revision of this list. etcd's revisions are common to all
 //! kinds, so both lists are of one moment.
 
+use std::collections::BTreeSet;
+
 use whereabouts_clock::Clock;
+use whereabouts_core::address::BlockKey;
 use whereabouts_core::failure::{Failure, Unavailable};
 use whereabouts_core::limits;
 
-use crate::KubernetesRegistry;
 use crate::api::{ApiServer, ListQuery, Page};
 use crate::inventory::{Collector, Inventory};
 use crate::object::{Block, Claim, Kind, Object};
-use crate::protocol::{Answer, Request};
+use crate::protocol::{Answer, BLOCKS_PER_SWEEP, Request, Sweep};
+use crate::{KubernetesRegistry, names};
 
 /// Inventories that are begun. A revision expires after minutes, so a further one would expire, too.
 const TRIES: usize = 3;
@@ -27,7 +30,17 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
         Err(Unavailable::Compacted.into())
     }
 
-    /// The same; `None` if a page is not kept any more.
+    /// Clears the dead bits of `blocks`, each after a read of its claim, as an ADD does before it calls a range full.
+    pub async fn sweep(&self, blocks: &BTreeSet<BlockKey>) -> Result<(), Failure> {
+        let names: Vec<String> = blocks.iter().map(names::block).collect();
+        for names in names.chunks(BLOCKS_PER_SWEEP) {
+            let mut sweep = Sweep::new(names.to_vec(), 0);
+            self.driver.run(&mut sweep, |_| {}).await?;
+        }
+        Ok(())
+    }
+
+    /// An inventory; `None` if a page is not kept any more.
     async fn try_inventory(
         &self,
         count: &mut impl FnMut(usize),

@@ -15,6 +15,7 @@ use whereabouts_store::{At, Revision};
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Output, Progress, are, counted};
+use crate::selection::warn_of;
 
 /// Writes everything, as it is at one revision, to `file`, which must not exist.
 pub(crate) fn backup(
@@ -38,6 +39,7 @@ pub(crate) fn backup(
         locks,
         tickets,
         revision,
+        unusable,
     } = written;
     let value = json!({
         "entries": entries,
@@ -55,7 +57,12 @@ pub(crate) fn backup(
             counted(tickets, "ticket"),
         )
     });
-    Ok(Ending::AsItShould)
+    warn_of(&unusable);
+    Ok(if unusable.is_empty() {
+        Ending::AsItShould
+    } else {
+        Ending::Found
+    })
 }
 
 /// The entries of a backup, and the entries left out.
@@ -64,12 +71,14 @@ struct Written {
     locks: u64,
     tickets: u64,
     revision: Revision,
+    /// Objects of an API server that cannot be used, and are left out.
+    unusable: Vec<String>,
 }
 
 fn write(connection: &Connection, file: &File) -> Result<Written, String> {
     let keys = &connection.keys;
     let told = |error: std::io::Error| error.to_string();
-    let _held = connection.store.hold()?;
+    let _held = connection.hold()?;
     let mut pages = Pages::new(keys.everything(), At::Now);
     let mut progress = Progress::new("entries written");
     let mut page = connection.ask(pages.next(&connection.store))?;
@@ -109,5 +118,6 @@ fn write(connection: &Connection, file: &File) -> Result<Written, String> {
         locks,
         tickets,
         revision,
+        unusable: connection.unusable()?,
     })
 }

@@ -11,6 +11,7 @@ use whereabouts_core::escaped::line;
 use whereabouts_core::limits;
 use whereabouts_store::At;
 
+use super::check_objects;
 use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, say, say_lines};
@@ -21,13 +22,13 @@ use crate::selection::selector;
 pub(crate) struct RepairOption {
     /// Show what can be repaired, ask, and repair it.
     #[arg(long)]
-    repair: bool,
+    pub(super) repair: bool,
     /// With --repair: the value of this key is damaged, and no program of another version can read it. A block is
     /// rebuilt from its claims; a claim is removed, and what it holds becomes free.
     #[arg(long, value_name = "KEY", requires = "repair", value_parser = selector)]
-    damaged: Vec<String>,
+    pub(super) damaged: Vec<String>,
     #[command(flatten)]
-    consent: Consent,
+    pub(super) consent: Consent,
 }
 
 /// Checks what is stored, prints what was found, and says how that ends.
@@ -41,6 +42,9 @@ pub(crate) fn check(
     } else {
         Connection::open_to_read(etcd)?
     };
+    if let Some(objects) = connection.object_store() {
+        return check_objects::check(&connection, objects, option, output);
+    }
     let named: BTreeSet<String> = option.damaged.iter().cloned().collect();
     let (mut audit, mut repairs) = look(&connection, &named)?;
     for key in &named {
@@ -50,20 +54,18 @@ pub(crate) fn check(
         }
     }
     if !option.repair {
-        output.print(&value(&audit, &[]), || text(&audit, &[]));
-        return Ok(ending(&audit));
+        return Ok(Report::of(&audit, &[]).print(output));
     }
     if !repairs.is_empty() {
         connection.confirm_choice()?;
-        say_lines(&text(&audit, &repairs));
+        say_lines(&Report::of(&audit, &repairs).text());
         let question = format!("Carry out {} repairs?", repairs.len());
         match option.consent.ask(&question) {
             Decision::DryRun | Decision::Refused => {}
             Decision::Go => (audit, repairs) = carry_out(&connection, repairs)?,
         }
     }
-    output.print(&value(&audit, &repairs), || text(&audit, &repairs));
-    Ok(ending(&audit))
+    Ok(Report::of(&audit, &repairs).print(output))
 }
 
 /// Repairs, and looks again, until nothing is left that can be repaired.
@@ -106,50 +108,80 @@ fn look(connection: &Connection, named: &BTreeSet<String>) -> Result<(Audit, Vec
     Ok((audit, repairs))
 }
 
-fn ending(audit: &Audit) -> Ending {
-    if audit.findings.is_empty() {
-        Ending::AsItShould
-    } else {
-        Ending::Found
-    }
+/// What was found, to be printed.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) claims: usize,
+    pub(super) addresses: usize,
+    pub(super) blocks: usize,
+    pub(super) set_bits: usize,
+    pub(super) locks: usize,
+    pub(super) tickets: usize,
+    pub(super) owners: usize,
+    pub(super) findings: Vec<String>,
+    pub(super) repairs: Vec<String>,
 }
 
-fn text(audit: &Audit, repairs: &[Repair]) -> String {
-    let rows = [
-        ("claims", audit.claims),
-        ("addresses", audit.addresses),
-        ("blocks", audit.blocks),
-        ("set bits", audit.set_bits),
-        ("locks", audit.locks),
-        ("tickets", audit.tickets),
-        ("owners", audit.owners),
-        ("findings", audit.findings.len()),
-    ];
-    let mut text = String::new();
-    for (name, count) in rows {
-        writeln!(text, "{name:<10} {count:>8}").expect("a text takes everything");
+impl Report {
+    fn of(audit: &Audit, repairs: &[Repair]) -> Self {
+        Self {
+            claims: audit.claims,
+            addresses: audit.addresses,
+            blocks: audit.blocks,
+            set_bits: audit.set_bits,
+            locks: audit.locks,
+            tickets: audit.tickets,
+            owners: audit.owners,
+            findings: audit.findings.iter().map(ToString::to_string).collect(),
+            repairs: repairs.iter().map(ToString::to_string).collect(),
+        }
     }
-    for finding in &audit.findings {
-        writeln!(text, "  {}", line(&finding.to_string())).expect("a text takes everything");
-    }
-    for repair in repairs {
-        writeln!(text, "  repair: {}", line(&repair.to_string())).expect("a text takes everything");
-    }
-    text
-}
 
-fn value(audit: &Audit, repairs: &[Repair]) -> Value {
-    let findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
-    let repairs: Vec<String> = repairs.iter().map(ToString::to_string).collect();
-    json!({
-        "claims": audit.claims,
-        "addresses": audit.addresses,
-        "blocks": audit.blocks,
-        "set_bits": audit.set_bits,
-        "locks": audit.locks,
-        "tickets": audit.tickets,
-        "owners": audit.owners,
-        "findings": findings,
-        "repairs": repairs,
-    })
+    /// Prints it, and says how the command ends.
+    pub(super) fn print(&self, output: Output) -> Ending {
+        output.print(&self.value(), || self.text());
+        if self.findings.is_empty() {
+            Ending::AsItShould
+        } else {
+            Ending::Found
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let rows = [
+            ("claims", self.claims),
+            ("addresses", self.addresses),
+            ("blocks", self.blocks),
+            ("set bits", self.set_bits),
+            ("locks", self.locks),
+            ("tickets", self.tickets),
+            ("owners", self.owners),
+            ("findings", self.findings.len()),
+        ];
+        let mut text = String::new();
+        for (name, count) in rows {
+            writeln!(text, "{name:<10} {count:>8}").expect("a text takes everything");
+        }
+        for finding in &self.findings {
+            writeln!(text, "  {}", line(finding)).expect("a text takes everything");
+        }
+        for repair in &self.repairs {
+            writeln!(text, "  repair: {}", line(repair)).expect("a text takes everything");
+        }
+        text
+    }
+
+    fn value(&self) -> Value {
+        json!({
+            "claims": self.claims,
+            "addresses": self.addresses,
+            "blocks": self.blocks,
+            "set_bits": self.set_bits,
+            "locks": self.locks,
+            "tickets": self.tickets,
+            "owners": self.owners,
+            "findings": self.findings,
+            "repairs": self.repairs,
+        })
+    }
 }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use whereabouts_core::address::{Address, BlockKey, Pool};
 use whereabouts_core::allocator::BlockState;
-use whereabouts_store::At;
 use whereabouts_store::snapshot::Query;
 
 use super::owners;
@@ -22,19 +21,18 @@ pub(crate) fn claims(
     let connection = Connection::open_to_read(etcd)?;
     let mut list = List::new(output, COLUMNS);
     let mut unreadable = Vec::new();
-    connection.each_page(connection.keys.claims(None), At::Now, |page| {
+    connection.each_shown(|page| {
         let mut fitting = Vec::new();
-        for entry in page {
-            match Shown::of(&connection.keys, entry) {
+        for shown in page {
+            match shown {
                 Ok(shown) if filter.fits(&shown) => fitting.push(shown),
                 Ok(_) => {}
                 Err(reason) => unreadable.push(reason),
             }
         }
-        fitting.sort_by_key(|shown| shown.claim.value.held[0].address);
+        fitting.sort_by_key(|shown| shown.claim.value.held.first().map(|held| held.address));
         let items = fitting.iter().map(|shown| (shown.row(), shown.value()));
         list.add(&items.collect::<Vec<_>>());
-        Ok(())
     })?;
     let count = list.end();
     if output.is_table() && count == 0 {
@@ -51,6 +49,7 @@ pub(crate) fn claims(
 /// Shows all there is to know of what `text` means.
 pub(crate) fn show(etcd: &ReadOptions, text: &str, output: Output) -> Result<Ending, String> {
     let connection = Connection::open_to_read(etcd)?;
+    let _held = connection.hold()?;
     let word = Word::of(text);
     let chosen = choose(&connection, |shown| word.fits(shown))?;
     warn_of(&chosen.unreadable);

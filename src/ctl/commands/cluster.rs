@@ -20,6 +20,8 @@ pub(crate) fn cluster(
         .map(|text| Identity::new(text).map_err(|reason| format!("--set: {text:?} {reason}")))
         .transpose()?;
     let connection = Connection::open(etcd)?;
+    let instead = "its objects belong to the cluster of their API server";
+    connection.store.expect_keys("cluster", instead)?;
     let key = connection.keys.encode(&Key::Cluster);
     let reads = [Read::Key(key.clone())];
     let view = connection.ask(connection.store.read(&reads, At::Now))?;

@@ -105,6 +105,9 @@ pub(crate) fn import(source: &Source) -> Result<Ending, String> {
 }
 
 fn read_etcd(connection: &Connection, prefix: &str) -> Result<foreign::Read, String> {
+    let instead =
+        "it reads the etcd that it writes. `import ippools` and `import host-local` read files";
+    connection.store.expect_keys("import etcd", instead)?;
     let mut until = prefix.as_bytes().to_vec();
     let last = until.last_mut().filter(|last| **last < u8::MAX);
     *last.ok_or("the prefix is empty")? += 1;
@@ -167,6 +170,7 @@ fn carry_out(
     if decision == Decision::Refused {
         return Ok(Ending::Found);
     }
+    let _held = connection.hold_if(decision == Decision::DryRun)?;
     let mut progress = Progress::new("attachments looked at");
     let mut outcomes = Vec::new();
     for ask in &asks {

@@ -35,7 +35,6 @@ pub(crate) fn map(
         cidr: cidr.trunc(),
     };
     let Configured { ranges, unread } = configured(files)?;
-    warn_of(&unread);
     let configured: Vec<_> = ranges
         .into_iter()
         .filter(|one| RangeId::of(one) == range)
@@ -44,11 +43,14 @@ pub(crate) fn map(
     let gives = &uses.first().expect("it is about one range").intervals;
     let connection = Connection::open_to_read(etcd)?;
     let whole = Interval::of(range.cidr);
+    let _held = connection.hold()?;
     let range_map = draw(whole, gives, &blocks(&connection, &range)?);
+    let unread: Vec<String> = unread.into_iter().chain(connection.unusable()?).collect();
     if range_map.taken == 0 {
         say_other_pools(&connection, &range)?;
     }
     output.print(&value(&range, &range_map), || text(whole, &range_map));
+    warn_of(&unread);
     Ok(if unread.is_empty() {
         Ending::AsItShould
     } else {
@@ -118,7 +120,6 @@ fn blocks(connection: &Connection, range: &RangeId) -> Result<BTreeMap<BlockId, 
         }
         Ok(())
     };
-    let _held = connection.store.hold()?;
     let revision = connection.each_page(open, At::Now, &mut enter)?;
     connection.each_page(full, At::Revision(revision), &mut enter)?;
     Ok(blocks)

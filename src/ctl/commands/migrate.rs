@@ -73,6 +73,7 @@ pub(crate) fn migrate(options: &Migration) -> Result<Ending, String> {
         Decision::DryRun
     };
     let connection = Connection::open(&options.etcd)?;
+    let _held = connection.hold_if(decision == Decision::DryRun)?;
     let mut progress = Progress::new("attachments looked at");
     let mut outcomes = Vec::new();
     for (ask, _) in &plan.takes {

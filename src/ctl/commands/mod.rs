@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
+mod check_objects;
 pub(crate) mod claims;
 pub(crate) mod cluster;
 pub(crate) mod gc;

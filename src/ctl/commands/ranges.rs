@@ -29,6 +29,7 @@ pub(crate) fn ranges(
         unread,
     } = configured(files)?;
     let connection = Connection::open_to_read(etcd)?;
+    let _held = connection.hold()?;
     let occupancy = occupancy(&connection)?;
     let uses = occupancy.uses(&configured);
     let values: Vec<Value> = uses.iter().map(value).collect();
@@ -40,7 +41,8 @@ pub(crate) fn ranges(
         )
     });
     let unreadable = occupancy.unreadable.iter().map(ToString::to_string);
-    let unreadable: Vec<String> = unread.into_iter().chain(unreadable).collect();
+    let unreadable = unread.into_iter().chain(unreadable);
+    let unreadable: Vec<String> = unreadable.chain(connection.unusable()?).collect();
     warn_of(&unreadable);
     Ok(if unreadable.is_empty() {
         Ending::AsItShould

@@ -54,6 +54,9 @@ pub(crate) fn restore(
 ) -> Result<Ending, String> {
     let file = &options.file;
     let connection = Connection::open(etcd)?;
+    let instead =
+        "a claim that is created anew has another UID, so its addresses would be given again";
+    connection.store.expect_keys("restore", instead)?;
     let keys = &connection.keys;
     // All of it is read once before anything is written: half of a damaged file is worse than none.
     let mut wanted = Content::default();

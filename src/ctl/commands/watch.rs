@@ -29,6 +29,10 @@ pub(crate) fn watch(
     output: Output,
 ) -> Result<Ending, String> {
     let connection = Connection::open(etcd)?;
+    connection.store.expect_keys(
+        "watch",
+        "`kubectl get addressclaims --watch` shows its changes",
+    )?;
     let store = connection.store.etcd("watch")?;
     let keys = &connection.keys;
     let mut next = present(&connection)? + 1;

@@ -1,5 +1,6 @@
 //! The datastore, however it is reached, as one store.
 
+use super::objects::{HeldView, ObjectStore};
 use super::page::PageStore;
 use whereabouts_etcd::{EtcdStore, EtcdWatch, LeaseLife};
 use whereabouts_local::{Held, LocalStore, NoWatch};
@@ -8,7 +9,7 @@ use whereabouts_store::{
     WatchEnded,
 };
 
-/// etcd, directly or through the page, or a file of this host.
+/// etcd, directly or through the page, a file of this host, or the objects of an API server.
 pub(crate) enum AnyStore {
     /// etcd.
     Etcd(EtcdStore),
@@ -16,15 +17,30 @@ pub(crate) enum AnyStore {
     Page(PageStore),
     /// A file.
     Local(LocalStore),
+    /// Objects.
+    Kubernetes(ObjectStore),
+}
+
+/// What is read is of one moment, for as long as this lives.
+#[must_use]
+#[expect(dead_code, reason = "a guard is only held")]
+pub(crate) enum Moment<'s> {
+    /// A revision tells the moment.
+    Any,
+    /// The file is held.
+    File(Held<'s>),
+    /// The view is held.
+    Objects(HeldView<'s>),
 }
 
 impl AnyStore {
-    /// Sees to it that what is read from now on is of one moment, as long as the answer lives. etcd reads at any
-    /// revision, so that nothing needs to be done for it.
-    pub(crate) fn hold(&self) -> Result<Option<Held<'_>>, String> {
+    /// Sees that claims are no objects of an API server: `what` cannot work on them, and `instead` tells what can.
+    pub(crate) fn expect_keys(&self, what: &str, instead: &str) -> Result<(), String> {
         match self {
-            Self::Etcd(_) | Self::Page(_) => Ok(None),
-            Self::Local(store) => store.hold().map(Some).map_err(|error| error.to_string()),
+            Self::Etcd(_) | Self::Page(_) | Self::Local(_) => Ok(()),
+            Self::Kubernetes(_) => Err(format!(
+                "{what} is not for the datastore kubernetes: {instead}"
+            )),
         }
     }
 
@@ -34,6 +50,7 @@ impl AnyStore {
             Self::Etcd(store) => Ok(store),
             Self::Page(_) => Err(format!("{what} needs etcd itself: the page only reads")),
             Self::Local(store) => Err(no_etcd(what, store)),
+            Self::Kubernetes(_) => Err(format!("{what} needs etcd: the datastore is kubernetes")),
         }
     }
 
@@ -42,6 +59,10 @@ impl AnyStore {
         match self {
             Self::Etcd(_) | Self::Page(_) => Ok(()),
             Self::Local(store) => Err(no_etcd(what, store)),
+            Self::Kubernetes(_) => self.expect_keys(
+                what,
+                "it has no locks and no queue, and `check` tells which claims wait for an address",
+            ),
         }
     }
 
@@ -51,6 +72,7 @@ impl AnyStore {
             Self::Etcd(store) => store.life_of(lease).await,
             Self::Page(store) => store.life_of(lease),
             Self::Local(_) => Err(Unavailable::NotInFiles("leases")),
+            Self::Kubernetes(_) => Err(Unavailable::NotInObjects("leases of keys")),
         }
     }
 }
@@ -63,6 +85,7 @@ impl Store for AnyStore {
             Self::Etcd(store) => store.read(reads, at).await,
             Self::Page(store) => store.read(reads, at).await,
             Self::Local(store) => store.read(reads, at).await,
+            Self::Kubernetes(store) => store.read(reads, at).await,
         }
     }
 
@@ -71,6 +94,7 @@ impl Store for AnyStore {
             Self::Etcd(store) => store.commit(txn).await,
             Self::Page(store) => store.commit(txn).await,
             Self::Local(store) => store.commit(txn).await,
+            Self::Kubernetes(store) => store.commit(txn).await,
         }
     }
 
@@ -79,6 +103,7 @@ impl Store for AnyStore {
             Self::Etcd(store) => store.grant(ttl_s).await,
             Self::Page(store) => store.grant(ttl_s).await,
             Self::Local(store) => store.grant(ttl_s).await,
+            Self::Kubernetes(store) => store.grant(ttl_s).await,
         }
     }
 
@@ -87,6 +112,7 @@ impl Store for AnyStore {
             Self::Etcd(store) => store.keep_alive(lease).await,
             Self::Page(store) => store.keep_alive(lease).await,
             Self::Local(store) => store.keep_alive(lease).await,
+            Self::Kubernetes(store) => store.keep_alive(lease).await,
         }
     }
 
@@ -95,6 +121,7 @@ impl Store for AnyStore {
             Self::Etcd(store) => store.revoke(lease).await,
             Self::Page(store) => store.revoke(lease).await,
             Self::Local(store) => store.revoke(lease).await,
+            Self::Kubernetes(store) => store.revoke(lease).await,
         }
     }
 
@@ -106,6 +133,7 @@ impl Store for AnyStore {
             }
             Self::Page(store) => store.watch(keys).await,
             Self::Local(store) => store.watch(keys).await.map(AnyWatch::Local),
+            Self::Kubernetes(store) => store.watch(keys).await,
         }
     }
 }

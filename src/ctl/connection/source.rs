@@ -13,11 +13,18 @@ use std::collections::BTreeMap;
 pub(super) type Keys = Map<String, Value>;
 
 /// The keys that name a datastore.
-const PLACES: [&str; 4] = ["etcd_host", "local_path", "datastore", "configuration_path"];
+const PLACES: [&str; 5] = [
+    "etcd_host",
+    "local_path",
+    "kubeconfig",
+    "datastore",
+    "configuration_path",
+];
 
 /// The keys that are paths. Relative ones are below the folder of their source.
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "local_path",
+    "kubeconfig",
     "etcd_password_file",
     "etcd_ca_cert_file",
     "etcd_cert_file",
@@ -26,9 +33,10 @@ const PATHS: [&str; 6] = [
 ];
 
 /// The keys that a variable or a context may set.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "datastore",
     "local_path",
+    "kubeconfig",
     "etcd_host",
     "etcd_prefix",
     "cluster_id",
@@ -83,13 +91,13 @@ pub(super) fn choose(
     if names_place(&flags) {
         return Ok(flags);
     }
-    let own = resolved(of_environment(around), &around.folder)?;
+    let own = about(resolved(of_environment(around), &around.folder)?);
     if context.is_none() && !names_place(&own) {
         // Another source would have another prefix or another secret than these variables say.
         if let Some(key) = own.keys().next() {
             return Err(format!(
                 "{} is set, and no variable names the datastore that it is about: set WHEREABOUTS_ETCD_HOST, \
-                 WHEREABOUTS_LOCAL_PATH or WHEREABOUTS_CONFIGURATION_PATH too, or use none of them",
+                 WHEREABOUTS_KUBECONFIG, WHEREABOUTS_LOCAL_PATH or WHEREABOUTS_CONFIGURATION_PATH too, or use none of them",
                 variable_of(key)
             ));
         }
@@ -114,6 +122,57 @@ pub(super) fn choose(
 
 fn names_place(keys: &Keys) -> bool {
     PLACES.iter().any(|key| keys.contains_key(*key))
+}
+
+/// `keys` with the datastore that they are about. A kubeconfig alone is about the datastore kubernetes.
+fn about(mut keys: Keys) -> Keys {
+    let names = |place: &&str| *place != "kubeconfig" && keys.contains_key(*place);
+    if keys.contains_key("kubeconfig") && !PLACES.iter().any(names) {
+        keys.insert("datastore".to_owned(), "kubernetes".into());
+    }
+    keys
+}
+
+/// The keys as a config has them. `flag` is the kubeconfig of the command line.
+///
+/// Without one, the datastore kubernetes is reached as kubectl reaches its API server.
+pub(super) fn of_config(
+    mut keys: Keys,
+    flag: Option<&Path>,
+    around: &Surroundings<'_>,
+) -> Result<Keys, String> {
+    let flag = flag.map(|path| around.folder.join(path).display().to_string());
+    let found = keys.remove("kubeconfig");
+    let mut kubeconfig = flag.map(Value::String).or(found);
+    let is_kubernetes = keys.get("datastore").and_then(Value::as_str) == Some("kubernetes");
+    if kubeconfig.is_none() && is_kubernetes {
+        kubeconfig = of_kubectl(around)?.map(Value::String);
+    }
+    if let Some(kubeconfig) = kubeconfig {
+        let nested = Keys::from_iter([("kubeconfig".to_owned(), kubeconfig)]);
+        keys.insert("kubernetes".to_owned(), nested.into());
+    }
+    Ok(keys)
+}
+
+/// The kubeconfig that kubectl's variable names.
+fn of_kubectl(around: &Surroundings<'_>) -> Result<Option<String>, String> {
+    let Some(path) = (around.variable)("KUBECONFIG") else {
+        return Ok(None);
+    };
+    if path.contains(':') {
+        return Err(format!(
+            "KUBECONFIG: {path}: several files are not read; say one of them with --kubeconfig"
+        ));
+    }
+    Ok(Some(around.folder.join(path).display().to_string()))
+}
+
+/// kubectl's own file, if there is one.
+pub(super) fn kubectls_file(around: &Surroundings<'_>) -> Option<PathBuf> {
+    let home = PathBuf::from((around.variable)("HOME")?);
+    let file = home.join(".kube/config");
+    (home.is_absolute() && file.exists()).then_some(file)
 }
 
 fn of_environment(around: &Surroundings<'_>) -> Keys {
@@ -190,7 +249,7 @@ fn of_context(named: Option<&str>, around: &Surroundings<'_>) -> Result<Option<K
         return Err(format!("{} is missing", place("etcd_host")));
     }
     let folder = path.parent().unwrap_or(Path::new("/"));
-    resolved(keys, folder).map(Some)
+    resolved(keys, folder).map(about).map(Some)
 }
 
 /// The tool's own file, by the XDG base directory specification.
@@ -223,8 +282,8 @@ fn nowhere(around: &Surroundings<'_>) -> String {
         |path| path.display().to_string(),
     );
     format!(
-        "where the datastore is, is not known. Say one of: --etcd-host or --local-path; the variable \
-         WHEREABOUTS_ETCD_HOST; a context of {file} (--context); the flat file of a node \
+        "where the datastore is, is not known. Say one of: --etcd-host, --datastore kubernetes or --local-path; the variable \
+         WHEREABOUTS_ETCD_HOST or WHEREABOUTS_KUBECONFIG; a context of {file} (--context); the flat file of a node \
          (--configuration-path); etcdctl's variable ETCDCTL_ENDPOINTS"
     )
 }

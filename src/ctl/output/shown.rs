@@ -68,7 +68,10 @@ impl Shown {
             interface,
         } = &self.attachment;
         let claim = &self.claim.value;
-        let join = |texts: Vec<String>| texts.join(",");
+        let join = |texts: Vec<String>| match texts.as_slice() {
+            [] => "-".to_owned(),
+            texts => texts.join(","),
+        };
         let interface = match interface.as_str() {
             UNKNOWN_INTERFACE => "-",
             interface => interface,

@@ -76,7 +76,7 @@ struct Controller<'o> {
 pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> {
     stamp_lines();
     let asking = asking_thread()?;
-    let api = connect(&asking, options.evidence.kubeconfig.as_deref())?;
+    let api = connect(&asking, options.etcd.kubeconfig())?;
     let election = Election::new(&api, &options.namespace, LEASE, &options.identity);
     let controller = Controller {
         options,
@@ -116,7 +116,7 @@ impl Controller<'_> {
         let failing = ending.clone();
         let admission = admission::start(
             &self.options.webhook,
-            &self.options.etcd,
+            &self.options.etcd.sharing_kubeconfig(),
             &self.options.namespace,
             &self.api,
             &self.asking,
@@ -195,7 +195,12 @@ impl Controller<'_> {
         let rounds = self.rounds.get_or_insert_with(|| {
             let evidence = &self.options.evidence;
             let rules = evidence.rules(evidence.grace, false);
-            Rounds::new(&self.options.etcd, &self.api, &self.asking, &rules)
+            Rounds::new(
+                &self.options.etcd.sharing_kubeconfig(),
+                &self.api,
+                &self.asking,
+                &rules,
+            )
         });
         let found = rounds.round(&self.cache, |_| false, |_| false)?;
         self.metrics.found(&found);

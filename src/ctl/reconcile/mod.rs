@@ -17,7 +17,6 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -28,12 +27,9 @@ use round::AllRules;
 pub(crate) use controller::{ControllerOptions, controller};
 pub(crate) use once::{ReconcileOptions, reconcile};
 
-/// How the API server is reached, and how long evidence takes.
+/// How long evidence takes.
 #[derive(Args)]
 pub(crate) struct EvidenceOptions {
-    /// How to reach the API server [default: as a pod does, or else as kubectl does].
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
     /// The time between two answers that are evidence together. Let it be longer than pods take to end.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = grace)]
     grace: Duration,

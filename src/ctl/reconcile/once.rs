@@ -66,11 +66,11 @@ struct Open {
 /// Judges until every claim without a pod and every durable owner at rest has been judged.
 pub(crate) fn reconcile(options: &ReconcileOptions) -> Result<Ending, String> {
     let asking = asking_thread()?;
-    let api = connect(&asking, options.evidence.kubeconfig.as_deref())?;
+    let api = connect(&asking, options.etcd.kubeconfig())?;
     let rules = options.evidence.rules(Duration::MAX, options.force);
     let once = Once {
         options,
-        rounds: Rounds::new(&options.etcd, &api, &asking, &rules),
+        rounds: Rounds::new(&options.etcd.sharing_kubeconfig(), &api, &asking, &rules),
         api,
         asking,
         claims: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! What is wrong with an inventory, in words.
+//! The findings about an inventory, in words.
 
 use std::fmt;
 

@@ -22,7 +22,7 @@ pub(crate) mod wanted;
 
 pub use release::Release;
 pub use search::{FoundBlock, Mode, Search, SearchEnd};
-pub(crate) use sweep::Sweep;
+pub(crate) use sweep::{BLOCKS as BLOCKS_PER_SWEEP, Sweep};
 pub use take::Take;
 
 use crate::api::{ListQuery, Page, Write};

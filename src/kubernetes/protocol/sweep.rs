@@ -15,7 +15,7 @@ use crate::names;
 use crate::object::{Block, Claim, Kind, Metadata, TakenBit};
 
 /// Blocks that one ADD sweeps.
-const BLOCKS: usize = 16;
+pub(crate) const BLOCKS: usize = 16;
 
 /// Claims in a page.
 const CLAIMS_PER_PAGE: u32 = 500;

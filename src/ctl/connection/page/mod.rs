@@ -33,10 +33,7 @@ struct PageOptions {
     /// The page's Service [default: http:whereabouts-page:http].
     #[arg(long, help_heading = HEADING, value_name = "[http:|https:]NAME[:PORT]")]
     service: Option<Service>,
-    /// The kubeconfig, as of kubectl. So are the next three options, and --context beside them.
-    #[arg(long, help_heading = HEADING, value_name = "FILE")]
-    kubeconfig: Option<String>,
-    /// The cluster of the kubeconfig.
+    /// The cluster of the kubeconfig, as of kubectl. So are the next two options, and --context and --kubeconfig beside them.
     #[arg(long, help_heading = HEADING, value_name = "NAME")]
     cluster: Option<String>,
     /// The user of the kubeconfig.
@@ -58,7 +55,8 @@ pub(super) enum Way<'o> {
 impl ReadOptions {
     /// The way: as the options say, or else as the tool is called.
     pub(super) fn way(&self) -> Result<Way<'_>, String> {
-        let through_page = self.page.is_given();
+        let is_kubectls = self.direct.kubeconfig().is_some() && !self.direct.names_kubernetes();
+        let through_page = self.page.is_given() || is_kubectls;
         if through_page && self.direct.names_place() {
             return Err(
                 "some options name a datastore, and others the page: the tool reads from one of them".to_owned(),
@@ -66,7 +64,9 @@ impl ReadOptions {
         }
         if through_page || (is_plugin() && !self.direct.names_place()) {
             let context = self.direct.context.as_deref();
-            return Ok(Way::Page(self.page.kubectl(context)));
+            let kubeconfig = self.direct.kubeconfig();
+            let kubeconfig = kubeconfig.map(|path| path.display().to_string());
+            return Ok(Way::Page(self.page.kubectl(context, kubeconfig.as_deref())));
         }
         Ok(Way::Direct(&self.direct))
     }
@@ -87,18 +87,17 @@ impl PageOptions {
         let Self {
             service_namespace,
             service,
-            kubeconfig,
             cluster,
             user,
             act_as,
         } = self;
-        let texts = [service_namespace, kubeconfig, cluster, user, act_as];
+        let texts = [service_namespace, cluster, user, act_as];
         service.is_some() || texts.iter().any(|text| text.is_some())
     }
 
-    fn kubectl(&self, context: Option<&str>) -> Kubectl {
+    fn kubectl(&self, context: Option<&str>, kubeconfig: Option<&str>) -> Kubectl {
         let flags = [
-            ("kubeconfig", self.kubeconfig.as_deref()),
+            ("kubeconfig", kubeconfig),
             ("context", context),
             ("cluster", self.cluster.as_deref()),
             ("user", self.user.as_deref()),

@@ -115,8 +115,10 @@ fn the_first_error_names_all_ways_and_others_the_file_and_the_key() {
     let nowhere = chosen(&json!({}), None, &[], None, false).expect_err("nothing is said");
     for way in [
         "--etcd-host",
+        "--datastore kubernetes",
         "--local-path",
         "WHEREABOUTS_ETCD_HOST",
+        "WHEREABOUTS_KUBECONFIG",
         "~/.config/whereabouts/config.yaml",
         "--context",
         "--configuration-path",
@@ -171,4 +173,52 @@ fn a_variable_about_a_datastore_that_no_variable_names_is_an_error() {
             .is_ok()
         );
     }
+}
+
+/// The keys of a config with these flags, this kubeconfig of the command line, and these variables.
+fn config(
+    flags: &Value,
+    kubeconfig: Option<&str>,
+    variables: &[(&str, &str)],
+) -> Result<Value, String> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(of, _)| *of == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let around = Surroundings {
+        variable: &variable,
+        folder: PathBuf::from("/folder"),
+        has_flat_file: &|| Ok(false),
+    };
+    let flags = flags.as_object().expect("an object").clone();
+    let keys = choose(flags, None, &around)?;
+    of_config(keys, kubeconfig.map(Path::new), &around).map(Value::Object)
+}
+
+#[test]
+fn a_kubeconfig_names_the_datastore_kubernetes_if_nothing_else_is_named() {
+    let of = |path: &str| json!({"datastore": "kubernetes", "kubernetes": {"kubeconfig": path}});
+    let variable = [("WHEREABOUTS_KUBECONFIG", "k"), ("KUBECONFIG", "other")];
+    assert_eq!(config(&json!({}), None, &variable), Ok(of("/folder/k")));
+    let flag = json!({"datastore": "kubernetes"});
+    assert_eq!(config(&flag, Some("f"), &variable), Ok(of("/folder/f")));
+    assert_eq!(config(&flag, None, &variable), Ok(of("/folder/other")));
+    let several = [("KUBECONFIG", "/a:/b")];
+    let error = config(&flag, None, &several).expect_err("there are two");
+    assert!(error.contains("--kubeconfig"), "{error}");
+    assert_eq!(config(&flag, None, &[]), Ok(flag));
+}
+
+#[test]
+fn a_kubeconfig_beside_etcd_is_not_about_the_datastore() {
+    let both = [
+        ("WHEREABOUTS_ETCD_HOST", "e:2379"),
+        ("WHEREABOUTS_KUBECONFIG", "/k"),
+    ];
+    let found = config(&json!({}), None, &both).expect("a place");
+    assert_eq!(found["etcd_host"], "e:2379");
+    assert_eq!(found.get("datastore"), None);
+    let flags = json!({"datastore": "etcd", "etcd_host": "f:2379"});
+    let found = config(&flags, None, &[("KUBECONFIG", "/k")]).expect("a place");
+    assert_eq!(found, flags);
 }
