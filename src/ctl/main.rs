@@ -13,6 +13,7 @@ mod commands;
 mod configs;
 mod connection;
 mod foreign;
+mod in_pod;
 mod install;
 mod netns;
 mod output;

@@ -11,6 +11,7 @@ use whereabouts_core::limits;
 
 use super::is_plugin;
 use super::source;
+use crate::in_pod;
 use crate::output::say;
 
 /// Under what the options stand in a help text.
@@ -24,7 +25,7 @@ pub(crate) struct DatastoreOptions {
     #[arg(long, help_heading = HEADING, value_name = "NAME", value_parser = ["etcd", "kubernetes", "local"])]
     datastore: Option<String>,
     /// The kubeconfig of the API server [default, with --datastore kubernetes: the one that KUBECONFIG names, the one beside
-    /// the flat file, or ~/.kube/config].
+    /// the flat file, the account of this pod, or ~/.kube/config].
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The file of the datastore local.
@@ -162,11 +163,18 @@ impl DatastoreOptions {
         })?;
         let flag = self.kubeconfig();
         let found = read_keys(source::of_config(keys.clone(), flag, &around)?);
-        let found = match (found, source::kubectls_file(&around)) {
-            (Err(error), Some(file)) if is_without_kubeconfig(&error) => {
-                read_keys(source::of_config(keys, Some(&file), &around)?)
+        let found = match found {
+            Err(error) if is_without_kubeconfig(&error) => {
+                let folder = Path::new(in_pod::CREDENTIALS);
+                if let Some(access) = in_pod::access(around.variable, folder)? {
+                    return Ok((Datastore::Kubernetes(access), None));
+                }
+                match source::kubectls_file(&around) {
+                    Some(file) => read_keys(source::of_config(keys, Some(&file), &around)?),
+                    None => Err(error),
+                }
             }
-            (found, _) => found,
+            found => found,
         };
         let (datastore, cluster, remarks) = found.map_err(|error| error.details())?;
         for remark in remarks {

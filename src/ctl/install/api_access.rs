@@ -15,15 +15,13 @@ use whereabouts_apiserver::{Access, Answer, Client, Request, Resource, Server};
 use whereabouts_core::secret::Secret;
 
 use super::file::read;
+use crate::in_pod;
 
 /// The name of the kubeconfig, as the original has it.
 pub(super) const KUBECONFIG: &str = "whereabouts.kubeconfig";
 
 /// The name of the token beside the kubeconfig.
 pub(super) const TOKEN: &str = "whereabouts.token";
-
-/// The folder in which a pod finds the credentials of its account.
-const CREDENTIALS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The wanted life of a token, in seconds: a week. A server may give a shorter one.
 const LIFE_S: u64 = 7 * 24 * 3600;
@@ -48,7 +46,7 @@ pub(crate) struct ApiOptions {
     #[arg(long, value_name = "URL", requires = "api_access")]
     api_server: Option<String>,
     /// With --api-access: the directory of the pod's credentials, token and ca.crt.
-    #[arg(long, value_name = "DIR", default_value = CREDENTIALS, requires = "api_access")]
+    #[arg(long, value_name = "DIR", default_value = in_pod::CREDENTIALS, requires = "api_access")]
     api_credentials: PathBuf,
 }
 
@@ -104,14 +102,7 @@ impl ApiOptions {
         if let Some(url) = &self.api_server {
             return Ok(url.clone());
         }
-        let variable = |name| std::env::var(name).map_err(|_| no_server(name));
-        let host = variable("KUBERNETES_SERVICE_HOST")?;
-        let port = variable("KUBERNETES_SERVICE_PORT")?;
-        Ok(if host.contains(':') {
-            format!("https://[{host}]:{port}")
-        } else {
-            format!("https://{host}:{port}")
-        })
+        in_pod::service_url(&|name| std::env::var(name).ok()).map_err(no_server)
     }
 }
 
