@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs whereabouts in a real Kubernetes cluster of two nodes, installed as docs/OPERATIONS.md tells. Every scenario is judged by
-# the addresses in the pods' network namespaces.
+# Runs whereabouts in a real Kubernetes cluster of two nodes, installed as docs/OPERATIONS.md or docs/KUBERNETES.md tells. Every
+# scenario is judged by the addresses in the pods' network namespaces.
 #
 #   tests/cluster.sh [SCENARIO ...]      as root; without a name the scenarios of .ci/run
 #   tests/cluster.sh --all               all scenarios
+#   tests/cluster.sh --datastore kubernetes [--all | SCENARIO ...]      the same without an etcd of one's own
 #   tests/cluster.sh --check             only reports what the machine lacks
 #   tests/cluster.sh --sabotage NAME     puts the cause of an old fault back: its scenario must fail. The causes are listed below.
 #

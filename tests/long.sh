@@ -19,6 +19,7 @@ chaos_minutes_per_turn=5
 # Each round has one of them.
 real_parts=(
     "cluster.sh --all"
+    "cluster.sh --datastore kubernetes --all"
     "etcd-versions.sh upgrade"
     "etcd-versions.sh 3.4 3.5 3.6 3.7"
     "jaeger.sh"

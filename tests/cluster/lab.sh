@@ -240,6 +240,8 @@ crash() { # NODE
     for link in $(ip -n "$id-$1" -json link show | jq -r '.[] | select(.ifname | IN("lo", "eth0", "eth1") | not).ifname'); do
         ip -n "$id-$1" link del "$link" 2>/dev/null || true
     done
+    # And the cgroups of pods. The next kubelet would look at each of them for seconds before it is Ready.
+    await "the cgroups of the pods of $1 are gone" remove_cgroups "$1" -mindepth 1
 }
 
 gone() { # PID
@@ -271,10 +273,10 @@ down() {
 }
 
 # A cgroup can be removed when the last of its killed processes has been reaped.
-remove_cgroups() { # NODE
+remove_cgroups() { # NODE [OPTION ...]: with `-mindepth 1` those below the node's own
     local cgroup
     while read -r cgroup; do
-        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || return
+        find "$cgroup" "${@:2}" -depth -type d -exec rmdir {} + 2>/dev/null || return
     done < <(find /sys/fs/cgroup -maxdepth 2 -type d -name "$id-$1")
 }
 

@@ -1,4 +1,4 @@
-//! The installation, as docs/OPERATIONS.md tells it: Multus, etcd with its role, the DaemonSet.
+//! The installation, as docs/OPERATIONS.md and docs/KUBERNETES.md tell it: Multus, an etcd with its role or none, the DaemonSet.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NODES, wait_until};
+use crate::lab::{Datastore, Lab, NODES, wait_until};
 use crate::objects;
 use crate::sabotage::Sabotage;
 
 const PRIMARY: &str = include_str!("../../../deploy/samples/primary.conflist");
 
-/// The overlay of the manifests, below the lab's folder, and its certificates.
-pub(crate) const OVERLAY: &str = "deploy/kubernetes/overlays/lab";
+/// The certificates of the overlay with etcd, below the lab's folder.
 pub(crate) const CERTIFICATES: &str = "deploy/kubernetes/overlays/lab/certificates";
 
 /// The DaemonSet of the manifests.
@@ -31,6 +30,14 @@ pub(crate) fn install(lab: &Lab, sabotage: Option<&Sabotage>) -> Result<(), Stri
     for node in NODES {
         install_multus(lab, node, &primary)?;
     }
+    lab.apply(&[objects::network_attachment_definitions()])?;
+    match lab.datastore() {
+        Datastore::Etcd => install_with_etcd(lab),
+        Datastore::Kubernetes => install_alone(lab),
+    }
+}
+
+fn install_with_etcd(lab: &Lab) -> Result<(), String> {
     let data = lab.node_folder(NODES[0]).join("etcd-data");
     let written = fs::create_dir(&data).and_then(|()| {
         // etcd runs as a user of its own.
@@ -38,10 +45,7 @@ pub(crate) fn install(lab: &Lab, sabotage: Option<&Sabotage>) -> Result<(), Stri
     });
     written.map_err(|error| format!("{}: {error}", data.display()))?;
     let data = data.to_str().expect("the lab's path is text");
-    lab.apply(&[
-        objects::network_attachment_definitions(),
-        objects::volume(NODES[0], data),
-    ])?;
+    lab.apply(&[objects::volume(NODES[0], data)])?;
     apply_overlay(lab)?;
     wait_for_pods(lab, "kube-system", LIMIT)?;
     make_role(lab)?;
@@ -51,10 +55,23 @@ pub(crate) fn install(lab: &Lab, sabotage: Option<&Sabotage>) -> Result<(), Stri
     })
 }
 
+/// One `kubectl apply`, and no preparation. The nodes have their access once the token is there.
+fn install_alone(lab: &Lab) -> Result<(), String> {
+    apply_overlay(lab)?;
+    wait_for_pods(lab, "kube-system", LIMIT)?;
+    wait_until(LIMIT, || {
+        let token = "/etc/cni/net.d/whereabouts.d/whereabouts.token";
+        let mut missing = NODES
+            .iter()
+            .map(|node| lab.on_node(node, &["test", "-s", token]));
+        Ok(missing.find_map(Result::err))
+    })
+}
+
 /// Applies the manifests as they are now.
 pub(crate) fn apply_overlay(lab: &Lab) -> Result<(), String> {
-    lab.kubectl(&["apply", "--kustomize", &lab.path(OVERLAY)])
-        .map(drop)
+    let overlay = lab.path(lab.datastore().overlay());
+    lab.kubectl(&["apply", "--kustomize", &overlay]).map(drop)
 }
 
 /// Runs kubectl in the namespace of the installation.

@@ -10,14 +10,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::lab::{Lab, NODES, wait_until};
+use crate::stored::{Claim, claims};
 
 /// One address where it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    node: String,
-    netns: String,
-    interface: String,
-    address: String,
+    pub(crate) node: String,
+    pub(crate) netns: String,
+    pub(crate) interface: String,
+    pub(crate) address: String,
 }
 
 /// Waits until the pods' addresses and the claims are the same, and returns how many there are. Fails at once if an
@@ -70,45 +71,6 @@ pub(crate) fn count_of(lab: &Lab, network: &str) -> Result<usize, String> {
         .iter()
         .filter(|claim| claim.network == network)
         .count())
-}
-
-struct Claim {
-    network: String,
-    pool: String,
-    uid: String,
-    place: Place,
-}
-
-fn claims(lab: &Lab) -> Result<Vec<Claim>, String> {
-    let listed = lab.tool(&["claims"])?;
-    let mut claims = Vec::new();
-    for claim in listed
-        .as_array()
-        .ok_or(format!("no list of claims: {listed}"))?
-    {
-        for held in claim["addresses"].as_array().into_iter().flatten() {
-            claims.push(Claim {
-                network: text(&claim["network"]),
-                pool: pool_of(held),
-                uid: text(&claim["pod"]["uid"]),
-                place: Place {
-                    node: text(&claim["node"]),
-                    netns: name_of(&text(&claim["netns"])),
-                    interface: text(&claim["interface"]),
-                    address: text(&held["address"]),
-                },
-            });
-        }
-    }
-    Ok(claims)
-}
-
-/// The pool of an address: a named one, or the own one of a range.
-fn pool_of(held: &Value) -> String {
-    if held["pool"]["own"] == true {
-        return format!("{} {}", held["pool"]["name"], held["range"]);
-    }
-    held["pool"]["name"].to_string()
 }
 
 /// No two claims of a pool have one address.
@@ -172,9 +134,4 @@ fn places(lab: &Lab) -> Result<BTreeSet<Place>, String> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-/// `cni-1` of `/var/run/netns/cni-1`.
-fn name_of(netns: &str) -> String {
-    netns.rsplit('/').next().unwrap_or_default().to_owned()
 }

@@ -15,15 +15,40 @@ pub(crate) const NODES: [&str; 2] = ["node-a", "node-b"];
 /// How often a condition is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
+/// Where whereabouts keeps its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Datastore {
+    /// An etcd in the cluster.
+    Etcd,
+    /// Objects of the API server.
+    Kubernetes,
+}
+
+impl Datastore {
+    /// The overlay of the manifests, below the lab's folder.
+    pub(crate) fn overlay(self) -> &'static str {
+        match self {
+            Self::Etcd => "deploy/kubernetes/overlays/lab",
+            Self::Kubernetes => "deploy/kubernetes/overlays/kubernetes",
+        }
+    }
+}
+
 /// A running cluster.
 pub(crate) struct Lab {
     folder: PathBuf,
+    datastore: Datastore,
 }
 
 impl Lab {
-    /// The cluster in `folder`.
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// The cluster in `folder`, with this datastore.
+    pub(crate) fn new(folder: PathBuf, datastore: Datastore) -> Self {
+        Self { folder, datastore }
+    }
+
+    /// The datastore of whereabouts.
+    pub(crate) fn datastore(&self) -> Datastore {
+        self.datastore
     }
 
     /// The folder of the cluster.
@@ -99,7 +124,7 @@ impl Lab {
         self.on_node(node, &["bash", "-c", &lines])
     }
 
-    /// Runs the operator's tool on a node, where it finds etcd by the flat file, and returns its JSON.
+    /// Runs the operator's tool on a node, where it finds the datastore by the flat file, and returns its JSON.
     pub(crate) fn tool(&self, arguments: &[&str]) -> Result<Value, String> {
         let program = self.path("bin/whereaboutsctl");
         let all = [&[program.as_str()], arguments, &["--output=json"]].concat();

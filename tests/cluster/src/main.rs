@@ -7,6 +7,7 @@ mod objects;
 mod rights;
 mod sabotage;
 mod scenarios;
+mod stored;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,9 +15,9 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use lab::Lab;
+use lab::{Datastore, Lab};
 use sabotage::Sabotage;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{Runs, SCENARIOS, Scenario};
 
 /// Installs whereabouts in a cluster, and runs scenarios in it.
 #[derive(Parser)]
@@ -24,6 +25,9 @@ struct Arguments {
     /// The folder of the cluster, which lab.sh has started.
     #[arg(long)]
     lab: PathBuf,
+    /// The datastore of whereabouts.
+    #[arg(long, value_enum, default_value = "etcd")]
+    datastore: Datastore,
     /// whereabouts is installed already.
     #[arg(long)]
     installed: bool,
@@ -31,7 +35,7 @@ struct Arguments {
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
     /// The cause of an old fault, which is put back: its scenario must fail.
-    #[arg(long, value_name = "NAME", value_parser = Sabotage::named, conflicts_with_all = ["all", "scenarios"])]
+    #[arg(long, value_name = "NAME", value_parser = Sabotage::named, conflicts_with_all = ["all", "scenarios", "datastore"])]
     sabotage: Option<&'static Sabotage>,
     /// The scenarios. Without a name, those that every change must pass.
     #[arg(value_parser = named)]
@@ -40,7 +44,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let lab = Lab::new(arguments.lab.clone());
+    let lab = Lab::new(arguments.lab.clone(), arguments.datastore);
     if !arguments.installed {
         let installed = timed("install", || install::install(&lab, arguments.sabotage));
         // With the cause of a fault, the scenario is to tell.
@@ -50,7 +54,13 @@ fn main() -> ExitCode {
     }
     let all_well = match arguments.sabotage {
         Some(sabotage) => is_found(&lab, sabotage),
-        None => all_pass(&lab, &chosen(&arguments)) & rights_are_used(&lab, &arguments),
+        None => match chosen(&arguments) {
+            Ok(chosen) => all_pass(&lab, &chosen) & rights_are_used(&lab, &arguments),
+            Err(reason) => {
+                eprintln!("{reason}");
+                false
+            }
+        },
     };
     if all_well {
         ExitCode::SUCCESS
@@ -67,12 +77,24 @@ fn named(name: &str) -> Result<&'static Scenario, String> {
     })
 }
 
-fn chosen(arguments: &Arguments) -> Vec<&'static Scenario> {
-    if !arguments.scenarios.is_empty() {
-        return arguments.scenarios.clone();
+fn chosen(arguments: &Arguments) -> Result<Vec<&'static Scenario>, String> {
+    let runs = |scenario: &&Scenario| scenario.runs_on(arguments.datastore);
+    let strange = arguments
+        .scenarios
+        .iter()
+        .find(|one| runs(one) == Runs::Never);
+    if let Some(strange) = strange {
+        return Err(format!("{} is not for this datastore", strange.name));
     }
-    let is_chosen = |scenario: &&Scenario| arguments.all || scenario.for_each_change;
-    SCENARIOS.iter().filter(is_chosen).collect()
+    if !arguments.scenarios.is_empty() {
+        return Ok(arguments.scenarios.clone());
+    }
+    let is_chosen = |scenario: &&Scenario| match runs(scenario) {
+        Runs::ForEachChange => true,
+        Runs::AtLength => arguments.all,
+        Runs::Never => false,
+    };
+    Ok(SCENARIOS.iter().filter(is_chosen).collect())
 }
 
 fn all_pass(lab: &Lab, scenarios: &[&Scenario]) -> bool {
@@ -85,9 +107,10 @@ fn all_pass(lab: &Lab, scenarios: &[&Scenario]) -> bool {
     failed == 0
 }
 
-/// Only all scenarios together use all rights.
+/// Only all scenarios together use all rights, and only on etcd all of them run.
 fn rights_are_used(lab: &Lab, arguments: &Arguments) -> bool {
-    !arguments.scenarios.is_empty() || timed("rights", || rights::rights(lab)).is_ok()
+    let are_judged = arguments.scenarios.is_empty() && arguments.datastore == Datastore::Etcd;
+    !are_judged || timed("rights", || rights::rights(lab)).is_ok()
 }
 
 fn is_found(lab: &Lab, sabotage: &Sabotage) -> bool {

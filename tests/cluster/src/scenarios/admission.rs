@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{LIMIT, Site, expect};
-use crate::install::{OVERLAY, apply_overlay, kubectl};
+use crate::install::{apply_overlay, kubectl};
 use crate::lab::{Lab, NODES, wait_until};
 use crate::objects::pod;
 
@@ -36,7 +36,7 @@ pub(super) fn admission(lab: &Lab) -> Result<(), String> {
 
 /// Includes the components, and waits until a bad network is denied. Returns the overlay as it was.
 fn start(lab: &Lab) -> Result<String, String> {
-    let file = lab.path(&format!("{OVERLAY}/kustomization.yaml"));
+    let file = lab.path(&format!("{}/kustomization.yaml", lab.datastore().overlay()));
     let wrong = |error: std::io::Error| format!("{file}: {error}");
     let before = fs::read_to_string(&file).map_err(wrong)?;
     fs::write(&file, format!("{before}{COMPONENTS}")).map_err(wrong)?;
@@ -100,7 +100,7 @@ fn wait_until_denied(lab: &Lab) -> Result<(), String> {
 
 /// Takes the components out again.
 fn end(lab: &Lab, before: &str) -> Result<(), String> {
-    let file = lab.path(&format!("{OVERLAY}/kustomization.yaml"));
+    let file = lab.path(&format!("{}/kustomization.yaml", lab.datastore().overlay()));
     fs::write(&file, before).map_err(|error| format!("{file}: {error}"))?;
     apply_overlay(lab)?;
     for name in CONFIGURATIONS {

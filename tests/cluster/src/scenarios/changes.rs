@@ -1,6 +1,7 @@
 //! The changes of an operator while pods come and go: the version, the certificates, an uninstallation.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,6 +16,9 @@ use crate::objects::pod;
 
 /// The image whose plugin has other bytes (tests/cluster.sh).
 pub(super) const NEXT: &str = "lab.example/whereabouts:next";
+
+/// How long the nodes are without the DaemonSet. The API server knows the tokens of pods that have gone for ten seconds more.
+const ALONE: Duration = Duration::from_secs(20);
 
 /// How long a changed secret may take to the nodes' folders: the kubelet looks once a minute, `install` after it.
 pub(super) const SECRETS: Duration = Duration::from_mins(4);
@@ -113,6 +117,21 @@ fn renew(lab: &Lab) -> Result<(), String> {
     fs::rename(&new, &old).map_err(|error| format!("{new}: {error}"))
 }
 
+/// The DaemonSet is deleted, and its pods end. The plugin stays on the nodes: pods come and go, also after the tokens of the
+/// DaemonSet's pods have ended.
+pub(super) fn without_daemon_set(lab: &Lab) -> Result<(), String> {
+    let site = Site::open(lab, "without-daemon-set")?;
+    site.network("net", json!({"range": "10.64.0.0/28"}))?;
+    delete_daemon_set(lab)?;
+    while_pods_come_and_go(&site, || {
+        thread::sleep(ALONE);
+        Ok(())
+    })?;
+    apply_overlay(lab)?;
+    wait_for_rollout(lab)?;
+    site.close()
+}
+
 /// The DaemonSet goes as docs/OPERATIONS.md tells, and comes back. Meanwhile pods live on with their addresses, and a
 /// new pod waits. The nodes have nothing of whereabouts but two empty folders, which the pods of the DaemonSet had
 /// mounted.
@@ -160,6 +179,10 @@ fn take_away(lab: &Lab) -> Result<(), String> {
         ],
     )?;
     wait_for_rollout(lab)?;
+    delete_daemon_set(lab)
+}
+
+fn delete_daemon_set(lab: &Lab) -> Result<(), String> {
     kubectl(lab, &["delete", DAEMON_SET, "--timeout=120s"])?;
     // The pods end after the DaemonSet.
     wait_until(LIMIT, || {

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::install::is_ready;
 use crate::judge;
-use crate::lab::{Lab, wait_until};
+use crate::lab::{Datastore, Lab, wait_until};
 use crate::objects;
 
 /// A scenario.
@@ -27,56 +27,91 @@ use crate::objects;
 pub(crate) struct Scenario {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Whether every change must pass it; the others are for the long judges.
-    pub(crate) for_each_change: bool,
+    on_etcd: Runs,
+    on_kubernetes: Runs,
     /// It.
     pub(crate) run: fn(&Lab) -> Result<(), String>,
 }
 
-const fn short(name: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
+/// When a scenario runs on a datastore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    /// Every change must pass it.
+    ForEachChange,
+    /// It is for the long judges.
+    AtLength,
+    /// It is about something that the datastore does not have.
+    Never,
+}
+
+impl Scenario {
+    /// When it runs on this datastore.
+    pub(crate) fn runs_on(&self, datastore: Datastore) -> Runs {
+        match datastore {
+            Datastore::Etcd => self.on_etcd,
+            Datastore::Kubernetes => self.on_kubernetes,
+        }
+    }
+}
+
+/// All of them, in the order in which they run. The page and the webhook do not read the datastore `kubernetes`
+/// yet, and it has neither sticky networks nor certificates nor an etcd.
+pub(crate) const SCENARIOS: &[Scenario] = &{
+    use Runs::{AtLength as Long, ForEachChange as Each, Never};
+    [
+        on("one-pod", Each, Each, networks::one_pod),
+        on("several-networks", Each, Each, networks::several_networks),
+        on("named-networks", Each, Long, networks::named_networks),
+        on(
+            "requested-addresses",
+            Each,
+            Long,
+            networks::requested_addresses,
+        ),
+        on("samples", Each, Long, networks::samples),
+        on("cni-tools", Each, Long, tools::cni_tools),
+        on("exact-fill", Each, Each, sets::exact_fill),
+        on("exhausted", Each, Each, sets::exhausted),
+        on("stateful-set", Each, Long, sets::stateful_set_scales),
+        on("sticky", Each, Never, sticky::sticky),
+        on("rolling-restart", Long, Long, sets::rolling_restart),
+        on("forced-deletions", Each, Long, faults::forced_deletions),
+        on("restarts", Long, Long, faults::restarts),
+        on("new-sandboxes", Long, Long, faults::new_sandboxes),
+        on("power-failure", Each, Each, faults::power_failure),
+        on("cut-off", Long, Long, faults::cut_off),
+        on("dead-node", Each, Long, dead_node::dead_node),
+        on("out-of-service", Long, Long, dead_node::out_of_service),
+        on("cut-off-forced", Long, Long, dead_node::cut_off_forced),
+        on("etcd-killed", Long, Never, faults::etcd_killed),
+        on("reaper", Each, Long, reaper::reaper),
+        on("admission", Each, Never, admission::admission),
+        on("upgrade", Each, Each, changes::upgrade),
+        on(
+            "without-daemon-set",
+            Long,
+            Each,
+            changes::without_daemon_set,
+        ),
+        on("certificates", Long, Never, changes::certificates),
+        on("uninstall", Long, Long, changes::uninstall),
+        on("chart", Each, Never, chart::chart),
+    ]
+};
+
+const fn on(
+    name: &'static str,
+    on_etcd: Runs,
+    on_kubernetes: Runs,
+    run: fn(&Lab) -> Result<(), String>,
+) -> Scenario {
     Scenario {
         name,
-        for_each_change: true,
+        on_etcd,
+        on_kubernetes,
         run,
     }
 }
-
-const fn long(name: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
-    Scenario {
-        for_each_change: false,
-        ..short(name, run)
-    }
-}
-
-/// All of them, in the order in which they run.
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    short("one-pod", networks::one_pod),
-    short("several-networks", networks::several_networks),
-    short("named-networks", networks::named_networks),
-    short("requested-addresses", networks::requested_addresses),
-    short("samples", networks::samples),
-    short("cni-tools", tools::cni_tools),
-    short("exact-fill", sets::exact_fill),
-    short("exhausted", sets::exhausted),
-    short("stateful-set", sets::stateful_set_scales),
-    short("sticky", sticky::sticky),
-    long("rolling-restart", sets::rolling_restart),
-    short("forced-deletions", faults::forced_deletions),
-    long("restarts", faults::restarts),
-    long("new-sandboxes", faults::new_sandboxes),
-    short("power-failure", faults::power_failure),
-    long("cut-off", faults::cut_off),
-    short("dead-node", dead_node::dead_node),
-    long("out-of-service", dead_node::out_of_service),
-    long("cut-off-forced", dead_node::cut_off_forced),
-    long("etcd-killed", faults::etcd_killed),
-    short("reaper", reaper::reaper),
-    short("admission", admission::admission),
-    short("upgrade", changes::upgrade),
-    long("certificates", changes::certificates),
-    long("uninstall", changes::uninstall),
-    short("chart", chart::chart),
-];
 
 /// How long pods may take to come, to go, and to agree with the claims.
 const LIMIT: Duration = Duration::from_secs(120);
