@@ -222,7 +222,7 @@ check_same_objects() {
     chart --set-json "etcd.endpoints=$endpoints" >"$work/chart-endpoints.yaml"
     same 'select(.metadata.name | endswith("-certificates") | not) | del(.spec.template.metadata.annotations["checksum/flat-file"]?)' \
         "$overlay" "$work/chart-endpoints.yaml"
-    chart --set datastore=kubernetes,page.enabled=false,controller.enabled=false >"$work/chart-kubernetes.yaml"
+    chart --set datastore=kubernetes,page.enabled=false >"$work/chart-kubernetes.yaml"
     same 'del(.spec.template.metadata.annotations["checksum/flat-file"]?)' "$work/kubernetes.yaml" "$work/chart-kubernetes.yaml"
     while read -r component values; do
         chart --set "$values" >"$work/chart-$component.yaml"
@@ -313,7 +313,6 @@ flatFile.keys.etcd_host="etcd:2379"
 flatFile.keys.datastore="local"
 datastore="local"
 datastore="kubernetes"
-datastore="kubernetes",page.enabled=false
 node.apiServer="192.0.2.1:6443"
 flatFile.keys.ipam={"etcd_prefix": "x"}
 image.digest="sha256:0"
