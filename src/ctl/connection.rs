@@ -28,7 +28,7 @@ use whereabouts_store::{
 use crate::output::Progress;
 use crate::output::shown::Shown;
 use datastore::{AnyStore, Moment};
-pub(crate) use objects::{ObjectStore, ObjectView};
+pub(crate) use objects::{ObjectStore, ObjectView, PREFIX as OBJECTS_PREFIX};
 pub(crate) use options::DatastoreOptions;
 use page::{PageStore, Way};
 pub(crate) use page::{ReadOptions, is_plugin};
@@ -78,7 +78,7 @@ impl Connection {
                 let place = format!("at the API server {}", access.server.host());
                 (
                     AnyStore::Kubernetes(store),
-                    objects::PREFIX.to_owned(),
+                    OBJECTS_PREFIX.to_owned(),
                     place,
                 )
             }

@@ -14,7 +14,7 @@ use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::failure::{ApiServerFailure, Corrupt, Failure};
-use whereabouts_etcd::SystemClock;
+use whereabouts_etcd::{Change, SystemClock};
 use whereabouts_kubernetes::{Inventory, KubernetesRegistry};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{
@@ -124,6 +124,32 @@ impl ObjectView {
     /// Objects that cannot be used, in words. The view has no entry for them.
     pub(crate) fn unusable(&self) -> Vec<String> {
         self.inventory.unusable().map(Corrupt::to_string).collect()
+    }
+
+    /// Shows `take` all entries, in the order of keys.
+    pub(crate) fn each(&self, take: impl FnMut(Entry)) {
+        self.entries.iter().map(entry).for_each(take);
+    }
+
+    /// The difference to an earlier view. An entry that is gone went at the revision of this view, as far as anybody knows.
+    pub(crate) fn changes_since(&self, before: &Self) -> Vec<Change> {
+        let is_new = |(key, stored): &(&Vec<u8>, _)| before.entries.get(*key) != Some(*stored);
+        let written = self.entries.iter().filter(is_new).map(entry);
+        let written = written.map(|entry| Change {
+            key: entry.key.clone(),
+            revision: entry.modified,
+            before: None,
+            now: Some(entry),
+        });
+        let is_gone = |key: &&Vec<u8>| !self.entries.contains_key(*key);
+        let gone = before.entries.keys().filter(is_gone);
+        let gone = gone.map(|key| Change {
+            key: key.clone(),
+            revision: self.inventory.revision,
+            before: None,
+            now: None,
+        });
+        written.chain(gone).collect()
     }
 
     /// The answers to `reads`, in order.
@@ -361,6 +387,27 @@ mod tests {
         let (_, expected) = claim("one", &[257], Some("a"));
         let decoded = record::decode_claim(&entry.value).expect("a claim");
         assert_eq!(decoded, expected.value);
+    }
+
+    #[test]
+    fn a_change_is_an_entry_that_is_new_other_or_gone() {
+        let before = view();
+        let mut inventory = before.inventory.clone();
+        assert_eq!(
+            ObjectView::of(&Keys::new(PREFIX), inventory.clone()).changes_since(&before),
+            []
+        );
+        inventory.revision = 12;
+        inventory.claims.remove(1);
+        inventory.claims[0].1.modified = 11;
+        let after = ObjectView::of(&Keys::new(PREFIX), inventory);
+        let changes = after.changes_since(&before);
+        let told: Vec<_> = changes
+            .iter()
+            .map(|change| (change.revision, change.now.is_some()))
+            .collect();
+        // The claim and its key by node, and the claim that is gone.
+        assert_eq!(told, [(11, true), (11, true), (12, false)]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(super) struct Content {
     /// The holders of locks, and the tickets.
     pub(super) lines: Lines,
     unreadable: BTreeSet<Vec<u8>>,
+    /// Objects of an API server that cannot be used. No entry is made of them.
+    pub(super) unusable_objects: usize,
     bytes: usize,
     /// About how many claims there was no room for.
     pub(super) left_out: u64,
@@ -75,6 +77,7 @@ impl Content {
             kept: BTreeMap::new(),
             lines: Lines::default(),
             unreadable: BTreeSet::new(),
+            unusable_objects: 0,
             bytes: 0,
             left_out: 0,
         }
@@ -226,9 +229,9 @@ impl Content {
         self.claims.len()
     }
 
-    /// How many keys cannot be read.
+    /// How many keys or objects cannot be read.
     pub(super) fn unreadable(&self) -> usize {
-        self.unreadable.len()
+        self.unreadable.len() + self.unusable_objects
     }
 
     /// How many bytes the claims are taken to cost.

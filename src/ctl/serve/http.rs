@@ -39,9 +39,9 @@ pub(super) struct Told {
     pub(super) executions: Option<Arc<Executions>>,
     /// With a reaper.
     pub(super) reaper: Option<Arc<ReaperCounters>>,
-    /// Where etcd is followed.
+    /// Where a store is followed or polled.
     pub(super) watched: Option<Arc<Watched>>,
-    /// There, too.
+    /// Where etcd is followed.
     pub(super) reader: Option<Arc<Reader>>,
 }
 
@@ -191,12 +191,15 @@ async fn readyz(State(told): State<Told>) -> Response {
     if told.watched.as_ref().is_none_or(has_listed) {
         "ok\n".into_response()
     } else {
-        let reason = "etcd has not been read yet\n";
+        let reason = "the datastore has not been read yet\n";
         (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
     }
 }
 
 async fn scrape(State(told): State<Told>) -> impl IntoResponse {
+    if let Some(watched) = &told.watched {
+        watched.freshen().await;
+    }
     let mut text = Exposition::default();
     text.build_info();
     told.counters.tell(told.backlog.bytes(), &mut text);
@@ -219,6 +222,8 @@ fn json(value: &Value) -> Response {
 impl Told {
     fn watched(&self) -> Arc<Watched> {
         let watched = self.watched.clone();
-        watched.expect("only where etcd is followed there are routes for it")
+        let watched = watched.expect("only where a store is followed there are routes for it");
+        watched.look();
+        watched
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
     text.value(
         "whereabouts_etcd_up",
         gauge,
-        "Whether etcd is followed now.",
+        "Whether what is known of the datastore is current.",
         is_live,
     );
     text.value(
@@ -100,6 +100,14 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
         "How often everything was read.",
         state.listings,
     );
+    if let Some(age) = state.freshness.age() {
+        text.value(
+            "whereabouts_listing_age_seconds",
+            gauge,
+            "How old the knowledge of a datastore is that is polled.",
+            age.as_secs(),
+        );
+    }
     let seen = &state.seen;
     text.value(
         "whereabouts_claims",
@@ -122,7 +130,7 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
     text.value(
         "whereabouts_unreadable_keys",
         gauge,
-        "Keys of another version.",
+        "Keys or objects that cannot be read.",
         seen.unreadable(),
     );
     let suspects = [

@@ -29,6 +29,7 @@ mod lines;
 mod metrics;
 mod news;
 mod page;
+mod poll;
 mod reap;
 mod store;
 #[cfg(test)]
@@ -63,10 +64,10 @@ use self::http::Told;
 use self::intake::Intake;
 use self::metrics::ReaperCounters;
 use self::store::Reader;
-use self::watched::Watched;
+use self::watched::{Freshness, Watched};
 use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
-use crate::connection::DatastoreOptions;
+use crate::connection::{DatastoreOptions, OBJECTS_PREFIX};
 use crate::output::Ending;
 use crate::output::{print, say, stamp_lines};
 use crate::selection::{selector, warn_of};
@@ -109,10 +110,28 @@ pub(crate) struct ServeOptions {
     etcd: DatastoreOptions,
 }
 
-/// The work on etcd.
+/// The store that is shown.
+enum Followed {
+    /// etcd, which tells its changes.
+    Etcd(Access),
+    /// Objects of an API server, which are polled. Each poll finds the kubeconfig anew.
+    Objects(Box<DatastoreOptions>),
+}
+
+impl Followed {
+    /// etcd, which readers may ask.
+    fn etcd(&self) -> Option<&Access> {
+        match self {
+            Self::Etcd(access) => Some(access),
+            Self::Objects(_) => None,
+        }
+    }
+}
+
+/// The work on the datastore.
 struct OfEtcd {
     /// The store to follow and show.
-    followed: Option<(Access, Arc<Watched>)>,
+    followed: Option<(Followed, Arc<Watched>)>,
     /// The counters of the reaper, if there is one; it ends with the sender.
     reaper: Option<(Arc<ReaperCounters>, Sender<()>)>,
 }
@@ -149,29 +168,33 @@ impl ServeOptions {
     }
 
     /// The store to follow. A file cannot be, which is said; the reaper does not need it.
-    fn followed(&self) -> Result<Option<(Access, Arc<Watched>)>, String> {
-        match self.etcd.datastore()? {
+    fn followed(&self) -> Result<Option<(Followed, Arc<Watched>)>, String> {
+        let (followed, prefix, freshness) = match self.etcd.datastore()? {
             Datastore::Etcd(access) => {
-                let configured = configured(&self.config)?;
-                warn_of(&configured.unread);
-                let watched = Watched::new(&Keys::new(&access.prefix), configured.ranges);
-                Ok(Some((access, Arc::new(watched))))
+                let prefix = access.prefix.clone();
+                (Followed::Etcd(access), prefix, Freshness::Followed)
             }
-            other => {
-                let place = match other {
-                    Datastore::Local(path) => format!("local, the file {}", path.display()),
-                    _ => "kubernetes".to_owned(),
-                };
+            Datastore::Kubernetes(_) => {
+                let prefix = OBJECTS_PREFIX.to_owned();
+                let options = Box::new(self.etcd.clone());
+                (Followed::Objects(options), prefix, Freshness::Polled(None))
+            }
+            Datastore::Local(path) => {
                 let text = format!(
-                    "the page and the metrics of ranges need etcd: the datastore is {place}"
+                    "the page and the metrics of ranges need etcd or an API server: the datastore is local, the file {}",
+                    path.display()
                 );
                 if self.reap.is_none() {
                     return Err(text);
                 }
                 say!("whereaboutsctl: {text}");
-                Ok(None)
+                return Ok(None);
             }
-        }
+        };
+        let configured = configured(&self.config)?;
+        warn_of(&configured.unread);
+        let watched = Watched::new(&Keys::new(&prefix), configured.ranges, freshness);
+        Ok(Some((followed, Arc::new(watched))))
     }
 
     fn of_etcd(&self) -> Result<OfEtcd, String> {
@@ -235,7 +258,9 @@ async fn run(
     }
     print(&format!("listening on http://{address}\n"));
     let followed = of_etcd.followed.as_ref();
-    let readers = followed.map(|(access, _)| Reader::new(&access.prefix));
+    let readers = followed
+        .and_then(|(followed, _)| followed.etcd())
+        .map(|access| Reader::new(&access.prefix));
     let (reader, questions) = readers.unzip();
     let told = Told {
         counters: counters.clone(),
@@ -253,17 +278,21 @@ async fn run(
     };
     let served = pin!(http::serve(listener, told));
     let followed = pin!(async {
-        match of_etcd.followed.zip(questions) {
-            Some(((access, watched), questions)) => {
+        let Some((followed, watched)) = of_etcd.followed else {
+            return future::pending().await;
+        };
+        tokio::spawn(follow::sample(watched.clone()));
+        match (followed, questions) {
+            (Followed::Etcd(access), Some(questions)) => {
                 let chance = Chance::new(u64::from(std::process::id()));
                 let store = EtcdStore::new(&access, &chance);
                 let asked = EtcdStore::new(&access, &chance);
-                tokio::spawn(follow::sample(watched.clone()));
                 let follow = follow::run(store, Keys::new(&access.prefix), watched);
                 let (never, ()) = future::join(follow, questions.put_to(&asked)).await;
                 never
             }
-            None => future::pending().await,
+            (Followed::Objects(options), _) => poll::run(&options, watched).await,
+            (Followed::Etcd(_), None) => future::pending().await,
         }
     });
     let served = pin!(async {

@@ -13,7 +13,7 @@ use whereabouts_store::{Entry, record};
 use super::api;
 use super::exposition::Exposition;
 use super::metrics;
-use super::watched::Watched;
+use super::watched::{Freshness, Watched};
 use crate::commands::claims::in_full;
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{self, table};
@@ -150,7 +150,7 @@ proptest! {
     ) {
         let keys = Keys::new("/x/");
         let entries = stored(&claim, &interface, bits);
-        let watched = Watched::new(&keys, Vec::new());
+        let watched = Watched::new(&keys, Vec::new(), Freshness::Followed);
         watched.change(|state| {
             for entry in entries.iter().chain(&entries) {
                 state.seen.enter(entry, Instant::now());

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use whereabouts_core::address::Range;
 use whereabouts_etcd::Change;
 use whereabouts_store::Revision;
@@ -32,8 +33,29 @@ pub(super) enum Link {
     },
 }
 
+/// How the knowledge is kept current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// etcd tells each change.
+    Followed,
+    /// An API server is polled while somebody looks; the moment of the last poll.
+    Polled(Option<Instant>),
+}
+
+impl Freshness {
+    /// How old the knowledge is, if it was polled.
+    pub(super) fn age(self) -> Option<Duration> {
+        match self {
+            Self::Followed => None,
+            Self::Polled(at) => at.map(|at| at.elapsed()),
+        }
+    }
+}
+
 /// The knowledge and its state.
 pub(super) struct State {
+    /// How it is kept current.
+    pub(super) freshness: Freshness,
     /// The content of the store.
     pub(super) seen: Content,
     /// How current that is.
@@ -54,14 +76,22 @@ pub(super) struct Watched {
     pub(super) configured: Vec<Range>,
     state: Mutex<State>,
     news: watch::Sender<u64>,
+    looks: Notify,
 }
+
+/// How old polled knowledge may be in a scrape.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// How long a scrape waits for a poll. Prometheus gives up after ten seconds.
+const SCRAPE_WAIT: Duration = Duration::from_secs(5);
 
 impl Watched {
     /// Nothing is known yet.
-    pub(super) fn new(keys: &Keys, configured: Vec<Range>) -> Self {
+    pub(super) fn new(keys: &Keys, configured: Vec<Range>, freshness: Freshness) -> Self {
         Self {
             configured,
             state: Mutex::new(State {
+                freshness,
                 seen: Content::nothing(keys),
                 link: Link::Listing,
                 revision: 0,
@@ -70,6 +100,7 @@ impl Watched {
                 history: History::default(),
             }),
             news: watch::Sender::new(0),
+            looks: Notify::new(),
         }
     }
 
@@ -89,6 +120,28 @@ impl Watched {
         let state = &mut *self.state();
         let uses = state.seen.occupancy.uses_after(&self.configured, None);
         state.history.sample(uses);
+    }
+
+    /// Notes that somebody looks.
+    pub(super) fn look(&self) {
+        self.looks.notify_one();
+    }
+
+    /// Waits until somebody looks. A browser that listens always does.
+    pub(super) async fn looked_at(&self) {
+        if self.news.receiver_count() == 0 {
+            self.looks.notified().await;
+        }
+    }
+
+    /// Waits for a poll if the knowledge is old, but not for long.
+    pub(super) async fn freshen(&self) {
+        self.look();
+        let age = self.state().freshness.age();
+        if age.is_some_and(|age| age > FRESH) {
+            let mut news = self.news();
+            let _ = timeout(SCRAPE_WAIT, news.changed()).await;
+        }
     }
 
     /// Gets word of each change.
@@ -124,6 +177,11 @@ impl State {
             "state": state,
             "since": since,
             "reason": reason,
+            "server": match self.freshness {
+                Freshness::Followed => "etcd",
+                Freshness::Polled(_) => "API server",
+            },
+            "age_seconds": self.freshness.age().map(|age| age.as_secs()),
             "revision": self.revision,
             "claims": self.seen.claims(),
             "left_out": self.seen.left_out,

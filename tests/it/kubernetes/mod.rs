@@ -7,4 +7,5 @@ mod objects;
 mod registry;
 mod rights;
 mod tokens;
+mod tool;
 mod verbs;

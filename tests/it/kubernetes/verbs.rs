@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A network, its range, and the access of a node.
 #[derive(Clone)]
-struct Node {
+pub(super) struct Node {
     network: &'static str,
     range: Range,
     name: &'static str,
@@ -30,7 +30,7 @@ struct Node {
 type Registry<'r> = KubernetesRegistry<'r, Objects, SystemClock>;
 
 impl Node {
-    fn new(lab: &Lab, name: &'static str, network: &'static str, cidr: &str) -> Self {
+    pub(super) fn new(lab: &Lab, name: &'static str, network: &'static str, cidr: &str) -> Self {
         let spec = RangeSpec::of(cidr.parse().expect("a CIDR"));
         Self {
             network,
@@ -48,7 +48,7 @@ impl Node {
         run(what(&registry))
     }
 
-    fn attachment(&self, container: &str) -> Attachment {
+    pub(super) fn attachment(&self, container: &str) -> Attachment {
         Attachment {
             network: Name::new(self.network).expect("a name"),
             container: Name::new(container).expect("a name"),
@@ -57,13 +57,26 @@ impl Node {
     }
 
     fn add(&self, container: &str, seed: u64) -> Result<Vec<Held>, String> {
+        let owner = Owner {
+            pod_uid: Some(format!("uid of {container}")),
+            ..Owner::default()
+        };
+        self.add_of(container, seed, owner)
+    }
+
+    /// An ADD of a container with this owner on the node.
+    pub(super) fn add_of(
+        &self,
+        container: &str,
+        seed: u64,
+        owner: Owner,
+    ) -> Result<Vec<Held>, String> {
         let ask = Ask {
             attachment: self.attachment(container),
             wants: vec![Want::lowest(&self.range)],
             owner: Owner {
                 node: Some(self.name.to_owned()),
-                pod_uid: Some(format!("uid of {container}")),
-                ..Owner::default()
+                ..owner
             },
             may_take_over: true,
         };
@@ -71,11 +84,11 @@ impl Node {
         added.map_err(|error| error.to_string())
     }
 
-    fn added(&self, container: &str, seed: u64) -> Address {
+    pub(super) fn added(&self, container: &str, seed: u64) -> Address {
         self.add(container, seed).expect("it is added")[0].address
     }
 
-    fn del(&self, container: &str) -> Result<(), String> {
+    pub(super) fn del(&self, container: &str) -> Result<(), String> {
         let attachment = self.attachment(container);
         let ended = self.execute(2, async |registry| {
             verbs::del(registry, &attachment, &[]).await

@@ -146,7 +146,7 @@ fn advice(verdict: &str) -> Option<&'static str> {
         ),
         (
             &["(NotFound)"],
-            "The page has no such API: it is of another version, or follows no etcd",
+            "The page has no such API: it is of another version, or follows no etcd. Objects are read with --datastore kubernetes",
         ),
         (&["no endpoints available"], "No pod of the page is ready"),
         (

@@ -17,13 +17,13 @@ const etcdTile = (etcd) => {
     return {key: "etcd", level: "bad", title: "Server", value: "does not answer", detail: "What is shown may be old."};
   }
   if (etcd.state === "away") {
-    return {key: "etcd", level: "bad", title: "etcd", value: reasonWords(etcd.reason),
+    return {key: "etcd", level: "bad", title: etcd.server ?? "etcd", value: reasonWords(etcd.reason),
       detail: `Shown as of ${clockTime(etcd.since)} UTC.`, more: etcd.reason};
   }
   const missing = [etcd.left_out ? `${many(etcd.left_out, "claim")} left out: no memory` : "",
     etcd.unreadable ? `${many(etcd.unreadable, "key")} cannot be read` : ""].filter(Boolean).join(", ");
-  return {key: "etcd", level: missing ? "warn" : "good", title: "etcd", value: etcd.state === "live" ? "live" : "reading",
-    detail: missing || `revision ${etcd.revision}, ${many(etcd.claims, "claim")}`};
+  return {key: "etcd", level: missing ? "warn" : "good", title: etcd.server ?? "etcd", value: etcd.state === "live" ? "live" : "reading",
+    detail: missing || (etcd.age_seconds > 60 ? `as of ${etcd.age_seconds} s ago, ` : "") + `revision ${etcd.revision}, ${many(etcd.claims, "claim")}`};
 };
 
 const rangesTile = ({count, full, nearly_full: near, named}) => {

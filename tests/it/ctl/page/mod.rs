@@ -105,7 +105,7 @@ impl Server {
         }
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let answer = self.request(&format!("GET {path}"), "Host: localhost\r\n");
         assert!(
             answer.head.starts_with("HTTP/1.1 200 OK"),
@@ -115,7 +115,7 @@ impl Server {
         answer.body
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.get(path)).expect("JSON")
     }
 
@@ -128,7 +128,7 @@ impl Server {
     }
 
     /// Waits until so many claims are known.
-    fn await_claims(&self, claims: usize) {
+    pub(crate) fn await_claims(&self, claims: usize) {
         poll("the claims are known", || {
             let etcd = &self.json("/api/ranges")["etcd"];
             (etcd["claims"] == claims).then_some(())
