@@ -21,7 +21,7 @@ pub(crate) enum AnyStore {
     Kubernetes(ObjectStore),
 }
 
-/// What is read is of one moment, for as long as this lives.
+/// All reads are of one moment, for as long as this lives.
 #[must_use]
 #[expect(dead_code, reason = "a guard is only held")]
 pub(crate) enum Moment<'s> {
