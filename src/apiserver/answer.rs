@@ -6,7 +6,7 @@ use hyper::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use whereabouts_core::limits::SHOWN_CHARACTERS;
 
-use crate::request::Request;
+use crate::request::{Request, Resource};
 
 /// Characters of a server's message that an error repeats. A refusal of a schema or a policy is long, and only its text
 /// tells a person what is wrong.
@@ -74,6 +74,11 @@ pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body:
     let told = told(code, &status);
     match code {
         StatusCode::NOT_FOUND if is_absence(request, &status) => Answer::Absent,
+        // The answer of a server before the CRD is applied, and of any web server.
+        StatusCode::NOT_FOUND if status.kind != "Status" => {
+            let Resource { plural, group, .. } = &request.resource;
+            Answer::Refused(format!("{told}: it may not know {plural}.{group}"))
+        }
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Answer::Exists,
         StatusCode::CONFLICT if status.reason == "Conflict" => Answer::Changed,
         StatusCode::GONE if request.is_read() => Answer::Expired,
@@ -130,7 +135,6 @@ fn pause(headers: &HeaderMap) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Resource;
     use serde_json::json;
 
     fn request() -> Request {
@@ -173,6 +177,23 @@ mod tests {
             Answer::Denied(_) => "denied",
             Answer::Refused(_) => "refused",
         }
+    }
+
+    #[test]
+    fn a_404_without_a_status_names_the_kind() {
+        let answer = of(
+            &request(),
+            StatusCode::NOT_FOUND,
+            &HeaderMap::new(),
+            b"404 page not found\n",
+        );
+        let Answer::Refused(told) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(
+            told.ends_with("it may not know things.example.org"),
+            "{told}"
+        );
     }
 
     #[test]
