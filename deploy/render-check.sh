@@ -222,7 +222,7 @@ check_same_objects() {
     chart --set-json "etcd.endpoints=$endpoints" >"$work/chart-endpoints.yaml"
     same 'select(.metadata.name | endswith("-certificates") | not) | del(.spec.template.metadata.annotations["checksum/flat-file"]?)' \
         "$overlay" "$work/chart-endpoints.yaml"
-    chart --set datastore=kubernetes,page.enabled=false >"$work/chart-kubernetes.yaml"
+    chart --set datastore=kubernetes >"$work/chart-kubernetes.yaml"
     same 'del(.spec.template.metadata.annotations["checksum/flat-file"]?)' "$work/kubernetes.yaml" "$work/chart-kubernetes.yaml"
     while read -r component values; do
         chart --set "$values" >"$work/chart-$component.yaml"
@@ -312,7 +312,6 @@ flatFile.keys.etcd_password="word"
 flatFile.keys.etcd_host="etcd:2379"
 flatFile.keys.datastore="local"
 datastore="local"
-datastore="kubernetes"
 node.apiServer="192.0.2.1:6443"
 flatFile.keys.ipam={"etcd_prefix": "x"}
 image.digest="sha256:0"
