@@ -50,6 +50,8 @@ pub(crate) struct Collector {
     blocks: BTreeMap<String, Block>,
     /// Blocks that have a finding and no entry.
     unusable: BTreeSet<String>,
+    /// Wants, each by the UID of its claim, whose bits an earlier claim of the name has.
+    heirs: BTreeSet<(String, u8)>,
     /// Bits of claims that were not entered yet, by the names of the claims.
     bits: BTreeMap<String, Vec<Bit>>,
     inventory: Inventory,
@@ -61,6 +63,7 @@ impl Collector {
         let mut collector = Self {
             blocks: BTreeMap::new(),
             unusable: BTreeSet::new(),
+            heirs: BTreeSet::new(),
             bits: BTreeMap::new(),
             inventory: Inventory::default(),
         };
@@ -151,17 +154,21 @@ impl Collector {
         Ok(())
     }
 
-    /// Whether a want has no bit, and its block is known.
+    /// Whether a want has no bit, not even that of an earlier claim, and its block is known.
     fn waits(&self, claim: &Claim, index: u8, want: &ClaimWant) -> bool {
         let block = self.blocks.get(&want.current);
         let bit = block.and_then(|block| block.bit_of(&claim.metadata.uid, index));
-        bit.is_none() && !self.unusable.contains(&want.current)
+        let is_heir = self.heirs.contains(&(claim.metadata.uid.clone(), index));
+        bit.is_none() && !is_heir && !self.unusable.contains(&want.current)
     }
 
     /// Finds a bit for the name of `claim` that is not its own, or not the only one of its want.
     fn find_bit(&mut self, claim: &Claim, block: &str, taken: &TakenBit) {
         let want = claim.spec.wants.get(usize::from(taken.want));
-        if claim.metadata.uid != taken.uid {
+        if claim.heir_of(taken, &self.blocks[block]).is_some() {
+            self.heirs.insert((claim.metadata.uid.clone(), taken.want));
+            self.find_dead(block, taken, Death::CreatedAnew);
+        } else if claim.metadata.uid != taken.uid {
             self.find_dead(block, taken, Death::OtherClaim);
         } else if want.is_none_or(|want| want.current != block) {
             self.find_dead(block, taken, Death::Left);

@@ -13,6 +13,7 @@
 //! sound     objects that cannot be relied on
 //! inventory everything that is stored, for tools, and what is wrong with it
 //! listing   reads an inventory at one revision
+//! rebind    bits for claims that were created anew
 //! memory    a model of the API server
 //! ```
 //!
@@ -42,6 +43,7 @@ pub mod memory;
 pub mod names;
 pub mod object;
 pub mod protocol;
+mod rebind;
 mod registry;
 #[cfg(test)]
 mod registry_tests;

@@ -66,7 +66,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         self
     }
 
-    async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, Failure> {
+    pub(crate) async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, Failure> {
         let request = Request::Get(kind, name.to_owned());
         match self.driver.answer(&request).await? {
             Answer::Got(object) => match object.as_ref().and_then(sound::defect) {

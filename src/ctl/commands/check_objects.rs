@@ -6,16 +6,64 @@ use std::thread;
 use std::time::Duration;
 
 use whereabouts_core::address::BlockKey;
-use whereabouts_kubernetes::inventory::{Finding, Inventory};
+use whereabouts_kubernetes::inventory::{Death, Finding, Inventory};
 
 use super::check::{RepairOption, Report};
 use crate::connection::{Connection, ObjectStore, ObjectView};
-use crate::output::{Decision, Ending, Output, counted, say, say_lines};
+use crate::output::{Decision, Ending, Output, say, say_lines};
 
 /// Between two inventories. An ADD gets its bits, and a DEL clears them, within less.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Checks the objects, clears dead bits if that is wanted, prints what was found, and says how that ends.
+/// The repairs that findings call for.
+enum Repairs {
+    /// Bits of these blocks go to claims that were created anew. Dead bits stay meanwhile: the claims of others may be missing.
+    Rebind(BTreeSet<BlockKey>),
+    /// The dead bits of these blocks are cleared.
+    Clear(BTreeSet<BlockKey>),
+}
+
+impl Repairs {
+    fn of(findings: &[Finding]) -> Self {
+        let dead = |is_meant: fn(Death) -> bool| {
+            let dead = findings.iter().filter_map(move |finding| match finding {
+                Finding::Dead { key, death, .. } if is_meant(*death) => Some(key.clone()),
+                _ => None,
+            });
+            dead.collect::<BTreeSet<BlockKey>>()
+        };
+        let rebound = dead(|death| death == Death::CreatedAnew);
+        if rebound.is_empty() {
+            Self::Clear(dead(|_| true))
+        } else {
+            Self::Rebind(rebound)
+        }
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let (words, blocks) = match self {
+            Self::Rebind(blocks) => (
+                "give the claims that were created anew their bits in",
+                blocks,
+            ),
+            Self::Clear(blocks) => ("clear the dead bits of", blocks),
+        };
+        blocks
+            .iter()
+            .map(|block| format!("{words} block {block}"))
+            .collect()
+    }
+
+    fn carry_out(&self, connection: &Connection, objects: &ObjectStore) -> Result<(), String> {
+        let done = match self {
+            Self::Rebind(blocks) => connection.wait(objects.rebind(blocks)).map(drop),
+            Self::Clear(blocks) => connection.wait(objects.sweep(blocks)),
+        };
+        done.map_err(|error| error.to_string())
+    }
+}
+
+/// Checks the objects, repairs bits if that is wanted, prints what was found, and says how that ends.
 pub(super) fn check(
     connection: &Connection,
     objects: &ObjectStore,
@@ -27,23 +75,26 @@ pub(super) fn check(
         connection.store.expect_keys("--damaged", instead)?;
     }
     let (mut view, mut findings) = look(connection, objects)?;
-    let blocks = with_dead_bits(&findings);
-    if option.repair && !blocks.is_empty() {
-        let repairs = blocks.iter().map(clears).collect();
-        say_lines(&report(&view.inventory, &findings, repairs).text());
-        let question = format!("Clear the dead bits of {}?", counted(blocks.len(), "block"));
+    let mut repairs = Repairs::of(&findings);
+    let texts = repairs.texts();
+    if option.repair && !texts.is_empty() {
+        let question = format!("Carry out {} repairs?", texts.len());
+        say_lines(&report(&view.inventory, &findings, texts.clone()).text());
         if option.consent.ask(&question) == Decision::Go {
-            let swept = connection.wait(objects.sweep(&blocks));
-            swept.map_err(|error| error.to_string())?;
-            for block in &blocks {
-                say!("done: {}", clears(block));
+            repairs.carry_out(connection, objects)?;
+            for text in texts {
+                say!("done: {text}");
             }
             (view, findings) = look(connection, objects)?;
+            repairs = Repairs::of(&findings);
         }
     }
-    let left = with_dead_bits(&findings);
-    let repairs = left.iter().filter(|_| option.repair).map(clears);
-    Ok(report(&view.inventory, &findings, repairs.collect()).print(output))
+    let left = if option.repair {
+        repairs.texts()
+    } else {
+        Vec::new()
+    };
+    Ok(report(&view.inventory, &findings, left).print(output))
 }
 
 /// An inventory and its findings, but for those that a second inventory does not have.
@@ -66,18 +117,6 @@ fn look(
     let findings = second.inventory.findings.iter().filter(stays);
     let findings = findings.cloned().collect();
     Ok((second, findings))
-}
-
-fn with_dead_bits(findings: &[Finding]) -> BTreeSet<BlockKey> {
-    let dead = findings.iter().filter_map(|finding| match finding {
-        Finding::Dead { key, .. } => Some(key.clone()),
-        _ => None,
-    });
-    dead.collect()
-}
-
-fn clears(block: &BlockKey) -> String {
-    format!("clear the dead bits of block {block}")
 }
 
 fn report(inventory: &Inventory, findings: &[Finding], repairs: Vec<String>) -> Report {

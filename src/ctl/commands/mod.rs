@@ -15,5 +15,6 @@ pub(crate) mod queue;
 pub(crate) mod ranges;
 pub(crate) mod release;
 pub(crate) mod restore;
+mod restore_objects;
 mod taking;
 pub(crate) mod watch;

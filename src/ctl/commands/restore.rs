@@ -16,6 +16,7 @@ use whereabouts_store::{
     At, CommitError, Compare, Entry, Outcome, Revision, Txn, Unavailable, Write,
 };
 
+use super::restore_objects;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::Ending;
 use crate::output::{Consent, Decision, Output, Progress, are, counted, say};
@@ -27,13 +28,13 @@ const DISTURBED: &str =
 #[derive(clap::Args)]
 pub(crate) struct RestoreOptions {
     /// The backup.
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Replace everything that is below the prefix. No address that is taken becomes free before the end, so
     /// that an interrupted restore can be run again.
     #[arg(long)]
-    replace: bool,
+    pub(super) replace: bool,
     #[command(flatten)]
-    consent: Consent,
+    pub(super) consent: Consent,
 }
 
 /// Everything, as it is stored or in a backup. Of claims, the keys alone.
@@ -54,9 +55,9 @@ pub(crate) fn restore(
 ) -> Result<Ending, String> {
     let file = &options.file;
     let connection = Connection::open(etcd)?;
-    let instead =
-        "a claim that is created anew has another UID, so its addresses would be given again";
-    connection.store.expect_keys("restore", instead)?;
+    if let Some(view) = connection.objects()? {
+        return restore_objects::restore(&connection, &view, options, output);
+    }
     let keys = &connection.keys;
     // All of it is read once before anything is written: half of a damaged file is worse than none.
     let mut wanted = Content::default();
@@ -214,7 +215,7 @@ fn stored(connection: &Connection) -> Result<Content, String> {
 }
 
 /// Shows `take` every entry, below the prefix of `keys`, and answers how many there are.
-fn each_entry(
+pub(super) fn each_entry(
     keys: &Keys,
     file: &Path,
     mut take: impl FnMut(Entry) -> Result<(), String>,

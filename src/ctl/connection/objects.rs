@@ -91,6 +91,11 @@ impl ObjectStore {
         self.registry(LISTING).sweep(blocks).await
     }
 
+    /// Gives the bits of `blocks` to claims that were created anew; their number.
+    pub(crate) async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<usize, Failure> {
+        self.registry(LISTING).rebind(blocks).await
+    }
+
     /// Holds the view that is read next.
     pub(crate) fn hold(&self) -> HeldView<'_> {
         self.holders.set(self.holders.get() + 1);

@@ -67,8 +67,10 @@ pub enum Finding {
 pub enum Death {
     /// The claim does not exist.
     NoClaim,
-    /// A later claim has its name.
+    /// A later claim has its name, and an address of its own.
     OtherClaim,
+    /// The claim was deleted and created anew, as by a restore, and waits for this bit.
+    CreatedAnew,
     /// The claim has another current block.
     Left,
 }
@@ -136,6 +138,7 @@ impl fmt::Display for Death {
         f.write_str(match self {
             Self::NoClaim => "which does not exist",
             Self::OtherClaim => "but a later claim has this name",
+            Self::CreatedAnew => "which was created anew, as by a restore, and waits for it",
             Self::Left => "which has left this block",
         })
     }

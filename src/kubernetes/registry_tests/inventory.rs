@@ -213,8 +213,9 @@ fn dead_and_spare_bits_are_found() {
     lab.delete_claim("one");
     let (two, three) = (lab.claim("two"), lab.claim("three"));
     lab.change_block(|block| {
-        block.spec.taken[1].uid = "before".to_owned();
-        block.spec.taken.push(bit(&three, 9));
+        let mut before = bit(&two, 7);
+        before.uid = "before".to_owned();
+        block.spec.taken.extend([before, bit(&three, 9)]);
     });
     let one = names::claim(&attachment("one"));
     let two = &two.metadata.name;
@@ -225,31 +226,106 @@ fn dead_and_spare_bits_are_found() {
         format!("{} {one}, which does not exist", taken("10.0.0.1")),
         format!(
             "{} {two}, but a later claim has this name",
-            taken("10.0.0.2")
+            taken("10.0.0.7")
         ),
         format!(
             "{} {three}, which already has the address that it wants",
             taken("10.0.0.9")
-        ),
-        format!(
-            "the claim of {} has no address of range 10.0.0.0/24 of pool (shared): its ADD goes on, or was killed",
-            attachment("two")
         ),
     ];
     let mut found = lab.findings();
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
-    let waiting = lab.inventory();
-    let held = waiting
-        .claims
-        .iter()
-        .map(|(_, claim)| claim.value.held.len());
-    assert_eq!(
-        held.sum::<usize>(),
-        1,
-        "the waiting claim is there, and holds nothing"
+}
+
+#[test]
+fn a_claim_without_a_bit_waits_and_holds_nothing() {
+    let lab = Lab::default();
+    lab.add("one");
+    lab.change_block(|block| block.spec.taken.clear());
+    let inventory = lab.inventory();
+    let (attachment, claim) = &inventory.claims[0];
+    assert_eq!(claim.value.held, []);
+    let expected = format!(
+        "the claim of {attachment} has no address of range 10.0.0.0/24 of pool (shared): its ADD goes on, or was killed"
     );
+    assert_eq!(lab.findings(), [expected]);
+}
+
+/// Deletes the claim, and creates it again as a restore does.
+fn restore(lab: &Lab, container: &str) {
+    let mut claim = lab.claim(container);
+    lab.delete_claim(container);
+    claim.metadata.uid.clear();
+    claim.metadata.resource_version.clear();
+    let create = Request::Write(Write::Create(Object::Claim(claim)));
+    lab.server.model().borrow_mut().serve(&create);
+}
+
+#[test]
+fn claims_that_were_created_anew_get_their_bits_again() {
+    // More than one write may move.
+    const CLAIMS: usize = 70;
+    let lab = Lab::default();
+    let containers: Vec<String> = (0..CLAIMS).map(|number| format!("c{number}")).collect();
+    for container in &containers {
+        lab.add(container);
+    }
+    let held = |inventory: &Inventory| -> Vec<_> {
+        let claims = inventory.claims.iter();
+        let held = claims.map(|(attachment, claim)| (attachment.clone(), claim.value.held.clone()));
+        held.collect()
+    };
+    let before = held(&lab.inventory());
+    for container in &containers {
+        restore(&lab, container);
+    }
+    lab.delete_claim("c3");
+    let restored = lab.inventory();
+    let is_anew = |finding: &&Finding| {
+        matches!(
+            finding,
+            Finding::Dead {
+                death: Death::CreatedAnew,
+                ..
+            }
+        )
+    };
+    let anew = restored.findings.iter().filter(is_anew).count();
+    assert_eq!((anew, restored.findings.len()), (CLAIMS - 1, CLAIMS));
+    let blocks = restored.blocks.iter().map(|(key, _)| key.clone()).collect();
+    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
+    assert_eq!(rebound, Ok(CLAIMS - 1));
+    let after = lab.inventory();
+    let gone = attachment("c3");
+    let expected: Vec<_> = before.into_iter().filter(|(one, _)| *one != gone).collect();
+    assert_eq!(held(&after), expected);
+    assert_eq!(after.findings.len(), 1, "{:?}", after.findings);
+    let again = lab.run(async |registry| registry.rebind(&blocks).await);
+    assert_eq!(again, Ok(0));
+    let swept = lab.run(async |registry| registry.sweep(&blocks).await);
+    assert_eq!((swept, lab.findings()), (Ok(()), Vec::new()));
+    assert_eq!(lab.add("next"), "10.0.0.4");
+}
+
+#[test]
+fn a_bit_outside_the_windows_or_of_a_claim_with_an_address_is_not_rebound() {
+    let lab = Lab::default();
+    lab.add("one");
+    lab.add("two");
+    restore(&lab, "one");
+    lab.change_claim("one", |claim| claim.spec.wants[0].windows[0].first = 9);
+    let two = lab.claim("two");
+    lab.change_block(|block| {
+        let mut before = bit(&two, 7);
+        before.uid = "before".to_owned();
+        block.spec.taken.push(before);
+    });
+    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
+    let blocks = blocks.collect();
+    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
+    assert_eq!(rebound, Ok(0));
 }
 
 #[test]

@@ -137,7 +137,10 @@ fn the_tool_shows_what_the_objects_say() {
         (vec!["queue"], "`check` tells which claims wait"),
         (vec!["watch"], "kubectl get addressclaims --watch"),
         (vec!["cluster"], "belong to the cluster of their API server"),
-        (vec!["restore", &file, "--yes"], "has another UID"),
+        (
+            vec!["restore", &file, "--replace", "--yes"],
+            "--replace is not for",
+        ),
     ] {
         assert_said(
             &bench.run(&arguments),
@@ -213,6 +216,96 @@ fn dead_bits_and_waiting_claims_are_findings_that_stay() {
         &["released"],
     );
     assert_said(&bench.run(&["check"]), WELL, &["claims            1"]);
+}
+
+/// The claims with their addresses, and without what a restore changes.
+fn held(bench: &Bench) -> Vec<(Value, Value, Value)> {
+    let listed = bench.json(&["claims"]);
+    let claims = listed.as_array().expect("a list").iter();
+    let claims = claims.map(|claim| {
+        let part = |key: &str| claim[key].clone();
+        (part("container"), part("addresses"), part("node"))
+    });
+    claims.collect()
+}
+
+#[test]
+fn a_restore_gives_each_claim_its_addresses_again() {
+    let bench = Bench::start();
+    let (a, b) = (bench.node("a"), bench.node("b"));
+    a.added("one", 1);
+    b.added("two", 2);
+    a.added("three", 3);
+    let before = held(&bench);
+    let folder = folder();
+    let file = text(&folder.path().join("backup"));
+    assert_said(&bench.run(&["backup", &file]), WELL, &["in "]);
+
+    // Velero or a person creates the same objects again: the server gives them other UIDs.
+    for (node, container) in [(&a, "one"), (&b, "two"), (&a, "three")] {
+        let mut claim = bench.claim(node, container);
+        bench.kill(node, container);
+        for key in [
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            claim["metadata"]
+                .as_object_mut()
+                .expect("metadata")
+                .remove(key);
+        }
+        bench.create(&claim);
+    }
+    let check = bench.run(&["check"]);
+    let words = "which was created anew, as by a restore, and waits for it";
+    assert_said(
+        &check,
+        FOUND,
+        &["10.0.0.2 of pool (shared)", words, "findings          3"],
+    );
+    let refused = bench.run(&["restore", &file, "--yes"]);
+    assert_said(
+        &refused,
+        FAILED,
+        &["`check --repair` gives them their addresses again"],
+    );
+    let repaired = bench.run(&["check", "--repair", "--yes"]);
+    assert_said(
+        &repaired,
+        WELL,
+        &[
+            "give the claims that were created anew their bits",
+            "findings          0",
+        ],
+    );
+    assert_eq!(held(&bench), before);
+
+    // All claims are lost, and one address was given to another container since.
+    for (node, container) in [(&a, "one"), (&b, "two"), (&a, "three")] {
+        bench.kill(node, container);
+    }
+    assert_said(
+        &bench.run(&["check", "--repair", "--yes"]),
+        WELL,
+        &["set bits          0"],
+    );
+    b.added("new", 4);
+    let shown = bench.run(&["restore", &file, "--dry-run"]);
+    assert_said(&shown, FOUND, &["2 of 3 claims are to be held"]);
+    let restored = bench.run(&["restore", &file, "--yes"]);
+    let taken =
+        "10.0.0.1 of eth0 of container one in network net: 10.0.0.1 is held by another attachment";
+    assert_said(&restored, FOUND, &["2 of 3 claims are held now", taken]);
+    b.del("new").expect("it is deleted");
+    assert_said(
+        &bench.run(&["restore", &file, "--yes"]),
+        WELL,
+        &["3 of 3 claims are held now"],
+    );
+    assert_eq!(held(&bench), before);
+    assert_said(&bench.run(&["check"]), WELL, &["findings          0"]);
 }
 
 #[test]
