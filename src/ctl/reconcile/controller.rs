@@ -15,6 +15,7 @@ use whereabouts_controller::{ApiServer, Election, Leadership, PodCache, follow};
 use whereabouts_reconcile::Standing;
 
 use super::EvidenceOptions;
+use super::dead_bits::Verdict;
 use super::http::{self, Pulse, Told};
 use super::metrics::Metrics;
 use super::once::asking_thread;
@@ -27,6 +28,9 @@ use crate::serve::told_to_end;
 
 /// The Lease of the leader.
 const LEASE: &str = "whereabouts-reconcile";
+
+/// Rounds that share one listing of an API server: a listing has all claims and blocks.
+const ROUNDS_PER_LISTING: u32 = 4;
 
 /// Rounds are at least so far apart.
 const LEAST_PAUSE: Duration = Duration::from_secs(5);
@@ -200,6 +204,7 @@ impl Controller<'_> {
                 &self.api,
                 &self.asking,
                 &rules,
+                self.options.every * ROUNDS_PER_LISTING,
             )
         });
         let found = rounds.round(&self.cache, |_| false, |_| false)?;
@@ -208,6 +213,7 @@ impl Controller<'_> {
         // The evidence of an owner ages, that of a claim does not.
         self.end(&found);
         self.release(&found);
+        self.sweep(&found);
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
     }
 
@@ -227,6 +233,19 @@ impl Controller<'_> {
                     say!("{} stays: {reason}", candidate.shown.attachment);
                 }
             }
+        }
+    }
+
+    /// Clears dead bits that two listings have shown, or says why they stay.
+    fn sweep(&self, found: &Findings) {
+        let rounds = self.rounds.as_ref().expect("a round has just been made");
+        match found.dead_bits.verdict() {
+            Verdict::Clear(blocks) if blocks.is_empty() || !self.still_leads() => {}
+            Verdict::Clear(blocks) => match rounds.sweep(&blocks) {
+                Ok(()) => self.metrics.swept.add(blocks.len() as u64),
+                Err(reason) => report(&format!("dead bits stay: {reason}")),
+            },
+            Verdict::Keep(reason) => report(&format!("dead bits stay: {reason}")),
         }
     }
 

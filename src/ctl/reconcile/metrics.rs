@@ -15,6 +15,8 @@ pub(super) struct Metrics {
     ended: [Counter; OwnerEvidence::ALL.len()],
     /// Claims and durable owners that could be released, and were not.
     pub(super) stayed: Counter,
+    /// Blocks of an API server whose dead bits were cleared.
+    pub(super) swept: Counter,
     /// Rounds that judged every claim and durable owner.
     pub(super) done: Counter,
     /// Rounds that did not.
@@ -27,6 +29,8 @@ pub(super) struct Metrics {
     owners_at_rest: AtomicU64,
     owners_waiting: AtomicU64,
     owners_held_back: AtomicU64,
+    dead_bits: AtomicU64,
+    created_anew: AtomicU64,
     /// Whether this controller leads.
     pub(super) leads: AtomicBool,
 }
@@ -53,6 +57,8 @@ impl Metrics {
         set(&self.owners_at_rest, owners().count());
         set(&self.owners_waiting, waiting(owners()));
         set(&self.owners_held_back, held_back(owners()));
+        set(&self.dead_bits, found.dead_bits.count());
+        set(&self.created_anew, found.dead_bits.created_anew());
     }
 
     /// Adds all of it to a scrape.
@@ -94,6 +100,16 @@ impl Metrics {
                 "owners_held_back",
                 "Durable owners that stay because the run has ended all that it may.",
                 &self.owners_held_back,
+            ),
+            (
+                "dead_bits",
+                "Taken addresses in objects of the API server that no claim holds, at the last listing.",
+                &self.dead_bits,
+            ),
+            (
+                "claims_created_anew",
+                "Claims that were created anew and wait for their addresses, at the last listing.",
+                &self.created_anew,
             ),
         ];
         for (name, help, gauge) in gauges {
@@ -144,6 +160,12 @@ impl Metrics {
             Kind::Counter,
             "Rounds of this controller.",
             rounds,
+        );
+        text.value(
+            "whereabouts_reconcile_swept_blocks_total",
+            Kind::Counter,
+            "Blocks of the API server whose dead bits were cleared.",
+            self.swept.get(),
         );
         let help = "Releases and ends that were refused or failed.";
         text.value(

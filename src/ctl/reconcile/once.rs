@@ -70,7 +70,13 @@ pub(crate) fn reconcile(options: &ReconcileOptions) -> Result<Ending, String> {
     let rules = options.evidence.rules(Duration::MAX, options.force);
     let once = Once {
         options,
-        rounds: Rounds::new(&options.etcd.sharing_kubeconfig(), &api, &asking, &rules),
+        rounds: Rounds::new(
+            &options.etcd.sharing_kubeconfig(),
+            &api,
+            &asking,
+            &rules,
+            options.evidence.grace,
+        ),
         api,
         asking,
         claims: BTreeMap::new(),

@@ -3,16 +3,31 @@
 //! Records that were read earlier are as good as new ones: evidence has to be younger than the read, and a release checks
 //! the revision that was judged.
 
+use std::time::{Duration, Instant};
+
 use whereabouts_store::Revision;
 
+use super::dead_bits::DeadBits;
 use crate::connection::Connection;
 use crate::output::shown::Shown;
 use crate::output::shown_owner::ShownOwner;
 use crate::selection::{choose, choose_owners, warn_of};
 
-/// The last listing, and the moment of the datastore just before it: its cluster and revision.
-#[derive(Default)]
-pub(super) struct Records(Option<((u64, Revision), Listing)>);
+/// The last listing, and its moment.
+pub(super) struct Records {
+    last: Option<(Moment, Listing)>,
+    /// How long records of an API server serve. Each write in the cluster changes its revision, so nothing cheap tells whether
+    /// claims have changed.
+    objects_serve: Duration,
+}
+
+/// The moment of a listing.
+enum Moment {
+    /// The cluster and the revision of the datastore just before it.
+    Of(u64, Revision),
+    /// The time of a listing of objects.
+    At(Instant),
+}
 
 /// All claims and durable owners.
 pub(super) struct Listing {
@@ -20,31 +35,78 @@ pub(super) struct Listing {
     pub(super) owners: Vec<ShownOwner>,
     /// Why each other record cannot be read.
     pub(super) unreadable: Vec<String>,
+    /// Of an API server: the dead bits.
+    pub(super) dead_bits: DeadBits,
 }
 
-impl Records {
-    /// All records as they are now. The question whether anything has changed is one request.
-    pub(super) fn read(&mut self, connection: &Connection) -> Result<&Listing, String> {
-        let present = connection.present()?;
-        let kept = self.0.take().filter(|(moment, _)| *moment == present);
-        let kept = match kept {
-            Some(kept) => kept,
-            None => (present, list(connection)?),
-        };
-        let (_, listing) = self.0.insert(kept);
-        warn_of(&listing.unreadable);
-        Ok(listing)
+impl Moment {
+    fn of(connection: &Connection) -> Result<Self, String> {
+        if connection.object_store().is_some() {
+            return Ok(Self::At(Instant::now()));
+        }
+        let (cluster, revision) = connection.present()?;
+        Ok(Self::Of(cluster, revision))
+    }
+
+    /// Whether a listing of this moment serves at another one; one of objects does for so long.
+    fn serves_at(&self, now: &Self, objects_serve: Duration) -> bool {
+        match (self, now) {
+            (Self::Of(cluster, revision), Self::Of(present, now)) => {
+                (cluster, revision) == (present, now)
+            }
+            (Self::At(then), Self::At(now)) => now.duration_since(*then) < objects_serve,
+            _ => false,
+        }
     }
 }
 
-fn list(connection: &Connection) -> Result<Listing, String> {
+impl Records {
+    /// Nothing was read yet.
+    pub(super) fn new(objects_serve: Duration) -> Self {
+        Self {
+            last: None,
+            objects_serve,
+        }
+    }
+
+    /// All records as they are now. The question whether anything has changed is one request, and none to an API server.
+    pub(super) fn read(&mut self, connection: &Connection) -> Result<&Listing, String> {
+        let present = Moment::of(connection)?;
+        let (kept, before) = match self.last.take() {
+            Some((then, listing)) if then.serves_at(&present, self.objects_serve) => {
+                (Some((then, listing)), None)
+            }
+            before => (None, before.map(|(_, listing)| listing.dead_bits)),
+        };
+        let kept = match kept {
+            Some(kept) => kept,
+            None => (present, list(connection, before.as_ref())?),
+        };
+        let (_, listing) = self.last.insert(kept);
+        warn_of(&listing.unreadable);
+        Ok(listing)
+    }
+
+    /// Lets the next read be a new one: a release has changed the records.
+    pub(super) fn age(&mut self) {
+        if let Some((moment, _)) = &mut self.last {
+            *moment = Moment::Of(0, 0);
+        }
+    }
+}
+
+fn list(connection: &Connection, before: Option<&DeadBits>) -> Result<Listing, String> {
+    let _held = connection.hold()?;
     let claims = choose(connection, |_| true)?;
     let owners = choose_owners(connection, |_| true)?;
     let mut unreadable = claims.unreadable;
     unreadable.extend(owners.unreadable);
+    let objects = connection.objects()?;
+    let dead_bits = objects.map(|view| DeadBits::of(&view.inventory, before));
     Ok(Listing {
         claims: claims.claims,
         owners: owners.owners,
         unreadable,
+        dead_bits: dead_bits.unwrap_or_default(),
     })
 }

@@ -1,11 +1,13 @@
 //! One round: claims and durable owners, then answers, then the judgement.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use whereabouts_controller::{ApiServer, End, PodCache, Release};
+use whereabouts_core::address::BlockKey;
 use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::registry::{self, Released};
@@ -14,6 +16,7 @@ use whereabouts_reconcile::{
     Rules, Standing,
 };
 
+use super::dead_bits::DeadBits;
 use super::records::Records;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
@@ -27,8 +30,12 @@ pub(super) struct Rounds {
     /// Kept from round to round until something fails: files may come late, and certificates change.
     connection: Option<Connection>,
     records: Records,
+    /// How long records of an API server serve.
+    objects_serve: Duration,
     /// Where the API server is asked.
     asking: Handle,
+    /// Whether something was released or ended since the records were read.
+    has_released: Cell<bool>,
     judge: Judge,
     owner_judge: OwnerJudge,
     start: Instant,
@@ -64,6 +71,8 @@ pub(super) struct Findings {
     pub(super) owners: usize,
     /// Records that cannot be read.
     pub(super) unreadable: usize,
+    /// Of an API server: bits that no claim holds.
+    pub(super) dead_bits: DeadBits,
     /// The claims of which something is known.
     pub(super) candidates: Vec<Candidate>,
     /// The durable owners of which something is known.
@@ -90,13 +99,16 @@ impl Rounds {
         api: &ApiServer,
         asking: &Handle,
         rules: &AllRules,
+        objects_serve: Duration,
     ) -> Self {
         Self {
             etcd: etcd.clone(),
             api: api.clone(),
             connection: None,
-            records: Records::default(),
+            records: Records::new(objects_serve),
+            objects_serve,
             asking: asking.clone(),
+            has_released: Cell::new(false),
             judge: Judge::new(rules.claims),
             owner_judge: OwnerJudge::new(rules.owners),
             start: Instant::now(),
@@ -111,13 +123,20 @@ impl Rounds {
         is_settled: impl Fn(&Shown) -> bool,
         is_owner_settled: impl Fn(&ShownOwner) -> bool,
     ) -> Result<Findings, String> {
-        let connection = if let Some(connection) = self.connection.take() {
-            connection
-        } else {
-            // The options may name another place now.
-            self.records = Records::default();
-            Connection::open(&self.etcd)?
+        let connection = match self.connection.take() {
+            Some(connection) if connection.object_store().is_none() => connection,
+            before => {
+                // A token of an API server is renewed on disk. And the options may name another place now.
+                let connection = Connection::open(&self.etcd)?;
+                if before.is_none_or(|before| before.place != connection.place) {
+                    self.records = Records::new(self.objects_serve);
+                }
+                connection
+            }
         };
+        if self.has_released.take() {
+            self.records.age();
+        }
         let read = self.records.read(&connection)?;
         let claims = read.claims.iter().filter(|shown| !is_settled(shown));
         let claims: BTreeMap<&Attachment, &Shown> =
@@ -163,6 +182,7 @@ impl Rounds {
             claims: claims.len(),
             owners: owners.len(),
             unreadable: read.unreadable.len(),
+            dead_bits: read.dead_bits.clone(),
             candidates: candidates.collect(),
             owner_candidates: owner_candidates.collect(),
             pause: due.map(|due| due.saturating_sub(self.start.elapsed())),
@@ -177,6 +197,7 @@ impl Rounds {
             shown.claim.modified, claim.revision,
             "what is released is what was judged"
         );
+        self.has_released.set(true);
         match connection.release(&shown.attachment, &shown.claim) {
             Ok(Released::Done) => {
                 self.tell(shown, claim, evidence);
@@ -185,6 +206,15 @@ impl Rounds {
             Ok(Released::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
             Err(error) => Ended::Stayed(error.to_string()),
         }
+    }
+
+    /// Clears the dead bits of `blocks`, and reads the records anew then.
+    pub(super) fn sweep(&self, blocks: &BTreeSet<BlockKey>) -> Result<(), String> {
+        let connection = self.connection.as_ref().expect("the round has kept it");
+        let objects = connection.object_store().expect("it has blocks");
+        self.has_released.set(true);
+        let swept = connection.wait(objects.sweep(blocks));
+        swept.map_err(|error| error.to_string())
     }
 
     /// Ends a durable owner as it was judged, and tells it to all who may want to know.
@@ -199,6 +229,7 @@ impl Rounds {
         if age > OWNER_EVIDENCE_LASTS {
             return Ended::Stayed(format!("the answers are {} s old", age.as_secs()));
         }
+        self.has_released.set(true);
         match connection.end(&shown.owner, &shown.state) {
             Ok(registry::Ended::Done) => {
                 self.tell_end(shown, owner, evidence);

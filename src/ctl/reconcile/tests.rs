@@ -156,6 +156,7 @@ fn site(folder: &Path) -> Site {
                 claims: rules,
                 owners: rules,
             },
+            Duration::ZERO,
         ),
         fake,
         etcd,
@@ -298,7 +299,7 @@ fn claims_are_read_again_only_if_the_datastore_has_changed() {
     let site = site(folder.path());
     site.add("c1");
     let connection = Connection::open(&site.etcd).expect("it opens");
-    let mut claims = Records::default();
+    let mut claims = Records::new(Duration::ZERO);
     let place = |read: &Listing| read.claims.as_ptr_range();
     let first = place(claims.read(&connection).expect("claims"));
     let again = claims.read(&connection).expect("claims");

@@ -309,6 +309,34 @@ fn a_restore_gives_each_claim_its_addresses_again() {
 }
 
 #[test]
+fn the_controller_clears_the_bits_of_claims_that_are_gone() {
+    let bench = Bench::start();
+    let a = bench.node("a");
+    a.added("one", 1);
+    a.added("two", 2);
+    bench.kill(&a, "one");
+    let reach = [
+        "--datastore",
+        "kubernetes",
+        "--kubeconfig",
+        &bench.kubeconfig,
+    ];
+    let own = ["--identity", "one", "--every", "1s"];
+    let controller = Server::start_as("controller", &[&reach[..], &own].concat());
+    poll("the dead bit is cleared", || {
+        let metrics = controller.get("/metrics");
+        let is_swept = metrics.contains("whereabouts_reconcile_swept_blocks_total 1");
+        is_swept.then_some(())
+    });
+    assert_said(
+        &bench.run(&["check"]),
+        WELL,
+        &["set bits          1", "findings          0"],
+    );
+    assert_eq!(a.added("three", 3).to_string(), "10.0.0.1");
+}
+
+#[test]
 fn an_object_that_cannot_be_used_is_never_left_out_in_silence() {
     let bench = Bench::start();
     let a = bench.node("a");

@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Another command that serves metrics.
-    fn start_as(command: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start_as(command: &str, arguments: &[&str]) -> Self {
         let words = [&[tool_binary(), command], arguments].concat();
         Self::execute(&words)
     }
