@@ -9,6 +9,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 use whereabouts_core::secret::Secret;
 
@@ -64,13 +65,15 @@ fn parse(content: &[u8]) -> Result<File, KubeconfigError> {
         duplicate_keys: DuplicateKeyPolicy::Error,
         with_snippet: false,
     };
-    // The error's own text may have a value of the file.
-    serde_saphyr::from_slice_with_options(content, options).map_err(|error| {
-        let place = error.location().map_or_else(String::new, |at| {
-            format!(" (line {}, column {})", at.line(), at.column())
-        });
-        wrong("the file", format!("is no kubeconfig{place}"))
-    })
+    // As in client-go, YAML is turned into JSON first. The errors' own texts may have a value of the file.
+    let value: Value =
+        serde_saphyr::from_slice_with_options(content, options).map_err(|error| {
+            let place = error.location().map_or_else(String::new, |at| {
+                format!(" (line {}, column {})", at.line(), at.column())
+            });
+            wrong("the file", format!("is no YAML{place}"))
+        })?;
+    serde_json::from_value(value).map_err(|_| wrong("the file", "is no kubeconfig"))
 }
 
 fn server(cluster: &Cluster, at: &str) -> Result<Server, KubeconfigError> {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use whereabouts_core::failure::ApiServerFailure;
 use whereabouts_core::limits::SHOWN_CHARACTERS;
 use whereabouts_kubernetes::api::{
-    ApiServer, ListQuery, Page, ReadError, Refusal, Requirement, Write, WriteError,
+    ApiServer, ListAt, ListQuery, Page, ReadError, Refusal, Requirement, Write, WriteError,
 };
 use whereabouts_kubernetes::object::{Kind, Metadata, Object};
 use whereabouts_kubernetes::{GROUP, VERSION};
@@ -64,7 +64,7 @@ impl ApiServer for Objects {
         let request = match write {
             Write::Create(object) => Request::create(&resource, body(object)),
             Write::Replace(object) => {
-                Request::replace(&resource, &object.metadata().name, body(object))
+                Request::replace(&resource, &object.metadata().name, untracked(object))
             }
             Write::Delete {
                 name,
@@ -106,13 +106,14 @@ fn parameters(query: &ListQuery) -> Vec<(&'static str, String)> {
         parameters.push(("labelSelector", selector));
     }
     // The place where a page ended has the revision, too. The server refuses both together.
-    match (&query.continued, &query.revision) {
+    match (&query.continued, &query.at) {
         (Some(continued), _) => parameters.push(("continue", continued.clone())),
-        (None, Some(revision)) => {
+        (None, ListAt::Exactly(revision)) => {
             parameters.push(("resourceVersion", revision.clone()));
             parameters.push(("resourceVersionMatch", "Exact".to_owned()));
         }
-        (None, None) => {}
+        (None, ListAt::Cached) => parameters.push(("resourceVersion", "0".to_owned())),
+        (None, ListAt::Present) => {}
     }
     parameters
 }
@@ -132,6 +133,14 @@ fn body(object: &Object) -> Vec<u8> {
         Object::Claim(claim) => typed(Kind::Claim, claim),
         Object::Block(block) => typed(Kind::Block, block),
     }
+}
+
+/// The body of an object whose fields no manager owns (`managedFields`). One process after the other writes the whole
+/// object, so ownership by field tells nothing. Tracking it would cost the server most of the time of a write of a block.
+fn untracked(object: &Object) -> Vec<u8> {
+    let mut value: Value = serde_json::from_slice(&body(object)).expect("the body is JSON");
+    value["metadata"]["managedFields"] = json!([{}]);
+    value.to_string().into_bytes()
 }
 
 fn typed<T: Serialize>(kind: Kind, object: &T) -> Vec<u8> {

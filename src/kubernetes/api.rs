@@ -22,6 +22,18 @@ impl Requirement {
     }
 }
 
+/// The moment whose objects a list shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListAt {
+    /// The present: each write that was acknowledged before. The server perhaps waits a tenth of a second until its cache
+    /// has caught up with all writes of all kinds.
+    Present,
+    /// This revision. Both kinds have the same revisions.
+    Exactly(String),
+    /// The server's cache as it is, at once. The last writes are perhaps missing.
+    Cached,
+}
+
 /// A list of the objects of one kind that satisfy all requirements, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListQuery {
@@ -31,9 +43,8 @@ pub struct ListQuery {
     pub selector: Vec<Requirement>,
     /// The largest number of objects in one answer.
     pub limit: u32,
-    /// The revision at which the objects are listed; `None` is the present. Both kinds have the same revisions. A further
-    /// page has the revision of the first one.
-    pub revision: Option<String>,
+    /// The moment whose objects are listed. A further page has the moment of the first one.
+    pub at: ListAt,
     /// The place where the last page ended. A further page is read at the same revision as the first one.
     pub continued: Option<String>,
 }
@@ -115,7 +126,7 @@ pub enum WriteError {
 /// The API server.
 ///
 /// Each call is one request, sent once. Reads see at least each write that was acknowledged before. So a request has no
-/// `resourceVersion`, which would let a cache answer with the past. A list at an exact revision is the exception. A 404 that does not name
+/// `resourceVersion`, which would let a cache answer with the past. A list at another moment is the exception. A 404 that does not name
 /// the object is [`ApiServerFailure::Refused`], not absence: the CRD is missing. An object that stays after a DELETE
 /// because of a finalizer is refused, too.
 #[allow(

@@ -10,7 +10,7 @@ use whereabouts_core::address::BlockKey;
 use whereabouts_core::failure::{Failure, Unavailable};
 use whereabouts_core::limits;
 
-use crate::api::{ApiServer, ListQuery, Page};
+use crate::api::{ApiServer, ListAt, ListQuery, Page};
 use crate::inventory::{Collector, Inventory};
 use crate::object::{Block, Claim, Kind, Object};
 use crate::protocol::{Answer, BLOCKS_PER_SWEEP, Request, Sweep};
@@ -47,12 +47,15 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
     ) -> Result<Option<Inventory>, Failure> {
         let mut blocks: Vec<Block> = Vec::new();
         let enter = |object| blocks.push(Block::from(object));
-        let Some(revision) = self.each(Kind::Block, None, count, enter).await? else {
+        let Some(revision) = self
+            .each(Kind::Block, ListAt::Present, count, enter)
+            .await?
+        else {
             return Ok(None);
         };
         let mut collector = Collector::of(blocks);
         let enter = |object| collector.enter(Claim::from(object));
-        let at = Some(revision.clone());
+        let at = ListAt::Exactly(revision.clone());
         let is_whole = self.each(Kind::Claim, at, count, enter).await?.is_some();
         Ok(is_whole.then(|| collector.end(&revision)))
     }
@@ -61,7 +64,7 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
     async fn each(
         &self,
         kind: Kind,
-        revision: Option<String>,
+        at: ListAt,
         count: &mut impl FnMut(usize),
         mut enter: impl FnMut(Object),
     ) -> Result<Option<String>, Failure> {
@@ -69,7 +72,7 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
             kind,
             selector: Vec::new(),
             limit: limits::CLAIMS_PER_PAGE,
-            revision,
+            at,
             continued: None,
         };
         loop {

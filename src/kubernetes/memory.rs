@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::api::{ApiServer, ListQuery, Page, ReadError, Requirement, Write, WriteError};
+use crate::api::{ApiServer, ListAt, ListQuery, Page, ReadError, Requirement, Write, WriteError};
 use crate::object::{Kind, Metadata, Object};
 use crate::protocol::{Answer, Request};
 
@@ -35,6 +35,8 @@ pub struct Model {
     now: u64,
     /// The objects at the revisions of lists that go on.
     kept: BTreeMap<u64, Objects>,
+    /// The revision of the cache, if it has stopped there.
+    cached: Option<u64>,
 }
 
 impl Model {
@@ -53,7 +55,19 @@ impl Model {
 
     /// Forgets the revisions of lists that go on.
     pub fn compact(&mut self) {
-        self.kept.clear();
+        let cached = self.cached;
+        self.kept.retain(|revision, _| Some(*revision) == cached);
+    }
+
+    /// Stops the cache at the present revision.
+    pub fn stop_cache(&mut self) {
+        self.cached = Some(self.revision);
+        self.kept.insert(self.revision, self.objects.clone());
+    }
+
+    /// Lets the cache catch up with the present.
+    pub fn catch_up(&mut self) {
+        self.cached = None;
     }
 
     /// All objects, in the order of kinds and names.
@@ -92,9 +106,10 @@ impl Model {
 
     fn list(&mut self, query: &ListQuery) -> Result<Page<Object>, Expired> {
         let parsed = |revision: &str| revision.parse().map_err(|_| Expired);
-        let (revision, after) = match (&query.continued, &query.revision) {
-            (None, None) => (self.revision, None),
-            (None, Some(revision)) => (parsed(revision)?, None),
+        let (revision, after) = match (&query.continued, &query.at) {
+            (None, ListAt::Present) => (self.revision, None),
+            (None, ListAt::Cached) => (self.cached.unwrap_or(self.revision), None),
+            (None, ListAt::Exactly(revision)) => (parsed(revision)?, None),
             (Some(token), _) => {
                 let (revision, after) = token.split_once('/').ok_or(Expired)?;
                 (parsed(revision)?, Some(after))

@@ -17,7 +17,7 @@ use whereabouts_core::registry::{
     Ended, Found, Inspected, OwnerPage, Page, Registry, Released, Renewed, Scope, Taken, Waiting,
 };
 
-use crate::api::{ApiServer, ListQuery, Requirement, Write};
+use crate::api::{ApiServer, ListAt, ListQuery, Requirement, Write};
 use crate::convert;
 use crate::driver::Driver;
 use crate::names;
@@ -199,7 +199,7 @@ fn query(scope: Scope<'_>, after: Option<&String>) -> ListQuery {
         kind: Kind::Claim,
         selector,
         limit,
-        revision: None,
+        at: ListAt::Present,
         continued: after.cloned(),
     }
 }
@@ -362,7 +362,7 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             kind: Kind::Claim,
             selector: labels.map(equals).to_vec(),
             limit: 2,
-            revision: None,
+            at: ListAt::Present,
             continued: None,
         });
         match self.driver.answer(&request).await? {

@@ -499,6 +499,29 @@ pub fn scripts() -> Vec<Script> {
                 scene.finish(&[2, 1])
             },
         },
+        Script {
+            name: "a helper gives another address to a container that takes over",
+            jobs: || {
+                let range = in_first(4, 9);
+                let pod = |container: &str| {
+                    let wants = vec![whereabouts_core::claim::Want::lowest(&range)];
+                    plan(Job::Add(of_pod(container, wants)))
+                };
+                vec![
+                    pod("old"),
+                    after(&[0], pod("new")),
+                    after(&[0], add("helper", &range)),
+                    after(&[0], add("other", &range)),
+                ]
+            },
+            faults: 0,
+            way: |scene| {
+                scene.finish(&[0])?;
+                scene.until(1, Give)?;
+                scene.until(2, Give)?;
+                scene.finish(&[3, 2, 1])
+            },
+        },
     ]
 }
 

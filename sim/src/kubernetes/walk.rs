@@ -158,6 +158,11 @@ fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Brok
         if chance.below(200) == 0 {
             state.model.compact();
         }
+        match chance.below(30) {
+            0 => state.model.stop_cache(),
+            1 => state.model.catch_up(),
+            _ => {}
+        }
         let choices = state.choices();
         let (strikes, honest): (Vec<Choice>, Vec<Choice>) = choices
             .into_iter()
@@ -181,6 +186,7 @@ fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Brok
         taken?;
         walked.digest = digest(walked.digest, &state);
     }
+    state.model.catch_up();
     let containers = jobs.iter().map(|planned| planned.job.attachment().clone());
     judge::over(state.clone(), &containers.collect::<BTreeSet<_>>())?;
     for job in &jobs {

@@ -153,12 +153,12 @@ fn what_cannot_be_used_is_refused_by_its_key() {
         (
             SERVER,
             "token: [a-token-that-is-secret]",
-            "is no kubeconfig (line",
+            "the file is no kubeconfig",
         ),
         (
             SERVER,
             "{token: a-token-that-is-secret, token: b}",
-            "is no kubeconfig (line",
+            "the file is no YAML (line",
         ),
     ];
     for (cluster, user, words) in cases {

@@ -83,13 +83,6 @@ const FILES: Place = Place {
     shown: "/etc/**/whereabouts*",
 };
 
-/// Kubeconfigs. Such a file names files whose contents go to the server that it names. So a folder where any user can write
-/// is no place for it, not even for trials.
-const KUBECONFIGS: Place = Place {
-    tried_out: false,
-    ..FILES
-};
-
 const SOCKETS: Place = Place {
     folders: &["/run", "/var/run"],
     depth: 1,
@@ -124,7 +117,7 @@ const PLACES: [(&str, Place); 9] = [
     ("metrics_socket", SOCKETS),
     ("log_file", LOGS),
     ("local_path", LOCAL),
-    (KUBECONFIG_KEY, KUBECONFIGS),
+    (KUBECONFIG_KEY, FILES),
 ];
 
 /// The keys that a flat file allows network configurations to set.

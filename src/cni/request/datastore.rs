@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::authority::{KUBECONFIG_KEY, Named};
+use super::authority::{self, KUBECONFIG_KEY, Named};
 use super::error::{RequestError, Shown};
 use super::findings::Findings;
 use super::flat_file::is_absent;
@@ -82,9 +82,16 @@ fn access(
     };
     let kubeconfig = file::read(&text, machine)?;
     let own = file::path(&text)?;
+    // Their contents go to a server that the kubeconfig names, and in a temporary folder any user may have written it.
+    let is_foreign = |path: &Path| {
+        authority::is_temporary(&own, machine) && !authority::is_temporary(path, machine)
+    };
     let load = |path: &Path| {
         if path == own {
             return Ok(kubeconfig.bytes.clone());
+        }
+        if is_foreign(path) {
+            return Err("is not in a temporary folder, as the kubeconfig is".to_owned());
         }
         machine.read(path).map(|file| file.bytes).map_err(|error| {
             let path = path.display().to_string();

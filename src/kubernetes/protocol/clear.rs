@@ -15,6 +15,8 @@ const TRIES: u32 = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Clear {
     uid: String,
+    /// The UID of an old container's claim that is gone, too.
+    old: Option<String>,
     /// The current block of each want.
     currents: Vec<String>,
     /// Whether a bit was cleared in a block that its want had left.
@@ -32,6 +34,7 @@ impl Clear {
         let wants = claim.spec.wants.iter();
         Self {
             uid: claim.metadata.uid.clone(),
+            old: None,
             currents: wants.map(|want| want.current.clone()).collect(),
             has_cleared_left: false,
             blocks: claim.all_blocks().into(),
@@ -39,6 +42,20 @@ impl Clear {
             tries: 0,
             is_writing: false,
         }
+    }
+
+    /// The same, with the bits of `old`.
+    #[must_use]
+    pub(crate) fn and(mut self, old: &Claim) -> Self {
+        let further = old.all_blocks().into_iter();
+        let further: Vec<_> = further.filter(|name| !self.blocks.contains(name)).collect();
+        self.blocks.extend(further);
+        self.old = Some(old.metadata.uid.clone());
+        self
+    }
+
+    fn is_own(&self, taken: &TakenBit) -> bool {
+        taken.uid == self.uid || self.old.as_ref() == Some(&taken.uid)
     }
 
     /// Whether another process had set a bit in a block that its want had left.
@@ -78,7 +95,7 @@ impl Clear {
         };
         match self.known.remove(&name) {
             // A bit may have come since; the version that was read decides.
-            Some(block) if block.spec.taken.iter().any(|taken| taken.uid == self.uid) => {
+            Some(block) if block.spec.taken.iter().any(|taken| self.is_own(taken)) => {
                 self.write(block)
             }
             Some(_) | None => {
@@ -95,7 +112,7 @@ impl Clear {
             taken.uid == *uid && self.currents.get(usize::from(taken.want)) != Some(name)
         };
         self.has_cleared_left |= block.spec.taken.iter().any(is_left);
-        if !block.clear(|taken| taken.uid == *uid) {
+        if !block.clear(|taken| self.is_own(taken)) {
             return self.skip();
         }
         self.tries += 1;

@@ -12,7 +12,7 @@ use whereabouts_core::claim::Want;
 
 use super::wanted::{Placed, intervals, next_block, search_id, windows};
 use super::{Answer, Machine, Next, Pages, Purpose, Request};
-use crate::api::{ListQuery, Requirement};
+use crate::api::{ListAt, ListQuery, Requirement};
 use crate::names;
 use crate::object::{Block, Kind, Metadata, TakenBit};
 
@@ -286,7 +286,7 @@ impl Search {
             kind: Kind::Block,
             selector,
             limit,
-            revision: None,
+            at: ListAt::Present,
             continued: None,
         }
     }

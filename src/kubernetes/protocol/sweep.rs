@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::blocks::BITS_PER_WRITE;
 use super::{Answer, Machine, Next, Pages, Pause, Purpose, Request};
-use crate::api::{ListQuery, Requirement};
+use crate::api::{ListAt, ListQuery, Requirement};
 use crate::names;
 use crate::object::{Block, Claim, Kind, Metadata, TakenBit};
 
@@ -128,7 +128,7 @@ impl Sweep {
             kind: Kind::Claim,
             selector: vec![Requirement::Exists(names::current(&block.metadata.name))],
             limit: CLAIMS_PER_PAGE,
-            revision: None,
+            at: ListAt::Present,
             continued: None,
         };
         self.state = State::Claims(Box::new(block), Pages::new(query.clone()));

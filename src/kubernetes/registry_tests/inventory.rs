@@ -13,7 +13,7 @@ use whereabouts_core::registry::{Registry, Released};
 use whereabouts_core::verbs;
 
 use super::Hasty;
-use crate::api::{ApiServer, ListQuery, Page, ReadError, Write, WriteError};
+use crate::api::{ApiServer, ListAt, ListQuery, Page, ReadError, Write, WriteError};
 use crate::inventory::{Death, Finding, Inventory};
 use crate::memory::MemoryServer;
 use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
@@ -26,7 +26,7 @@ struct Lab {
     server: MemoryServer,
     /// Lists of blocks after which an object changes and old revisions are forgotten.
     interruptions: Cell<u32>,
-    lists: RefCell<Vec<(Kind, Option<String>)>>,
+    lists: RefCell<Vec<(Kind, ListAt)>>,
 }
 
 impl ApiServer for Lab {
@@ -36,7 +36,7 @@ impl ApiServer for Lab {
 
     async fn list(&self, query: &ListQuery) -> Result<Page<Object>, ReadError> {
         let page = self.server.list(query).await;
-        let first = (query.kind, query.revision.clone());
+        let first = (query.kind, query.at.clone());
         self.lists.borrow_mut().push(first);
         if query.kind == Kind::Block && self.interruptions.get() > 0 {
             self.interruptions.set(self.interruptions.get() - 1);
@@ -196,7 +196,7 @@ fn the_claims_are_listed_at_the_revision_of_the_blocks_or_both_anew() {
     assert!(
         lists
             .iter()
-            .all(|(kind, at)| (*kind == Kind::Claim) == at.is_some())
+            .all(|(kind, at)| (*kind == Kind::Claim) == matches!(at, ListAt::Exactly(_)))
     );
     lab.interruptions.set(9);
     let read = lab.run(async |registry| registry.inventory(|_| {}).await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use whereabouts_apiserver::{Client, Objects};
 use whereabouts_kubernetes::api::{
-    ApiServer as _, ListQuery, Page, ReadError, Refusal, Requirement, Write, WriteError,
+    ApiServer as _, ListAt, ListQuery, Page, ReadError, Refusal, Requirement, Write, WriteError,
 };
 use whereabouts_kubernetes::object::{
     Block, BlockSpec, Kind, Metadata, Object, PoolSpec, TakenBit,
@@ -46,7 +46,7 @@ fn query(pool: &str) -> ListQuery {
             Requirement::Exists("ipam.whereabouts.internal/state".to_owned()),
         ],
         limit: 2,
-        revision: None,
+        at: ListAt::Present,
         continued: None,
     }
 }

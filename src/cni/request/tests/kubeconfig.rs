@@ -49,9 +49,9 @@ fn access(parsed: Result<Parsed, RequestError>) -> Result<String, RequestError> 
     })
 }
 
-fn check(flat_file: Option<Value>, ipam: &Value, expected: Result<&str, &str>) {
+fn check(flat_file: Option<&Value>, ipam: &Value, expected: Result<&str, &str>) {
     for verb in ["ADD", "STATUS"] {
-        let found = access(on(verb, flat_file.clone(), ipam.clone()).parsed());
+        let found = access(on(verb, flat_file.cloned(), ipam.clone()).parsed());
         assert_found(found, expected.map_err(|part| (7, part)));
     }
 }
@@ -67,14 +67,14 @@ fn a_kubeconfig_gives_the_server_and_the_token() {
         Ok("other hunter3"),
     );
     check(None, &with, Ok("usual hunter2"));
-    check(Some(with), &json!({}), Ok("usual hunter2"));
+    check(Some(&with), &json!({}), Ok("usual hunter2"));
     check(
-        Some(named("/etc/whereabouts/kubeconfig")),
+        Some(&named("/etc/whereabouts/kubeconfig")),
         &json!({}),
         Ok("other hunter3"),
     );
     // As in the samples of the original: the node's flat file says the same.
-    check(Some(named(USUAL)), &named(USUAL), Ok("usual hunter2"));
+    check(Some(&named(USUAL)), &named(USUAL), Ok("usual hunter2"));
 }
 
 #[test]
@@ -117,7 +117,6 @@ fn a_kubeconfig_that_cannot_be_used_is_named_and_shows_no_secret() {
 fn a_network_configuration_names_no_kubeconfig_that_could_send_files_away() {
     let cannot = "cannot be named in a network configuration";
     for path in [
-        "/tmp/whereabouts/kubeconfig",
         "/var/lib/kubelet/kubeconfig",
         "/etc/kubernetes/admin.conf",
         "/etc/whereabouts/../kubernetes/admin.conf",
@@ -125,6 +124,17 @@ fn a_network_configuration_names_no_kubeconfig_that_could_send_files_away() {
         let ipam = json!({"datastore": "kubernetes", "kubernetes": {"kubeconfig": path}});
         check(None, &ipam, Err(cannot));
     }
+    // In a temporary folder, any user may have written it.
+    let tried = "/tmp/whereabouts/kubeconfig";
+    let ipam = json!({"datastore": "kubernetes", "kubernetes": {"kubeconfig": tried}});
+    check(None, &ipam, Ok("other hunter4"));
+    let mut sending = kubeconfig("https://evil");
+    sending["users"][0]["user"]["tokenFile"] = json!("/etc/cni/net.d/whereabouts.d/token");
+    let mut sample = on("ADD", None, ipam);
+    let machine = std::mem::take(&mut sample.machine);
+    sample.machine = machine.with(tried, 0o600, &sending.to_string());
+    let expected = "users[u].tokenFile is not in a temporary folder, as the kubeconfig is";
+    assert_found(access(sample.parsed()), Err((7, expected)));
 }
 
 #[test]
@@ -132,25 +142,21 @@ fn the_node_decides_on_the_datastore_and_the_kubeconfig() {
     let other = json!({"kubernetes": {"kubeconfig": "/etc/whereabouts/kubeconfig"}});
     let nodes = json!({"datastore": "kubernetes"});
     let refused = "configures the datastore kubernetes, and does not list the key";
-    check(Some(nodes.clone()), &other, Err(refused));
+    check(Some(&nodes), &other, Err(refused));
     for key in ["etcd_host", "node_name", "cluster_id"] {
-        check(Some(nodes.clone()), &json!({key: "evil"}), Err(refused));
+        check(Some(&nodes), &json!({key: "evil"}), Err(refused));
     }
     for datastore in ["etcd", "local"] {
-        check(
-            Some(nodes.clone()),
-            &json!({"datastore": datastore}),
-            Err(refused),
-        );
+        check(Some(&nodes), &json!({"datastore": datastore}), Err(refused));
     }
     let allowing =
         json!({"datastore": "kubernetes", "network_config_may_set": ["kubernetes.kubeconfig"]});
-    check(Some(allowing), &other, Ok("other hunter3"));
+    check(Some(&allowing), &other, Ok("other hunter3"));
     let of_etcd = json!({"etcd_host": "a"});
     let mut chosen = other;
     chosen["datastore"] = json!("kubernetes");
     check(
-        Some(of_etcd),
+        Some(&of_etcd),
         &chosen,
         Err("configures etcd, and does not list the key"),
     );

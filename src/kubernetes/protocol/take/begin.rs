@@ -9,7 +9,7 @@ use whereabouts_core::failure::Failure;
 use super::super::search::{FoundBlock, Mode, Search};
 use super::super::{Answer, Machine, Next, Pages, Purpose, Request, inner};
 use super::{Old, State, Step, Take};
-use crate::api::{ListQuery, Requirement};
+use crate::api::{ListAt, ListQuery, Requirement};
 use crate::convert;
 use crate::names;
 use crate::object::{Claim, Kind};
@@ -43,7 +43,7 @@ impl Take {
             kind: Kind::Claim,
             selector: labels.map(equals).to_vec(),
             limit: CLAIMS_PER_PAGE,
-            revision: None,
+            at: ListAt::Cached,
             continued: None,
         };
         self.state = State::OfPod(Pages::new(query.clone()));

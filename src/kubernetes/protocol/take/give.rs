@@ -1,10 +1,13 @@
 //! Bits of the current blocks, for the own claim and for other claims that wait for them.
 
+use std::collections::BTreeMap;
+
 use super::super::blocks::{self, Contender};
+use super::super::clear::Clear;
 use super::super::search::Search;
-use super::super::{Answer, Mode, Next, Pages, Pause, Purpose, Request};
+use super::super::{Answer, Mode, Next, Pages, Pause, Purpose, Request, inner};
 use super::{Known, State, Step, Take};
-use crate::api::{ListQuery, Requirement};
+use crate::api::{ListAt, ListQuery, Requirement};
 use crate::names;
 use crate::object::{Block, Claim, Kind, Object};
 
@@ -28,6 +31,34 @@ impl Take {
                 }
             }
         }
+        self.clear_old()
+    }
+
+    /// Clears bits of the old container's claim, which is gone. They are left if another process has given other ones to the
+    /// own claim.
+    fn clear_old(&mut self) -> Step {
+        let blocks = self
+            .blocks
+            .values()
+            .filter_map(|known| known.block.as_ref());
+        let mut taken = blocks.flat_map(|block| &block.spec.taken);
+        let Some(old) = &self.old else {
+            return self.mark_full();
+        };
+        if !taken.any(|taken| taken.uid == old.claim.metadata.uid) {
+            return self.mark_full();
+        }
+        let mut clear = Clear::new(&old.claim, BTreeMap::new());
+        let next = clear.begin();
+        self.state = State::ClearingOld(clear);
+        inner!(next);
+        self.mark_full()
+    }
+
+    pub(super) fn on_old_cleared(&mut self, mut clear: Clear, answer: Answer) -> Step {
+        let next = clear.on(answer);
+        self.state = State::ClearingOld(clear);
+        inner!(next);
         self.mark_full()
     }
 
@@ -88,7 +119,7 @@ impl Take {
             kind: Kind::Claim,
             selector: vec![Requirement::In(name, block.rounds())],
             limit: CLAIMS_PER_PAGE,
-            revision: None,
+            at: ListAt::Present,
             continued: None,
         };
         self.state = State::Waiting(want, block, Pages::new(query.clone()));

@@ -65,6 +65,7 @@ enum State {
     Rereading,
     GivingUp(Write, After, Settled),
     Clearing(Clear, After),
+    ClearingOld(Clear),
 }
 
 /// Whether an outcome of the same write was unknown before.
@@ -188,6 +189,7 @@ impl Machine for Take {
                 self.on_given_up(write, after, settled, &answer)
             }
             State::Clearing(clear, after) => self.on_cleared(clear, after, answer),
+            State::ClearingOld(clear) => self.on_old_cleared(clear, answer),
         }
     }
 }

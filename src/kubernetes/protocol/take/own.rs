@@ -209,6 +209,9 @@ impl Take {
         let known = std::mem::take(&mut self.blocks).into_iter();
         let known = known.filter_map(|(name, known)| Some((name, known.block?)));
         let mut clear = Clear::new(self.own_claim(), known.collect());
+        if let Some(old) = &self.old {
+            clear = clear.and(&old.claim);
+        }
         let next = clear.begin();
         self.state = State::Clearing(clear, after.clone());
         inner!(next);

@@ -1,4 +1,4 @@
-//! A Kubernetes API server on etcd, with the resource types of the ancestor.
+//! A Kubernetes API server on etcd, with the resource types of the ancestor and of this project.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rcgen::KeyPair;
 use serde_json::json;
+use whereabouts_fixtures::binaries::top;
 use whereabouts_fixtures::{free_port, poll};
 
 use super::counts::Counts;
@@ -26,7 +27,7 @@ pub(crate) struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts it on this etcd, with its files in `folder`, and waits until it has the types of the ancestor.
+    /// Starts it on this etcd, with its files in `folder`, and waits until it has the types.
     pub(crate) fn start(parts: &Parts, etcd: &str, folder: &Path) -> Result<Self, String> {
         let port = free_port();
         let kubeconfig = folder.join("kubeconfig");
@@ -45,6 +46,8 @@ impl ApiServer {
                 .ok()
         });
         server.kubectl(&["create", "-f", "-"], TYPES)?;
+        let own = top().join("deploy/kubernetes/datastore");
+        server.kubectl(&["apply", "-k", &own.display().to_string()], "")?;
         let established = [
             "wait",
             "--for=condition=Established",
@@ -60,15 +63,15 @@ impl ApiServer {
         self.process.id()
     }
 
-    /// How the ancestor reaches it.
+    /// How a plugin reaches it.
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The requests of the ancestor so far, and the bytes of all requests and answers.
-    pub(crate) fn counts(&self) -> Result<Counts, String> {
+    /// The requests with one of these labels so far, and the bytes of them and of their answers.
+    pub(crate) fn counts(&self, labels: &[&str]) -> Result<Counts, String> {
         let metrics = self.kubectl(&["get", "--raw", "/metrics"], "")?;
-        Ok(Counts::of_api_server(&metrics))
+        Ok(Counts::of_api_server(&metrics, labels))
     }
 
     fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {

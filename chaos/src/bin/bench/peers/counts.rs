@@ -24,22 +24,21 @@ impl Counts {
         }
     }
 
-    /// Those of an API server: requests for the ancestor's types and for the lease of its election. An API server does not
-    /// count the bytes of requests that change nothing, nor headers.
-    pub(crate) fn of_api_server(metrics: &str) -> Self {
+    /// Those of an API server: requests with one of these labels. An API server does not count the bytes of requests that
+    /// change nothing, nor headers.
+    pub(crate) fn of_api_server(metrics: &str, labels: &[&str]) -> Self {
         let samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
         let mut counts = Self::default();
         for (name, value) in samples {
             // Prometheus writes large numbers with an exponent.
             let value = value.parse::<f64>().unwrap_or_default();
-            let is_of_ancestor = name.contains("group=\"whereabouts.cni.cncf.io\"")
-                || name.contains("resource=\"leases\"");
+            let is_counted = labels.iter().any(|label| name.contains(label));
             match name.split('{').next() {
-                Some("apiserver_request_total") if is_of_ancestor => {
+                Some("apiserver_request_total") if is_counted => {
                     counts.requests += whole(value);
                 }
                 Some("apiserver_response_sizes_sum" | "apiserver_request_body_size_bytes_sum")
-                    if is_of_ancestor =>
+                    if is_counted =>
                 {
                     counts.bytes += whole(value);
                 }
@@ -47,6 +46,13 @@ impl Counts {
             }
         }
         counts
+    }
+
+    /// Adds further ones.
+    pub(crate) fn add(&mut self, further: Self) {
+        self.requests += further.requests;
+        self.bytes += further.bytes;
+        self.commits += further.commits;
     }
 
     /// What came after `before`.
@@ -74,13 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_api_server_the_ancestors_requests_count_and_no_others() {
+    fn of_an_api_server_the_requests_with_a_label_count_and_no_others() {
         let metrics = "apiserver_request_total{code=\"200\",group=\"whereabouts.cni.cncf.io\",resource=\"ippools\"} 3\n\
             apiserver_request_total{code=\"200\",group=\"coordination.k8s.io\",resource=\"leases\"} 4\n\
             apiserver_request_total{code=\"200\",group=\"\",resource=\"pods\"} 50\n\
             apiserver_response_sizes_sum{group=\"whereabouts.cni.cncf.io\",verb=\"GET\"} 1.5e+06\n\
             apiserver_response_sizes_sum{group=\"\",verb=\"GET\"} 7\n";
-        let counts = Counts::of_api_server(metrics);
+        let counts = Counts::of_api_server(
+            metrics,
+            &["group=\"whereabouts.cni.cncf.io\"", "resource=\"leases\""],
+        );
         assert_eq!((counts.requests, counts.bytes), (7, 1_500_000));
     }
 }

@@ -105,13 +105,6 @@ pub(crate) fn run(
 }
 
 fn run_verb(load: Load, peers: &[&Peer], first: u64, verb: &str) -> Result<Vec<Figures>, String> {
-    let counts = || {
-        peers
-            .iter()
-            .map(|peer| peer.counts())
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let before = counts()?;
     let mut all: Vec<Figures> = peers.iter().map(|_| Figures::default()).collect();
     for turn in 0..load.turns {
         let start = first + turn * load.in_turn;
@@ -125,8 +118,7 @@ fn run_verb(load: Load, peers: &[&Peer], first: u64, verb: &str) -> Result<Vec<F
             )?;
         }
     }
-    for ((figures, before), after) in all.iter_mut().zip(before).zip(counts()?) {
-        figures.counts = after.since(before);
+    for figures in &mut all {
         figures.took.sort_unstable();
     }
     Ok(all)
@@ -141,6 +133,7 @@ fn take_turn(
     figures: &mut Figures,
 ) -> Result<(), String> {
     let next = AtomicU64::new(pods.start);
+    let before = peer.counts()?;
     let gathered = Mutex::new(figures);
     let (start, plugin_cpu) = (Instant::now(), cpu(UsageWho::RUSAGE_CHILDREN));
     let servers_cpu_ms = peer.servers_cpu_ms();
@@ -171,6 +164,7 @@ fn take_turn(
     figures.wall += start.elapsed();
     figures.plugin_cpu += cpu(UsageWho::RUSAGE_CHILDREN).saturating_sub(plugin_cpu);
     figures.servers_cpu_ms += peer.servers_cpu_ms() - servers_cpu_ms;
+    figures.counts.add(peer.counts()?.since(before));
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! `peers`: three plugins as processes, in turns on one machine: the ancestor on a Kubernetes API server, host-local, and this
-//! project on etcd, in the clear and with TLS and client certificates.
+//! project on the same API server, and on etcd in the clear and with TLS and client certificates.
 
 mod api_server;
 mod counts;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,26 +28,46 @@ enum Servers {
     /// Its addresses are files of this machine.
     None,
     Etcd(Cluster),
-    /// The API server ends first.
-    ApiServer(ApiServer, Cluster),
+    /// An API server, and the labels of the requests that count in its metrics.
+    ApiServer(Arc<Backed>, &'static [&'static str]),
+}
+
+/// An API server on an etcd. The API server ends first.
+struct Backed {
+    server: ApiServer,
+    etcd: Cluster,
+}
+
+/// The requests of the ancestor: its types, and the lease of its election.
+const OF_ANCESTOR: &[&str] = &[r#"group="whereabouts.cni.cncf.io""#, r#"resource="leases""#];
+
+/// The requests of this project.
+const OF_PROJECT: &[&str] = &[r#"group="ipam.whereabouts.internal""#];
+
+impl Backed {
+    fn start(parts: &Parts, folder: &Path) -> Result<Arc<Self>, String> {
+        let etcd = etcd(&parts.etcd, Transport::Plain);
+        let server = ApiServer::start(parts, &etcd.members[0].url, folder)?;
+        Ok(Arc::new(Self { server, etcd }))
+    }
 }
 
 impl Peer {
-    /// The ancestor, on an API server with an etcd behind it.
-    pub(crate) fn ancestor(parts: &Parts, folder: &Path) -> Result<Self, String> {
-        let etcd = etcd(&parts.etcd, Transport::Plain);
-        let server = ApiServer::start(parts, &etcd.members[0].url, folder)?;
-        let flat_file = folder.join("whereabouts.conf");
-        let content = json!({
-            "datastore": "kubernetes",
-            "kubernetes": {"kubeconfig": server.kubeconfig()},
-        });
-        write(&flat_file, &content.to_string())?;
-        let ipam = json!({"type": "whereabouts", "configuration_path": flat_file, "range": RANGE});
+    /// The ancestor, on an API server.
+    fn ancestor(parts: &Parts, backed: &Arc<Backed>, folder: &Path) -> Result<Self, String> {
         Ok(Self {
             name: "whereabouts 0.9.2",
-            plugin: Plugin::new(&parts.ancestor, &config(&ipam)),
-            servers: Servers::ApiServer(server, etcd),
+            plugin: on_api_server(&parts.ancestor, backed, folder)?,
+            servers: Servers::ApiServer(Arc::clone(backed), OF_ANCESTOR),
+        })
+    }
+
+    /// This project, on the same API server.
+    fn kubernetes(plugin: &Path, backed: &Arc<Backed>, folder: &Path) -> Result<Self, String> {
+        Ok(Self {
+            name: "this project, kubernetes",
+            plugin: on_api_server(plugin, backed, folder)?,
+            servers: Servers::ApiServer(Arc::clone(backed), OF_PROJECT),
         })
     }
 
@@ -100,12 +121,12 @@ impl Peer {
 
     /// Whether 1,000 ADDs take it minutes.
     pub(crate) fn is_slow(&self) -> bool {
-        matches!(self.servers, Servers::ApiServer(..))
+        matches!(self.servers, Servers::ApiServer(_, labels) if labels == OF_ANCESTOR)
     }
 
     /// Whether it is this project.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.servers, Servers::Etcd(_))
+        self.has_servers() && !self.is_slow()
     }
 
     /// Whether there are servers that count.
@@ -118,9 +139,9 @@ impl Peer {
         match &self.servers {
             Servers::None => Ok(Counts::default()),
             Servers::Etcd(etcd) => Ok(counts(etcd)),
-            Servers::ApiServer(server, etcd) => Ok(Counts {
-                commits: counts(etcd).commits,
-                ..server.counts()?
+            Servers::ApiServer(backed, labels) => Ok(Counts {
+                commits: counts(&backed.etcd).commits,
+                ..backed.server.counts(labels)?
             }),
         }
     }
@@ -130,20 +151,36 @@ impl Peer {
         let pids = match &self.servers {
             Servers::None => vec![],
             Servers::Etcd(etcd) => vec![etcd.members[0].pid()],
-            Servers::ApiServer(server, etcd) => vec![server.pid(), etcd.members[0].pid()],
+            Servers::ApiServer(backed, _) => {
+                vec![backed.server.pid(), backed.etcd.members[0].pid()]
+            }
         };
         pids.into_iter().map(cpu::of_process_ms).sum()
     }
 }
 
 /// All peers, in the order of their turns.
-pub(crate) fn all(plugin: &Path, parts: &Parts, folder: &TempDir) -> Result<[Peer; 4], String> {
+pub(crate) fn all(plugin: &Path, parts: &Parts, folder: &TempDir) -> Result<[Peer; 5], String> {
+    let backed = Backed::start(parts, folder.path())?;
     Ok([
-        Peer::ancestor(parts, folder.path())?,
+        Peer::ancestor(parts, &backed, folder.path())?,
+        Peer::kubernetes(plugin, &backed, folder.path())?,
         Peer::host_local(parts, folder.path()),
         Peer::plain(plugin, parts),
         Peer::with_tls(plugin, parts, folder.path())?,
     ])
+}
+
+/// A plugin with a flat file that leads to the API server.
+fn on_api_server(program: &Path, backed: &Backed, folder: &Path) -> Result<Plugin, String> {
+    let flat_file = folder.join("whereabouts.conf");
+    let content = json!({
+        "datastore": "kubernetes",
+        "kubernetes": {"kubeconfig": backed.server.kubeconfig()},
+    });
+    write(&flat_file, &content.to_string())?;
+    let ipam = json!({"type": "whereabouts", "configuration_path": flat_file, "range": RANGE});
+    Ok(Plugin::new(program, &config(&ipam)))
 }
 
 fn etcd(program: &Path, transport: Transport) -> Cluster {
