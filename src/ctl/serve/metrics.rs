@@ -100,14 +100,12 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
         "How often everything was read.",
         state.listings,
     );
-    if let Some(age) = state.freshness.age() {
-        text.value(
-            "whereabouts_listing_age_seconds",
-            gauge,
-            "How old the knowledge of a datastore is that is polled.",
-            age.as_secs(),
-        );
-    }
+    text.value(
+        "whereabouts_listing_age_seconds",
+        gauge,
+        "How old the knowledge of a datastore is that is polled; 0 of one that is followed.",
+        state.freshness.age().unwrap_or_default().as_secs(),
+    );
     let seen = &state.seen;
     text.value(
         "whereabouts_claims",
