@@ -12,10 +12,10 @@ use crate::protocol::{Answer, Machine, Next, Pause, Request, Step};
 use crate::sound;
 
 /// The longest pause after the first write of another process, in milliseconds. It doubles with each further one.
-const CONTENDED_MS: u64 = 25;
+const CONTENDED_MS: u64 = 50;
 
 /// Doublings of that pause.
-const DOUBLINGS: u32 = 3;
+const DOUBLINGS: u32 = 5;
 
 /// One operation's access to the API server.
 #[derive(Debug)]

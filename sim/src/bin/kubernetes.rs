@@ -139,8 +139,10 @@ fn bursts(_: Option<usize>) -> bool {
     let mut is_clean = true;
     for count in [1, 8, 64, 200_usize] {
         let spent = burst(1, count as u64, Duration::from_millis(5));
-        println!("{count:>4} ADDs at once: {spent:?}");
-        is_clean &= spent.added == count;
+        for (verb, spent) in ["ADDs", "DELs"].into_iter().zip(spent) {
+            println!("{count:>4} {verb} at once: {spent:?}");
+            is_clean &= spent.ended == count;
+        }
     }
     is_clean
 }

@@ -1,11 +1,11 @@
-//! Many ADDs at once, each by the plugin's own driver, in virtual time.
+//! Many ADDs at once, and then their DELs, each by the plugin's own driver, in virtual time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use whereabouts_clock::Chance;
-use whereabouts_core::claim::{Owner, Want};
+use whereabouts_core::claim::{Ask, Owner, Want};
 use whereabouts_core::verbs;
 use whereabouts_kubernetes::KubernetesRegistry;
 use whereabouts_kubernetes::api::{ApiServer, ListQuery, Page, ReadError, Write, WriteError};
@@ -18,12 +18,12 @@ use crate::world::{Step, World};
 /// What a burst cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Burst {
-    /// Requests of all ADDs.
+    /// Requests of all verbs.
     pub requests: usize,
-    /// Writes of all ADDs.
+    /// Writes of all verbs.
     pub writes: usize,
-    /// ADDs that were answered.
-    pub added: usize,
+    /// Verbs that succeeded.
+    pub ended: usize,
     /// The time until the last answer.
     pub last: Duration,
 }
@@ -79,8 +79,8 @@ impl ApiServer for Distant {
     }
 }
 
-/// `count` ADDs that begin within `spread`, in an empty range.
-pub fn burst(seed: u64, count: u64, spread: Duration) -> Burst {
+/// `count` ADDs that begin within `spread`, in an empty range, and then the DELs of them all.
+pub fn burst(seed: u64, count: u64, spread: Duration) -> [Burst; 2] {
     let world = World::new(seed);
     let server = Rc::new(Distant {
         world: world.clone(),
@@ -88,35 +88,60 @@ pub fn burst(seed: u64, count: u64, spread: Duration) -> Burst {
         requests: Cell::new(0),
         writes: Cell::new(0),
     });
-    let added = Rc::new(RefCell::new(Burst::default()));
     let range = range("10.0.0.0/16", "10.0.0.1", "10.0.255.254");
-    for number in 0..count {
-        let (world, server, added) = (world.clone(), server.clone(), added.clone());
+    let asks = (0..count).map(|number| {
         let mut ask = ask(&format!("c{number}"), vec![Want::lowest(&range)]);
         ask.owner = Owner {
             node: Some(format!("node-{number}")),
             pod_uid: Some(format!("uid-{number}")),
             ..Owner::default()
         };
-        let starts = world
-            .chance()
-            .below(u64::try_from(spread.as_micros()).unwrap_or(0) + 1);
+        ask
+    });
+    let asks: Vec<Ask> = asks.collect();
+    let adds = at_once(&server, &asks, spread, async |registry, ask| {
+        verbs::add(registry, ask).await.is_ok()
+    });
+    let dels = at_once(&server, &asks, spread, async |registry, ask| {
+        verbs::del(registry, &ask.attachment, &[]).await.is_ok()
+    });
+    [adds, dels]
+}
+
+type Registry<'r> = KubernetesRegistry<'r, Distant, World>;
+
+/// A verb for each of `asks`.
+fn at_once(
+    server: &Rc<Distant>,
+    asks: &[Ask],
+    spread: Duration,
+    verb: impl AsyncFn(&Registry<'_>, &Ask) -> bool + Copy + 'static,
+) -> Burst {
+    let world = &server.world;
+    let (requests, writes) = (server.requests.get(), server.writes.get());
+    let begun = world.elapsed();
+    let ended = Rc::new(Cell::new((0, Duration::ZERO)));
+    for ask in asks {
+        let (world, server, ended, ask) =
+            (world.clone(), server.clone(), ended.clone(), ask.clone());
+        let seed = world.chance().bits();
+        let micros = u64::try_from(spread.as_micros()).unwrap_or(0);
+        let starts = world.chance().below(micros + 1);
         world.clone().spawn(async move {
             world.sleep(Duration::from_micros(starts)).await;
-            let chance = Chance::new(seed << 32 | number);
+            let chance = Chance::new(seed);
             let deadline = Duration::from_mins(1);
             let registry = KubernetesRegistry::new(&*server, &world, &chance, deadline);
-            let held = verbs::add(&registry, &ask).await;
-            let mut added = added.borrow_mut();
-            added.added += usize::from(held.is_ok());
-            added.last = world.elapsed();
+            let is_done = verb(&registry, &ask).await;
+            ended.set((ended.get().0 + usize::from(is_done), world.elapsed()));
         });
     }
     while !matches!(world.step(), Step::Idle) {}
-    let added = *added.borrow();
+    let (ended, last) = ended.get();
     Burst {
-        requests: server.requests.get(),
-        writes: server.writes.get(),
-        ..added
+        requests: server.requests.get() - requests,
+        writes: server.writes.get() - writes,
+        ended,
+        last: last.saturating_sub(begun),
     }
 }
