@@ -9,24 +9,28 @@
 #   lab.sh boot  FOLDER NODE the node starts again
 #   lab.sh cut   FOLDER NODE the node's cable is pulled; its pods live on
 #   lab.sh mend  FOLDER NODE and is plugged in again
+#   lab.sh kill_server  FOLDER  the API server is killed
+#   lab.sh start_server FOLDER  and starts again
 #
-# The nodes are node-a and node-b. FOLDER/kubectl and FOLDER/helm have an administrator's rights. FOLDER/NODE/enter runs a command on a node.
+# The nodes are node-a and node-b. FOLDER/kubectl, FOLDER/helm and `FOLDER/administer COMMAND` have the rights of an administrator.
+# FOLDER/NODE/enter runs a command on a node.
 # The exports of FOLDER/environment are in the environment of every process of a node.
 # The labs of several FOLDERs do not meet: every name outside of FOLDER has the folder's random part in it.
 set -euo pipefail
 
 nodes=(node-a node-b)
 hub_address=10.200.0.1
+etcd_url=http://$hub_address:2379
 declare -A address=([node-a]=10.200.0.2 [node-b]=10.200.0.3)
 
 main() {
-    (($# >= 2)) || fail "usage: lab.sh up|down|crash|boot|cut|mend FOLDER [NODE]"
+    (($# >= 2)) || fail "usage: lab.sh up|down|crash|boot|cut|mend|kill_server|start_server FOLDER [NODE]"
     local verb=$1
     lab=$(cd "$2" && pwd)
     id=lab-$(basename "$lab" | tr -dc '[:alnum:]' | tail -c 8)
     shift 2
     case $verb in
-        up | down | crash | boot | cut | mend) "$verb" "$@" ;;
+        up | down | crash | boot | cut | mend | kill_server | start_server) "$verb" "$@" ;;
         *) fail "no command is called $verb" ;;
     esac
 }
@@ -50,6 +54,8 @@ make_hub() {
     ip -n "$id-hub" link set hub up
     # No kube-proxy runs here, so the API server reaches services over the first node.
     ip -n "$id-hub" route add 10.96.0.0/16 via "${address[node-a]}"
+    # So do its proxies reach the pods of that node.
+    ip -n "$id-hub" route add 10.10.0.0/16 via "${address[node-a]}"
 }
 
 start_control_plane() {
@@ -70,7 +76,11 @@ END
             "$id-hub" "$lab/bin/$program" "$lab/kubeconfig" >"$lab/$program"
         chmod +x "$lab/$program"
     done
-    local client=http://$hub_address:2379 peer=http://$hub_address:2380
+    # Anything else as an administrator: kubectl takes no option before the name of a plugin.
+    printf '#!/bin/sh\nPATH=%s KUBECONFIG=%s exec nsenter --net=/run/netns/%s "$@"\n' \
+        "$lab/bin:/usr/sbin:/usr/bin:/sbin:/bin" "$lab/kubeconfig" "$id-hub" >"$lab/administer"
+    chmod +x "$lab/administer"
+    local client=$etcd_url peer=http://$hub_address:2380
     on_hub etcd "$lab/bin/etcd" --name=hub --data-dir="$lab/etcd" --initial-cluster="hub=$peer" \
         --listen-client-urls="$client" --advertise-client-urls="$client" \
         --listen-peer-urls="$peer" --initial-advertise-peer-urls="$peer"
@@ -84,19 +94,28 @@ rules:
     users: ["system:serviceaccount:kube-system:whereabouts-reconcile"]
   - level: None
 END
-    on_hub kube-apiserver "$lab/bin/kube-apiserver" --etcd-servers="$client" --service-cluster-ip-range=10.96.0.0/16 \
-        --bind-address=$hub_address --advertise-address=$hub_address --cert-dir="$lab/certs" --allow-privileged \
-        --authorization-mode=Node,RBAC --token-auth-file="$lab/certs/tokens.csv" \
-        --audit-policy-file="$lab/audit-policy.yaml" --audit-log-path="$lab/log/audit.json" \
-        --service-account-issuer=https://kubernetes.default.svc.cluster.local \
-        --service-account-key-file="$lab/certs/sa.pub" --service-account-signing-key-file="$lab/certs/sa.key"
-    await "the API server is ready" "$lab/kubectl" get --raw /readyz
+    start_server
     on_hub kube-controller-manager "$lab/bin/kube-controller-manager" --kubeconfig="$lab/kubeconfig" --leader-elect=false \
         --service-account-private-key-file="$lab/certs/sa.key" --root-ca-file="$lab/certs/apiserver.crt" \
         --use-service-account-credentials --bind-address=127.0.0.1 --cert-dir="$lab/certs/controller-manager" \
         --node-monitor-period=2s --node-monitor-grace-period=12s
     on_hub kube-scheduler "$lab/bin/kube-scheduler" --kubeconfig="$lab/kubeconfig" --leader-elect=false \
         --bind-address=127.0.0.1 --cert-dir="$lab/certs/scheduler"
+}
+
+kill_server() {
+    kill -KILL "$(<"$lab/kube-apiserver.pid")"
+}
+
+start_server() {
+    on_hub kube-apiserver "$lab/bin/kube-apiserver" --etcd-servers="$etcd_url" --service-cluster-ip-range=10.96.0.0/16 \
+        --bind-address=$hub_address --advertise-address=$hub_address --cert-dir="$lab/certs" --allow-privileged \
+        --authorization-mode=Node,RBAC --token-auth-file="$lab/certs/tokens.csv" \
+        --audit-policy-file="$lab/audit-policy.yaml" --audit-log-path="$lab/log/audit.json" \
+        --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+        --service-account-key-file="$lab/certs/sa.pub" --service-account-signing-key-file="$lab/certs/sa.key"
+    tail -n 1 "$lab/pids" >"$lab/kube-apiserver.pid"
+    await "the API server is ready" "$lab/kubectl" get --raw /readyz
 }
 
 make_node() { # NODE

@@ -131,6 +131,12 @@ impl Lab {
         parse(&self.on_node(NODES[0], &all)?)
     }
 
+    /// Runs the operator's tool as a plugin of kubectl, and returns its output.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String, String> {
+        let call = [&["kubectl", "whereabouts"], arguments].concat();
+        output(self.folder.join("administer"), &call, "")
+    }
+
     /// Runs a script of the manifests' folder on this machine.
     pub(crate) fn deploy(&self, script: &str, arguments: &[&str]) -> Result<String, String> {
         output(self.folder.join("deploy").join(script), arguments, "")
@@ -138,10 +144,18 @@ impl Lab {
 
     /// Takes or gives a node's power or network: `crash`, `boot`, `cut` or `mend`.
     pub(crate) fn strike(&self, verb: &str, node: &str) -> Result<(), String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab.sh");
-        let folder = self.folder.to_str().expect("the lab's path is text");
-        output(script, &[verb, folder, node], "").map(drop)
+        lab_script(&[verb, &self.path(""), node])
     }
+
+    /// `kill_server` or `start_server`: of the API server.
+    pub(crate) fn server(&self, verb: &str) -> Result<(), String> {
+        lab_script(&[verb, &self.path("")])
+    }
+}
+
+fn lab_script(arguments: &[&str]) -> Result<(), String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab.sh");
+    output(script, arguments, "").map(drop)
 }
 
 /// Waits until `condition` tells `Ok(None)`; ends with what it told last.

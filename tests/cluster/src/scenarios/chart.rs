@@ -6,7 +6,7 @@ use super::changes::{NEXT, SECRETS, left_on, next_plugin, plugin_on};
 use super::{LIMIT, Site, expect};
 use crate::install::{apply_overlay, kubectl, wait_for_pods, wait_for_rollout};
 use crate::judge;
-use crate::lab::{Lab, NODES, wait_until};
+use crate::lab::{Datastore, Lab, NODES, wait_until};
 use crate::objects::{network, pod};
 
 const RELEASE: &str = "some-release";
@@ -23,8 +23,7 @@ pub(super) fn chart(lab: &Lab) -> Result<(), String> {
     one("of-the-manifests")?;
     site.settles_at(1)?;
     objects_of_others_are_refused(lab)?;
-    kubectl(lab, &["delete", "--kustomize", &lab.path(BASE)])?;
-    kubectl(lab, &["delete", "secret", "whereabouts-flat-file"])?;
+    delete_manifests(lab)?;
     install(lab)?;
     one("installed")?;
     site.settles_at(2)?;
@@ -66,15 +65,40 @@ fn objects_of_others_are_refused(lab: &Lab) -> Result<(), String> {
     }
 }
 
+/// As docs/OPERATIONS.md and docs/KUBERNETES.md tell. etcd and its certificates stay, or the kinds of objects.
+fn delete_manifests(lab: &Lab) -> Result<(), String> {
+    if lab.datastore() == Datastore::Etcd {
+        kubectl(lab, &["delete", "--kustomize", &lab.path(BASE)])?;
+        return kubectl(lab, &["delete", "secret", "whereabouts-flat-file"]).map(drop);
+    }
+    let overlay = lab.path(lab.datastore().overlay());
+    match lab.kubectl(&["delete", "--kustomize", &overlay]) {
+        Ok(_) => Err("the kinds are deleted with the manifests".to_owned()),
+        Err(error) => {
+            let refusals = error.matches("every address of the cluster would be free");
+            expect("kinds that stay", refusals.count(), 2)?;
+            let others = error.lines().filter(|line| line.starts_with("Error"));
+            expect("errors", others.count(), 2)
+        }
+    }
+}
+
 fn install(lab: &Lab) -> Result<(), String> {
     let chart = lab.path("deploy/chart");
-    let etcd = r#"etcd.endpoints=["https://10.96.0.79:2379"]"#;
+    let datastore: &[&str] = match lab.datastore() {
+        Datastore::Etcd => &[
+            "--set-json",
+            r#"etcd.endpoints=["https://10.96.0.79:2379"]"#,
+        ],
+        // The kinds of the manifests have stayed.
+        Datastore::Kubernetes => &["--set=datastore=kubernetes", "--take-ownership"],
+    };
     // The level tells the chart's flat file from that of the manifests.
     let others = "flatFile.keys.log_level=debug,webhook.enabled=true,webhook.pods=true";
     helm(
         lab,
         "install",
-        &[&chart, "--wait", "--set-json", etcd, "--set", others],
+        &[&[&chart, "--wait", "--set", others], datastore].concat(),
     )?;
     wait_until(SECRETS, || {
         for node in NODES {
@@ -136,7 +160,7 @@ fn upgrade(lab: &Lab) -> Result<(), String> {
     Ok(())
 }
 
-/// As docs/OPERATIONS.md tells. Nothing is left but the certificates, and empty folders on the nodes.
+/// As docs/OPERATIONS.md tells. Nothing is left but the certificates, or the kinds of objects, and empty folders on the nodes.
 fn uninstall(lab: &Lab) -> Result<(), String> {
     let chart = lab.path("deploy/chart");
     let last = "node.uninstallAtEnd=true,page.enabled=false,controller.enabled=false,webhook.enabled=false";
@@ -166,11 +190,18 @@ fn uninstall(lab: &Lab) -> Result<(), String> {
         let left = kubectl(lab, &["get", KINDS, &selector, "--output=name"])?;
         expect("objects that are left", left.as_str(), "")?;
     }
-    for secret in [
-        "whereabouts-node-certificates",
-        "whereabouts-page-certificates",
-    ] {
-        kubectl(lab, &["get", "secret", secret])?;
+    let stays: [[&str; 2]; 2] = match lab.datastore() {
+        Datastore::Etcd => [
+            ["secret", "whereabouts-node-certificates"],
+            ["secret", "whereabouts-page-certificates"],
+        ],
+        Datastore::Kubernetes => [
+            ["crd", "addressclaims.ipam.whereabouts.internal"],
+            ["crd", "addressblocks.ipam.whereabouts.internal"],
+        ],
+    };
+    for [kind, name] in stays {
+        kubectl(lab, &["get", kind, name])?;
     }
     Ok(())
 }

@@ -10,7 +10,14 @@ use crate::judge;
 use crate::lab::{Lab, NODES, wait_until};
 use crate::objects::{replicas, stateful_set};
 
-/// How long a node stays away.
+/// How long after a change of a set some of its pods have ended or started, and others have not.
+const AMID: Duration = Duration::from_secs(3);
+
+/// How long the controller may need for claims whose DEL was never repeated. Multus forgets a pod with the first DEL that fails. If it
+/// does not reach the API server then, it tells the runtime that the second one has succeeded.
+const BY_CONTROLLER: Duration = Duration::from_mins(6);
+
+/// How long a node, or the API server, stays away.
 const AWAY: Duration = Duration::from_secs(20);
 
 /// A dozen pods are deleted with force while others take their place.
@@ -144,6 +151,33 @@ pub(super) fn cut_off(lab: &Lab) -> Result<(), String> {
     lab.strike("mend", NODES[1])?;
     site.settles_at(14)?;
     expect("claims after it", judge::agree(lab, LIMIT)?, before)?;
+    site.close()
+}
+
+/// The only API server is killed while pods start, and while they end. It is away for a while.
+pub(super) fn server_killed(lab: &Lab) -> Result<(), String> {
+    let site = Site::open(lab, "server-killed")?;
+    site.network("net", json!({"range": "10.65.0.0/28"}))?;
+    for count in [14, 2, 14] {
+        lab.apply(&[replicas(
+            "ReplicaSet",
+            site.namespace,
+            "set",
+            count,
+            &["net"],
+        )])?;
+        thread::sleep(AMID);
+        lab.server("kill_server")?;
+        thread::sleep(AWAY);
+        lab.server("start_server")?;
+        site.has_ready(count)?;
+        judge::agree(lab, BY_CONTROLLER)?;
+    }
+    expect(
+        "addresses",
+        site.addresses("net1")?,
+        addresses("10.65.0.", 1, 14),
+    )?;
     site.close()
 }
 

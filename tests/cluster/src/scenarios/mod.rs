@@ -5,6 +5,7 @@ mod changes;
 mod chart;
 mod dead_node;
 mod faults;
+mod kubectl;
 mod networks;
 mod reaper;
 mod sets;
@@ -54,8 +55,8 @@ impl Scenario {
     }
 }
 
-/// All of them, in the order in which they run. The page and the webhook do not read the datastore `kubernetes`
-/// yet, and it has neither sticky networks nor certificates nor an etcd.
+/// All of them, in the order in which they run. The datastore `kubernetes` has neither sticky networks nor
+/// certificates nor an etcd.
 pub(crate) const SCENARIOS: &[Scenario] = &{
     use Runs::{AtLength as Long, ForEachChange as Each, Never};
     [
@@ -83,9 +84,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &{
         on("dead-node", Each, Long, dead_node::dead_node),
         on("out-of-service", Long, Long, dead_node::out_of_service),
         on("cut-off-forced", Long, Long, dead_node::cut_off_forced),
+        on("server-killed", Long, Long, faults::server_killed),
         on("etcd-killed", Long, Never, faults::etcd_killed),
         on("reaper", Each, Long, reaper::reaper),
-        on("admission", Each, Never, admission::admission),
+        on("admission", Each, Long, admission::admission),
+        on("kubectl", Each, Never, kubectl::kubectl_plugin),
         on("upgrade", Each, Each, changes::upgrade),
         on(
             "without-daemon-set",
@@ -95,7 +98,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &{
         ),
         on("certificates", Long, Never, changes::certificates),
         on("uninstall", Long, Long, changes::uninstall),
-        on("chart", Each, Never, chart::chart),
+        on("chart", Each, Long, chart::chart),
     ]
 };
 
