@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/one-etcd.sh
 
-most_bytes=8000000
+most_bytes=8800000
 most_resident_kb=12000
 
 main() {

@@ -37,6 +37,7 @@ use commands::{
     restore, watch,
 };
 use connection::{DatastoreOptions, ReadOptions, is_plugin};
+use output::order::{ClaimOrder, RangeOrder};
 use output::{Consent, Ending, OutputOption, say};
 use selection::{Filter, PoolOption};
 
@@ -85,6 +86,9 @@ enum Command {
         /// Configs, of all kinds that `lint` takes: count their ranges exactly.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
+        /// Sort by this column: the fullest or largest range first.
+        #[arg(long, value_name = "COLUMN")]
+        sort_by: Option<RangeOrder>,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -113,6 +117,9 @@ enum Command {
         etcd: ReadOptions,
         #[command(flatten)]
         filter: Filter,
+        /// Sort by this column. Without it the list begins at once, and each page of it is in the order of addresses.
+        #[arg(long, value_name = "COLUMN")]
+        sort_by: Option<ClaimOrder>,
         #[command(flatten)]
         output: OutputOption,
     },
@@ -444,8 +451,9 @@ fn carry_out(command: Command) -> Result<Ending, String> {
         C::Ranges {
             etcd,
             config,
+            sort_by,
             output,
-        } => ranges::ranges(&etcd, &config, output.output),
+        } => ranges::ranges(&etcd, &config, sort_by, output.output),
         C::Map {
             etcd,
             range,
@@ -456,8 +464,9 @@ fn carry_out(command: Command) -> Result<Ending, String> {
         C::Claims {
             etcd,
             filter,
+            sort_by,
             output,
-        } => claims::claims(&etcd, &filter, output.output),
+        } => claims::claims(&etcd, &filter, sort_by, output.output),
         C::Owners { etcd, what, output } => owners::owners(&etcd, what.as_deref(), output.output),
         C::Show { etcd, what, output } => claims::show(&etcd, &what, output.output),
         C::Watch {

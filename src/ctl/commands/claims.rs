@@ -8,19 +8,21 @@ use whereabouts_store::snapshot::Query;
 use super::owners;
 use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
+use crate::output::order::{ClaimOrder, by_address};
 use crate::output::shown::{COLUMNS, Shown};
 use crate::output::{List, Output, age, fields, say};
 use crate::selection::{Filter, Word, choose, warn_of};
 
-/// Lists the claims that fit, page by page, each in the order of addresses.
+/// Lists the claims that fit: in `order`, or page by page, each in the order of addresses.
 pub(crate) fn claims(
     etcd: &ReadOptions,
     filter: &Filter,
+    order: Option<ClaimOrder>,
     output: Output,
 ) -> Result<Ending, String> {
     let connection = Connection::open_to_read(etcd)?;
     let mut list = List::new(output, COLUMNS);
-    let mut unreadable = Vec::new();
+    let (mut unreadable, mut all) = (Vec::new(), Vec::new());
     connection.each_shown(|page| {
         let mut fitting = Vec::new();
         for shown in page {
@@ -30,10 +32,17 @@ pub(crate) fn claims(
                 Err(reason) => unreadable.push(reason),
             }
         }
-        fitting.sort_by_key(|shown| shown.claim.value.held.first().map(|held| held.address));
-        let items = fitting.iter().map(|shown| (shown.row(), shown.value()));
-        list.add(&items.collect::<Vec<_>>());
+        if order.is_some() {
+            all.append(&mut fitting);
+        } else {
+            by_address(&mut fitting);
+            add(&mut list, &fitting);
+        }
     })?;
+    if let Some(order) = order {
+        order.sort(&mut all);
+        add(&mut list, &all);
+    }
     let count = list.end();
     if output.is_table() && count == 0 {
         say!("No claim fits.");
@@ -44,6 +53,11 @@ pub(crate) fn claims(
     } else {
         Ending::Found
     })
+}
+
+fn add(list: &mut List, claims: &[Shown]) {
+    let items = claims.iter().map(|shown| (shown.row(), shown.value()));
+    list.add(&items.collect::<Vec<_>>());
 }
 
 /// Shows all there is to know of what `text` means.

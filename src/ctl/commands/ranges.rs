@@ -12,6 +12,7 @@ use crate::configs::{self, Finding};
 use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::Output;
+use crate::output::order::RangeOrder;
 use crate::output::shown::pool;
 use crate::selection::warn_of;
 
@@ -22,6 +23,7 @@ const BAR: u8 = 20;
 pub(crate) fn ranges(
     etcd: &ReadOptions,
     files: &[PathBuf],
+    order: Option<RangeOrder>,
     output: Output,
 ) -> Result<Ending, String> {
     let Configured {
@@ -31,7 +33,10 @@ pub(crate) fn ranges(
     let connection = Connection::open_to_read(etcd)?;
     let _held = connection.hold()?;
     let occupancy = occupancy(&connection)?;
-    let uses = occupancy.uses(&configured);
+    let mut uses = occupancy.uses(&configured);
+    if let Some(order) = order {
+        order.sort(&mut uses);
+    }
     let values: Vec<Value> = uses.iter().map(value).collect();
     output.print(&Value::Array(values), || {
         let rows: Vec<Vec<String>> = uses.iter().map(row).collect();

@@ -4,6 +4,7 @@
 //! values, by the escapes of JSON and YAML.
 
 mod fit;
+pub(crate) mod order;
 pub(crate) mod relayed;
 pub(crate) mod shown;
 pub(crate) mod shown_owner;
