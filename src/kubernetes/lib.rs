@@ -14,6 +14,7 @@
 //! inventory everything that is stored, for tools, and what is wrong with it
 //! listing   reads an inventory at one revision
 //! rebind    bits for claims that were created anew
+//! lost      bits that were cleared while their claims lived
 //! memory    a model of the API server
 //! ```
 //!
@@ -39,6 +40,7 @@ mod convert;
 mod driver;
 pub mod inventory;
 mod listing;
+mod lost;
 pub mod memory;
 pub mod names;
 pub mod object;
@@ -51,6 +53,7 @@ mod sound;
 
 pub use api::ApiServer;
 pub use inventory::Inventory;
+pub use lost::{GivenBack, Lost};
 pub use registry::KubernetesRegistry;
 
 /// The API group. `.internal` is reserved for private use, so no project can own a group that is equal.

@@ -15,7 +15,7 @@ use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::failure::{ApiServerFailure, Corrupt, Failure};
 use whereabouts_etcd::{Change, SystemClock};
-use whereabouts_kubernetes::{Inventory, KubernetesRegistry};
+use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{
     At, CommitError, Entry, Lease, LeaseId, Order, Outcome, Read, Revision, Store, Txn,
@@ -94,6 +94,11 @@ impl ObjectStore {
     /// Gives the bits of `blocks` to claims that were created anew; their number.
     pub(crate) async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<usize, Failure> {
         self.registry(LISTING).rebind(blocks).await
+    }
+
+    /// Gives a lost address back to its claim.
+    pub(crate) async fn give_back(&self, lost: &Lost) -> Result<GivenBack, Failure> {
+        self.registry(LISTING).give_back(lost).await
     }
 
     /// Holds the view that is read next.

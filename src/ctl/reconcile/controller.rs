@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use whereabouts_controller::{ApiServer, Election, Leadership, PodCache, follow};
+use whereabouts_kubernetes::GivenBack;
 use whereabouts_reconcile::Standing;
 
 use super::EvidenceOptions;
@@ -212,6 +213,8 @@ impl Controller<'_> {
         let pause = found.pause.unwrap_or(self.options.every);
         // The evidence of an owner ages, that of a claim does not.
         self.end(&found);
+        // It comes first: whatever is freed, another ADD gets.
+        self.give_back(&found);
         self.release(&found);
         self.sweep(&found);
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
@@ -232,6 +235,33 @@ impl Controller<'_> {
                     self.metrics.stayed.add(1);
                     say!("{} stays: {reason}", candidate.shown.attachment);
                 }
+            }
+        }
+    }
+
+    /// Gives addresses back whose bits were cleared while their claims live, and says so: no plugin does this.
+    fn give_back(&self, found: &Findings) {
+        let rounds = self.rounds.as_ref().expect("a round has just been made");
+        for lost in &found.lost {
+            if !self.still_leads() {
+                return;
+            }
+            let (address, attachment) = (lost.held.address, &lost.attachment);
+            let cleared =
+                format!("the bit of {address} was cleared while the claim of {attachment} lives");
+            match rounds.give_back(lost) {
+                Ok(GivenBack::Done) => {
+                    self.metrics.given_back.add(1);
+                    report(&format!("{cleared}: it is set again"));
+                }
+                Ok(GivenBack::Taken) => {
+                    self.metrics.given_away.add(1);
+                    report(&format!(
+                        "{cleared}, and another claim has the address: two pods may use it"
+                    ));
+                }
+                Ok(GivenBack::Changed) => {}
+                Err(reason) => report(&format!("{cleared}: {reason}")),
             }
         }
     }

@@ -15,6 +15,10 @@ pub(super) struct Metrics {
     ended: [Counter; OwnerEvidence::ALL.len()],
     /// Claims and durable owners that could be released, and were not.
     pub(super) stayed: Counter,
+    /// Addresses whose bit was cleared while their claim lives, and was set again.
+    pub(super) given_back: Counter,
+    /// The same, but another claim had the address.
+    pub(super) given_away: Counter,
     /// Blocks of an API server whose dead bits were cleared.
     pub(super) swept: Counter,
     /// Rounds that judged every claim and durable owner.
@@ -160,6 +164,17 @@ impl Metrics {
             Kind::Counter,
             "Rounds of this controller.",
             rounds,
+        );
+        let lost = [
+            ("given-back", &self.given_back),
+            ("given-away", &self.given_away),
+        ];
+        let lost = lost.map(|(end, count)| (vec![("end", end)], count.get().to_string()));
+        text.family(
+            "whereabouts_reconcile_lost_addresses_total",
+            Kind::Counter,
+            "Addresses whose bit was cleared in an object of the API server while their claim lives.",
+            lost,
         );
         text.value(
             "whereabouts_reconcile_swept_blocks_total",

@@ -3,12 +3,14 @@
 //! Records that were read earlier are as good as new ones: evidence has to be younger than the read, and a release checks
 //! the revision that was judged.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use whereabouts_kubernetes::Lost;
 use whereabouts_store::Revision;
 
 use super::dead_bits::DeadBits;
-use crate::connection::Connection;
+use crate::connection::{Connection, ObjectView};
 use crate::output::shown::Shown;
 use crate::output::shown_owner::ShownOwner;
 use crate::selection::{choose, choose_owners, warn_of};
@@ -37,6 +39,10 @@ pub(super) struct Listing {
     pub(super) unreadable: Vec<String>,
     /// Of an API server: the dead bits.
     pub(super) dead_bits: DeadBits,
+    /// Of an API server: addresses that claims have lost since the listing before.
+    pub(super) lost: Vec<Lost>,
+    /// Of an API server: all objects.
+    view: Option<Rc<ObjectView>>,
 }
 
 impl Moment {
@@ -76,7 +82,7 @@ impl Records {
             Some((then, listing)) if then.serves_at(&present, self.objects_serve) => {
                 (Some((then, listing)), None)
             }
-            before => (None, before.map(|(_, listing)| listing.dead_bits)),
+            before => (None, before.map(|(_, listing)| listing)),
         };
         let kept = match kept {
             Some(kept) => kept,
@@ -95,18 +101,26 @@ impl Records {
     }
 }
 
-fn list(connection: &Connection, before: Option<&DeadBits>) -> Result<Listing, String> {
+fn list(connection: &Connection, before: Option<&Listing>) -> Result<Listing, String> {
     let _held = connection.hold()?;
     let claims = choose(connection, |_| true)?;
     let owners = choose_owners(connection, |_| true)?;
     let mut unreadable = claims.unreadable;
     unreadable.extend(owners.unreadable);
-    let objects = connection.objects()?;
-    let dead_bits = objects.map(|view| DeadBits::of(&view.inventory, before));
+    let view = connection.objects()?;
+    let dead_bits = view.as_ref().map(|view| {
+        let before = before.map(|listing| &listing.dead_bits);
+        DeadBits::of(&view.inventory, before)
+    });
+    let viewed_before = before.and_then(|listing| listing.view.as_ref());
+    let lost = view.as_ref().zip(viewed_before);
+    let lost = lost.map(|(now, before)| now.inventory.lost_since(&before.inventory));
     Ok(Listing {
         claims: claims.claims,
         owners: owners.owners,
         unreadable,
         dead_bits: dead_bits.unwrap_or_default(),
+        lost: lost.unwrap_or_default(),
+        view,
     })
 }

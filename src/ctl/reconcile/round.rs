@@ -11,6 +11,7 @@ use whereabouts_core::address::BlockKey;
 use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::registry::{self, Released};
+use whereabouts_kubernetes::{GivenBack, Lost};
 use whereabouts_reconcile::{
     Evidence, Judge, JudgedClaim, JudgedOwner, OWNER_EVIDENCE_LASTS, OwnerEvidence, OwnerJudge,
     Rules, Standing,
@@ -73,6 +74,8 @@ pub(super) struct Findings {
     pub(super) unreadable: usize,
     /// Of an API server: bits that no claim holds.
     pub(super) dead_bits: DeadBits,
+    /// Of an API server: addresses that claims have lost, although nobody has written the claims.
+    pub(super) lost: Vec<Lost>,
     /// The claims of which something is known.
     pub(super) candidates: Vec<Candidate>,
     /// The durable owners of which something is known.
@@ -183,6 +186,7 @@ impl Rounds {
             owners: owners.len(),
             unreadable: read.unreadable.len(),
             dead_bits: read.dead_bits.clone(),
+            lost: read.lost.clone(),
             candidates: candidates.collect(),
             owner_candidates: owner_candidates.collect(),
             pause: due.map(|due| due.saturating_sub(self.start.elapsed())),
@@ -206,6 +210,16 @@ impl Rounds {
             Ok(Released::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
             Err(error) => Ended::Stayed(error.to_string()),
         }
+    }
+
+    /// Gives a lost address back to its claim, and reads the records anew then.
+    pub(super) fn give_back(&self, lost: &Lost) -> Result<GivenBack, String> {
+        let connection = self.connection.as_ref().expect("the round has kept it");
+        let objects = connection.object_store().expect("it has blocks");
+        let given = connection.wait(objects.give_back(lost));
+        let given = given.map_err(|error| error.to_string())?;
+        self.has_released.set(true);
+        Ok(given)
     }
 
     /// Clears the dead bits of `blocks`, and reads the records anew then.

@@ -18,7 +18,7 @@ use crate::inventory::{Death, Finding, Inventory};
 use crate::memory::MemoryServer;
 use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
 use crate::protocol::Request;
-use crate::{KubernetesRegistry, names};
+use crate::{GivenBack, KubernetesRegistry, Lost, names};
 
 /// The model, in which somebody else writes after each list of blocks.
 #[derive(Default)]
@@ -390,4 +390,54 @@ fn a_block_in_another_place_is_a_finding_and_its_claims_are_none() {
     );
     assert_eq!(inventory.blocks.len(), 0);
     assert_eq!(inventory.claims.len(), 1);
+}
+
+#[test]
+fn a_bit_that_was_cleared_while_its_claim_lives_is_given_back() {
+    let lab = Lab::default();
+    for container in ["one", "two", "three", "four"] {
+        lab.add(container);
+    }
+    let before = lab.inventory();
+    let clear =
+        |bit: u8| lab.change_block(|block| block.spec.taken.retain(|taken| taken.bit != bit));
+    assert_eq!(lab.inventory().lost_since(&before), []);
+    (1..=3).for_each(clear);
+    // Another container gets one of them, and a claim is gone.
+    assert_eq!(lab.add("thief"), "10.0.0.1");
+    lab.delete_claim("three");
+    let lost = lab.inventory().lost_since(&before);
+    let told: Vec<_> = lost
+        .iter()
+        .map(|lost| {
+            (
+                lost.attachment.container.to_string(),
+                lost.held.address.to_string(),
+            )
+        })
+        .collect();
+    let pair = |container: &str, address: &str| (container.to_owned(), address.to_owned());
+    let mut told = told;
+    told.sort();
+    assert_eq!(told, [pair("one", "10.0.0.1"), pair("two", "10.0.0.2")]);
+    for lost in &lost {
+        let given = lab.run(async |registry| registry.give_back(lost).await);
+        let expected = match lost.attachment.container.as_str() {
+            "one" => GivenBack::Taken,
+            _ => GivenBack::Done,
+        };
+        assert_eq!(given, Ok(expected));
+    }
+    let is_waiting = |finding: &Finding| matches!(finding, Finding::Waiting { attachment, .. } if attachment.container.as_str() == "one");
+    let findings = lab.inventory().findings;
+    assert!(
+        findings.len() == 1 && is_waiting(&findings[0]),
+        "{findings:?}"
+    );
+    let gone = Lost {
+        attachment: attachment("three"),
+        held: before.claims[0].1.value.held[0].clone(),
+    };
+    let given = lab.run(async |registry| registry.give_back(&gone).await);
+    assert_eq!(given, Ok(GivenBack::Changed));
 }

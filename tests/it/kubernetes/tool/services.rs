@@ -3,7 +3,9 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use whereabouts_core::address::{BlockKey, Pool};
 use whereabouts_core::claim::{BootId, Owner};
+use whereabouts_kubernetes::names;
 
 use super::{Bench, containers, folder, text};
 use crate::ctl::page::Server;
@@ -67,7 +69,7 @@ fn the_controller_clears_the_bits_of_claims_that_are_gone() {
     let bench = Bench::start();
     let a = bench.node("a");
     a.added("one", 1);
-    a.added("two", 2);
+    let address = a.added("two", 2);
     bench.kill(&a, "one");
     let reach = [
         "--datastore",
@@ -77,11 +79,20 @@ fn the_controller_clears_the_bits_of_claims_that_are_gone() {
     ];
     let own = ["--identity", "one", "--every", "1s"];
     let controller = Server::start_as("controller", &[&reach[..], &own].concat());
-    poll("the dead bit is cleared", || {
-        let metrics = controller.get("/metrics");
-        let is_swept = metrics.contains("whereabouts_reconcile_swept_blocks_total 1");
-        is_swept.then_some(())
-    });
+    let await_metric = |line: &str| {
+        poll(line, || {
+            controller.get("/metrics").contains(line).then_some(())
+        });
+    };
+    await_metric("whereabouts_reconcile_swept_blocks_total 1");
+    // A hostile node clears the bit of a claim that lives.
+    let name = names::block(&BlockKey::of(&Pool::default(), address));
+    let free = r#"{"spec": {"taken": []}}"#;
+    bench
+        .lab
+        .server
+        .kubectl(&["patch", "addressblock", &name, "--type=merge", "-p", free]);
+    await_metric("whereabouts_reconcile_lost_addresses_total{end=\"given-back\"} 1");
     assert_said(
         &bench.run(&["check"]),
         WELL,
