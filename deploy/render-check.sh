@@ -48,6 +48,8 @@ main() {
     check_with k3s
     check_with openshift
     check_with monitoring
+    check_on kubernetes kubernetes-all admission network-policies monitoring k3s
+    check_on kubernetes kubernetes-openshift openshift
     check_that_it_can_fail
     check_chart
     [[ ${1:-} == manifests ]] || check_image
@@ -91,22 +93,28 @@ check_component() {
         fail "the component replace-foreign does something else"
 }
 
-check_with() { # COMPONENT ...: the last one gives the result its name
-    local overlay=$work/kubernetes/overlays/with-${*: -1} rendered=$work/${*: -1}.yaml version list
-    cp -r "$work/kubernetes/overlays/lab" "$overlay"
-    printf -v list ', ../../%s' "$@"
+check_with() { # COMPONENT ...: on the lab. The last one gives the result its name
+    check_on lab "${*: -1}" "$@"
+}
+
+check_on() { # OVERLAY RESULT COMPONENT ...
+    local overlay=$work/kubernetes/overlays/with-$2 rendered=$work/$2.yaml version list
+    local versions=("${kubernetes_versions[@]}")
+    [[ $1 != kubernetes ]] || versions=("${datastore_versions[@]}")
+    cp -r "$work/kubernetes/overlays/$1" "$overlay"
+    printf -v list ', ../../%s' "${@:3}"
     sed -i '/^components:/d' "$overlay/kustomization.yaml"
     echo "components: [${list#, }]" >>"$overlay/kustomization.yaml"
     kubectl kustomize "$overlay" >"$rendered"
     # The schemas do not have the kinds of cert-manager and of the Prometheus Operator.
     PYTHONPATH=$work/python python3 -c 'import sys, yaml; yaml.safe_dump_all((one for one in yaml.safe_load_all(sys.stdin)
         if not one["apiVersion"].startswith(("cert-manager.io/", "monitoring.coreos.com/"))), sys.stdout)' <"$rendered" >"$work/known.yaml"
-    for version in "${kubernetes_versions[@]}"; do
+    for version in "${versions[@]}"; do
         validate "$version" "$work/known.yaml" >"$work/said" || fail "$*:" "$(<"$work/said")"
     done
     faults "$rendered" >"$work/said"
     [[ ! -s $work/said ]] || fail "$*:" "$(<"$work/said")"
-    echo "lab with $*: $(grep -c '^kind:' "$rendered") objects fit Kubernetes ${kubernetes_versions[*]}"
+    echo "$1 with ${*:3}: $(grep -c '^kind:' "$rendered") objects fit Kubernetes ${versions[*]}"
 }
 
 validate() { # VERSION FILE
@@ -226,7 +234,8 @@ check_same_objects() {
     same 'del(.spec.template.metadata.annotations["checksum/flat-file"]?)' "$work/kubernetes.yaml" "$work/chart-kubernetes.yaml"
     while read -r component values; do
         chart --set "$values" >"$work/chart-$component.yaml"
-        same "$charted" "$work/$component.yaml" "$work/chart-$component.yaml"
+        same "$charted"' | del(.spec.template.metadata.annotations["checksum/flat-file"]?)' \
+            "$work/$component.yaml" "$work/chart-$component.yaml"
     done <<'COMPONENTS'
 replacing node.replaceForeign=true
 admission webhook.enabled=true
@@ -237,6 +246,8 @@ network-policies networkPolicies.enabled=true
 k3s node.binDir=/var/lib/rancher/k3s/data/cni
 openshift openshift.enabled=true,node.binDir=/var/lib/cni/bin,node.configDir=/etc/kubernetes/cni/net.d/whereabouts.d
 monitoring monitoring.enabled=true
+kubernetes-all datastore=kubernetes,webhook.enabled=true,networkPolicies.enabled=true,monitoring.enabled=true,node.binDir=/var/lib/rancher/k3s/data/cni
+kubernetes-openshift datastore=kubernetes,openshift.enabled=true,node.binDir=/var/lib/cni/bin,node.configDir=/etc/kubernetes/cni/net.d/whereabouts.d
 COMPONENTS
 
     # Each fault in what the chart gives is a difference.
