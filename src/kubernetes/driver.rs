@@ -27,6 +27,8 @@ pub(crate) struct Driver<'a, A, C> {
     pub(crate) until: Instant,
     /// Whether the first answer came soon after the start, once there was one.
     pub(crate) is_prompt: Cell<Option<bool>>,
+    /// Whether the server has answered anything.
+    pub(crate) has_answered: Cell<bool>,
 }
 
 /// A try without a definite answer.
@@ -110,6 +112,9 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
                 Err(Unanswered::Failed(failure)) => return Err(failure),
                 Err(Unanswered::Refused(refusal)) => refusal,
             };
+            if matches!(refusal.failure, ApiServerFailure::NotNow(_)) {
+                self.has_answered.set(true);
+            }
             tries += 1;
             let pause = refusal
                 .retry_after
@@ -124,9 +129,8 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
 
     /// The failure of an operation that has no time for another try.
     fn given_up(&self, failure: ApiServerFailure) -> Failure {
-        let has_answered = self.is_prompt.get().is_some();
         match failure {
-            ApiServerFailure::Unavailable(reason) if !has_answered => {
+            ApiServerFailure::Unavailable(reason) if !self.has_answered.get() => {
                 ApiServerFailure::Unreachable(reason).into()
             }
             failure => failure.into(),
@@ -134,6 +138,10 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
     }
 
     fn answered(&self, answer: Answer) -> Answer {
+        if answer == Answer::Unknown {
+            return answer;
+        }
+        self.has_answered.set(true);
         if self.is_prompt.get().is_none() {
             let prompt = Duration::from_millis(limits::PROMPT_MS);
             let is_prompt = self.clock.now() <= self.started + prompt;

@@ -22,7 +22,7 @@ use crate::convert;
 use crate::driver::Driver;
 use crate::names;
 use crate::object::{Block, Claim, ClaimOwner, Kind, Object};
-use crate::protocol::{Answer, Mode, Release, Request, Search, SearchEnd, Sweep, Take};
+use crate::protocol::{Answer, Mode, Release, Request, Search, SearchEnd, Take};
 use crate::sound;
 
 /// The registry in the API server, for one operation.
@@ -52,6 +52,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
                 started: now,
                 until: now + deadline,
                 is_prompt: Cell::new(None),
+                has_answered: Cell::new(false),
             },
             attempt,
             found: RefCell::new(None),
@@ -144,19 +145,6 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         self.driver.run(&mut search, |_| {}).await
     }
 
-    /// Whether `want` has an address, perhaps once dead bits are cleared.
-    async fn has_address(&self, want: &Want) -> Result<bool, Failure> {
-        let end = self.search(want, Mode::Thorough).await?;
-        if end.found.is_some() {
-            return Ok(true);
-        }
-        let first = self.driver.chance.index(end.existing.len().max(1));
-        let mut sweep = Sweep::new(end.existing, first);
-        self.driver.run(&mut sweep, |_| {}).await?;
-        let end = self.search(want, Mode::Thorough).await?;
-        Ok(end.found.is_some())
-    }
-
     async fn shortage_of(&self, want: &Want) -> Result<Option<Shortage>, Failure> {
         // Most ranges have a free address in their first open block.
         if let Choice::Lowest(_) = want.choice
@@ -166,7 +154,8 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         {
             return Ok(None);
         }
-        if self.has_address(want).await? {
+        // A dead bit counts as taken: only an ADD clears it, as a question writes nothing.
+        if self.search(want, Mode::Thorough).await?.found.is_some() {
             return Ok(None);
         }
         let range = want.range.clone();

@@ -65,6 +65,8 @@ struct Place {
     is_shared: bool,
     /// Whether the [`TEMPORARY`] folders are also allowed.
     tried_out: bool,
+    /// The names of files that hold other secrets.
+    kept: &'static [&'static str],
     /// The place as an error shows it.
     shown: &'static str,
 }
@@ -80,7 +82,14 @@ const FILES: Place = Place {
     depth: usize::MAX,
     is_shared: true,
     tried_out: true,
-    shown: "/etc/**/whereabouts*",
+    kept: &["whereabouts.token", "whereabouts.kubeconfig"],
+    shown: "/etc/**/whereabouts*, without the node's own access to the API server,",
+};
+
+/// Kubeconfigs. The token beside the node's one is none.
+const KUBECONFIGS: Place = Place {
+    kept: &["whereabouts.token"],
+    ..FILES
 };
 
 const SOCKETS: Place = Place {
@@ -88,6 +97,7 @@ const SOCKETS: Place = Place {
     depth: 1,
     is_shared: true,
     tried_out: true,
+    kept: &[],
     shown: "/run/whereabouts*",
 };
 
@@ -96,6 +106,7 @@ const LOGS: Place = Place {
     depth: 1,
     is_shared: true,
     tried_out: false,
+    kept: &[],
     shown: "/var/log/whereabouts* or /tmp/whereabouts*",
 };
 
@@ -105,6 +116,7 @@ const LOCAL: Place = Place {
     depth: usize::MAX,
     is_shared: false,
     tried_out: false,
+    kept: &[],
     shown: "/var/lib/whereabouts/*",
 };
 
@@ -117,7 +129,7 @@ const PLACES: [(&str, Place); 9] = [
     ("metrics_socket", SOCKETS),
     ("log_file", LOGS),
     ("local_path", LOCAL),
-    (KUBECONFIG_KEY, FILES),
+    (KUBECONFIG_KEY, KUBECONFIGS),
 ];
 
 /// The keys that a flat file allows network configurations to set.
@@ -217,9 +229,9 @@ pub(super) fn take_nodes_keys(
     };
     let keys = ETCD_KEYS.iter().chain(others).chain(named.own_keys());
     for key in keys.filter(|key| !allowed.has(key)) {
-        // Any other value means the same datastore, or is an error that its reader reports.
-        let is_other = |text: Text| Named::of(&text.text).is_some_and(|other| other != named);
-        let is_harmless = *key == "datastore" && !ipam.peek_text(key).is_some_and(is_other);
+        // Any other text would lead a DEL to the default datastore.
+        let is_same = |text: Text| text.text == named.name();
+        let is_harmless = *key == "datastore" && ipam.peek_text(key).is_some_and(is_same);
         if !is_harmless && let Some(node) = ipam.take(key) {
             let path = path.display();
             refused.push(RequestError::NotForNetworks {
@@ -262,6 +274,10 @@ pub(super) fn foreign_flat_file(text: &Text) -> RequestError {
 impl Place {
     fn has(&self, text: &Text, machine: &dyn Machine) -> bool {
         let path = Path::new(&text.text);
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| self.kept.contains(&name)) {
+            return false;
+        }
         // The reader of the path reports a relative path.
         path.is_relative() || self.has_own(path) || (self.tried_out && is_temporary(path, machine))
     }
@@ -284,9 +300,16 @@ impl Place {
 
 /// Whether a path leads to a file in a temporary folder, also through links.
 pub(super) fn is_temporary(path: &Path, machine: &dyn Machine) -> bool {
-    let is_below = |path: &Path| names_below(path, &TEMPORARY).is_some();
     // The reader of the path reports a file that does not exist.
-    is_below(path) && machine.real_path(path).map_or(true, |real| is_below(&real))
+    is_named_temporary(path)
+        && machine
+            .real_path(path)
+            .map_or(true, |real| is_named_temporary(&real))
+}
+
+/// Whether a path names a file in a temporary folder. It may be a link to another folder.
+pub(super) fn is_named_temporary(path: &Path) -> bool {
+    names_below(path, &TEMPORARY).is_some()
 }
 
 /// The names of a path below one of `folders`; `None` if the path is not below, or contains `..`.

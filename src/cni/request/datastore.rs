@@ -80,12 +80,15 @@ fn access(
             ),
         })?,
     };
-    let kubeconfig = file::read(&text, machine)?;
     let own = file::path(&text)?;
-    // Their contents go to a server that the kubeconfig names, and in a temporary folder any user may have written it.
+    // Contents of files go to a server that the kubeconfig names, and in a temporary folder any user may have written it.
     let is_foreign = |path: &Path| {
-        authority::is_temporary(&own, machine) && !authority::is_temporary(path, machine)
+        authority::is_named_temporary(&own) && !authority::is_temporary(path, machine)
     };
+    if is_foreign(&own) {
+        return Err(text.wrong("is a link to another folder than a temporary one"));
+    }
+    let kubeconfig = file::read(&text, machine)?;
     let load = |path: &Path| {
         if path == own {
             return Ok(kubeconfig.bytes.clone());

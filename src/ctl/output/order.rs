@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn ranges_are_sorted_with_the_fullest_or_largest_first() {
-        let used = |taken: u128, size: u128| Use {
+        let one = |taken: u128, size: u128| Use {
             range: RangeId {
                 pool: Pool::default(),
                 cidr: "10.0.0.0/8".parse().expect("a CIDR"),
@@ -166,7 +166,7 @@ mod tests {
             taken,
             held: 0,
         };
-        let uses = [used(1, 10), used(200, 65_534), used(6, 6)];
+        let uses = [one(1, 10), one(200, 65_534), one(6, 6)];
         let cases = [
             (RangeOrder::Range, [10, 65_534, 6]),
             (RangeOrder::Use, [6, 10, 65_534]),

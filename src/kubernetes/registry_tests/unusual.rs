@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::address::{Address, Name, Range, RangeSpec};
+use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{Registry, Renewed};
@@ -175,11 +176,15 @@ fn a_sweep_clears_more_dead_bits_than_one_write_may() {
 }
 
 #[test]
-fn status_clears_dead_bits_before_it_tells_that_a_range_is_full() {
+fn status_clears_no_dead_bit_and_an_add_does() {
     let odd = with_dead(7..=7);
+    let before = odd.blocks();
     let want = Want::lowest(&one());
+    let range = want.range.clone();
     let shortage = odd.run(async |registry| registry.shortage(&[want]).await);
-    assert_eq!(shortage, Ok(None));
+    assert_eq!(shortage, Ok(Some(Shortage::Exhausted(range))));
+    assert_eq!(odd.blocks(), before, "a question writes nothing");
+    odd.add("a", &one()).expect("the bit was dead");
 }
 
 #[test]

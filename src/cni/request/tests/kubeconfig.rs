@@ -135,6 +135,35 @@ fn a_network_configuration_names_no_kubeconfig_that_could_send_files_away() {
     sample.machine = machine.with(tried, 0o600, &sending.to_string());
     let expected = "users[u].tokenFile is not in a temporary folder, as the kubeconfig is";
     assert_found(access(sample.parsed()), Err((7, expected)));
+    // Beside a flat file of any user, and a link to a file that this user wrote elsewhere.
+    let ipam = json!({"configuration_path": "/tmp/whereabouts/whereabouts.conf"});
+    let mut sample = on("ADD", None, ipam);
+    let beside = "/tmp/whereabouts/whereabouts.kubeconfig";
+    let links = &mut sample.machine.links;
+    links.insert(beside.into(), "/var/lib/kubelet/pods/x/evil".into());
+    let machine = std::mem::take(&mut sample.machine);
+    let flat_file = json!({"datastore": "kubernetes"}).to_string();
+    sample.machine = machine
+        .with("/tmp/whereabouts/whereabouts.conf", 0o600, &flat_file)
+        .with(beside, 0o600, &sending.to_string());
+    let expected = "is a link to another folder than a temporary one";
+    assert_found(access(sample.parsed()), Err((7, expected)));
+}
+
+#[test]
+fn a_network_configuration_sends_the_nodes_token_nowhere() {
+    for file in ["whereabouts.token", "whereabouts.kubeconfig"] {
+        let path = format!("/etc/cni/net.d/whereabouts.d/{file}");
+        let ipam = json!({"etcd_host": "evil", "etcd_username": "x", "etcd_password_file": path});
+        let mut sample = on("ADD", None, ipam);
+        let machine = std::mem::take(&mut sample.machine);
+        sample.machine = machine.with(&path, 0o600, "hunter5");
+        let expected = "cannot be named in a network configuration";
+        let found = access(sample.parsed());
+        let details = found.as_ref().err().map(RequestError::details);
+        assert!(!details.unwrap_or_default().contains("hunter"));
+        assert_found(found, Err((7, expected)));
+    }
 }
 
 #[test]
@@ -161,8 +190,17 @@ fn the_node_decides_on_the_datastore_and_the_kubeconfig() {
         Err("configures etcd, and does not list the key"),
     );
     // DEL goes where the node says.
-    let del = on("DEL", Some(nodes), chosen).parsed();
-    assert_found(access(del), Ok("usual hunter2"));
+    let wrong = [
+        json!("etcd"),
+        json!("Kubernetes"),
+        json!(["etcd"]),
+        json!(7),
+    ];
+    let wrong = wrong.map(|datastore| json!({"datastore": datastore}));
+    for ipam in wrong.into_iter().chain([chosen]) {
+        let del = on("DEL", Some(nodes.clone()), ipam).parsed();
+        assert_found(access(del), Ok("usual hunter2"));
+    }
 }
 
 #[test]
