@@ -5,14 +5,21 @@
 //!
 //! The list of the claims with the block's label only spares reads: a person can change a label. A bit is cleared after a
 //! read of its own claim.
+//!
+//! An ADD of one stated address clears the bit of that address alone. After a loss of claims, other dead bits are of addresses
+//! that pods use.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use whereabouts_core::address::BlockId;
+use whereabouts_core::claim::{Choice, Want};
+
 use super::blocks::BITS_PER_WRITE;
+use super::wanted::{intervals, windows};
 use super::{Answer, Machine, Next, Pages, Pause, Purpose, Request};
 use crate::api::{ListAt, ListQuery, Requirement};
 use crate::names;
-use crate::object::{Block, Claim, Kind, Metadata, TakenBit};
+use crate::object::{BitWindow, Block, Claim, Kind, Metadata, TakenBit};
 
 /// Blocks that one ADD sweeps.
 pub(crate) const BLOCKS: usize = 16;
@@ -42,11 +49,11 @@ struct Suspects {
 }
 
 impl Suspects {
-    fn of(block: Block, listed: Vec<Metadata>) -> Self {
-        let living: BTreeSet<String> = listed.into_iter().map(|one| one.uid).collect();
+    /// The bits of `block` that `is_suspect` tells.
+    fn of(block: Block, is_suspect: impl Fn(&TakenBit) -> bool) -> Self {
         let mut unread: BTreeMap<String, Vec<TakenBit>> = BTreeMap::new();
         for taken in &block.spec.taken {
-            if !living.contains(&taken.uid) {
+            if is_suspect(taken) {
                 let name = taken.claim.clone();
                 unread.entry(name).or_default().push(taken.clone());
             }
@@ -88,6 +95,8 @@ impl Claim {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
     blocks: VecDeque<String>,
+    /// The bits of a stated address. Without it, all bits are suspects.
+    stated: Option<Vec<BitWindow>>,
     tries: u32,
     state: State,
 }
@@ -100,9 +109,19 @@ impl Sweep {
         blocks.truncate(BLOCKS);
         Self {
             blocks: blocks.into(),
+            stated: None,
             tries: 0,
             state: State::Reading,
         }
+    }
+
+    /// The sweep for `want`: of a stated address, or of some of `blocks`.
+    pub(crate) fn of_want(want: &Want, blocks: Vec<String>, chance: usize) -> Self {
+        let mut sweep = Self::new(blocks, chance);
+        if let Choice::Exactly(address) = want.choice {
+            sweep.stated = Some(windows(&intervals(want), BlockId::of(address)));
+        }
+        sweep
     }
 
     fn skip(&mut self) -> Next<()> {
@@ -118,6 +137,17 @@ impl Sweep {
         self.state = State::Reading;
         let get = Request::Get(Kind::Block, name.clone());
         Next::after(pause, Purpose::SweepRead, get)
+    }
+
+    /// Looks for suspects among the bits of `block`.
+    fn suspect(&mut self, block: Block) -> Next<()> {
+        let Some(stated) = &self.stated else {
+            return self.list_claims(block);
+        };
+        let has = |window: &BitWindow, bit| (window.first..=window.last).contains(&bit);
+        let is_stated = |taken: &TakenBit| stated.iter().any(|window| has(window, taken.bit));
+        let suspects = Suspects::of(block, is_stated);
+        self.judge(Box::new(suspects))
     }
 
     fn list_claims(&mut self, block: Block) -> Next<()> {
@@ -165,7 +195,7 @@ impl Machine for Sweep {
     fn on(&mut self, answer: Answer) -> Next<()> {
         match std::mem::replace(&mut self.state, State::Reading) {
             State::Reading => match answer.block() {
-                Some(block) => self.list_claims(block),
+                Some(block) => self.suspect(block),
                 None => self.skip(),
             },
             State::Claims(block, mut pages) => {
@@ -174,7 +204,9 @@ impl Machine for Sweep {
                     self.state = State::Claims(block, pages);
                     return Next::ask(Purpose::SweepClaims, Request::ListMetadata(query));
                 };
-                self.judge(Box::new(Suspects::of(*block, listed)))
+                let living: BTreeSet<String> = listed.into_iter().map(|one| one.uid).collect();
+                let is_suspect = |taken: &TakenBit| !living.contains(&taken.uid);
+                self.judge(Box::new(Suspects::of(*block, is_suspect)))
             }
             State::Suspects(mut suspects) => {
                 suspects.note(answer.claim().as_ref());

@@ -7,9 +7,9 @@ use futures::executor::block_on;
 use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::address::{Address, Name, Range, RangeSpec};
 use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Owner, Want};
 use whereabouts_core::failure::Failure;
-use whereabouts_core::registry::{Registry, Renewed};
+use whereabouts_core::registry::{Registry, Renewed, Taken};
 use whereabouts_core::verbs;
 
 use super::Hasty;
@@ -252,4 +252,35 @@ fn a_renewal_waits_between_writes_whose_outcome_is_unknown() {
     assert_eq!(renewed, Ok(Renewed::Done));
     let waited = clock.now() - begun;
     assert!(waited > Duration::from_millis(100), "{waited:?}");
+}
+
+/// The request of `container` for this address alone.
+fn exactly(container: &str, last: u8) -> Ask {
+    let of_range = range("10.0.0.1", "10.0.0.254");
+    let mut ask = ask(container, &of_range);
+    let address: std::net::IpAddr = [10, 0, 0, last].into();
+    ask.wants[0].choice = Choice::Exactly(address.into());
+    ask
+}
+
+#[test]
+fn a_stated_address_with_a_dead_bit_is_given_and_other_dead_bits_stay() {
+    let odd = with_dead(1..=200);
+    let ask = exactly("a", 7);
+    let taken = odd.run(async |registry| registry.take(&ask).await);
+    let Ok(Taken::Granted(held)) = taken else {
+        panic!("{taken:?}");
+    };
+    assert_eq!(held[0].address.to_string(), "10.0.0.7");
+    let blocks = odd.blocks();
+    assert_eq!(blocks[0].spec.taken.len(), 201);
+    let is_dead = |taken: &&TakenBit| taken.uid.starts_with("u-");
+    assert_eq!(blocks[0].spec.taken.iter().filter(is_dead).count(), 199);
+    let living = exactly("c", 7);
+    let taken = odd.run(async |registry| registry.take(&living).await);
+    assert!(
+        matches!(taken, Ok(Taken::Short(Shortage::Taken(_)))),
+        "{taken:?}"
+    );
+    assert_eq!(odd.blocks()[0].spec.taken.len(), 201);
 }

@@ -50,7 +50,7 @@ impl Take {
             return self.move_to(want, found);
         }
         let digits = self.attempt.bytes().map(usize::from);
-        let mut sweep = Sweep::new(end.existing, digits.sum());
+        let mut sweep = Sweep::of_want(&self.ask.wants[want], end.existing, digits.sum());
         let next = sweep.begin();
         self.state = State::Sweep(want, sweep);
         inner!(next);
