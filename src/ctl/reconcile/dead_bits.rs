@@ -21,7 +21,7 @@ pub(super) struct DeadBits {
     bits: usize,
 }
 
-/// What becomes of dead bits.
+/// The treatment of dead bits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Those of these blocks may be cleared.
@@ -70,7 +70,7 @@ impl DeadBits {
         self.found.iter().filter(anew).count()
     }
 
-    /// What becomes of them. After a restore, or a deletion by mistake, bits are dead whose addresses are in use.
+    /// The treatment of these bits. After a restore, or a deletion by mistake, bits are dead whose addresses are in use.
     pub(super) fn verdict(&self) -> Verdict {
         let (count, anew) = (self.count(), self.created_anew());
         if anew > 0 {
