@@ -15,6 +15,7 @@ use crate::convert;
 use crate::names;
 use crate::object::{Block, Claim, ClaimWant, Metadata, Object, TakenBit};
 use crate::protocol::blocks;
+use crate::rebind::Heir;
 use crate::sound;
 
 pub use finding::{Death, Finding};
@@ -165,9 +166,12 @@ impl Collector {
     /// Finds a bit for the name of `claim` that is not its own, or not the only one of its want.
     fn find_bit(&mut self, claim: &Claim, block: &str, taken: &TakenBit) {
         let want = claim.spec.wants.get(usize::from(taken.want));
-        if claim.heir_of(taken, &self.blocks[block]).is_some() {
+        let heir = claim.heir_of(taken, &self.blocks[block]);
+        if let Some(Heir::Of(_)) = heir {
             self.heirs.insert((claim.metadata.uid.clone(), taken.want));
             self.find_dead(block, taken, Death::CreatedAnew);
+        } else if let Some(Heir::OfOneOfSeveral) = heir {
+            self.find_dead(block, taken, Death::OneOfSeveral);
         } else if claim.metadata.uid != taken.uid {
             self.find_dead(block, taken, Death::OtherClaim);
         } else if want.is_none_or(|want| want.current != block) {

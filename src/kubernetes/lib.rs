@@ -54,6 +54,7 @@ mod sound;
 pub use api::ApiServer;
 pub use inventory::Inventory;
 pub use lost::{GivenBack, Lost};
+pub use rebind::Rebound;
 pub use registry::KubernetesRegistry;
 
 /// The API group. `.internal` is reserved for private use, so no project can own a group that is equal.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use whereabouts_clock::Clock;
 use whereabouts_core::address::BlockKey;
-use whereabouts_core::failure::Failure;
+use whereabouts_core::failure::{Corrupt, Failure};
 
 use crate::KubernetesRegistry;
 use crate::api::{ApiServer, Write};
@@ -21,61 +21,109 @@ use crate::protocol::{Answer, Request};
 /// Writes of one block that were refused, or whose outcome is unknown, before the rest is left to the next run.
 const TRIES: u32 = 8;
 
+/// What a claim that waits is to a bit of an earlier claim of its name.
+pub(crate) enum Heir {
+    /// The bit is this want's, as no other one can be.
+    Of(Contender),
+    /// Another bit can as well be the want's, so it gets none.
+    OfOneOfSeveral,
+}
+
+/// The end of a rebinding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebound {
+    /// The number of bits that claims got.
+    pub bits: usize,
+    /// Objects that nobody can rely on. Their bits stay as they are.
+    pub skipped: Vec<Corrupt>,
+}
+
 impl Claim {
-    /// The want that waits for exactly `taken`, a bit of `block` that an earlier claim of this name held.
-    pub(crate) fn heir_of(&self, taken: &TakenBit, block: &Block) -> Option<Contender> {
-        let is_earlier = taken.claim == self.metadata.name && taken.uid != self.metadata.uid;
-        let waits = block.bit_of(&self.metadata.uid, taken.want).is_none();
+    /// What this claim is to `taken`, a bit of `block` that an earlier claim of this name held; `None` if it does not wait for it.
+    pub(crate) fn heir_of(&self, taken: &TakenBit, block: &Block) -> Option<Heir> {
         let mut contenders = blocks::contenders(self, &block.metadata.name).into_iter();
         let want = contenders.find(|want| want.want == taken.want)?;
-        let mut windows = want.windows.iter();
-        let is_wanted = windows.any(|window| (window.first..=window.last).contains(&taken.bit));
-        (is_earlier && waits && is_wanted).then_some(want)
+        let (name, uid) = (&self.metadata.name, &self.metadata.uid);
+        let is_wanted = |bit| {
+            let mut windows = want.windows.iter();
+            windows.any(|window| (window.first..=window.last).contains(&bit))
+        };
+        let can_be_its = |one: &TakenBit| {
+            one.claim == *name && one.uid != *uid && one.want == want.want && is_wanted(one.bit)
+        };
+        if block.bit_of(uid, want.want).is_some() || !can_be_its(taken) {
+            return None;
+        }
+        let possible = block.spec.taken.iter().filter(|one| can_be_its(one));
+        Some(match possible.count() {
+            1 => Heir::Of(want),
+            _ => Heir::OfOneOfSeveral,
+        })
     }
 }
 
 impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
-    /// Gives the bits of `blocks` to the claims that have the names of the earlier ones, and wait. The answer is their number.
-    pub async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<usize, Failure> {
-        let mut rebound = 0;
+    /// Gives the bits of `blocks` to the claims that have the names of the earlier ones, and wait.
+    pub async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<Rebound, Failure> {
+        let mut rebound = Rebound::default();
         for block in blocks {
-            rebound += self.rebind_block(&names::block(block)).await?;
+            self.rebind_block(&names::block(block), &mut rebound)
+                .await?;
         }
         Ok(rebound)
     }
 
-    async fn rebind_block(&self, name: &str) -> Result<usize, Failure> {
-        let (mut rebound, mut tries) = (0, 0);
+    async fn rebind_block(&self, name: &str, rebound: &mut Rebound) -> Result<(), Failure> {
+        let mut tries = 0;
         while tries < TRIES {
-            let Some(Object::Block(mut block)) = self.get(Kind::Block, name).await? else {
+            let read = self.get_usable(Kind::Block, name, rebound).await?;
+            let Some(Object::Block(mut block)) = read else {
                 break;
             };
-            let moved = self.move_bits(&mut block).await?;
+            let moved = self.move_bits(&mut block, rebound).await?;
             if moved == 0 {
                 break;
             }
             let write = Request::Write(Write::Replace(Object::Block(block)));
             match self.driver.answer(&write).await? {
-                Answer::Done(_) => rebound += moved,
+                Answer::Done(_) => rebound.bits += moved,
                 // The next read tells what was written.
                 _ => tries += 1,
             }
         }
-        Ok(rebound)
+        Ok(())
+    }
+
+    /// The object. One that nobody can rely on is noted, and as good as absent.
+    async fn get_usable(
+        &self,
+        kind: Kind,
+        name: &str,
+        rebound: &mut Rebound,
+    ) -> Result<Option<Object>, Failure> {
+        match self.get(kind, name).await {
+            Err(Failure::Corrupt(corrupt)) => {
+                if !rebound.skipped.contains(&corrupt) {
+                    rebound.skipped.push(corrupt);
+                }
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Moves as many bits of `block` as one write may. Each claim is read after the block.
-    async fn move_bits(&self, block: &mut Block) -> Result<usize, Failure> {
+    async fn move_bits(&self, block: &mut Block, rebound: &mut Rebound) -> Result<usize, Failure> {
         let mut moved = 0;
         for taken in block.spec.taken.clone() {
             if moved == BITS_PER_WRITE {
                 break;
             }
-            let claim = self.get(Kind::Claim, &taken.claim).await?;
-            let Some(Object::Claim(claim)) = claim else {
+            let read = self.get_usable(Kind::Claim, &taken.claim, rebound).await?;
+            let Some(Object::Claim(claim)) = read else {
                 continue;
             };
-            if let Some(heir) = claim.heir_of(&taken, block) {
+            if let Some(Heir::Of(heir)) = claim.heir_of(&taken, block) {
                 moved += usize::from(block.inherit(&taken.uid, &heir));
             }
         }

@@ -15,7 +15,7 @@ use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::failure::{ApiServerFailure, Corrupt, Failure};
 use whereabouts_etcd::{Change, SystemClock};
-use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost};
+use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost, Rebound};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{
     At, CommitError, Entry, Lease, LeaseId, Order, Outcome, Read, Revision, Store, Txn,
@@ -91,8 +91,8 @@ impl ObjectStore {
         self.registry(LISTING).sweep(blocks).await
     }
 
-    /// Gives the bits of `blocks` to claims that were created anew; their number.
-    pub(crate) async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<usize, Failure> {
+    /// Gives the bits of `blocks` to claims that were created anew.
+    pub(crate) async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<Rebound, Failure> {
         self.registry(LISTING).rebind(blocks).await
     }
 

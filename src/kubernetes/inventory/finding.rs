@@ -71,6 +71,8 @@ pub enum Death {
     OtherClaim,
     /// The claim was deleted and created anew, as by a restore, and waits for this bit.
     CreatedAnew,
+    /// The same, but it may wait for another bit as well, so nobody gives it one.
+    OneOfSeveral,
     /// The claim has another current block.
     Left,
 }
@@ -139,6 +141,9 @@ impl fmt::Display for Death {
             Self::NoClaim => "which does not exist",
             Self::OtherClaim => "but a later claim has this name",
             Self::CreatedAnew => "which was created anew, as by a restore, and waits for it",
+            Self::OneOfSeveral => {
+                "which was created anew, and may wait for another taken address as well"
+            }
             Self::Left => "which has left this block",
         })
     }

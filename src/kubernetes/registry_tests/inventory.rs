@@ -18,7 +18,7 @@ use crate::inventory::{Death, Finding, Inventory};
 use crate::memory::MemoryServer;
 use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
 use crate::protocol::Request;
-use crate::{GivenBack, KubernetesRegistry, Lost, names};
+use crate::{GivenBack, KubernetesRegistry, Lost, Rebound, names};
 
 /// The model, in which somebody else writes after each list of blocks.
 #[derive(Default)]
@@ -263,6 +263,14 @@ fn restore(lab: &Lab, container: &str) {
     lab.server.model().borrow_mut().serve(&create);
 }
 
+/// A rebinding of so many bits that has skipped nothing.
+fn moved(bits: usize) -> Rebound {
+    Rebound {
+        bits,
+        ..Rebound::default()
+    }
+}
+
 #[test]
 fn claims_that_were_created_anew_get_their_bits_again() {
     // More than one write may move.
@@ -296,14 +304,14 @@ fn claims_that_were_created_anew_get_their_bits_again() {
     assert_eq!((anew, restored.findings.len()), (CLAIMS - 1, CLAIMS));
     let blocks = restored.blocks.iter().map(|(key, _)| key.clone()).collect();
     let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(rebound, Ok(CLAIMS - 1));
+    assert_eq!(rebound, Ok(moved(CLAIMS - 1)));
     let after = lab.inventory();
     let gone = attachment("c3");
     let expected: Vec<_> = before.into_iter().filter(|(one, _)| *one != gone).collect();
     assert_eq!(held(&after), expected);
     assert_eq!(after.findings.len(), 1, "{:?}", after.findings);
     let again = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(again, Ok(0));
+    assert_eq!(again, Ok(moved(0)));
     let swept = lab.run(async |registry| registry.sweep(&blocks).await);
     assert_eq!((swept, lab.findings()), (Ok(()), Vec::new()));
     assert_eq!(lab.add("next"), "10.0.0.4");
@@ -325,7 +333,63 @@ fn a_bit_outside_the_windows_or_of_a_claim_with_an_address_is_not_rebound() {
     let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
     let blocks = blocks.collect();
     let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(rebound, Ok(0));
+    assert_eq!(rebound, Ok(moved(0)));
+}
+
+#[test]
+fn of_two_bits_that_can_be_of_a_claim_that_was_created_anew_it_gets_none() {
+    let lab = Lab::default();
+    lab.add("one");
+    lab.add("two");
+    // An earlier claim of the name has left another bit.
+    lab.add("old");
+    let one = lab.claim("one");
+    lab.delete_claim("old");
+    lab.change_block(|block| {
+        let mut earlier = bit(&one, 0);
+        earlier.uid = "before".to_owned();
+        let old = &mut block.spec.taken[2];
+        earlier.bit = old.bit;
+        *old = earlier;
+    });
+    restore(&lab, "one");
+    let inventory = lab.inventory();
+    let is_several = |finding: &&Finding| {
+        let death = Death::OneOfSeveral;
+        matches!(finding, Finding::Dead { death: one, .. } if *one == death)
+    };
+    let several = inventory.findings.iter().filter(is_several).count();
+    assert_eq!(several, 2, "{:?}", inventory.findings);
+    let waits = |finding: &Finding| matches!(finding, Finding::Waiting { .. });
+    assert!(inventory.findings.iter().any(waits));
+    let blocks = inventory.blocks.into_iter().map(|(key, _)| key).collect();
+    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
+    assert_eq!(rebound, Ok(moved(0)));
+}
+
+#[test]
+fn a_claim_that_is_being_deleted_ends_no_rebinding_of_others() {
+    let lab = Lab::default();
+    for container in ["one", "two", "three"] {
+        lab.add(container);
+        restore(&lab, container);
+    }
+    lab.change_claim("one", |claim| {
+        claim.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    });
+    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
+    let blocks = blocks.collect();
+    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
+    let rebound = rebound.expect("the others are rebound");
+    assert_eq!((rebound.bits, rebound.skipped.len()), (2, 1));
+    let skipped = rebound.skipped[0].to_string();
+    assert!(skipped.contains("is being deleted"), "{skipped}");
+    lab.change_block(|block| {
+        block.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    });
+    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
+    let rebound = rebound.expect("no block is left");
+    assert_eq!((rebound.bits, rebound.skipped.len()), (0, 1));
 }
 
 #[test]
