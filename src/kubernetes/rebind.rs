@@ -21,7 +21,7 @@ use crate::protocol::{Answer, Request};
 /// Writes of one block that were refused, or whose outcome is unknown, before the rest is left to the next run.
 const TRIES: u32 = 8;
 
-/// What a claim that waits is to a bit of an earlier claim of its name.
+/// The relation of a claim that waits to a bit of an earlier claim of its name.
 pub(crate) enum Heir {
     /// The bit is this want's, as no other one can be.
     Of(Contender),
@@ -39,7 +39,8 @@ pub struct Rebound {
 }
 
 impl Claim {
-    /// What this claim is to `taken`, a bit of `block` that an earlier claim of this name held; `None` if it does not wait for it.
+    /// The relation of this claim to `taken`, a bit of `block`; `None` if it does not wait for it, or if no earlier claim of this name
+    /// held it.
     pub(crate) fn heir_of(&self, taken: &TakenBit, block: &Block) -> Option<Heir> {
         let mut contenders = blocks::contenders(self, &block.metadata.name).into_iter();
         let want = contenders.find(|want| want.want == taken.want)?;

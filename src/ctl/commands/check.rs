@@ -27,6 +27,10 @@ pub(crate) struct RepairOption {
     /// rebuilt from its claims; a claim is removed, and what it holds becomes free.
     #[arg(long, value_name = "KEY", requires = "repair", value_parser = selector)]
     pub(super) damaged: Vec<String>,
+    /// With --repair and `datastore: kubernetes`: free the taken addresses without a claim although they are so many that
+    /// pods may use them.
+    #[arg(long, requires = "repair")]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) consent: Consent,
 }
@@ -44,6 +48,11 @@ pub(crate) fn check(
     };
     if let Some(objects) = connection.object_store() {
         return check_objects::check(&connection, objects, option, output);
+    }
+    if option.force {
+        return Err(
+            "--force is of `datastore: kubernetes` alone: no repair here is held back".to_owned(),
+        );
     }
     let named: BTreeSet<String> = option.damaged.iter().cloned().collect();
     let (mut audit, mut repairs) = look(&connection, &named)?;

@@ -1,4 +1,5 @@
-//! Bits of an API server's blocks that no claim holds any more. The controller clears those that two listings show. Pure.
+//! Bits of an API server's blocks that no claim holds any more. The controller and `check --repair` clear those that two listings
+//! show, unless so much is lost that the addresses may be in use. Pure.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ const PART: usize = 10;
 
 /// The dead bits of one listing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DeadBits {
+pub(crate) struct DeadBits {
     found: Vec<Finding>,
     /// Those that the listing before has shown, too, by their blocks.
     lasting: BTreeSet<BlockKey>,
@@ -23,7 +24,7 @@ pub(super) struct DeadBits {
 
 /// The treatment of dead bits.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Those of these blocks may be cleared.
     Clear(BTreeSet<BlockKey>),
     /// None may be, for this reason.
@@ -32,7 +33,7 @@ pub(super) enum Verdict {
 
 impl DeadBits {
     /// The dead bits of an inventory, after those of the one before.
-    pub(super) fn of(inventory: &Inventory, before: Option<&Self>) -> Self {
+    pub(crate) fn of(inventory: &Inventory, before: Option<&Self>) -> Self {
         let dead = |finding: &&Finding| matches!(finding, Finding::Dead { .. });
         let found: Vec<Finding> = inventory.findings.iter().filter(dead).cloned().collect();
         let was_there = |finding: &&Finding| before.is_some_and(|one| one.found.contains(finding));
@@ -52,36 +53,39 @@ impl DeadBits {
     }
 
     /// The number of dead bits.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.found.len()
     }
 
     /// The number of claims that were created anew, and wait for their bits.
-    pub(super) fn created_anew(&self) -> usize {
-        let anew = |finding: &&Finding| {
-            matches!(
-                finding,
-                Finding::Dead {
-                    death: Death::CreatedAnew,
-                    ..
-                }
-            )
-        };
-        self.found.iter().filter(anew).count()
+    pub(crate) fn created_anew(&self) -> usize {
+        self.count_of(Death::CreatedAnew)
+    }
+
+    fn count_of(&self, death: Death) -> usize {
+        let is_it = |finding: &&Finding| matches!(finding, Finding::Dead { death: one, .. } if *one == death);
+        self.found.iter().filter(is_it).count()
     }
 
     /// The treatment of these bits. After a restore, or a deletion by mistake, bits are dead whose addresses are in use.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let (count, anew) = (self.count(), self.created_anew());
+        let several = self.count_of(Death::OneOfSeveral);
         if anew > 0 {
             return Verdict::Keep(format!(
                 "{anew} claims were created anew, as by a restore: `whereaboutsctl check --repair` gives them their addresses again"
             ));
         }
+        if several > 0 {
+            return Verdict::Keep(format!(
+                "{several} taken addresses may be of claims that were created anew, each with a choice of several: \
+                 `whereaboutsctl restore` claims what a backup has, and `check --repair --force` clears the rest"
+            ));
+        }
         if count > FEW && count * PART > self.bits {
             return Verdict::Keep(format!(
                 "{count} of {} taken addresses have no claim: claims may have been deleted by mistake. \
-                 `whereaboutsctl restore` claims what a backup has, and `check --repair` clears the rest",
+                 `whereaboutsctl restore` claims what a backup has, and `check --repair --force` clears the rest",
                 self.bits
             ));
         }
@@ -147,6 +151,7 @@ mod tests {
             matches!(second.verdict(), Verdict::Keep(_))
         };
         assert!(keeps(10, 1, Death::CreatedAnew));
+        assert!(keeps(10, 2, Death::OneOfSeveral));
         assert!(keeps(255, 51, Death::NoClaim));
         assert!(!keeps(255, 50, Death::NoClaim));
         assert!(!keeps(10, 10, Death::Left));

@@ -8,7 +8,7 @@
 //! ```
 
 mod controller;
-mod dead_bits;
+pub(crate) mod dead_bits;
 mod http;
 mod metrics;
 mod once;
