@@ -178,6 +178,7 @@ impl Controller<'_> {
         if !leads {
             // Its knowledge may be old when it leads again.
             self.rounds = None;
+            self.metrics.forget();
             return IDLE;
         }
         if !self.cache.is_complete() {

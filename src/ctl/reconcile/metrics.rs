@@ -65,6 +65,25 @@ impl Metrics {
         set(&self.created_anew, found.dead_bits.created_anew());
     }
 
+    /// Forgets what the last round has found. Another controller leads, and tells what is there now.
+    pub(super) fn forget(&self) {
+        let gauges = [
+            &self.claims,
+            &self.candidates,
+            &self.waiting,
+            &self.held_back,
+            &self.owners,
+            &self.owners_at_rest,
+            &self.owners_waiting,
+            &self.owners_held_back,
+            &self.dead_bits,
+            &self.created_anew,
+        ];
+        for gauge in gauges {
+            gauge.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Adds all of it to a scrape.
     pub(super) fn tell(&self, text: &mut Exposition) {
         self.tell_counters(text);
@@ -207,6 +226,25 @@ fn held_back<'s, E: 's>(standings: impl Iterator<Item = &'s Standing<E>>) -> usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_controller_that_leads_no_more_tells_no_findings() {
+        let metrics = Metrics::default();
+        metrics.created_anew.store(3, Ordering::Relaxed);
+        metrics.held_back.store(2, Ordering::Relaxed);
+        metrics.forget();
+        let mut text = Exposition::default();
+        metrics.tell(&mut text);
+        let told = text.text();
+        let expected = "whereabouts_reconcile_claims_created_anew 0";
+        assert!(told.lines().any(|line| line == expected), "{told}");
+        assert!(
+            !told
+                .lines()
+                .any(|line| line.ends_with(" 2") || line.ends_with(" 3")),
+            "{told}"
+        );
+    }
 
     #[test]
     fn each_evidence_has_a_series_of_its_own() {
