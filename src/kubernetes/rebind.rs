@@ -4,12 +4,17 @@
 //!
 //! A rebound bit is one that a helper gives: its write depends on the version of the block, and the claim waits for a bit of this
 //! block. The earlier claim is gone, as its name has another UID. So its bit counts for nobody, and any process may clear it.
+//!
+//! Once that bit is cleared, nothing tells the address any more. A restore then releases the claim, and claims what its backup states.
 
 use std::collections::BTreeSet;
 
 use whereabouts_clock::Clock;
 use whereabouts_core::address::BlockKey;
+use whereabouts_core::allocator::Stored;
+use whereabouts_core::claim::{Attachment, Claim as CoreClaim};
 use whereabouts_core::failure::{Corrupt, Failure};
+use whereabouts_core::registry::{Registry, Released};
 
 use crate::KubernetesRegistry;
 use crate::api::{ApiServer, Write};
@@ -39,8 +44,8 @@ pub struct Rebound {
 }
 
 impl Claim {
-    /// The relation of this claim to `taken`, a bit of `block`; `None` if it does not wait for it, or if no earlier claim of this name
-    /// held it.
+    /// The relation of this claim to `taken`, a bit of `block`. `None`: no earlier claim of this name held it, or this one does not
+    /// wait for it.
     pub(crate) fn heir_of(&self, taken: &TakenBit, block: &Block) -> Option<Heir> {
         let mut contenders = blocks::contenders(self, &block.metadata.name).into_iter();
         let want = contenders.find(|want| want.want == taken.want)?;
@@ -110,6 +115,41 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
                 Ok(None)
             }
             read => read,
+        }
+    }
+
+    /// Releases the claim of `attachment`, which waits for an address and holds `stored`, no more.
+    ///
+    /// Its own process perhaps still runs. It finds another attempt at its last look, and answers nothing. So a bit that is set later
+    /// is in use by nobody.
+    pub async fn release_waiting(
+        &self,
+        attachment: &Attachment,
+        stored: &Stored<CoreClaim>,
+    ) -> Result<Released, Failure> {
+        let Some(mut claim) = self.claim(attachment).await? else {
+            return Ok(Released::Done);
+        };
+        let read = self.stored(&claim).await?;
+        if read != *stored {
+            return Ok(Released::Changed(read));
+        }
+        claim.spec.attempt.clone_from(&self.attempt);
+        let write = Request::Write(Write::Replace(Object::Claim(claim)));
+        let own = match self.driver.settle(&write).await? {
+            Answer::Done(Some(Object::Claim(claim))) => self.stored(&claim).await?,
+            _ => return self.still_there(attachment).await,
+        };
+        if own.value.held != stored.value.held {
+            return Ok(Released::Changed(own));
+        }
+        self.release(attachment, &own).await
+    }
+
+    async fn still_there(&self, attachment: &Attachment) -> Result<Released, Failure> {
+        match self.claim(attachment).await? {
+            Some(claim) => self.stored(&claim).await.map(Released::Changed),
+            None => Ok(Released::Done),
         }
     }
 

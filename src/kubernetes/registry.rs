@@ -30,7 +30,7 @@ use crate::sound;
 pub struct KubernetesRegistry<'a, A, C> {
     pub(crate) driver: Driver<'a, A, C>,
     /// The random number of this process in the claims that it owns.
-    attempt: String,
+    pub(crate) attempt: String,
     /// The claim that was found last. A release needs its UID.
     found: RefCell<Option<Claim>>,
     /// Blocks as they were read last. A bit of a living claim does not change.
@@ -78,7 +78,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         }
     }
 
-    async fn claim(&self, attachment: &Attachment) -> Result<Option<Claim>, Failure> {
+    pub(crate) async fn claim(&self, attachment: &Attachment) -> Result<Option<Claim>, Failure> {
         let name = names::claim(attachment);
         match self.get(Kind::Claim, &name).await? {
             Some(Object::Claim(claim)) if claim.is_of(attachment) => Ok(Some(claim)),
@@ -107,7 +107,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         Ok(convert::claim(claim, &self.blocks.borrow())?)
     }
 
-    async fn stored(&self, claim: &Claim) -> Result<Stored<CoreClaim>, Failure> {
+    pub(crate) async fn stored(&self, claim: &Claim) -> Result<Stored<CoreClaim>, Failure> {
         let read = self.read(claim).await?;
         Ok(convert::stored(read.claim, &claim.metadata))
     }

@@ -55,8 +55,8 @@ pub(crate) fn restore(
 ) -> Result<Ending, String> {
     let file = &options.file;
     let connection = Connection::open(etcd)?;
-    if let Some(view) = connection.objects()? {
-        return restore_objects::restore(&connection, &view, options, output);
+    if let Some(objects) = connection.object_store() {
+        return restore_objects::restore(&connection, objects, options, output);
     }
     let keys = &connection.keys;
     // All of it is read once before anything is written: half of a damaged file is worse than none.

@@ -2,18 +2,26 @@
 //!
 //! The API server gives each object a UID, so a claim cannot be put back as it was. A claim of a backup is taken with its own
 //! addresses, and nothing that others hold is touched. So it can be repeated, and a backup of any datastore can be restored.
+//!
+//! A claim that was created anew and lost its bit waits for any address of its range. It is released first: the pod has the address
+//! that the backup states.
+
+mod present;
 
 use serde_json::{Value, json};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Want};
+use whereabouts_core::failure::Failure;
+use whereabouts_core::registry::{Released, Taken};
 use whereabouts_kubernetes::inventory::{Death, Finding};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{Entry, record};
 
 use super::restore::{RestoreOptions, each_entry};
-use super::taking::{addresses, take};
-use crate::connection::{Connection, ObjectView};
+use super::taking::{Outcome, addresses};
+use crate::connection::{Connection, ObjectStore};
 use crate::output::{Decision, Ending, Output, Progress, are, counted, say};
 use crate::selection::warn_of;
+use present::Present;
 
 /// The claims of a backup.
 #[derive(Default)]
@@ -26,7 +34,7 @@ struct Claims {
 /// Claims what the backup has, unless claims wait for bits of before.
 pub(super) fn restore(
     connection: &Connection,
-    view: &ObjectView,
+    objects: &ObjectStore,
     options: &RestoreOptions,
     output: Output,
 ) -> Result<Ending, String> {
@@ -35,6 +43,8 @@ pub(super) fn restore(
             "nothing that others hold is deleted. Without it, the claims of the backup are added";
         connection.store.expect_keys("--replace", instead)?;
     }
+    let view = connection.wait(objects.view());
+    let view = view.map_err(|error| error.to_string())?;
     if view.inventory.findings.iter().any(is_created_anew) {
         return Err("claims were created anew, as by a restore of objects: `check --repair` gives them their addresses again".to_owned());
     }
@@ -60,11 +70,15 @@ pub(super) fn restore(
     if decision == Decision::Refused {
         return Ok(Ending::Found);
     }
-    let _held = connection.hold_if(decision == Decision::DryRun)?;
+    let present = Present::of(&view.inventory);
     let mut progress = Progress::new("claims looked at");
     let mut restored = 0;
     for ask in &asks {
-        let outcome = take(connection, ask, decision)?;
+        let taken = match decision {
+            Decision::Refused | Decision::DryRun => present.foresee(ask),
+            Decision::Go => claim(connection, objects, &present, ask)?,
+        };
+        let outcome = Outcome::of(&taken, decision);
         if outcome.is_taken() {
             restored += 1;
         } else {
@@ -78,6 +92,27 @@ pub(super) fn restore(
     }
     drop(progress);
     Ok(tell((restored, asks.len()), &refused, decision, output))
+}
+
+/// Claims what `ask` states. A claim of its attachment that waits goes first.
+fn claim(
+    connection: &Connection,
+    objects: &ObjectStore,
+    present: &Present<'_>,
+    ask: &Ask,
+) -> Result<Taken, String> {
+    let told = |error: Failure| format!("{}: {error}", ask.attachment);
+    if let Some(waiting) = present.waiting(&ask.attachment) {
+        let foreseen = present.foresee(ask);
+        let Taken::Granted(_) = foreseen else {
+            return Ok(foreseen);
+        };
+        let released = connection.wait(objects.release_waiting(&ask.attachment, waiting));
+        if let Released::Changed(claim) = released.map_err(told)? {
+            return Ok(Taken::HoldsOther(claim.value));
+        }
+    }
+    connection.take(ask).map_err(told)
 }
 
 fn is_created_anew(finding: &Finding) -> bool {

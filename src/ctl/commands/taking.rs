@@ -27,7 +27,7 @@ impl Outcome {
         self.what != REFUSED
     }
 
-    fn of(taken: &Taken, decision: Decision) -> Self {
+    pub(super) fn of(taken: &Taken, decision: Decision) -> Self {
         let said = |what, why: String| Self { what, why };
         match taken {
             Taken::Granted(_) if decision == Decision::DryRun => {

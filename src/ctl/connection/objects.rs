@@ -14,6 +14,7 @@ use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Attachment, Claim};
 use whereabouts_core::failure::{ApiServerFailure, Corrupt, Failure};
+use whereabouts_core::registry::Released;
 use whereabouts_etcd::{Change, SystemClock};
 use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost, Rebound};
 use whereabouts_store::keys::{Key, Keys};
@@ -94,6 +95,16 @@ impl ObjectStore {
     /// Gives the bits of `blocks` to claims that were created anew.
     pub(crate) async fn rebind(&self, blocks: &BTreeSet<BlockKey>) -> Result<Rebound, Failure> {
         self.registry(LISTING).rebind(blocks).await
+    }
+
+    /// Releases a claim that waits for an address, and holds what `stored` does.
+    pub(crate) async fn release_waiting(
+        &self,
+        attachment: &Attachment,
+        stored: &Stored<Claim>,
+    ) -> Result<Released, Failure> {
+        let registry = self.registry(LISTING);
+        registry.release_waiting(attachment, stored).await
     }
 
     /// Gives a lost address back to its claim.

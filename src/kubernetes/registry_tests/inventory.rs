@@ -9,7 +9,7 @@ use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Ask, Attachment, Claim as CoreClaim, Owner, Want};
 use whereabouts_core::failure::{Failure, Unavailable};
-use whereabouts_core::registry::{Registry, Released};
+use whereabouts_core::registry::{Registry, Released, Taken};
 use whereabouts_core::verbs;
 
 use super::Hasty;
@@ -504,4 +504,71 @@ fn a_bit_that_was_cleared_while_its_claim_lives_is_given_back() {
     };
     let given = lab.run(async |registry| registry.give_back(&gone).await);
     assert_eq!(given, Ok(GivenBack::Changed));
+}
+
+/// The request for exactly this address.
+fn exactly(container: &str, last: u8) -> Ask {
+    let address: std::net::IpAddr = [10, 0, 0, last].into();
+    let want = Want::exactly(&range(), address.into());
+    Ask {
+        attachment: attachment(container),
+        wants: vec![want.expect("anybody may have it")],
+        owner: Owner::default(),
+        may_take_over: false,
+    }
+}
+
+fn stored(lab: &Lab, container: &str) -> Stored<CoreClaim> {
+    let claims = lab.inventory().claims.into_iter();
+    let mut claims = claims.filter(|(one, _)| *one == attachment(container));
+    claims.next().expect("there is one").1
+}
+
+#[test]
+fn a_claim_whose_bit_was_swept_is_released_and_gets_the_stated_address() {
+    let lab = Lab::default();
+    lab.add("one");
+    assert_eq!(lab.add("two"), "10.0.0.2");
+    lab.delete_claim("one");
+    restore(&lab, "two");
+    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
+    let blocks = blocks.collect();
+    let swept = lab.run(async |registry| registry.sweep(&blocks).await);
+    assert_eq!(swept, Ok(()));
+    let waiting = stored(&lab, "two");
+    assert_eq!(waiting.value.held, []);
+    let released =
+        lab.run(async |registry| registry.release_waiting(&attachment("two"), &waiting).await);
+    assert_eq!(released, Ok(Released::Done));
+    let taken = lab.run(async |registry| registry.take(&exactly("two", 2)).await);
+    let Ok(Taken::Granted(held)) = taken else {
+        panic!("{taken:?}");
+    };
+    assert_eq!(held[0].address.to_string(), "10.0.0.2");
+}
+
+#[test]
+fn a_claim_that_waits_no_more_is_not_released() {
+    let lab = Lab::default();
+    lab.add("one");
+    lab.change_block(|block| block.spec.taken.clear());
+    let waiting = stored(&lab, "one");
+    let release = || {
+        let one = attachment("one");
+        lab.run(async |registry| registry.release_waiting(&one, &waiting).await)
+    };
+    // A helper gives it a bit, which changes no claim.
+    let one = lab.claim("one");
+    lab.change_block(|block| block.spec.taken.push(bit(&one, 5)));
+    let released = release();
+    let Ok(Released::Changed(now)) = released else {
+        panic!("{released:?}");
+    };
+    assert_eq!(now.value.held[0].address.to_string(), "10.0.0.5");
+    // Its process writes the claim.
+    lab.change_block(|block| block.spec.taken.clear());
+    lab.change_claim("one", |claim| claim.spec.attempt = "another".to_owned());
+    assert!(matches!(release(), Ok(Released::Changed(_))));
+    lab.delete_claim("one");
+    assert_eq!(release(), Ok(Released::Done));
 }

@@ -1,0 +1,213 @@
+//! What is stored, and what would become of a claim of a backup. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use whereabouts_core::address::{Bitmap, BlockKey};
+use whereabouts_core::allocator::{Shortage, Stored};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held};
+use whereabouts_core::registry::Taken;
+use whereabouts_kubernetes::inventory::{Finding, Inventory};
+
+/// An inventory, as a claim of a backup meets it.
+pub(super) struct Present<'i> {
+    claims: BTreeMap<&'i Attachment, &'i Stored<Claim>>,
+    /// Attachments whose claim has fewer addresses than it wants.
+    waiting: BTreeSet<&'i Attachment>,
+    blocks: BTreeMap<&'i BlockKey, Bitmap>,
+}
+
+impl<'i> Present<'i> {
+    pub(super) fn of(inventory: &'i Inventory) -> Self {
+        let waiting = inventory
+            .findings
+            .iter()
+            .filter_map(|finding| match finding {
+                Finding::Waiting { attachment, .. } => Some(attachment),
+                _ => None,
+            });
+        let blocks = inventory.blocks.iter();
+        let mut blocks: BTreeMap<&BlockKey, Bitmap> =
+            blocks.map(|(key, stored)| (key, stored.value)).collect();
+        // A dead bit is cleared for whoever states its address.
+        for finding in &inventory.findings {
+            if let Finding::Dead { key, address, .. } = finding
+                && let Some(bitmap) = blocks.get_mut(key)
+            {
+                bitmap.clear(address.bit());
+            }
+        }
+        Self {
+            claims: inventory
+                .claims
+                .iter()
+                .map(|(one, claim)| (one, claim))
+                .collect(),
+            waiting: waiting.collect(),
+            blocks,
+        }
+    }
+
+    /// The claim of `attachment`, if it waits for an address.
+    pub(super) fn waiting(&self, attachment: &Attachment) -> Option<&'i Stored<Claim>> {
+        let claim = self.claims.get(attachment).copied()?;
+        self.waiting.contains(attachment).then_some(claim)
+    }
+
+    /// What `ask`, which states its addresses, would get.
+    pub(super) fn foresee(&self, ask: &Ask) -> Taken {
+        let stated = stated(ask);
+        let own = self.claims.get(&ask.attachment).map(|claim| &claim.value);
+        let mut kept: &[Held] = &[];
+        if let Some(claim) = own {
+            let is_part = claim.held.iter().all(|held| stated.contains(held));
+            if !(self.waiting.contains(&ask.attachment) && is_part) {
+                let is_met = ask.is_met_by(claim);
+                return if is_met {
+                    Taken::Held(claim.clone())
+                } else {
+                    Taken::HoldsOther(claim.clone())
+                };
+            }
+            kept = &claim.held;
+        }
+        let is_taken = |held: &&Held| {
+            let block = self.blocks.get(&held.slot());
+            let is_set = block.is_some_and(|bitmap| bitmap.is_set(held.address.bit()));
+            is_set && !kept.contains(held)
+        };
+        match stated.iter().find(is_taken) {
+            Some(held) => Taken::Short(Shortage::Taken(held.clone())),
+            None => Taken::Granted(stated),
+        }
+    }
+}
+
+fn stated(ask: &Ask) -> Vec<Held> {
+    let held = ask.wants.iter().filter_map(|want| match want.choice {
+        Choice::Exactly(address) => Some(Held {
+            range: want.range.clone(),
+            address,
+        }),
+        Choice::Lowest(_) => None,
+    });
+    held.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use whereabouts_core::address::{Address, Family, Name, Pool};
+    use whereabouts_core::claim::{Owner, RangeId, Want};
+    use whereabouts_kubernetes::inventory::Death;
+
+    use super::*;
+
+    fn address(bit: u8) -> Address {
+        Address::new(Family::V4, (10 << 24) + u128::from(bit)).expect("an address")
+    }
+
+    fn range() -> RangeId {
+        RangeId {
+            pool: Pool::default(),
+            cidr: "10.0.0.0/24".parse().expect("a CIDR"),
+        }
+    }
+
+    fn held(bit: u8) -> Held {
+        Held {
+            range: range(),
+            address: address(bit),
+        }
+    }
+
+    fn attachment(container: &str) -> Attachment {
+        Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new(container).expect("a name"),
+            interface: "eth0".to_owned(),
+        }
+    }
+
+    fn stored<T>(value: T) -> Stored<T> {
+        Stored {
+            value,
+            created: 1,
+            modified: 1,
+        }
+    }
+
+    fn claim(bits: &[u8]) -> Claim {
+        Claim {
+            held: bits.iter().copied().map(held).collect(),
+            owner: Owner::default(),
+            created: std::time::Duration::ZERO,
+        }
+    }
+
+    fn ask(container: &str, bits: &[u8]) -> Ask {
+        let want = |bit: &u8| Want {
+            range: range(),
+            choice: Choice::Exactly(address(*bit)),
+        };
+        Ask {
+            attachment: attachment(container),
+            wants: bits.iter().map(want).collect(),
+            owner: Owner::default(),
+            may_take_over: false,
+        }
+    }
+
+    /// A claim that is whole, two that wait, and a dead bit.
+    fn inventory() -> Inventory {
+        let key = BlockKey::of(&Pool::default(), address(0));
+        let mut bitmap = Bitmap::EMPTY;
+        for bit in [1, 3, 9] {
+            bitmap.set(bit);
+        }
+        let claims = [("whole", &[1][..]), ("empty", &[]), ("half", &[3])];
+        let claims = claims.map(|(one, bits)| (attachment(one), stored(claim(bits))));
+        let waits = |container| Finding::Waiting {
+            attachment: attachment(container),
+            uid: container.to_owned(),
+            range: range(),
+        };
+        let dead = Finding::Dead {
+            key: key.clone(),
+            address: address(9),
+            claim: "c".to_owned(),
+            uid: "u".to_owned(),
+            death: Death::NoClaim,
+        };
+        Inventory {
+            revision: 1,
+            claims: claims.into(),
+            blocks: vec![(key, stored(bitmap))],
+            findings: vec![waits("empty"), waits("half"), dead],
+        }
+    }
+
+    #[test]
+    fn what_is_foreseen_is_what_a_claim_gets() {
+        let inventory = inventory();
+        let present = Present::of(&inventory);
+        let foreseen = |container, bits: &[u8]| present.foresee(&ask(container, bits));
+        let granted = |bits: &[u8]| Taken::Granted(claim(bits).held);
+        let taken = |bit| Taken::Short(Shortage::Taken(held(bit)));
+        assert_eq!(foreseen("whole", &[1]), Taken::Held(claim(&[1])));
+        assert_eq!(foreseen("whole", &[2]), Taken::HoldsOther(claim(&[1])));
+        assert_eq!(foreseen("new", &[2, 9]), granted(&[2, 9]));
+        assert_eq!(foreseen("new", &[2, 1]), taken(1));
+        assert_eq!(foreseen("empty", &[9]), granted(&[9]));
+        assert_eq!(foreseen("empty", &[3]), taken(3));
+        assert_eq!(foreseen("half", &[3, 9]), granted(&[3, 9]));
+        assert_eq!(foreseen("half", &[4, 9]), Taken::HoldsOther(claim(&[3])));
+    }
+
+    #[test]
+    fn a_claim_that_waits_is_released_and_no_other_one() {
+        let inventory = inventory();
+        let present = Present::of(&inventory);
+        let waits = |container| present.waiting(&attachment(container)).is_some();
+        let names = ["whole", "empty", "half", "new"];
+        assert_eq!(names.map(waits), [false, true, true, false]);
+    }
+}
