@@ -9,7 +9,7 @@ use whereabouts_core::address::{Name, Range, RangeSpec};
 use whereabouts_core::allocator::Stored;
 use whereabouts_core::claim::{Ask, Attachment, Claim as CoreClaim, Owner, Want};
 use whereabouts_core::failure::{Failure, Unavailable};
-use whereabouts_core::registry::{Registry, Released, Taken};
+use whereabouts_core::registry::{Registry, Released};
 use whereabouts_core::verbs;
 
 use super::Hasty;
@@ -18,12 +18,12 @@ use crate::inventory::{Death, Finding, Inventory};
 use crate::memory::MemoryServer;
 use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
 use crate::protocol::Request;
-use crate::{GivenBack, KubernetesRegistry, Lost, Rebound, names};
+use crate::{GivenBack, KubernetesRegistry, Lost, names};
 
 /// The model, in which somebody else writes after each list of blocks.
 #[derive(Default)]
-struct Lab {
-    server: MemoryServer,
+pub(super) struct Lab {
+    pub(super) server: MemoryServer,
     /// Lists of blocks after which an object changes and old revisions are forgotten.
     interruptions: Cell<u32>,
     lists: RefCell<Vec<(Kind, ListAt)>>,
@@ -56,18 +56,18 @@ impl ApiServer for Lab {
 }
 
 impl Lab {
-    fn objects(&self) -> Vec<Object> {
+    pub(super) fn objects(&self) -> Vec<Object> {
         let model = self.server.model().borrow();
         model.objects().cloned().collect()
     }
 
-    fn replace(&self, object: Object) {
+    pub(super) fn replace(&self, object: Object) {
         let request = Request::Write(Write::Replace(object));
         self.server.model().borrow_mut().serve(&request);
     }
 
     /// Changes the first block as a person does.
-    fn change_block(&self, change: impl FnOnce(&mut Block)) {
+    pub(super) fn change_block(&self, change: impl FnOnce(&mut Block)) {
         let blocks = self.objects().into_iter();
         let mut blocks = blocks.filter(|object| object.kind() == Kind::Block);
         let mut block = Block::from(blocks.next().expect("there is a block"));
@@ -76,13 +76,13 @@ impl Lab {
     }
 
     /// Changes the claim of a container as a person does.
-    fn change_claim(&self, container: &str, change: impl FnOnce(&mut Claim)) {
+    pub(super) fn change_claim(&self, container: &str, change: impl FnOnce(&mut Claim)) {
         let mut claim = self.claim(container);
         change(&mut claim);
         self.replace(Object::Claim(claim));
     }
 
-    fn claim(&self, container: &str) -> Claim {
+    pub(super) fn claim(&self, container: &str) -> Claim {
         let objects = self.objects().into_iter();
         let mut claims = objects
             .filter(|object| object.kind() == Kind::Claim)
@@ -91,7 +91,7 @@ impl Lab {
         claim.expect("there is one")
     }
 
-    fn delete_claim(&self, container: &str) {
+    pub(super) fn delete_claim(&self, container: &str) {
         let metadata = self.claim(container).metadata;
         let request = Request::Write(Write::Delete {
             kind: Kind::Claim,
@@ -102,13 +102,16 @@ impl Lab {
         self.server.model().borrow_mut().serve(&request);
     }
 
-    fn run<T>(&self, what: impl AsyncFnOnce(&KubernetesRegistry<'_, Self, Hasty>) -> T) -> T {
+    pub(super) fn run<T>(
+        &self,
+        what: impl AsyncFnOnce(&KubernetesRegistry<'_, Self, Hasty>) -> T,
+    ) -> T {
         let (clock, chance) = (Hasty::default(), Chance::new(1));
         let registry = KubernetesRegistry::new(self, &clock, &chance, Duration::from_mins(1));
         block_on(what(&registry))
     }
 
-    fn add(&self, container: &str) -> String {
+    pub(super) fn add(&self, container: &str) -> String {
         let ask = Ask {
             attachment: attachment(container),
             wants: vec![Want::lowest(&range())],
@@ -122,22 +125,22 @@ impl Lab {
         added.expect("it is added")[0].address.to_string()
     }
 
-    fn inventory(&self) -> Inventory {
+    pub(super) fn inventory(&self) -> Inventory {
         let read = self.run(async |registry| registry.inventory(|_| {}).await);
         read.expect("it is read")
     }
 
-    fn findings(&self) -> Vec<String> {
+    pub(super) fn findings(&self) -> Vec<String> {
         let findings = self.inventory().findings.into_iter();
         findings.map(|finding| finding.to_string()).collect()
     }
 }
 
-fn range() -> Range {
+pub(super) fn range() -> Range {
     Range::new(RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"))).expect("it makes sense")
 }
 
-fn attachment(container: &str) -> Attachment {
+pub(super) fn attachment(container: &str) -> Attachment {
     Attachment {
         network: Name::new("net").expect("a name"),
         container: Name::new(container).expect("a name"),
@@ -145,7 +148,7 @@ fn attachment(container: &str) -> Attachment {
     }
 }
 
-fn bit(claim: &Claim, bit: u8) -> TakenBit {
+pub(super) fn bit(claim: &Claim, bit: u8) -> TakenBit {
     TakenBit {
         bit,
         claim: claim.metadata.name.clone(),
@@ -251,145 +254,6 @@ fn a_claim_without_a_bit_waits_and_holds_nothing() {
         "the claim of {attachment} has no address of range 10.0.0.0/24 of pool (shared): its ADD goes on, or was killed"
     );
     assert_eq!(lab.findings(), [expected]);
-}
-
-/// Deletes the claim, and creates it again as a restore does.
-fn restore(lab: &Lab, container: &str) {
-    let mut claim = lab.claim(container);
-    lab.delete_claim(container);
-    claim.metadata.uid.clear();
-    claim.metadata.resource_version.clear();
-    let create = Request::Write(Write::Create(Object::Claim(claim)));
-    lab.server.model().borrow_mut().serve(&create);
-}
-
-/// A rebinding of so many bits that has skipped nothing.
-fn moved(bits: usize) -> Rebound {
-    Rebound {
-        bits,
-        ..Rebound::default()
-    }
-}
-
-#[test]
-fn claims_that_were_created_anew_get_their_bits_again() {
-    // More than one write may move.
-    const CLAIMS: usize = 70;
-    let lab = Lab::default();
-    let containers: Vec<String> = (0..CLAIMS).map(|number| format!("c{number}")).collect();
-    for container in &containers {
-        lab.add(container);
-    }
-    let held = |inventory: &Inventory| -> Vec<_> {
-        let claims = inventory.claims.iter();
-        let held = claims.map(|(attachment, claim)| (attachment.clone(), claim.value.held.clone()));
-        held.collect()
-    };
-    let before = held(&lab.inventory());
-    for container in &containers {
-        restore(&lab, container);
-    }
-    lab.delete_claim("c3");
-    let restored = lab.inventory();
-    let is_anew = |finding: &&Finding| {
-        matches!(
-            finding,
-            Finding::Dead {
-                death: Death::CreatedAnew,
-                ..
-            }
-        )
-    };
-    let anew = restored.findings.iter().filter(is_anew).count();
-    assert_eq!((anew, restored.findings.len()), (CLAIMS - 1, CLAIMS));
-    let blocks = restored.blocks.iter().map(|(key, _)| key.clone()).collect();
-    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(rebound, Ok(moved(CLAIMS - 1)));
-    let after = lab.inventory();
-    let gone = attachment("c3");
-    let expected: Vec<_> = before.into_iter().filter(|(one, _)| *one != gone).collect();
-    assert_eq!(held(&after), expected);
-    assert_eq!(after.findings.len(), 1, "{:?}", after.findings);
-    let again = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(again, Ok(moved(0)));
-    let swept = lab.run(async |registry| registry.sweep(&blocks).await);
-    assert_eq!((swept, lab.findings()), (Ok(()), Vec::new()));
-    assert_eq!(lab.add("next"), "10.0.0.4");
-}
-
-#[test]
-fn a_bit_outside_the_windows_or_of_a_claim_with_an_address_is_not_rebound() {
-    let lab = Lab::default();
-    lab.add("one");
-    lab.add("two");
-    restore(&lab, "one");
-    lab.change_claim("one", |claim| claim.spec.wants[0].windows[0].first = 9);
-    let two = lab.claim("two");
-    lab.change_block(|block| {
-        let mut before = bit(&two, 7);
-        before.uid = "before".to_owned();
-        block.spec.taken.push(before);
-    });
-    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
-    let blocks = blocks.collect();
-    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(rebound, Ok(moved(0)));
-}
-
-#[test]
-fn of_two_bits_that_can_be_of_a_claim_that_was_created_anew_it_gets_none() {
-    let lab = Lab::default();
-    lab.add("one");
-    lab.add("two");
-    // An earlier claim of the name has left another bit.
-    lab.add("old");
-    let one = lab.claim("one");
-    lab.delete_claim("old");
-    lab.change_block(|block| {
-        let mut earlier = bit(&one, 0);
-        earlier.uid = "before".to_owned();
-        let old = &mut block.spec.taken[2];
-        earlier.bit = old.bit;
-        *old = earlier;
-    });
-    restore(&lab, "one");
-    let inventory = lab.inventory();
-    let is_several = |finding: &&Finding| {
-        let death = Death::OneOfSeveral;
-        matches!(finding, Finding::Dead { death: one, .. } if *one == death)
-    };
-    let several = inventory.findings.iter().filter(is_several).count();
-    assert_eq!(several, 2, "{:?}", inventory.findings);
-    let waits = |finding: &Finding| matches!(finding, Finding::Waiting { .. });
-    assert!(inventory.findings.iter().any(waits));
-    let blocks = inventory.blocks.into_iter().map(|(key, _)| key).collect();
-    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    assert_eq!(rebound, Ok(moved(0)));
-}
-
-#[test]
-fn a_claim_that_is_being_deleted_ends_no_rebinding_of_others() {
-    let lab = Lab::default();
-    for container in ["one", "two", "three"] {
-        lab.add(container);
-        restore(&lab, container);
-    }
-    lab.change_claim("one", |claim| {
-        claim.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
-    });
-    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
-    let blocks = blocks.collect();
-    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    let rebound = rebound.expect("the others are rebound");
-    assert_eq!((rebound.bits, rebound.skipped.len()), (2, 1));
-    let skipped = rebound.skipped[0].to_string();
-    assert!(skipped.contains("is being deleted"), "{skipped}");
-    lab.change_block(|block| {
-        block.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
-    });
-    let rebound = lab.run(async |registry| registry.rebind(&blocks).await);
-    let rebound = rebound.expect("no block is left");
-    assert_eq!((rebound.bits, rebound.skipped.len()), (0, 1));
 }
 
 #[test]
@@ -504,71 +368,4 @@ fn a_bit_that_was_cleared_while_its_claim_lives_is_given_back() {
     };
     let given = lab.run(async |registry| registry.give_back(&gone).await);
     assert_eq!(given, Ok(GivenBack::Changed));
-}
-
-/// The request for exactly this address.
-fn exactly(container: &str, last: u8) -> Ask {
-    let address: std::net::IpAddr = [10, 0, 0, last].into();
-    let want = Want::exactly(&range(), address.into());
-    Ask {
-        attachment: attachment(container),
-        wants: vec![want.expect("anybody may have it")],
-        owner: Owner::default(),
-        may_take_over: false,
-    }
-}
-
-fn stored(lab: &Lab, container: &str) -> Stored<CoreClaim> {
-    let claims = lab.inventory().claims.into_iter();
-    let mut claims = claims.filter(|(one, _)| *one == attachment(container));
-    claims.next().expect("there is one").1
-}
-
-#[test]
-fn a_claim_whose_bit_was_swept_is_released_and_gets_the_stated_address() {
-    let lab = Lab::default();
-    lab.add("one");
-    assert_eq!(lab.add("two"), "10.0.0.2");
-    lab.delete_claim("one");
-    restore(&lab, "two");
-    let blocks = lab.inventory().blocks.into_iter().map(|(key, _)| key);
-    let blocks = blocks.collect();
-    let swept = lab.run(async |registry| registry.sweep(&blocks).await);
-    assert_eq!(swept, Ok(()));
-    let waiting = stored(&lab, "two");
-    assert_eq!(waiting.value.held, []);
-    let released =
-        lab.run(async |registry| registry.release_waiting(&attachment("two"), &waiting).await);
-    assert_eq!(released, Ok(Released::Done));
-    let taken = lab.run(async |registry| registry.take(&exactly("two", 2)).await);
-    let Ok(Taken::Granted(held)) = taken else {
-        panic!("{taken:?}");
-    };
-    assert_eq!(held[0].address.to_string(), "10.0.0.2");
-}
-
-#[test]
-fn a_claim_that_waits_no_more_is_not_released() {
-    let lab = Lab::default();
-    lab.add("one");
-    lab.change_block(|block| block.spec.taken.clear());
-    let waiting = stored(&lab, "one");
-    let release = || {
-        let one = attachment("one");
-        lab.run(async |registry| registry.release_waiting(&one, &waiting).await)
-    };
-    // A helper gives it a bit, which changes no claim.
-    let one = lab.claim("one");
-    lab.change_block(|block| block.spec.taken.push(bit(&one, 5)));
-    let released = release();
-    let Ok(Released::Changed(now)) = released else {
-        panic!("{released:?}");
-    };
-    assert_eq!(now.value.held[0].address.to_string(), "10.0.0.5");
-    // Its process writes the claim.
-    lab.change_block(|block| block.spec.taken.clear());
-    lab.change_claim("one", |claim| claim.spec.attempt = "another".to_owned());
-    assert!(matches!(release(), Ok(Released::Changed(_))));
-    lab.delete_claim("one");
-    assert_eq!(release(), Ok(Released::Done));
 }

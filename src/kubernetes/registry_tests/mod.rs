@@ -1,5 +1,6 @@
 //! The suite of every registry, over the model of the API server, and the costs of the verbs.
 
+mod anew;
 mod costs;
 mod inventory;
 mod unusual;
