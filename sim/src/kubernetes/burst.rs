@@ -8,12 +8,17 @@ use whereabouts_clock::Chance;
 use whereabouts_core::claim::{Ask, Owner, Want};
 use whereabouts_core::verbs;
 use whereabouts_kubernetes::KubernetesRegistry;
-use whereabouts_kubernetes::api::{ApiServer, ListQuery, Page, ReadError, Write, WriteError};
+use whereabouts_kubernetes::api::{
+    ApiServer, ListAt, ListQuery, Page, ReadError, Write, WriteError,
+};
 use whereabouts_kubernetes::memory::MemoryServer;
 use whereabouts_kubernetes::object::{Kind, Metadata, Object};
 
 use super::worlds::{ask, range};
 use crate::world::{Step, World};
+
+/// The time between two looks of a server's cache at the revision of all kinds, in microseconds (Kubernetes 1.31 and later).
+const CACHE_MICROS: u64 = 100_000;
 
 /// What a burst cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -42,6 +47,14 @@ impl Distant {
         self.world.sleep(Duration::from_micros(micros)).await;
     }
 
+    /// A list of the present waits until the server's cache has caught up with the writes of all kinds.
+    async fn catch_up(&self, query: &ListQuery) {
+        if query.at == ListAt::Present {
+            let micros = self.world.chance().below(CACHE_MICROS);
+            self.world.sleep(Duration::from_micros(micros)).await;
+        }
+    }
+
     async fn arrive(&self, writes: usize) {
         self.requests.set(self.requests.get() + 1);
         self.writes.set(self.writes.get() + writes);
@@ -59,6 +72,7 @@ impl ApiServer for Distant {
 
     async fn list(&self, query: &ListQuery) -> Result<Page<Object>, ReadError> {
         self.arrive(0).await;
+        self.catch_up(query).await;
         let answer = self.server.list(query).await;
         self.travel().await;
         answer
@@ -66,6 +80,7 @@ impl ApiServer for Distant {
 
     async fn list_metadata(&self, query: &ListQuery) -> Result<Page<Metadata>, ReadError> {
         self.arrive(0).await;
+        self.catch_up(query).await;
         let answer = self.server.list_metadata(query).await;
         self.travel().await;
         answer
