@@ -75,8 +75,14 @@ fn ended(answer: &Answer) -> (Option<i32>, &str, &str) {
 /// The plugin says the same as the tool at etcd.
 #[track_caller]
 fn assert_same(site: &Site, desk: &Desk, arguments: &[&str]) {
+    assert_same_with(site, &[], desk, arguments);
+}
+
+/// The same of a tool that is given further options.
+#[track_caller]
+fn assert_same_with(site: &Site, options: &[&str], desk: &Desk, arguments: &[&str]) {
     poll("the plugin says the same", || {
-        let direct = on(site, arguments).run();
+        let direct = on(site, &[arguments, options].concat()).run();
         let plugin = desk.plugin(arguments).run();
         // Between two executions a second may pass.
         let same = ended(&direct) == ended(&plugin);
@@ -150,9 +156,7 @@ fn a_reader_needs_not_know_whose_the_keys_are() {
     let set = ["cluster", "--set", "0123456789abcdef", "--yes"];
     assert_said(&on(&site, &set).run(), WELL, &["are those of cluster"]);
     for arguments in [&["owners"][..], &["show", "10.0.0.77"], &["claims"]] {
-        let direct = on(&site, &[arguments, &owner].concat()).run();
-        let plugin = desk.plugin(arguments).run();
-        assert_eq!(ended(&plugin), ended(&direct), "{arguments:?}");
+        assert_same_with(&site, &owner, &desk, arguments);
     }
 }
 
