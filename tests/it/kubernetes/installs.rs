@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use whereabouts_apiserver::{Access, read_kubeconfig};
 use whereabouts_fixtures::poll;
 
 use super::lab::{Lab, claim, claims, create, object};
 use super::tokens::{is_refused, pod};
 use crate::ctl::{FAILED, WELL, tool};
-use crate::plugin::Answer;
+use crate::plugin::{Answer, Network, Pod};
 
 /// The folders of one node, and the credentials of a pod on it.
 struct Node {
@@ -87,6 +87,43 @@ fn an_installed_token_serves_the_plugin_without_the_pod() {
         &claims(),
         &claim("installs", "installs"),
     ));
+    let flat_file = node.path("config/whereabouts.conf");
+    let content = json!({"datastore": "kubernetes", "node_name": "installs"}).to_string();
+    fs::write(&flat_file, content).expect("the folder can be written");
+    let mut ipam = example()["ipam"].take();
+    // The kubeconfig is beside the flat file of this node.
+    ipam["kubernetes"] = json!(null);
+    ipam["configuration_path"] = json!(flat_file);
+    let network = Network::of_node(&flat_file).ipam(ipam);
+    serve(&network, &lab);
+}
+
+/// The example of the document.
+fn example() -> Value {
+    let document = include_str!("../../../docs/CONFIG.md");
+    let blocks = document.split("\n```json\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("\n```"));
+    let mut examples = blocks.filter_map(|(json, _)| serde_json::from_str(json).ok());
+    let is_it = |example: &Value| example["ipam"]["datastore"] == "kubernetes";
+    examples.find(is_it).expect("the document has it")
+}
+
+/// Each verb of the plugin, as a process.
+fn serve(network: &Network, lab: &Lab) {
+    let pod = Pod::new("served");
+    network.status().assert_silent();
+    let answer = network.add(&pod);
+    assert_eq!(answer.address(), "10.0.0.1/24");
+    assert_eq!(network.add(&pod).address(), "10.0.0.1/24");
+    network.check(&pod, &answer.json()).assert_silent();
+    let stored = || lab.server.kubectl(&["get", "wac", "-o", "wide"]);
+    assert!(stored().contains("served"), "{}", stored());
+    network.del(&pod).assert_silent();
+    network.del(&pod).assert_silent();
+    assert!(!stored().contains("served"), "{}", stored());
+    network.add(&pod).result();
+    network.gc(Some(&[])).assert_silent();
+    assert!(!stored().contains("served"), "{}", stored());
 }
 
 #[test]
