@@ -103,11 +103,14 @@ fn same(lab: &Lab) -> Result<(), String> {
         &["check"],
         &["queue"],
     ] {
-        let direct = lab.tool(command)?;
-        let plugin = lab.plugin(&[command, &[READER, "--output=json"]].concat())?;
-        let plugin: serde_json::Value =
-            serde_json::from_str(&plugin).map_err(|error| format!("{error} in {plugin}"))?;
-        expect(command[0], plugin, direct)?;
+        // Pods of the cluster itself may come and go between the two.
+        wait_until(LIMIT, || {
+            let direct = lab.tool(command)?;
+            let plugin = lab.plugin(&[command, &[READER, "--output=json"]].concat())?;
+            let plugin: serde_json::Value =
+                serde_json::from_str(&plugin).map_err(|error| format!("{error} in {plugin}"))?;
+            Ok(expect(command[0], plugin, direct).err())
+        })?;
     }
     let claims = lab.plugin(&["claims", "--namespace=kubectl", READER])?;
     println!("  $ kubectl whereabouts claims --namespace kubectl\n{claims}");
