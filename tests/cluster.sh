@@ -4,7 +4,7 @@
 #
 #   tests/cluster.sh [SCENARIO ...]      as root; without a name the scenarios of .ci/run
 #   tests/cluster.sh --all               all scenarios
-#   tests/cluster.sh --datastore kubernetes [--all | SCENARIO ...]      the same without an etcd of one's own
+#   tests/cluster.sh --datastore kubernetes [--all | SCENARIO ...]      the same without an etcd of one's own.
 #   tests/cluster.sh --check             only reports what the machine lacks
 #   tests/cluster.sh --sabotage NAME     puts the cause of an old fault back: its scenario must fail. The causes are listed below.
 #

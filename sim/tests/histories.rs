@@ -55,6 +55,8 @@ fn found_histories_keep_every_promise() {
         7_300_000_012_624,
         // The judge took a request for another one of the same attachment.
         8_100_000_011_841,
+        // After a compaction, an ADD of an old container took the claim of the newer one for the older one.
+        9_600_000_424_991,
     ]);
 }
 

@@ -136,7 +136,7 @@ fn body(object: &Object) -> Vec<u8> {
 }
 
 /// The body of an object whose fields no manager owns (`managedFields`). One process after the other writes the whole
-/// object, so ownership by field tells nothing. Tracking it would cost the server most of the time of a write of a block.
+/// object, so ownership by field tells nothing. Tracking it cost the server a fifth of the time of an ADD.
 fn untracked(object: &Object) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(&body(object)).expect("the body is JSON");
     value["metadata"]["managedFields"] = json!([{}]);

@@ -1,4 +1,4 @@
-//! What a pod has of its API server: the address of the Service `kubernetes` in variables, and the credentials of its account
+//! The access of a pod to its API server: the address of the Service `kubernetes` in variables, and the credentials of its account
 //! in a folder.
 
 use std::io::ErrorKind;

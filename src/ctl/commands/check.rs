@@ -117,7 +117,7 @@ fn look(connection: &Connection, named: &BTreeSet<String>) -> Result<(Audit, Vec
     Ok((audit, repairs))
 }
 
-/// What was found, to be printed.
+/// The findings, to be printed.
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) claims: usize,

@@ -40,6 +40,8 @@ impl<'a> Machine<'a> {
     /// Decides on `snapshot`, unless the claim tells the verdict, or a lock is taken. An address that the pod or
     /// its name has is its own, whoever has the lock.
     pub(super) fn decide(&mut self, mut trial: Trial, snapshot: Snapshot) -> Step<'a> {
+        // A later read, after a compaction, shows claims that are newer than this operation.
+        let begun = *self.begun.get_or_insert(snapshot.revision());
         // A refused commit that this process has not heard of has offered it the lock: it gives that lock up, also if the
         // claim is decided.
         let is_mine = |lock: &LockEntry| lock.sender == Some(self.sender);
@@ -56,7 +58,6 @@ impl<'a> Machine<'a> {
             }
             return Step::Done(Ok(verdict));
         }
-        let begun = self.begun.unwrap_or(snapshot.revision());
         let known = trial.predecessors.take();
         let known = known.unwrap_or_else(|| snapshot.predecessors(self.demand, begun));
         let plan = known.plan(self.demand, snapshot.facts());

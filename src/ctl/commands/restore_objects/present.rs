@@ -1,4 +1,4 @@
-//! What is stored, and what would become of a claim of a backup. Pure.
+//! The present claims and bits, and the fate of a backup's claim among them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,7 @@ impl<'i> Present<'i> {
         self.waiting.contains(attachment).then_some(claim)
     }
 
-    /// What `ask`, which states its addresses, would get.
+    /// The outcome that `ask` would have. It states its addresses.
     pub(super) fn foresee(&self, ask: &Ask) -> Taken {
         let stated = stated(ask);
         let own = self.claims.get(&ask.attachment).map(|claim| &claim.value);

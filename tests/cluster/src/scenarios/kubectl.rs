@@ -91,7 +91,7 @@ fn end(lab: &Lab) -> Result<(), String> {
     kubectl(lab, &["delete", "role", "whereabouts-reader"]).map(drop)
 }
 
-/// What the plugin says is what the tool says at etcd.
+/// The plugin of kubectl shows the same as the tool at etcd.
 fn same(lab: &Lab) -> Result<(), String> {
     for command in [
         &["ranges"][..],
