@@ -27,7 +27,7 @@ pub enum Answer {
     Absent,
     /// An object of this name exists. The request was not carried out.
     Exists,
-    /// The object has another version or another UID. The request was not carried out.
+    /// The object has another version or another UID, or a test of a patch does not hold. The request was not carried out.
     Changed,
     /// The place at which a list goes on is too old (410). The list must begin anew.
     Expired,
@@ -81,6 +81,8 @@ pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body:
         }
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Answer::Exists,
         StatusCode::CONFLICT if status.reason == "Conflict" => Answer::Changed,
+        // A test of the patch does not hold, or the patched object is invalid.
+        StatusCode::UNPROCESSABLE_ENTITY if request.is_patch() => Answer::Changed,
         StatusCode::GONE if request.is_read() => Answer::Expired,
         StatusCode::TOO_MANY_REQUESTS => Answer::Busy(pause(headers), told),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Denied(told),
@@ -256,6 +258,15 @@ mod tests {
         assert_eq!(of("AlreadyExists"), "exists");
         assert_eq!(of("Conflict"), "changed");
         assert_eq!(of("Other"), "refused");
+    }
+
+    #[test]
+    fn a_patch_whose_test_does_not_hold_finds_a_change() {
+        let patch = Request::patch(&request().resource, "a", Vec::new());
+        let code = StatusCode::UNPROCESSABLE_ENTITY;
+        let of = |request: &Request| of(request, code, &HeaderMap::new(), &body("", "", ""));
+        assert_eq!(fate(&of(&patch)), "changed");
+        assert_eq!(fate(&of(&request())), "refused");
     }
 
     #[test]

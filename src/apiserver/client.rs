@@ -17,7 +17,7 @@ use tracing::instrument;
 use crate::access::{Access, Server};
 use crate::answer::{self, Answer};
 use crate::connect::{self, Connection};
-use crate::request::{JSON, Request};
+use crate::request::Request;
 
 /// Largest answer, in bytes. A page of objects is smaller.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -151,7 +151,7 @@ impl Client {
             .header(HOST, self.host.clone())
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, request.accept)
-            .header(CONTENT_TYPE, JSON);
+            .header(CONTENT_TYPE, request.content);
         if let Some(authorization) = &self.authorization {
             message = message.header(AUTHORIZATION, authorization.clone());
         }

@@ -10,8 +10,8 @@ use whereabouts_core::limits::SHOWN_CHARACTERS;
 use whereabouts_kubernetes::api::{
     ApiServer, ListAt, ListQuery, Page, ReadError, Refusal, Requirement, Write, WriteError,
 };
-use whereabouts_kubernetes::object::{Kind, Metadata, Object};
-use whereabouts_kubernetes::{GROUP, VERSION};
+use whereabouts_kubernetes::object::{Kind, Metadata, Object, TakenBit};
+use whereabouts_kubernetes::{GROUP, VERSION, names};
 
 use crate::answer::Answer;
 use crate::client::Client;
@@ -66,6 +66,7 @@ impl ApiServer for Objects {
             Write::Replace(object) => {
                 Request::replace(&resource, &object.metadata().name, untracked(object))
             }
+            Write::Clear { block, bits } => Request::patch(&resource, block, clearing(bits)),
             Write::Delete {
                 name,
                 uid,
@@ -101,13 +102,21 @@ fn parameters(query: &ListQuery) -> Vec<(&'static str, String)> {
         Requirement::In(key, values) => format!("{key} in ({})", values.join(",")),
     });
     let selector = requirements.collect::<Vec<_>>().join(",");
-    let mut parameters = vec![("limit", query.limit.to_string())];
+    let mut parameters = Vec::new();
+    // A list with a limit at a stated revision is one that older servers read from their store instead of the cache.
+    if !matches!(query.at, ListAt::AtLeast(_)) {
+        parameters.push(("limit", query.limit.to_string()));
+    }
     if !selector.is_empty() {
         parameters.push(("labelSelector", selector));
     }
     // The place where a page ended has the revision, too. The server refuses both together.
     match (&query.continued, &query.at) {
         (Some(continued), _) => parameters.push(("continue", continued.clone())),
+        (None, ListAt::AtLeast(revision)) => {
+            parameters.push(("resourceVersion", revision.clone()));
+            parameters.push(("resourceVersionMatch", "NotOlderThan".to_owned()));
+        }
         (None, ListAt::Exactly(revision)) => {
             parameters.push(("resourceVersion", revision.clone()));
             parameters.push(("resourceVersionMatch", "Exact".to_owned()));
@@ -141,6 +150,23 @@ fn untracked(object: &Object) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(&body(object)).expect("the body is JSON");
     value["metadata"]["managedFields"] = json!([{}]);
     value.to_string().into_bytes()
+}
+
+/// The patch that clears `bits`. Its last step keeps the fields without managers.
+fn clearing(bits: &[TakenBit]) -> Vec<u8> {
+    let state = names::state().replace('~', "~0").replace('/', "~1");
+    let clear = |taken: &TakenBit| {
+        let path = format!("/spec/taken/{}", taken.bit);
+        [
+            json!({"op": "test", "path": format!("{path}/uid"), "value": taken.uid}),
+            json!({"op": "remove", "path": path}),
+        ]
+    };
+    let mut steps: Vec<Value> = bits.iter().flat_map(clear).collect();
+    let label = format!("/metadata/labels/{state}");
+    steps.push(json!({"op": "add", "path": label, "value": names::OPEN}));
+    steps.push(json!({"op": "add", "path": "/metadata/managedFields", "value": [{}]}));
+    Value::from(steps).to_string().into_bytes()
 }
 
 fn typed<T: Serialize>(kind: Kind, object: &T) -> Vec<u8> {

@@ -35,11 +35,15 @@ pub struct Request {
     subresource: Option<&'static str>,
     query: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    pub(crate) content: &'static str,
     pub(crate) accept: &'static str,
 }
 
-/// The form of all bodies. Protobuf would be shorter, but custom resources have none.
-pub(crate) const JSON: &str = "application/json";
+/// The form of bodies. Protobuf would be shorter, but custom resources have none.
+const JSON: &str = "application/json";
+
+/// The form of a patch.
+const JSON_PATCH: &str = "application/json-patch+json";
 
 /// The form of a list without the content of its objects.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -74,6 +78,13 @@ impl Request {
         Self::of(Method::PUT, resource, Some(name), object)
     }
 
+    /// Changes an object by a JSON patch (RFC 6902), as soon as each of its tests holds.
+    pub fn patch(resource: &Resource, name: &str, patch: Vec<u8>) -> Self {
+        let mut request = Self::of(Method::PATCH, resource, Some(name), patch);
+        request.content = JSON_PATCH;
+        request
+    }
+
     /// Deletes an object. `options` has the preconditions.
     pub fn delete(resource: &Resource, name: &str, options: Vec<u8>) -> Self {
         Self::of(Method::DELETE, resource, Some(name), options)
@@ -99,8 +110,14 @@ impl Request {
             subresource: None,
             query: Vec::new(),
             body: body.into(),
+            content: JSON,
             accept: JSON,
         }
+    }
+
+    /// Whether the request is a patch.
+    pub(crate) fn is_patch(&self) -> bool {
+        self.method == Method::PATCH
     }
 
     /// Whether the request changes nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whereabouts_core::failure::ApiServerFailure;
 
-use crate::object::{Kind, Metadata, Object};
+use crate::object::{Kind, Metadata, Object, TakenBit};
 
 /// A condition on one label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,8 @@ pub enum ListAt {
     /// The present: each write that was acknowledged before. The server perhaps waits a tenth of a second until its cache
     /// has caught up with all writes of all kinds.
     Present,
+    /// This revision or a later one, as soon as the server's cache has it. Writes after it are perhaps missing.
+    AtLeast(String),
     /// This revision. Both kinds have the same revisions.
     Exactly(String),
     /// The server's cache as it is, at once. The last writes are perhaps missing.
@@ -85,6 +87,13 @@ pub enum Write {
     Create(Object),
     /// Replaces the object, if it has the `uid` and the `resourceVersion` of its metadata (PUT).
     Replace(Object),
+    /// Clears bits of a block, if each of them still is of the same claim, and opens the block (PATCH that tests the UIDs).
+    Clear {
+        /// The name of the block.
+        block: String,
+        /// The bits, at least one.
+        bits: Vec<TakenBit>,
+    },
     /// Deletes the object, if it has this UID and this version (DELETE with both preconditions).
     Delete {
         /// The kind.
@@ -103,6 +112,7 @@ impl Write {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Create(object) | Self::Replace(object) => object.kind(),
+            Self::Clear { .. } => Kind::Block,
             Self::Delete { kind, .. } => *kind,
         }
     }
@@ -113,7 +123,7 @@ impl Write {
 pub enum WriteError {
     /// Not carried out: an object of this name exists (409 `AlreadyExists`).
     Exists,
-    /// Not carried out: the object has another UID or another version (409 `Conflict`).
+    /// Not carried out: the object has another UID or another version (409 `Conflict`), or a bit is not of that claim (422).
     Changed,
     /// Not carried out: no object of this name exists (404 `NotFound` that names the object).
     Gone,

@@ -34,7 +34,7 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
     pub async fn sweep(&self, blocks: &BTreeSet<BlockKey>) -> Result<(), Failure> {
         let names: Vec<String> = blocks.iter().map(names::block).collect();
         for names in names.chunks(BLOCKS_PER_SWEEP) {
-            let mut sweep = Sweep::new(names.to_vec(), 0);
+            let mut sweep = Sweep::new(names.to_vec());
             self.driver.run(&mut sweep, |_| {}).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::api::{ApiServer, ListAt, ListQuery, Page, ReadError, Requirement, Write, WriteError};
-use crate::object::{Kind, Metadata, Object};
+use crate::object::{Kind, Metadata, Object, TakenBit};
 use crate::protocol::{Answer, Request};
 
 /// The way in which versions are numbered.
@@ -109,6 +109,11 @@ impl Model {
         let (revision, after) = match (&query.continued, &query.at) {
             (None, ListAt::Present) => (self.revision, None),
             (None, ListAt::Cached) => (self.cached.unwrap_or(self.revision), None),
+            (None, ListAt::AtLeast(revision)) => {
+                let least: u64 = parsed(revision)?;
+                let cached = self.cached.filter(|cached| *cached >= least);
+                (cached.unwrap_or(self.revision), None)
+            }
             (None, ListAt::Exactly(revision)) => (parsed(revision)?, None),
             (Some(token), _) => {
                 let (revision, after) = token.split_once('/').ok_or(Expired)?;
@@ -174,6 +179,23 @@ impl Model {
                 }
                 let version = before.resource_version.clone();
                 self.store(key, object, Some(version))
+            }
+            Write::Clear { block, bits } => {
+                let key = (Kind::Block, block.clone());
+                let Some(Object::Block(stored)) = self.objects.get(&key) else {
+                    return Answer::Gone;
+                };
+                let mut block = stored.clone();
+                for bit in bits {
+                    let is_it = |taken: &TakenBit| taken.bit == bit.bit && taken.uid == bit.uid;
+                    let Some(place) = block.spec.taken.iter().position(is_it) else {
+                        return Answer::Changed;
+                    };
+                    block.spec.taken.remove(place);
+                }
+                block.open();
+                let version = block.metadata.resource_version.clone();
+                self.store(key, Object::Block(block), Some(version))
             }
             Write::Delete {
                 kind,

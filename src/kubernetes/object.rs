@@ -208,8 +208,8 @@ pub struct BlockSpec {
     /// Hashes of intervals. A search of these intervals found that each of their blocks before this one exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reached_by: Vec<String>,
-    /// The taken addresses, lowest first.
-    #[serde(default)]
+    /// The taken addresses, lowest first. They are stored by their bits: so a policy finds one without a look at all others.
+    #[serde(default, with = "by_bit")]
     pub taken: Vec<TakenBit>,
 }
 
@@ -217,7 +217,8 @@ pub struct BlockSpec {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TakenBit {
-    /// The bit.
+    /// The bit, by which it is stored.
+    #[serde(skip)]
     pub bit: u8,
     /// The name of the claim.
     pub claim: String,
@@ -226,6 +227,32 @@ pub struct TakenBit {
     /// The index of the want in the claim.
     #[serde(default, skip_serializing_if = "is_first")]
     pub want: u8,
+}
+
+/// Taken addresses as a map from their bits.
+mod by_bit {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::TakenBit;
+
+    pub(super) fn serialize<S: Serializer>(
+        taken: &[TakenBit],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(taken.iter().map(|taken| (taken.bit, taken)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<TakenBit>, D::Error> {
+        let by_bit = BTreeMap::<u8, TakenBit>::deserialize(deserializer)?;
+        let taken = by_bit
+            .into_iter()
+            .map(|(bit, taken)| TakenBit { bit, ..taken });
+        Ok(taken.collect())
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -239,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_block_is_read_as_it_was_written_and_other_fields_are_refused() {
-        let text = r#"{"metadata":{"name":"b","uid":"u","resourceVersion":"7"},"spec":{"pool":{},"base":"10.0.0.0","round":3,"taken":[{"bit":1,"claim":"c","uid":"v"},{"bit":2,"claim":"d","uid":"w","want":1}]}}"#;
+        let text = r#"{"metadata":{"name":"b","uid":"u","resourceVersion":"7"},"spec":{"pool":{},"base":"10.0.0.0","round":3,"taken":{"2":{"claim":"c","uid":"v"},"10":{"claim":"d","uid":"w","want":1}}}}"#;
         let block: Block = serde_json::from_str(text).expect("a block");
         assert_eq!(serde_json::to_string(&block).expect("JSON"), text);
         let newer = text.replace("\"round\"", "\"colour\":1,\"round\"");

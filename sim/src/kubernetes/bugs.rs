@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use whereabouts_kubernetes::api::{Page, Requirement, Write};
 use whereabouts_kubernetes::memory::Model;
 use whereabouts_kubernetes::names;
-use whereabouts_kubernetes::object::{Block, Claim, Kind, Object, TakenBit};
+use whereabouts_kubernetes::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
 use whereabouts_kubernetes::protocol::{Answer, Purpose, Request, Step};
 
 macro_rules! bugs {
@@ -47,7 +47,7 @@ bugs! {
     CombineForOthers: "bits are set for claims whose current block is another one";
     UidsNotSkipped: "a claim that has a bit gets another one";
     NoSweep: "a range is called full without a sweep";
-    FullByBlock: "a range is called full by one read of each block";
+    FullByBlock: "a range is called full by blocks of several moments";
     NoNewStart: "a claim that has left the only block with space says full";
     NoLookAtCurrent: "a range is called full without a look at the current block";
     LeftIsLiving: "a sweep takes bits in blocks that were left for living ones";
@@ -65,7 +65,8 @@ pub(super) struct Scratch {
     read: BTreeMap<String, Block>,
     waiting: Vec<Claim>,
     snapshot: Option<Model>,
-    swept: bool,
+    /// The version of each block in the last lists.
+    seen: BTreeMap<String, String>,
     moved: Option<Write>,
     left: Vec<String>,
 }
@@ -74,6 +75,10 @@ impl Bug {
     /// Carries out a late write.
     pub(super) fn serve_write(bug: Option<Self>, model: &mut Model, write: &Write) -> Answer {
         let mut write = write.clone();
+        let named: Vec<String> = match &write {
+            Write::Clear { bits, .. } => bits.iter().map(|taken| taken.claim.clone()).collect(),
+            _ => Vec::new(),
+        };
         match (bug, &mut write) {
             (
                 Some(Self::DeleteWithoutConditions | Self::DeleteByUidOnly),
@@ -92,6 +97,13 @@ impl Bug {
                     if *uid == stored.uid {
                         resource_version.clone_from(&stored.resource_version);
                     }
+                }
+            }
+            // The patch tests names in place of UIDs.
+            (Some(Self::ClearByName), Write::Clear { block, bits }) => {
+                if let Some(Object::Block(stored)) = model.get(Kind::Block, block) {
+                    bits.clone_from(&stored.spec.taken);
+                    bits.retain(|taken| named.contains(&taken.claim));
                 }
             }
             (Some(Self::BlockWithoutVersion), Write::Replace(Object::Block(block))) => {
@@ -134,7 +146,7 @@ impl Bug {
                     None => honest(model),
                 }
             }
-            (Self::ClaimsBeforeBlock, Purpose::Current) | (Self::FullByBlock, Purpose::Names) => {
+            (Self::ClaimsBeforeBlock, Purpose::Current) => {
                 scratch.snapshot = Some(model.clone());
                 honest(model)
             }
@@ -156,21 +168,9 @@ impl Bug {
                 }
                 honest(model)
             }
-            (Self::FullByBlock, Purpose::AllOpen) => {
-                let mut answer = honest(model);
-                // The first block as it was at another moment.
-                if let Answer::Listed(page) = &mut answer
-                    && let Some(first) = page.items.first_mut()
-                    && let Some(before) = &scratch.snapshot
-                    && let Some(before) = before.get(Kind::Block, &first.metadata().name)
-                {
-                    first.clone_from(before);
-                }
-                answer
-            }
             (Self::ErrorIsAbsence, Purpose::SweepClaims) => Answer::Names(page(Vec::new())),
-            (Self::NoSweep, Purpose::SweepRead)
-            | (Self::ErrorIsAbsence | Self::LabelDecides, Purpose::SweepClaim) => Answer::Got(None),
+            (Self::NoSweep, Purpose::SweepClaims) => Answer::Names(page(scratch.all_living())),
+            (Self::ErrorIsAbsence | Self::LabelDecides, Purpose::SweepClaim) => Answer::Got(None),
             (Self::InheritFromLiving, Purpose::DeleteOld) => {
                 honest(model);
                 Answer::Gone
@@ -244,26 +244,29 @@ impl Bug {
                 }
                 Answer::Listed(page)
             }
-            (Self::NoNewStart, Purpose::AllOpen, Answer::Listed(mut page)) if scratch.swept => {
+            (Self::NoNewStart, Purpose::AllOpen, Answer::Listed(mut page)) => {
                 page.items
                     .retain(|one| !scratch.left.contains(&one.metadata().name));
                 Answer::Listed(page)
             }
-            (Self::NoLookAtCurrent, Purpose::AllOpen, Answer::Listed(mut page))
-                if scratch.swept =>
-            {
-                let is_current = |one: &Object| {
-                    let claim = scratch.claim.as_ref();
-                    claim.is_some_and(|claim| {
-                        let mut wants = claim.spec.wants.iter();
-                        wants.any(|want| want.current == one.metadata().name)
-                    })
-                };
-                page.items.retain(|one| !is_current(one));
-                Answer::Listed(page)
+            (
+                Self::NoLookAtCurrent,
+                Purpose::SweepRead,
+                Answer::Got(Some(Object::Block(mut block))),
+            ) => {
+                let own = scratch.claim.as_ref().map(|claim| &claim.metadata.uid);
+                block.spec.taken.retain(|taken| Some(&taken.uid) != own);
+                Answer::Got(Some(Object::Block(block)))
             }
-            (Self::NoLookAtCurrent, Purpose::LastLook, Answer::Got(Some(Object::Block(block)))) => {
-                Answer::Got(Some(Object::Block(filled(block))))
+            (
+                Self::FullByBlock,
+                Purpose::SweepRead,
+                Answer::Got(Some(Object::Block(mut block))),
+            ) => {
+                if let Some(seen) = scratch.seen.get(&block.metadata.name) {
+                    block.metadata.resource_version.clone_from(seen);
+                }
+                Answer::Got(Some(Object::Block(block)))
             }
             (_, _, answer) => answer,
         }
@@ -351,17 +354,41 @@ impl Scratch {
                 });
                 self.waiting = claims.collect();
             }
+            (Purpose::Names, Answer::Names(page)) => {
+                self.see(&page.items);
+            }
+            (Purpose::AllOpen, Answer::Listed(page)) => {
+                let listed = page.items.iter().map(|one| one.metadata().clone());
+                self.see(&listed.collect::<Vec<_>>());
+            }
             (Purpose::Current, Answer::Got(Some(Object::Block(block)))) => {
                 self.read.insert(block.metadata.name.clone(), block.clone());
             }
             (Purpose::SweepRead, Answer::Got(Some(Object::Block(block))))
             | (Purpose::SweepWrite, Answer::Done(Some(Object::Block(block)))) => {
-                self.swept = true;
                 self.blocks
                     .insert(block.metadata.name.clone(), block.clone());
             }
             _ => {}
         }
+    }
+
+    fn see(&mut self, listed: &[Metadata]) {
+        let seen = listed
+            .iter()
+            .map(|one| (one.name.clone(), one.resource_version.clone()));
+        self.seen.extend(seen);
+    }
+
+    /// Metadata of a claim for each bit of the blocks that a sweep has read.
+    fn all_living(&self) -> Vec<Metadata> {
+        let bits = self.blocks.values().flat_map(|block| &block.spec.taken);
+        let living = |taken: &TakenBit| Metadata {
+            name: taken.claim.clone(),
+            uid: taken.uid.clone(),
+            ..Metadata::default()
+        };
+        bits.map(living).collect()
     }
 
     fn with_own_attempt(&self, object: Object) -> Object {
@@ -428,17 +455,4 @@ fn page<T>(items: Vec<T>) -> Page<T> {
         resource_version: String::new(),
         continued: None,
     }
-}
-
-/// `block` without a free bit and without the own one.
-fn filled(mut block: Block) -> Block {
-    block.spec.taken = (0..=u8::MAX)
-        .map(|bit| TakenBit {
-            bit,
-            claim: String::new(),
-            uid: String::new(),
-            want: 0,
-        })
-        .collect();
-    block
 }

@@ -19,10 +19,8 @@ pub(super) struct Watch {
     /// For each want: its addresses, as blocks and bits.
     wants: Vec<Vec<(String, u8)>>,
     claim: String,
-    /// For each want: whether all of its addresses were once taken by others at the same moment.
+    /// For each want: whether claims of others once held all of its addresses at the same moment.
     was_full: Vec<bool>,
-    /// The bits that were dead at the begin and still are.
-    dead: BTreeSet<(String, u8, String)>,
     /// Whether a DEL of the same attachment ran at the same time. It may take effect after the answer.
     pub(super) met_del: bool,
 }
@@ -37,7 +35,6 @@ impl Watch {
             was_full: vec![false; wants.len()],
             wants,
             claim: names::claim(job.attachment()),
-            dead: dead(&state.model),
             met_del: false,
         };
         watch.see(&state.model);
@@ -48,15 +45,19 @@ impl Watch {
         if self.wants.is_empty() {
             return;
         }
-        if !self.dead.is_empty() {
-            let now = dead(model);
-            self.dead.retain(|bit| now.contains(bit));
-        }
+        let living: BTreeSet<(&str, &str)> = claims(model)
+            .flat_map(|claim| {
+                let uid = claim.metadata.uid.as_str();
+                let wants = claim.spec.wants.iter();
+                wants.map(move |want| (want.current.as_str(), uid))
+            })
+            .collect();
         for (index, (was_full, places)) in self.was_full.iter_mut().zip(&self.wants).enumerate() {
             // Another want of the same claim may hold an address of both ranges.
             let is_own =
                 |taken: &TakenBit| taken.claim == self.claim && usize::from(taken.want) == index;
             let others: BTreeSet<(&str, u8)> = taken(model)
+                .filter(|(block, taken)| living.contains(&(*block, taken.uid.as_str())))
                 .filter(|(_, taken)| !is_own(taken))
                 .map(|(block, taken)| (block, taken.bit))
                 .collect();
@@ -114,17 +115,6 @@ fn claims(model: &Model) -> impl Iterator<Item = &Claim> {
         Object::Claim(claim) => Some(claim),
         Object::Block(_) => None,
     })
-}
-
-/// The bits that no claim can use any more.
-fn dead(model: &Model) -> BTreeSet<(String, u8, String)> {
-    let mut bits = State::bits(model);
-    bits.retain(|(block, _, uid)| {
-        !claims(model).any(|claim| {
-            claim.metadata.uid == *uid && claim.spec.wants.iter().any(|want| want.current == *block)
-        })
-    });
-    bits
 }
 
 /// Notes that a verb begins: the runtime has ended what it is to replace or to delete.
@@ -223,22 +213,7 @@ fn short(watch: &Watch, job: &Job, is_short: &[bool]) -> Result<(), Broken> {
             job.attachment()
         )));
     }
-    let is_wanted = |(block, bit, _): &&(String, u8, String)| {
-        let mut wants = watch.wants.iter().zip(is_short);
-        wants.any(|(places, is_short)| {
-            *is_short
-                && places
-                    .iter()
-                    .any(|(name, other)| name == block && other == bit)
-        })
-    };
-    match watch.dead.iter().find(is_wanted) {
-        Some(dead) => Err(Broken(format!(
-            "{} was told full, but {dead:?} was dead all the time",
-            job.attachment()
-        ))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn claim_of<'m>(model: &'m Model, attachment: &Attachment) -> Option<&'m Claim> {

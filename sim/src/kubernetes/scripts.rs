@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use whereabouts_core::address::Range;
 use whereabouts_kubernetes::memory::{Model, Versions};
 use whereabouts_kubernetes::protocol::Purpose::{
-    self, AllOpen, Attempt, Confirm, Create, Current, Delete, DeleteOld, Existing, Give, GiveUp,
-    Move, Names, SweepRead, SweepWrite,
+    self, Attempt, Confirm, Create, Current, Delete, DeleteOld, Existing, Give, GiveUp, Move,
+    Names, SweepRead, SweepWrite,
 };
 
 use super::bugs::Bug;
@@ -145,7 +145,6 @@ pub fn scripts() -> Vec<Script> {
                 scene.stale_help(0, 1, [2, 3])?;
                 scene.serve(0)?;
                 scene.finish(&[4])?;
-                scene.until(0, SweepRead)?;
                 scene.until(0, Names)?;
                 scene.serve(1)?;
                 scene.finish(&[0])
@@ -416,15 +415,8 @@ pub fn scripts() -> Vec<Script> {
         Script {
             name: "two blocks that are full in turns",
             jobs: || {
-                let others = [
-                    ("a", one()),
-                    ("b", second()),
-                    ("c", one()),
-                    ("d", second()),
-                    ("e", one()),
-                ];
-                let mut jobs = vec![add("own", &edge())];
-                for (container, range) in others {
+                let mut jobs = vec![add("own", &edge()), add("first", &one())];
+                for (container, range) in [("b", second()), ("c", one()), ("d", second())] {
                     passing(&mut jobs, container, &range);
                 }
                 jobs
@@ -433,16 +425,15 @@ pub fn scripts() -> Vec<Script> {
             way: |scene| {
                 scene.until(0, Give)?;
                 scene.finish(&[1])?;
-                scene.until(0, Names)?;
-                scene.until(0, AllOpen)?;
-                scene.finish(&[2, 3])?;
+                // Its bit is dead: an address is free at each moment.
+                let first = scene.jobs[1].job.attachment().clone();
+                scene.state.die(&first);
+                scene.finish(&[2])?;
+                scene.until(0, SweepRead)?;
+                scene.finish(&[3, 4])?;
                 scene.serve(0)?;
-                scene.until(0, Names)?;
-                scene.finish(&[4, 5])?;
-                scene.until(0, AllOpen)?;
-                scene.finish(&[6, 7])?;
-                scene.serve(0)?;
-                scene.finish(&[8, 9, 0])
+                scene.until(0, SweepRead)?;
+                scene.finish(&[5, 6, 0])
             },
         },
         Script {
@@ -463,24 +454,20 @@ pub fn scripts() -> Vec<Script> {
             },
         },
         Script {
-            name: "the current block becomes free after the sweep",
-            jobs: || {
-                let mut jobs = vec![add("own", &edge())];
-                passing(&mut jobs, "first", &one());
-                passing(&mut jobs, "last", &second());
-                jobs.push(add("other", &one()));
-                jobs
-            },
+            name: "the current block has the own bit before the sweep",
+            jobs: || crowd(&edge(), &one(), &[("first", one()), ("last", second())]),
             faults: 0,
             way: |scene| {
                 scene.until(0, Give)?;
-                scene.finish(&[1])?;
-                scene.until(0, Move)?;
-                scene.serve(0)?;
-                scene.finish(&[2, 3])?;
-                scene.until(0, SweepRead)?;
+                scene.state.model.set_now(1);
+                scene.until(1, Give)?;
+                scene.finish(&[2])?;
                 scene.until(0, Names)?;
-                scene.finish(&[4, 5, 0])
+                scene.until(1, Current)?;
+                scene.finish(&[3])?;
+                scene.until(1, Give)?;
+                scene.serve(1)?;
+                scene.finish(&[4, 0])
             },
         },
         Script {

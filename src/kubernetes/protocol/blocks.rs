@@ -152,18 +152,15 @@ impl Block {
         true
     }
 
-    /// Clears bits that `is_dead` tells, as many as one write may; whether there was one.
-    pub(crate) fn clear(&mut self, is_dead: impl Fn(&TakenBit) -> bool) -> bool {
-        let before = self.spec.taken.len();
-        let least = before.saturating_sub(BITS_PER_WRITE);
-        let mut left = before;
-        self.spec.taken.retain(|taken| {
-            let is_cleared = left > least && is_dead(taken);
-            left -= usize::from(is_cleared);
-            !is_cleared
-        });
-        self.open();
-        self.spec.taken.len() < before
+    /// The write that clears bits which `is_dead` tells, as many as one write may; `None` if there is no such bit.
+    ///
+    /// It does not depend on the version of the block: the claim of a dead bit never comes back, so the bit can be cleared at
+    /// any later moment.
+    pub(crate) fn clear(&self, is_dead: impl Fn(&TakenBit) -> bool) -> Option<Write> {
+        let dead = self.spec.taken.iter().filter(|taken| is_dead(taken));
+        let bits: Vec<TakenBit> = dead.take(BITS_PER_WRITE).cloned().collect();
+        let block = self.metadata.name.clone();
+        (!bits.is_empty()).then_some(Write::Clear { block, bits })
     }
 
     /// Notes that a search found each of its blocks before this one.
@@ -180,7 +177,8 @@ impl Block {
         self.spec.reached_by.iter().any(|other| other == search)
     }
 
-    fn open(&mut self) {
+    /// Marks the block as one that a search looks at.
+    pub(crate) fn open(&mut self) {
         self.label(names::OPEN);
     }
 

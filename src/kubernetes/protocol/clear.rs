@@ -71,7 +71,7 @@ impl Clear {
     pub(crate) fn on(&mut self, answer: Answer) -> Next<()> {
         if !std::mem::take(&mut self.is_writing) {
             return match answer.block() {
-                Some(block) => self.write(block),
+                Some(block) => self.write(&block),
                 None => self.skip(),
             };
         }
@@ -96,7 +96,7 @@ impl Clear {
         match self.known.remove(&name) {
             // A bit may have come since; the version that was read decides.
             Some(block) if block.spec.taken.iter().any(|taken| self.is_own(taken)) => {
-                self.write(block)
+                self.write(&block)
             }
             Some(_) | None => {
                 let get = Request::Get(Kind::Block, name);
@@ -105,18 +105,18 @@ impl Clear {
         }
     }
 
-    fn write(&mut self, mut block: Block) -> Next<()> {
+    fn write(&mut self, block: &Block) -> Next<()> {
         let uid = &self.uid;
         let name = &block.metadata.name;
         let is_left = |taken: &TakenBit| {
             taken.uid == *uid && self.currents.get(usize::from(taken.want)) != Some(name)
         };
         self.has_cleared_left |= block.spec.taken.iter().any(is_left);
-        if !block.clear(|taken| self.is_own(taken)) {
+        let Some(clear) = block.clear(|taken| self.is_own(taken)) else {
             return self.skip();
-        }
+        };
         self.tries += 1;
         self.is_writing = true;
-        Next::write(Purpose::ClearWrite, &block.write())
+        Next::write(Purpose::ClearWrite, &clear)
     }
 }

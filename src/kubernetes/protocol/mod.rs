@@ -21,7 +21,7 @@ mod take;
 pub(crate) mod wanted;
 
 pub use release::Release;
-pub use search::{FoundBlock, Mode, Search, SearchEnd};
+pub use search::{BlockVersion, FoundBlock, Mode, Search, SearchEnd};
 pub(crate) use sweep::{BLOCKS as BLOCKS_PER_SWEEP, Sweep};
 pub use take::Take;
 
@@ -119,8 +119,6 @@ pub enum Purpose {
     SweepClaim,
     /// Dead bits are cleared.
     SweepWrite,
-    /// The current block once more, before a range is called full.
-    LastLook,
     /// A claim is deleted by a DEL.
     Delete,
     /// The claim that a DEL has not deleted.

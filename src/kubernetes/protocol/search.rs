@@ -42,8 +42,26 @@ pub struct SearchEnd {
     pub found: Option<FoundBlock>,
     /// Whether a block that was left has a free address.
     pub left_has_space: bool,
-    /// The names of the blocks that exist, after a thorough search.
-    pub existing: Vec<String>,
+    /// The blocks that exist, after a thorough search. All of them had these versions at one revision.
+    pub existing: Vec<BlockVersion>,
+}
+
+/// A block, and the version in which it was listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BlockVersion {
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+}
+
+impl BlockVersion {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            name: metadata.name.clone(),
+            version: metadata.resource_version.clone(),
+        }
+    }
 }
 
 /// A block that a search found.
@@ -87,7 +105,8 @@ pub struct Search {
     /// The UID of the own claim, if there is one.
     own: Option<String>,
     mode: Mode,
-    names: BTreeSet<String>,
+    /// The names of all blocks, with the metadata.
+    names: BTreeMap<String, Metadata>,
     state: State,
 }
 
@@ -106,7 +125,7 @@ impl Search {
             left: left.iter().cloned().collect(),
             own: None,
             mode,
-            names: BTreeSet::new(),
+            names: BTreeMap::new(),
             state: State::First,
         }
     }
@@ -139,7 +158,10 @@ impl Search {
             .is_none_or(|block| self.has_space(first, block) || self.has_dead_bit(block));
         let is_found = !is_left && (has_space || self.mode == Mode::Quick);
         SearchEnd {
-            existing: block.iter().map(|_| name.clone()).collect(),
+            existing: block
+                .iter()
+                .map(|block| BlockVersion::of(&block.metadata))
+                .collect(),
             found: is_found.then(|| self.found(first, block, true)),
             left_has_space: is_left && has_space,
         }
@@ -186,9 +208,10 @@ impl Search {
         let mut next = self.after(None);
         while let Some(id) = next {
             let name = self.name(id);
-            let exists = self.names.contains(&name) || open.contains_key(&name);
             let block = open.get(&name);
-            let has_space = !exists
+            let listed = block.map(|block| &block.metadata);
+            let existing_one = listed.or_else(|| self.names.get(&name));
+            let has_space = existing_one.is_none()
                 || block.is_some_and(|block| self.has_space(id, block) || self.has_dead_bit(block));
             if has_space && self.left.contains(&name) {
                 left_has_space = true;
@@ -196,15 +219,14 @@ impl Search {
                 found = Some(self.found(id, block.cloned(), is_reached));
                 break;
             }
-            if exists {
-                existing.push(name);
-            } else {
-                is_reached = false;
+            match existing_one {
+                Some(metadata) => existing.push(BlockVersion::of(metadata)),
+                None => is_reached = false,
             }
             next = self.after(Some(id));
         }
         if found.is_none() && self.mode == Mode::Quick {
-            let last = existing.last().and_then(|name| self.id_of(name));
+            let last = existing.last().and_then(|last| self.id_of(&last.name));
             found = last.map(|last| self.found(last, None, false));
         }
         SearchEnd {
@@ -351,7 +373,8 @@ impl Machine for Search {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::Names, Request::ListMetadata(query));
                 };
-                self.names = names.into_iter().map(|one| one.name).collect();
+                let named = |one: Metadata| (one.name.clone(), one);
+                self.names = names.into_iter().map(named).collect();
                 let query = self.query(true, BLOCKS_PER_PAGE);
                 self.state = State::Open(Pages::new(query.clone()));
                 Next::ask(Purpose::AllOpen, Request::List(query))

@@ -1,5 +1,8 @@
 //! Dead bits of a range are cleared, before it is called full.
 //!
+//! A sweep is also the proof that the range is full: each block still has the version in which one list showed it without
+//! space, and each of its bits counts. So all of them counted at the moment of that list.
+//!
 //! A bit is dead if its claim does not exist, or has another current block. The block is read first. A claim exists before
 //! its first bit, so a claim that a later read does not find cannot come back to the bit.
 //!
@@ -15,6 +18,7 @@ use whereabouts_core::address::BlockId;
 use whereabouts_core::claim::{Choice, Want};
 
 use super::blocks::BITS_PER_WRITE;
+use super::search::BlockVersion;
 use super::wanted::{intervals, windows};
 use super::{Answer, Machine, Next, Pages, Pause, Purpose, Request};
 use crate::api::{ListAt, ListQuery, Requirement};
@@ -89,12 +93,27 @@ impl Claim {
         let want = self.spec.wants.get(usize::from(taken.want));
         self.metadata.uid == taken.uid && want.is_some_and(|want| want.current == block)
     }
+
+    /// Whether a want has `block` as its current one.
+    fn is_in(&self, block: &str) -> bool {
+        self.spec.wants.iter().any(|want| want.current == block)
+    }
+
+    /// Whether `block` has a bit of this claim that counts.
+    fn has_bit_in(&self, block: &Block) -> bool {
+        let name = &block.metadata.name;
+        block.spec.taken.iter().any(|taken| self.uses(taken, name))
+    }
 }
 
 /// A sweep under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
-    blocks: VecDeque<String>,
+    blocks: VecDeque<BlockVersion>,
+    /// The claim for which the range is to be full.
+    own: Option<Claim>,
+    /// Whether all that was read so far agrees with a range that is full.
+    is_full: bool,
     /// The bits of a stated address. Without it, all bits are suspects.
     stated: Option<Vec<BitWindow>>,
     tries: u32,
@@ -102,45 +121,65 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// The sweep of some of `blocks`: those from the place that `chance` tells.
-    pub(crate) fn new(mut blocks: Vec<String>, chance: usize) -> Self {
-        let first = chance.checked_rem(blocks.len()).unwrap_or(0);
-        blocks.rotate_left(first);
-        blocks.truncate(BLOCKS);
+    /// The sweep of the blocks of these names.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let unseen = |name| BlockVersion {
+            name,
+            version: String::new(),
+        };
         Self {
-            blocks: blocks.into(),
+            blocks: names.into_iter().map(unseen).collect(),
+            own: None,
+            is_full: true,
             stated: None,
             tries: 0,
             state: State::Reading,
         }
     }
 
-    /// The sweep for `want`: of a stated address, or of some of `blocks`.
-    pub(crate) fn of_want(want: &Want, blocks: Vec<String>, chance: usize) -> Self {
-        let mut sweep = Self::new(blocks, chance);
+    /// The sweep for a want of `claim`: of its current block, and of the next ones from the place that `chance` tells. Only the
+    /// bits of a stated address are suspects.
+    pub(crate) fn of_want(
+        want: &Want,
+        mut blocks: Vec<BlockVersion>,
+        chance: usize,
+        claim: &Claim,
+    ) -> Self {
+        let first = chance.checked_rem(blocks.len()).unwrap_or(0);
+        blocks.rotate_left(first);
+        // The sort is stable: all other blocks stay in their order.
+        blocks.sort_by_key(|block| !claim.is_in(&block.name));
+        blocks.truncate(BLOCKS);
+        let mut sweep = Self::new(Vec::new());
+        sweep.blocks = blocks.into();
+        sweep.own = Some(claim.clone());
         if let Choice::Exactly(address) = want.choice {
             sweep.stated = Some(windows(&intervals(want), BlockId::of(address)));
         }
         sweep
     }
 
-    fn skip(&mut self) -> Next<()> {
+    fn skip(&mut self) -> Next<bool> {
         self.blocks.pop_front();
         self.tries = 0;
         self.read(Pause::No)
     }
 
-    fn read(&mut self, pause: Pause) -> Next<()> {
-        let Some(name) = self.blocks.front() else {
-            return Next::Done(());
+    fn read(&mut self, pause: Pause) -> Next<bool> {
+        let Some(block) = self.blocks.front() else {
+            return Next::Done(self.is_full);
         };
         self.state = State::Reading;
-        let get = Request::Get(Kind::Block, name.clone());
+        let get = Request::Get(Kind::Block, block.name.clone());
         Next::after(pause, Purpose::SweepRead, get)
     }
 
     /// Looks for suspects among the bits of `block`.
-    fn suspect(&mut self, block: Block) -> Next<()> {
+    fn suspect(&mut self, block: Block) -> Next<bool> {
+        let seen = self.blocks.front();
+        let is_seen = seen.is_some_and(|seen| seen.version == block.metadata.resource_version);
+        let has_own = self.own.as_ref().is_some_and(|own| own.has_bit_in(&block));
+        self.is_full &= is_seen && !has_own;
         let Some(stated) = &self.stated else {
             return self.list_claims(block);
         };
@@ -150,7 +189,7 @@ impl Sweep {
         self.judge(Box::new(suspects))
     }
 
-    fn list_claims(&mut self, block: Block) -> Next<()> {
+    fn list_claims(&mut self, block: Block) -> Next<bool> {
         if block.spec.taken.is_empty() {
             return self.skip();
         }
@@ -166,37 +205,42 @@ impl Sweep {
     }
 
     /// Reads the next claim, or clears the bits that were found dead.
-    fn judge(&mut self, suspects: Box<Suspects>) -> Next<()> {
+    fn judge(&mut self, suspects: Box<Suspects>) -> Next<bool> {
         if let Some(name) = suspects.next().cloned() {
             self.state = State::Suspects(suspects);
             return Next::ask(Purpose::SweepClaim, Request::Get(Kind::Claim, name));
         }
         let Suspects {
-            mut block,
+            block,
             unread,
             dead,
         } = *suspects;
-        if !block.clear(|taken| dead.contains(&taken.bit)) {
+        let Some(clear) = block.clear(|taken| dead.contains(&taken.bit)) else {
             return self.skip();
-        }
+        };
+        self.is_full = false;
         let has_more = !unread.is_empty() || dead.len() > BITS_PER_WRITE;
         self.state = State::Writing(has_more);
-        Next::write(Purpose::SweepWrite, &block.write())
+        Next::write(Purpose::SweepWrite, &clear)
     }
 }
 
 impl Machine for Sweep {
-    type End = ();
+    /// Whether the range was full for the claim, as far as it was swept.
+    type End = bool;
 
-    fn begin(&mut self) -> Next<()> {
+    fn begin(&mut self) -> Next<bool> {
         self.read(Pause::No)
     }
 
-    fn on(&mut self, answer: Answer) -> Next<()> {
+    fn on(&mut self, answer: Answer) -> Next<bool> {
         match std::mem::replace(&mut self.state, State::Reading) {
             State::Reading => match answer.block() {
                 Some(block) => self.suspect(block),
-                None => self.skip(),
+                None => {
+                    self.is_full = false;
+                    self.skip()
+                }
             },
             State::Claims(block, mut pages) => {
                 let Some(listed) = pages.take(answer.names()) else {

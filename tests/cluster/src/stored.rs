@@ -94,11 +94,11 @@ fn bits(blocks: &Value) -> Result<BTreeMap<(String, String, u64), String>, Strin
     let mut bits = BTreeMap::new();
     for block in items(blocks)? {
         let (name, spec) = (text(&block["metadata"]["name"]), &block["spec"]);
-        for taken in spec["taken"].as_array().into_iter().flatten() {
+        for (bit, taken) in spec["taken"].as_object().into_iter().flatten() {
             let want = taken["want"].as_u64().unwrap_or_default();
             let key = (name.clone(), text(&taken["uid"]), want);
-            let address = address(&text(&spec["base"]), &taken["bit"])
-                .ok_or_else(|| format!("no address: {taken} of block {block}"))?;
+            let address = address(&text(&spec["base"]), bit)
+                .ok_or_else(|| format!("no address: {bit} of block {block}"))?;
             if let Some(other) = bits.insert(key, address) {
                 return Err(format!(
                     "two bits of one want: {other} and {taken} of {block}"
@@ -109,8 +109,8 @@ fn bits(blocks: &Value) -> Result<BTreeMap<(String, String, u64), String>, Strin
     Ok(bits)
 }
 
-fn address(base: &str, bit: &Value) -> Option<String> {
-    let bit = u8::try_from(bit.as_u64()?).ok()?;
+fn address(base: &str, bit: &str) -> Option<String> {
+    let bit: u8 = bit.parse().ok()?;
     let address = match base.parse().ok()? {
         IpAddr::V4(base) => IpAddr::from((base.to_bits() + u32::from(bit)).to_be_bytes()),
         IpAddr::V6(base) => IpAddr::from((base.to_bits() + u128::from(bit)).to_be_bytes()),
@@ -152,10 +152,10 @@ mod tests {
             ]},
         }]});
         let blocks = json!({"items": [
-            {"metadata": {"name": "one"}, "spec": {"base": "10.0.0.0", "taken": [
-                {"bit": 7, "uid": "u"}, {"bit": 8, "uid": "other"}, {"bit": 9, "uid": "u", "want": 1},
-            ]}},
-            {"metadata": {"name": "six"}, "spec": {"base": "fd00::", "taken": [{"bit": 255, "uid": "u", "want": 1}]}},
+            {"metadata": {"name": "one"}, "spec": {"base": "10.0.0.0", "taken": {
+                "7": {"uid": "u"}, "8": {"uid": "other"}, "9": {"uid": "u", "want": 1},
+            }}},
+            {"metadata": {"name": "six"}, "spec": {"base": "fd00::", "taken": {"255": {"uid": "u", "want": 1}}}},
         ]});
         assert_eq!(addresses(&claims, &blocks), ["10.0.0.7", "fd00::ff", ""]);
     }

@@ -169,17 +169,20 @@ fn a_claim_moves_to_another_block_and_gets_another_attempt() {
 }
 
 #[test]
-fn the_place_of_a_block_never_changes_and_each_bit_is_taken_once() {
+fn the_place_of_a_block_never_changes_and_each_bit_has_one_name() {
     let lab = Lab::shared();
     let admin = lab.server.admin();
     let before = block("place", "10.7.0.0", 0..3);
-    let twice = json!([{"bit": 1, "claim": "c", "uid": "u"}, {"bit": 1, "claim": "d", "uid": "v"}]);
+    let taken = |bit: &str| json!({bit: {"claim": "c", "uid": "u"}});
+    let words = "taken has bits from 0 to 255";
     let changes = [
         ("/spec/base", json!("10.7.1.0"), "base never changes"),
         ("/spec/pool", json!({"name": "x"}), "pool never changes"),
         ("/spec/round", json!(0), "round never sinks"),
-        ("/spec/taken/0/bit", json!(256), "less than or equal to 255"),
-        ("/spec/taken", twice, "Duplicate value"),
+        ("/spec/taken", taken("256"), words),
+        ("/spec/taken", taken("-1"), words),
+        ("/spec/taken", taken("01"), words),
+        ("/spec/taken", taken("one"), words),
     ];
     assert_refused(&admin, &blocks(), &before, &changes);
 }

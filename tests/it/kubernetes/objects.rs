@@ -12,6 +12,8 @@ use whereabouts_kubernetes::object::{
     Block, BlockSpec, Kind, Metadata, Object, PoolSpec, TakenBit,
 };
 
+use whereabouts_kubernetes::names;
+
 use super::lab::{Lab, run};
 
 /// A block with this label `pool`.
@@ -59,7 +61,7 @@ async fn create(objects: &Objects, block: Block) -> Block {
     }
 }
 
-fn names(items: &[Object]) -> Vec<&str> {
+fn listed_names(items: &[Object]) -> Vec<&str> {
     let names = items.iter().map(|object| object.metadata().name.as_str());
     names.collect()
 }
@@ -75,11 +77,11 @@ fn all_pages_of_a_list_are_of_one_revision() {
         create(&objects, block("page-0", "other")).await;
         let mut query = query("pages");
         let first = objects.list(&query).await.expect("a page");
-        assert_eq!(names(&first.items), ["page-a", "page-b"]);
+        assert_eq!(listed_names(&first.items), ["page-a", "page-b"]);
         create(&objects, block("page-d", "pages")).await;
         query.continued = first.continued;
         let second = objects.list(&query).await.expect("a page");
-        assert_eq!(names(&second.items), ["page-c"]);
+        assert_eq!(listed_names(&second.items), ["page-c"]);
         assert_eq!(second.continued, None);
         assert_eq!(second.resource_version, first.resource_version);
         query.continued = None;
@@ -153,7 +155,7 @@ fn after_a_restart_the_connection_is_new_and_a_list_whose_revision_is_gone_has_e
         assert_eq!(objects.list(&query).await, Err(ReadError::Expired));
         query.at = ListAt::Present;
         let listed = listed_when_ready(&objects, &query).await.expect("a page");
-        assert_eq!(names(&listed.items), ["old-a", "old-b"]);
+        assert_eq!(listed_names(&listed.items), ["old-a", "old-b"]);
     });
 }
 
@@ -184,6 +186,100 @@ fn a_write_of_the_same_content_keeps_the_version() {
             next.metadata().resource_version,
             stored.metadata.resource_version
         );
+    });
+}
+
+fn bit(bit: u8, uid: &str) -> TakenBit {
+    TakenBit {
+        bit,
+        claim: format!("c-{bit}"),
+        uid: uid.to_owned(),
+        want: 0,
+    }
+}
+
+#[test]
+fn bits_are_cleared_all_or_none_if_each_is_still_of_its_claim() {
+    let lab = Lab::shared();
+    let objects = objects(&lab);
+    run(async {
+        let mut full = block("cleared", "cleared");
+        full.spec.taken = (0..=255).map(|number| bit(number, "u")).collect();
+        full.metadata
+            .labels
+            .insert(names::state(), names::FULL.to_owned());
+        let full = create(&objects, full).await;
+        let clear = async |bits: &[TakenBit]| clear_bits(&objects, "cleared", bits).await;
+        for wrong in [bit(7, "other"), bit(7, "")] {
+            assert_eq!(clear(&[bit(6, "u"), wrong]).await, Err(WriteError::Changed));
+        }
+        let stored = objects.get(Kind::Block, "cleared").await;
+        assert_eq!(stored, Ok(Some(Object::Block(full.clone()))));
+        let cleared = clear(&[bit(6, "u"), bit(255, "u")]).await;
+        let Ok(Some(Object::Block(cleared))) = cleared else {
+            panic!("{cleared:?}")
+        };
+        let left = cleared.spec.taken.iter().map(|taken| taken.bit);
+        assert!(left.eq((0..=254).filter(|number| *number != 6)));
+        assert_eq!(cleared.metadata.labels[&names::state()], names::OPEN);
+        // A bit that is clear is of no claim.
+        assert_eq!(clear(&[bit(6, "u")]).await, Err(WriteError::Changed));
+        let absent = clear_bits(&objects, "absent", &[bit(6, "u")]).await;
+        assert_eq!(absent, Err(WriteError::Gone));
+    });
+}
+
+#[test]
+fn a_patch_of_a_block_makes_no_managers_of_fields() {
+    let lab = Lab::shared();
+    let objects = objects(&lab);
+    run(async {
+        let mut taken = block("unmanaged", "unmanaged");
+        taken.spec.taken = vec![bit(1, "u"), bit(2, "u")];
+        let created = create(&objects, taken).await;
+        objects
+            .write(&Write::Replace(Object::Block(created)))
+            .await
+            .expect("a write");
+        clear_bits(&objects, "unmanaged", &[bit(2, "u")])
+            .await
+            .expect("a write");
+        let stored = lab.server.kubectl(&[
+            "get",
+            "addressblock",
+            "unmanaged",
+            "--show-managed-fields",
+            "-o",
+            "json",
+        ]);
+        assert!(!stored.contains("managedFields"), "{stored}");
+    });
+}
+
+async fn clear_bits(
+    objects: &Objects,
+    block: &str,
+    bits: &[TakenBit],
+) -> Result<Option<Object>, WriteError> {
+    let clear = Write::Clear {
+        block: block.to_owned(),
+        bits: bits.to_vec(),
+    };
+    objects.write(&clear).await
+}
+
+#[test]
+fn a_list_at_least_at_a_revision_shows_the_write_that_made_it() {
+    let lab = Lab::shared();
+    let objects = objects(&lab);
+    run(async {
+        for number in 0..20 {
+            let created = create(&objects, block(&format!("least-{number}"), "least")).await;
+            let mut query = query("least");
+            query.at = ListAt::AtLeast(created.metadata.resource_version);
+            let listed = objects.list(&query).await.expect("a page");
+            assert_eq!((listed.items.len(), listed.continued), (number + 1, None));
+        }
     });
 }
 

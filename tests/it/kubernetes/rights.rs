@@ -158,7 +158,7 @@ fn a_node_deletes_no_block_and_nobody_deletes_one_in_use() {
         "the block has taken addresses",
     );
     let mut free = stored.clone();
-    free["spec"]["taken"] = json!([]);
+    free["spec"]["taken"] = json!({});
     let free = object(replace(&node, &blocks(), &free));
     assert_denied(&delete(&node, &blocks(), &free), "cannot delete");
     object(delete(&admin, &blocks(), &free));
@@ -226,7 +226,11 @@ fn one_write_of_a_block_takes_or_clears_so_many_addresses() {
     }
     // Bits that go to others are cleared and taken.
     let mut stolen = stored.clone();
-    for taken in stolen["spec"]["taken"].as_array_mut().expect("bits") {
+    for taken in stolen["spec"]["taken"]
+        .as_object_mut()
+        .expect("bits")
+        .values_mut()
+    {
         taken["uid"] = json!("mine");
     }
     assert_denied(&replace(&node, &blocks(), &stolen), clear);
@@ -240,6 +244,6 @@ fn a_node_can_still_clear_a_live_bit() {
     let lab = Lab::shared();
     let (one, other) = (lab.node("a"), lab.node("b"));
     let mut stored = object(create(&other, &blocks(), &block("live", "10.12.0.0", 0..1)));
-    stored["spec"]["taken"] = json!([]);
+    stored["spec"]["taken"] = json!({});
     assert!(matches!(replace(&one, &blocks(), &stored), Answer::Done(_)));
 }

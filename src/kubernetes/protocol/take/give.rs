@@ -66,7 +66,7 @@ impl Take {
         block.bit_of(self.own_uid(), index(want))
     }
 
-    fn read_block(&mut self, name: String, pause: Pause) -> Step {
+    pub(super) fn read_block(&mut self, name: String, pause: Pause) -> Step {
         let get = Request::Get(Kind::Block, name.clone());
         self.state = State::Reading(name);
         Next::after(pause, Purpose::Current, get)
@@ -119,7 +119,7 @@ impl Take {
             kind: Kind::Claim,
             selector: vec![Requirement::In(name, block.rounds())],
             limit: CLAIMS_PER_PAGE,
-            at: ListAt::Present,
+            at: ListAt::AtLeast(self.own_claim().metadata.resource_version.clone()),
             continued: None,
         };
         self.state = State::Waiting(want, block, Pages::new(query.clone()));

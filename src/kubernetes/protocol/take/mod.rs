@@ -38,6 +38,8 @@ enum After {
     Restart,
     /// The answer that a range is full, or an address taken.
     Short(Shortage),
+    /// The error that others wrote the blocks of a range at each look.
+    Undecided,
     /// The error that another process deleted the claim.
     Lost,
 }
@@ -55,10 +57,8 @@ enum State {
     Reading(String),
     Waiting(usize, Block, Pages<Claim>),
     Giving(String),
-    FirstSearch(usize, Search),
+    SearchAll(usize, Search),
     Sweep(usize, Sweep),
-    LastSearch(usize, Search),
-    LastLook(usize, full::Outcome),
     Moving(Write),
     Marking,
     Confirming,
@@ -114,6 +114,8 @@ pub struct Take {
     inherited: usize,
     /// Writes of others in the way of own ones.
     contended: u32,
+    /// Sweeps that proved nothing.
+    sweeps: u32,
     restarts: u32,
 }
 
@@ -133,6 +135,7 @@ impl Take {
             existed: false,
             inherited: 0,
             contended: 0,
+            sweeps: 0,
             restarts: 0,
         }
     }
@@ -177,10 +180,8 @@ impl Machine for Take {
             State::Reading(name) => self.on_block(name, answer),
             State::Waiting(want, block, pages) => self.on_waiting(want, block, pages, answer),
             State::Giving(name) => self.on_given(name, answer),
-            State::FirstSearch(want, search) => self.on_first_search(want, search, answer),
+            State::SearchAll(want, search) => self.on_search_all(want, search, answer),
             State::Sweep(want, sweep) => self.on_sweep(want, sweep, answer),
-            State::LastSearch(want, search) => self.on_last_search(want, search, answer),
-            State::LastLook(want, outcome) => self.on_last_look(want, outcome, answer),
             State::Moving(write) => self.on_moved(write, answer),
             State::Marking => self.confirm(),
             State::Confirming => self.on_confirm(answer),

@@ -191,7 +191,7 @@ impl Take {
         match answer {
             Answer::Done(_) => self.clear(after),
             Answer::Gone => match (settled, after) {
-                (Settled::NotBefore, short @ After::Short(_)) => self.clear(short),
+                (Settled::NotBefore, end @ (After::Short(_) | After::Undecided)) => self.clear(end),
                 // A DEL has perhaps deleted it. Another claim would come after that DEL.
                 _ => self.clear(After::Lost),
             },
@@ -237,6 +237,7 @@ impl Take {
                 Next::Done(Err(Failure::ClaimLost(attachment)))
             }
             After::Short(shortage) => Next::Done(Ok(Taken::Short(shortage))),
+            After::Undecided => Next::Done(Err(Failure::Undecided(self.sweeps as usize))),
             After::Restart => {
                 self.claim = None;
                 self.existed = false;

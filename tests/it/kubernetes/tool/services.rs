@@ -87,7 +87,7 @@ fn the_controller_clears_the_bits_of_claims_that_are_gone() {
     await_metric("whereabouts_reconcile_swept_blocks_total 1");
     // A hostile node clears the bit of a claim that lives.
     let name = names::block(&BlockKey::of(&Pool::default(), address));
-    let free = r#"{"spec": {"taken": []}}"#;
+    let free = r#"{"spec": {"taken": null}}"#;
     bench
         .lab
         .server
