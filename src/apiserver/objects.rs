@@ -158,7 +158,7 @@ fn clearing(bits: &[TakenBit]) -> Vec<u8> {
     let clear = |taken: &TakenBit| {
         let path = format!("/spec/taken/{}", taken.bit);
         [
-            json!({"op": "test", "path": format!("{path}/uid"), "value": taken.uid}),
+            json!({"op": "test", "path": path, "value": taken.stored()}),
             json!({"op": "remove", "path": path}),
         ]
     };

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::api::{ApiServer, ListAt, ListQuery, Page, ReadError, Requirement, Write, WriteError};
-use crate::object::{Kind, Metadata, Object, TakenBit};
+use crate::object::{Kind, Metadata, Object};
 use crate::protocol::{Answer, Request};
 
 /// The way in which versions are numbered.
@@ -187,8 +187,7 @@ impl Model {
                 };
                 let mut block = stored.clone();
                 for bit in bits {
-                    let is_it = |taken: &TakenBit| taken.bit == bit.bit && taken.uid == bit.uid;
-                    let Some(place) = block.spec.taken.iter().position(is_it) else {
+                    let Some(place) = block.spec.taken.iter().position(|taken| taken == bit) else {
                         return Answer::Changed;
                     };
                     block.spec.taken.remove(place);

@@ -81,7 +81,7 @@ impl ApiServer for Counted {
     async fn write(&self, write: &Write) -> Result<Option<Object>, WriteError> {
         let sent = match write {
             Write::Create(object) | Write::Replace(object) => size(object),
-            Write::Clear { bits, .. } => bytes(bits),
+            Write::Clear { bits, .. } => bits.iter().map(|taken| taken.stored().len()).sum(),
             Write::Delete { .. } => 0,
         };
         let written = self.server.write(write).await;

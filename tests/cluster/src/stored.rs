@@ -95,8 +95,12 @@ fn bits(blocks: &Value) -> Result<BTreeMap<(String, String, u64), String>, Strin
     for block in items(blocks)? {
         let (name, spec) = (text(&block["metadata"]["name"]), &block["spec"]);
         for (bit, taken) in spec["taken"].as_object().into_iter().flatten() {
-            let want = taken["want"].as_u64().unwrap_or_default();
-            let key = (name.clone(), text(&taken["uid"]), want);
+            let taken = text(taken);
+            let mut parts = taken.split('/').skip(1);
+            let uid = parts.next().unwrap_or_default().to_owned();
+            let want = parts.next().map_or(Some(0), |want| want.parse().ok());
+            let want = want.ok_or_else(|| format!("no want: {taken} of block {block}"))?;
+            let key = (name.clone(), uid, want);
             let address = address(&text(&spec["base"]), bit)
                 .ok_or_else(|| format!("no address: {bit} of block {block}"))?;
             if let Some(other) = bits.insert(key, address) {
@@ -153,9 +157,9 @@ mod tests {
         }]});
         let blocks = json!({"items": [
             {"metadata": {"name": "one"}, "spec": {"base": "10.0.0.0", "taken": {
-                "7": {"uid": "u"}, "8": {"uid": "other"}, "9": {"uid": "u", "want": 1},
+                "7": "c/u", "8": "d/other", "9": "c/u/1",
             }}},
-            {"metadata": {"name": "six"}, "spec": {"base": "fd00::", "taken": {"255": {"uid": "u", "want": 1}}}},
+            {"metadata": {"name": "six"}, "spec": {"base": "fd00::", "taken": {"255": "c/u/1"}}},
         ]});
         assert_eq!(addresses(&claims, &blocks), ["10.0.0.7", "fd00::ff", ""]);
     }

@@ -173,7 +173,7 @@ fn the_place_of_a_block_never_changes_and_each_bit_has_one_name() {
     let lab = Lab::shared();
     let admin = lab.server.admin();
     let before = block("place", "10.7.0.0", 0..3);
-    let taken = |bit: &str| json!({bit: {"claim": "c", "uid": "u"}});
+    let taken = |bit: &str| json!({bit: "c/u"});
     let words = "taken has bits from 0 to 255";
     let changes = [
         ("/spec/base", json!("10.7.1.0"), "base never changes"),

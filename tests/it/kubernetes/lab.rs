@@ -197,7 +197,7 @@ pub(super) fn claim(name: &str, node: &str) -> Value {
 
 /// A block with these bits, each of a claim of its own.
 pub(super) fn block(name: &str, base: &str, bits: std::ops::Range<u16>) -> Value {
-    let taken = |bit: u16| json!({"claim": format!("c-{bit}"), "uid": format!("u-{bit}")});
+    let taken = |bit: u16| json!(format!("c-{bit}/u-{bit}"));
     let taken: serde_json::Map<_, _> = bits.map(|bit| (bit.to_string(), taken(bit))).collect();
     json!({
         "apiVersion": "ipam.whereabouts.internal/v1alpha1", "kind": "AddressBlock",

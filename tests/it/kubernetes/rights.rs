@@ -231,7 +231,7 @@ fn one_write_of_a_block_takes_or_clears_so_many_addresses() {
         .expect("bits")
         .values_mut()
     {
-        taken["uid"] = json!("mine");
+        *taken = json!("c/mine");
     }
     assert_denied(&replace(&node, &blocks(), &stolen), clear);
     // An administrator may: after a loss, blocks are made anew.
@@ -246,4 +246,35 @@ fn a_node_can_still_clear_a_live_bit() {
     let mut stored = object(create(&other, &blocks(), &block("live", "10.12.0.0", 0..1)));
     stored["spec"]["taken"] = json!({});
     assert!(matches!(replace(&one, &blocks(), &stored), Answer::Done(_)));
+}
+
+#[test]
+fn a_patch_of_a_block_by_a_node_waits_in_a_queue_of_its_own() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    object(create(
+        &node,
+        &blocks(),
+        &block("queued", "10.13.0.0", 0..9),
+    ));
+    let dispatched = || -> u64 {
+        let path = "/debug/api_priority_and_fairness/dump_priority_levels";
+        let table = lab.server.kubectl(&["get", "--raw", path]);
+        let line = table
+            .lines()
+            .find(|line| line.starts_with("whereabouts-blocks,"));
+        let line = line.unwrap_or_else(|| panic!("{table}"));
+        let dispatched = line.split(',').nth(6).expect("a column");
+        dispatched.trim().parse().expect("a number")
+    };
+    let mut bits = 0..9;
+    // The server follows flow schemas by a watch.
+    poll("patches pass the queue", || {
+        let bit = bits.next().expect("a bit is left");
+        let before = dispatched();
+        let patch = json!([{"op": "remove", "path": format!("/spec/taken/{bit}")}]);
+        let patch = Request::patch(&blocks(), "queued", patch.to_string().into_bytes());
+        object(ask(&node, &patch));
+        (dispatched() > before).then_some(())
+    });
 }

@@ -16,7 +16,11 @@ use super::parts::Parts;
 /// What the ancestor stores.
 const TYPES: &str = include_str!("ancestor_types.yaml");
 
-/// The token of the only user.
+/// The node whose access this project's plugin has, and the account of all nodes.
+pub(crate) const NODE: &str = "bench";
+const ACCOUNT: &str = "whereabouts-node";
+
+/// The token of the administrator.
 const TOKEN: &str = "administrator";
 
 /// A running API server. It ends when it is dropped.
@@ -56,7 +60,32 @@ impl ApiServer {
             "--all",
         ];
         server.kubectl(&established, "")?;
+        server.write_node_access(folder, port)?;
         Ok(server)
+    }
+
+    /// Makes a node and its access, as `install` gives it to the plugin: a token of the account of all nodes.
+    fn write_node_access(&self, folder: &Path, port: u16) -> Result<(), String> {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+        self.kubectl(&["create", "-f", "-"], &node.to_string())?;
+        self.kubectl(&["create", "serviceaccount", ACCOUNT], "")?;
+        let bound = format!("--bound-object-name={NODE}");
+        let arguments = [
+            "create",
+            "token",
+            ACCOUNT,
+            "--bound-object-kind=Node",
+            &bound,
+        ];
+        let token = self.kubectl(&arguments, "")?;
+        let kubeconfig = kubeconfig(folder, port, token.trim());
+        let path = self.node_kubeconfig();
+        std::fs::write(&path, kubeconfig).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// How this project's plugin reaches it. The ancestor is an administrator, whom no policy and no queue holds up.
+    pub(crate) fn node_kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.with_file_name("kubeconfig-node")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -112,6 +141,11 @@ fn write_files(folder: &Path, port: u16) -> std::io::Result<()> {
     fs::write(folder.join("accounts.pub"), key.public_key_pem())?;
     let user = format!("{TOKEN},admin,admin,\"system:masters\"\n");
     fs::write(folder.join("tokens.csv"), user)?;
+    let admin = kubeconfig(folder, port, TOKEN);
+    fs::write(folder.join("kubeconfig"), admin)
+}
+
+fn kubeconfig(folder: &Path, port: u16, token: &str) -> String {
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -119,13 +153,13 @@ fn write_files(folder: &Path, port: u16) -> std::io::Result<()> {
             "server": format!("https://127.0.0.1:{port}"),
             "certificate-authority": folder.join("apiserver.crt"),
         }}],
-        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "users": [{"name": "user", "user": {"token": token}}],
         "contexts": [{"name": "bench", "context": {
-            "cluster": "bench", "user": "admin", "namespace": "kube-system",
+            "cluster": "bench", "user": "user", "namespace": "kube-system",
         }}],
         "current-context": "bench",
     });
-    fs::write(folder.join("kubeconfig"), kubeconfig.to_string())
+    kubeconfig.to_string()
 }
 
 fn spawn(parts: &Parts, etcd: &str, folder: &Path, port: u16) -> Result<Child, String> {

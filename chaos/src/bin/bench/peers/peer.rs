@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use whereabouts_chaos::plugin::Plugin;
 use whereabouts_fixtures::etcd::{Cluster, Setup, Transport};
 
-use super::api_server::ApiServer;
+use super::api_server::{ApiServer, NODE};
 use super::counts::Counts;
 use super::cpu;
 use super::parts::Parts;
@@ -57,7 +57,7 @@ impl Peer {
     fn ancestor(parts: &Parts, backed: &Arc<Backed>, folder: &Path) -> Result<Self, String> {
         Ok(Self {
             name: "whereabouts 0.9.2",
-            plugin: on_api_server(&parts.ancestor, backed, folder)?,
+            plugin: on_api_server(&parts.ancestor, backed.server.kubeconfig(), folder)?,
             servers: Servers::ApiServer(Arc::clone(backed), OF_ANCESTOR),
         })
     }
@@ -66,7 +66,7 @@ impl Peer {
     fn kubernetes(plugin: &Path, backed: &Arc<Backed>, folder: &Path) -> Result<Self, String> {
         Ok(Self {
             name: "this project, kubernetes",
-            plugin: on_api_server(plugin, backed, folder)?,
+            plugin: on_api_server(plugin, &backed.server.node_kubeconfig(), folder)?,
             servers: Servers::ApiServer(Arc::clone(backed), OF_PROJECT),
         })
     }
@@ -172,11 +172,12 @@ pub(crate) fn all(plugin: &Path, parts: &Parts, folder: &TempDir) -> Result<[Pee
 }
 
 /// A plugin with a flat file that leads to the API server.
-fn on_api_server(program: &Path, backed: &Backed, folder: &Path) -> Result<Plugin, String> {
-    let flat_file = folder.join("whereabouts.conf");
+fn on_api_server(program: &Path, kubeconfig: &Path, folder: &Path) -> Result<Plugin, String> {
+    let name = kubeconfig.file_name().unwrap_or_default().display();
+    let flat_file = folder.join(format!("whereabouts-{name}.conf"));
     let content = json!({
-        "datastore": "kubernetes",
-        "kubernetes": {"kubeconfig": backed.server.kubeconfig()},
+        "datastore": "kubernetes", "node_name": NODE,
+        "kubernetes": {"kubeconfig": kubeconfig},
     });
     write(&flat_file, &content.to_string())?;
     let ipam = json!({"type": "whereabouts", "configuration_path": flat_file, "range": RANGE});
