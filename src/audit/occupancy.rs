@@ -306,6 +306,7 @@ mod tests {
                 .set(held.address.bit());
             let claim = Claim {
                 held: vec![held],
+                usable: Vec::new(),
                 owner: Owner::default(),
                 created: Duration::ZERO,
             };

@@ -220,6 +220,9 @@ impl Held {
 pub struct Claim {
     /// The held addresses, in the order of the request's wants; never empty.
     pub held: Vec<Held>,
+    /// For each of `held`, the addresses that its range can give, as the ADD knew them: see [`Want::usable`]. No address
+    /// depends on them. Where it is empty or ends early, nothing is known.
+    pub usable: Vec<Vec<Interval>>,
     /// The pod and the node of the attachment.
     pub owner: Owner,
     /// The time of the ADD since the Unix epoch, by the clock of the node. It is for people only.
@@ -240,45 +243,48 @@ impl fmt::Display for Claim {
 pub struct Want {
     /// The pool and the CIDR of the range.
     pub range: RangeId,
+    /// The addresses that the range can give by the requester's configuration: disjoint intervals in order. Empty if they
+    /// are not known; then nothing can be chosen from them.
+    pub usable: Vec<Interval>,
     /// The choice of the address in the range.
     pub choice: Choice,
 }
 
 /// The choice of an address in a range.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Choice {
-    /// The lowest free address of these intervals. The search goes through them in order.
-    Lowest(Vec<Interval>),
-    /// Exactly this address.
+    /// The lowest free address of the usable intervals.
+    Lowest,
+    /// Exactly this address. It can be one that the range does not give by itself.
     Exactly(Address),
 }
 
 impl Want {
     /// The lowest free address of `range`.
     pub fn lowest(range: &Range) -> Self {
-        let choice = Choice::Lowest(range.intervals().to_vec());
         Self {
             range: RangeId::of(range),
-            choice,
+            usable: range.intervals().to_vec(),
+            choice: Choice::Lowest,
         }
     }
 
     /// `address` of `range`, if an attachment may have it.
     pub fn exactly(range: &Range, address: Address) -> Result<Self, Refusal> {
         range.check_request(address)?;
-        let choice = Choice::Exactly(address);
         Ok(Self {
             range: RangeId::of(range),
-            choice,
+            usable: range.intervals().to_vec(),
+            choice: Choice::Exactly(address),
         })
     }
 
     /// Whether `held` may be given for this want: it satisfies the want, and no config excludes it
     /// now.
     pub fn may_be_given(&self, held: &Held) -> bool {
-        let inside = match &self.choice {
-            Choice::Lowest(intervals) => {
-                let mut intervals = intervals.iter();
+        let inside = match self.choice {
+            Choice::Lowest => {
+                let mut intervals = self.usable.iter();
                 intervals.any(|interval| interval.contains(held.address))
             }
             Choice::Exactly(_) => true,
@@ -289,7 +295,7 @@ impl Want {
     /// Whether `held` satisfies this want. An address that no attachment can have satisfies none.
     pub fn is_met_by(&self, held: &Held) -> bool {
         let chosen = match &self.choice {
-            Choice::Lowest(_) => true,
+            Choice::Lowest => true,
             Choice::Exactly(address) => *address == held.address,
         };
         chosen && self.range == held.range && held.refusal().is_none()
@@ -314,6 +320,16 @@ impl Ask {
     /// The pod's name that is to keep the addresses, if the request is a durable one.
     pub fn durable_owner(&self) -> Option<DurableOwner> {
         DurableOwner::of(&self.attachment, &self.owner)
+    }
+
+    /// The claim of this request that holds `held`, one address a want.
+    pub fn claim(&self, held: Vec<Held>, created: Duration) -> Claim {
+        Claim {
+            held,
+            usable: self.wants.iter().map(|want| want.usable.clone()).collect(),
+            owner: self.owner.clone(),
+            created,
+        }
     }
 
     /// Whether `claim` satisfies this request. Then a repeated ADD answers the same again.

@@ -41,6 +41,10 @@ pub const WANTS: usize = 8;
 /// Exclusions of a range.
 pub(crate) const EXCLUSIONS: usize = 1024;
 
+/// Intervals of a range that an object of the datastore `kubernetes` states as usable: those between all exclusions and
+/// gateways.
+pub const USABLE_INTERVALS: usize = EXCLUSIONS + 64;
+
 /// Intervals of one range whose first blocks one read covers. A range with more intervals costs
 /// another read for each further group of intervals, once the earlier groups are full.
 pub(crate) const INTERVALS_PER_READ: usize = 8;

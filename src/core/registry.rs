@@ -78,6 +78,10 @@ pub struct OwnerPage<C> {
 
 /// The outcome of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an operation has one of them, and never keeps it"
+)]
 pub enum Released {
     /// The claim is gone. Its addresses are free, or will be soon; or its durable owner keeps them.
     Done,

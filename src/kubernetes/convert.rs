@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use whereabouts_core::address::{BlockKey, Name, Pool};
+use whereabouts_core::address::{BlockKey, Interval, Name, Pool};
 use whereabouts_core::allocator::{Revision, Stored};
 use whereabouts_core::claim::{Attachment, Claim as CoreClaim, Held, Owner, RangeId};
 use whereabouts_core::failure::Corrupt;
@@ -33,9 +33,10 @@ pub(crate) fn attachment(claim: &Claim) -> Result<Attachment, Corrupt> {
 
 /// The claim with the addresses whose bits are in `blocks`.
 pub(crate) fn claim(claim: &Claim, blocks: &BTreeMap<String, Block>) -> Result<Read, Corrupt> {
-    let mut held = Vec::new();
+    let (mut held, mut usable) = (Vec::new(), Vec::new());
     for (index, want) in (0..).zip(&claim.spec.wants) {
         let range = range(want).map_err(|reason| corrupt(claim, reason))?;
+        let known = intervals(want, &range).map_err(|reason| corrupt(claim, reason))?;
         let block = blocks.get(&want.current);
         let bit = block.and_then(|block| block.bit_of(&claim.metadata.uid, index));
         if let Some((block, bit)) = block.zip(bit) {
@@ -45,6 +46,7 @@ pub(crate) fn claim(claim: &Claim, blocks: &BTreeMap<String, Block>) -> Result<R
             })?;
             let address = base.address(bit);
             held.push(Held { range, address });
+            usable.push(known);
         }
     }
     let is_complete = held.len() == claim.spec.wants.len();
@@ -52,6 +54,7 @@ pub(crate) fn claim(claim: &Claim, blocks: &BTreeMap<String, Block>) -> Result<R
     let created = Duration::from_millis(claim.spec.added_ms);
     let claim = CoreClaim {
         held,
+        usable,
         owner,
         created,
     };
@@ -94,6 +97,22 @@ pub(crate) fn range(want: &ClaimWant) -> Result<RangeId, String> {
         pool: pool(&want.pool)?,
         cidr: cidr.map_err(|_| format!("{:?} is not a CIDR", want.cidr))?,
     })
+}
+
+/// What a want says of the usable addresses of its range.
+fn intervals(want: &ClaimWant, range: &RangeId) -> Result<Vec<Interval>, String> {
+    let parsed = want.usable.iter().map(|text| text.parse());
+    let usable = parsed.collect::<Result<Vec<Interval>, String>>()?;
+    let whole = Interval::of(range.cidr);
+    let is_inside = |one: &Interval| whole.contains(one.first()) && whole.contains(one.last());
+    let mut pairs = usable.windows(2);
+    let are_apart = pairs.all(|pair| pair[0].last() < pair[1].first());
+    if are_apart && usable.iter().all(is_inside) {
+        Ok(usable)
+    } else {
+        let reason = "the usable intervals are not in order, or leave the range";
+        Err(format!("{reason} {}", range.cidr))
+    }
 }
 
 pub(crate) fn pool(pool: &PoolSpec) -> Result<Pool, String> {

@@ -133,6 +133,10 @@ pub struct ClaimWant {
     pub current: String,
     /// The bits of `current` that may be given: intervals, both ends included, in the order of preference.
     pub windows: Vec<BitWindow>,
+    /// The addresses that the range can give, as the ADD knew them: intervals in order, as `FIRST-LAST`. Absent if they are
+    /// not known. No address depends on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usable: Vec<String>,
     /// The blocks that were given up. None of them comes back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,

@@ -147,7 +147,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
 
     async fn shortage_of(&self, want: &Want) -> Result<Option<Shortage>, Failure> {
         // Most ranges have a free address in their first open block.
-        if let Choice::Lowest(_) = want.choice
+        if let Choice::Lowest = want.choice
             && let Some(found) = self.search(want, Mode::Quick).await?.found
             && let Some(block) = found.block
             && block.has_space_for(want)
@@ -160,7 +160,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         }
         let range = want.range.clone();
         Ok(Some(match want.choice {
-            Choice::Lowest(_) => Shortage::Exhausted(range),
+            Choice::Lowest => Shortage::Exhausted(range),
             Choice::Exactly(address) => Shortage::Taken(Held { range, address }),
         }))
     }
@@ -227,6 +227,7 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
         }
         claim.spec.owner = ClaimOwner::of(&ask.owner.or(&read.claim.owner));
         claim.spec.attempt.clone_from(&self.attempt);
+        claim.renew_usable(ask);
         claim.spec.added_ms = convert::milliseconds(self.driver.clock.since_epoch());
         claim.label_description();
         let write = Request::Write(Write::Replace(Object::Claim(claim)));

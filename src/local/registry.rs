@@ -246,9 +246,8 @@ impl Registry for LocalRegistry<'_> {
                 return Ok(Renewed::Changed);
             };
             let renewed = Claim {
-                held: claim.value.held.clone(),
                 owner: ask.owner.or(&claim.value.owner),
-                created: self.now,
+                ..ask.claim(claim.value.held.clone(), self.now)
             };
             let mut draft = TxnBuilder::new(self.keys, self.identity);
             draft.renew_claim(&ask.attachment, &claim.value, &renewed);

@@ -106,7 +106,12 @@ impl Bench {
     /// The answer of the naive model to a request: go through all addresses, one after the other.
     fn expected(&self, ask: &Ask) -> Result<Vec<Held>, Shortage> {
         let mut found: Vec<Held> = Vec::new();
-        for Want { range, choice } in &ask.wants {
+        for Want {
+            range,
+            usable,
+            choice,
+        } in &ask.wants
+        {
             let free = |address: &Address| {
                 !self.taken.contains(&(range.pool.clone(), *address))
                     && !found.iter().any(|held| held.address == *address)
@@ -119,7 +124,7 @@ impl Bench {
                         address: *address,
                     })
                 }),
-                Choice::Lowest(intervals) => intervals
+                Choice::Lowest => usable
                     .iter()
                     .flat_map(|interval| addresses(*interval))
                     .find(free)

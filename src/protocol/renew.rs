@@ -27,9 +27,8 @@ pub(super) async fn renew<S: Store, C: Clock>(
         return Ok(Renewed::Changed);
     };
     let renewed = Claim {
-        held: claim.value.held.clone(),
         owner: ask.owner.or(&claim.value.owner),
-        created: session.clock().since_epoch(),
+        ..ask.claim(claim.value.held.clone(), session.clock().since_epoch())
     };
     let mut draft = session.draft();
     let key = Key::Claim(ask.attachment.clone());

@@ -511,6 +511,7 @@ fn home() -> Home {
 fn serve_release(attachment: Attachment, held: Vec<Held>, home: Option<Home>) {
     let claim = Claim {
         held: held.clone(),
+        usable: Vec::new(),
         owner: ask().owner,
         created: Duration::ZERO,
     };
@@ -717,12 +718,12 @@ fn assert_ask(ask: &Ask) {
     ask.wants.iter().for_each(assert_want);
     let exact = ask.wants.iter().filter_map(|want| match want.choice {
         Choice::Exactly(address) => Some(address),
-        Choice::Lowest(_) => None,
+        Choice::Lowest => None,
     });
     for address in exact {
-        let gives = |want: &Want| match &want.choice {
-            Choice::Exactly(other) => *other == address,
-            Choice::Lowest(intervals) => intervals.iter().any(|one| one.contains(address)),
+        let gives = |want: &Want| match want.choice {
+            Choice::Exactly(other) => other == address,
+            Choice::Lowest => want.usable.iter().any(|one| one.contains(address)),
         };
         let count = ask.wants.iter().filter(|want| gives(want)).count();
         assert_eq!(count, 1, "{address} could be given twice: {:?}", ask.wants);
@@ -749,18 +750,20 @@ fn assert_ask(ask: &Ask) {
 
 fn assert_want(want: &Want) {
     assert_queue(&want.range);
-    match &want.choice {
-        Choice::Exactly(address) => assert_eq!(refusal(want.range.cidr, *address), None),
-        Choice::Lowest(intervals) => {
-            assert!(!intervals.is_empty());
-            for interval in intervals {
-                assert_inside(&want.range, interval.first());
-                assert_inside(&want.range, interval.last());
-            }
-            let mut pairs = intervals.windows(2);
-            assert!(pairs.all(|pair| pair[0].last() < pair[1].first()));
-        }
+    match want.choice {
+        Choice::Exactly(address) => assert_eq!(refusal(want.range.cidr, address), None),
+        Choice::Lowest => assert!(!want.usable.is_empty()),
     }
+    assert_usable(&want.range, &want.usable);
+}
+
+fn assert_usable(range: &RangeId, usable: &[Interval]) {
+    for interval in usable {
+        assert_inside(range, interval.first());
+        assert_inside(range, interval.last());
+    }
+    let mut pairs = usable.windows(2);
+    assert!(pairs.all(|pair| pair[0].last() < pair[1].first()));
 }
 
 fn assert_held(held: &[Held]) {

@@ -101,12 +101,12 @@ pub(super) fn answer(outcome: &Outcome, ask: Option<&Ask>) -> Result<Answer, Str
         Outcome::Failed(101, _) if ask.wants.len() == 1 => {
             Ok(Answer::Short(Shortage::Exhausted(range())))
         }
-        Outcome::Failed(102, _) => match &ask.wants[0].choice {
+        Outcome::Failed(102, _) => match ask.wants[0].choice {
             Choice::Exactly(address) => {
-                let (range, address) = (range(), *address);
+                let range = range();
                 Ok(Answer::Short(Shortage::Taken(Held { range, address })))
             }
-            Choice::Lowest(_) => Err("nobody asked for an address".to_owned()),
+            Choice::Lowest => Err("nobody asked for an address".to_owned()),
         },
         Outcome::Failed(..) | Outcome::Killed | Outcome::Wrong(_) => Ok(Answer::Other),
     }

@@ -242,8 +242,9 @@ fn lowest(wants: &[Want], held: &Holdings) -> Option<Vec<Held>> {
         .map(|held| (&held.range.pool, held.address))
         .collect();
     let mut given = Vec::with_capacity(wants.len());
-    for Want { range, choice } in wants {
-        let mut candidates = candidates(choice);
+    for want in wants {
+        let range = &want.range;
+        let mut candidates = candidates(want);
         let address = candidates.find(|address| !taken.contains(&(&range.pool, *address)))?;
         taken.insert((&range.pool, address));
         given.push(Held {
@@ -254,12 +255,12 @@ fn lowest(wants: &[Want], held: &Holdings) -> Option<Vec<Held>> {
     Some(given)
 }
 
-/// The addresses that a choice allows, in the order of preference.
-fn candidates(choice: &Choice) -> Box<dyn Iterator<Item = Address> + '_> {
-    match choice {
-        Choice::Exactly(address) => Box::new(std::iter::once(*address)),
-        Choice::Lowest(intervals) => Box::new(
-            intervals
+/// The addresses that a want allows, in the order of preference.
+fn candidates(want: &Want) -> Box<dyn Iterator<Item = Address> + '_> {
+    match want.choice {
+        Choice::Exactly(address) => Box::new(std::iter::once(address)),
+        Choice::Lowest => Box::new(
+            want.usable
                 .iter()
                 .flat_map(|interval| {
                     let last = interval.last();

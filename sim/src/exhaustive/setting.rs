@@ -243,6 +243,7 @@ fn hold(state: &mut State, keys: &Keys, scenario: &Scenario) -> Holdings {
             };
             let claim = Claim {
                 held: part.to_vec(),
+                usable: Vec::new(),
                 owner: Owner {
                     netns: Some("of the boot before".to_owned()),
                     ..owner(name)

@@ -37,10 +37,10 @@ impl Asks {
 }
 
 fn is_inside(want: &Want, held: &Held) -> bool {
-    let inside = match &want.choice {
-        Choice::Exactly(address) => *address == held.address,
-        Choice::Lowest(intervals) => {
-            let mut intervals = intervals.iter();
+    let inside = match want.choice {
+        Choice::Exactly(address) => address == held.address,
+        Choice::Lowest => {
+            let mut intervals = want.usable.iter();
             intervals.any(|interval| interval.contains(held.address))
                 && !held.address.ends_in_zero()
         }

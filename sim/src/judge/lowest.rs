@@ -170,10 +170,10 @@ fn is_lowest(
     mut since: Since,
 ) -> bool {
     ask.wants.iter().zip(&claim.held).all(|(want, held)| {
-        let lowest = match &want.choice {
-            Choice::Exactly(address) => Some(*address),
-            Choice::Lowest(intervals) => {
-                ledger.lowest_free_at(&want.range.pool, intervals, revision, &since)
+        let lowest = match want.choice {
+            Choice::Exactly(address) => Some(address),
+            Choice::Lowest => {
+                ledger.lowest_free_at(&want.range.pool, &want.usable, revision, &since)
             }
         };
         since.take(held);
@@ -192,11 +192,11 @@ pub(super) fn check_shortage(
         Shortage::Taken(held) => ledger
             .bitmap_at(&held.slot(), revision)
             .is_set(held.address.bit()),
-        Shortage::Exhausted(range) => ask.wants.iter().any(|want| match &want.choice {
-            Choice::Lowest(intervals) => {
+        Shortage::Exhausted(range) => ask.wants.iter().any(|want| match want.choice {
+            Choice::Lowest => {
                 want.range == *range
                     && ledger
-                        .lowest_free_at(&range.pool, intervals, revision, &nothing)
+                        .lowest_free_at(&range.pool, &want.usable, revision, &nothing)
                         .is_none()
             }
             Choice::Exactly(_) => false,

@@ -140,6 +140,7 @@ mod tests {
     fn given_at(revision: Revision) -> Settled {
         let claim = Claim {
             held: Vec::new(),
+            usable: Vec::new(),
             owner: Owner::default(),
             created: Duration::ZERO,
         };

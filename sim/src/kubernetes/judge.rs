@@ -69,10 +69,10 @@ impl Watch {
 
 /// The addresses of a want. The worlds have small ranges.
 fn addresses(want: &Want) -> Vec<Address> {
-    match &want.choice {
-        Choice::Exactly(address) => vec![*address],
-        Choice::Lowest(intervals) => {
-            let all = intervals.iter().flat_map(|interval| {
+    match want.choice {
+        Choice::Exactly(address) => vec![address],
+        Choice::Lowest => {
+            let all = want.usable.iter().flat_map(|interval| {
                 let next = |address: &Address| address.successor();
                 std::iter::successors(Some(interval.first()), next)
                     .take_while(|address| interval.contains(*address))

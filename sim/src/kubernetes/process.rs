@@ -49,6 +49,10 @@ impl Job {
 
 /// The end of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one end, which is judged at once"
+)]
 pub(super) enum End {
     Added(Result<Taken, Failure>),
     Deleted,

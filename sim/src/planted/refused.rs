@@ -25,10 +25,11 @@ pub(crate) async fn after_refusal<S: Store>(
 /// whether it was done.
 async fn mark_lowest<S: Store>(store: &S, keys: &Keys, ask: &Ask) -> Option<()> {
     let want = &ask.wants[0];
-    let Choice::Lowest(intervals) = &want.choice else {
+    if want.choice != Choice::Lowest {
         return None;
-    };
-    let block = intervals[0].blocks().0;
+    }
+    let first = want.usable[0];
+    let block = first.blocks().0;
     let slot = BlockKey {
         pool: want.range.pool.clone(),
         block,
@@ -37,7 +38,7 @@ async fn mark_lowest<S: Store>(store: &S, keys: &Keys, ask: &Ask) -> Option<()> 
     let view = store.read(&[Read::Key(open.clone())], At::Now).await.ok()?;
     let entry = view.answers.into_iter().flatten().next()?;
     let mut bitmap: Bitmap = record::decode_block(&entry.value).ok()?;
-    bitmap.set(bitmap.lowest_free(block.window(intervals[0])?)?);
+    bitmap.set(bitmap.lowest_free(block.window(first)?)?);
     let txn = Txn {
         compares: vec![Compare::Modified(open.clone(), entry.modified)],
         writes: vec![Write::Put {

@@ -525,8 +525,8 @@ pub fn twist_ask(bug: Option<Bug>, ask: &mut Ask) {
     ask.may_take_over &= bug != Some(Bug::PodForgotten);
     for want in &mut ask.wants {
         let cidr = Interval::of(want.range.cidr);
-        if let Choice::Lowest(intervals) = &mut want.choice {
-            twist_intervals(bug, cidr, intervals);
+        if want.choice == Choice::Lowest {
+            twist_intervals(bug, cidr, &mut want.usable);
         }
     }
 }

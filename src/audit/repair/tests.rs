@@ -55,6 +55,7 @@ fn claim(number: u128) -> Vec<u8> {
             },
             address: address(number),
         }],
+        usable: Vec::new(),
         owner: Owner::default(),
         created: Duration::ZERO,
     })

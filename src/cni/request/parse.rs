@@ -160,7 +160,7 @@ fn parse_config(
         Verb::Status => {
             let mut wants = sources.plan(findings)?.wants;
             // A taken fixed address of one pod says nothing about the next pod.
-            wants.retain(|want| matches!(want.choice, Choice::Lowest(_)));
+            wants.retain(|want| matches!(want.choice, Choice::Lowest));
             Request::Status(StatusRequest { wants, when_full })
         }
     };

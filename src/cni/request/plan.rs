@@ -149,7 +149,7 @@ impl Plan {
         let range = &ranges[index];
         let want = exactly(stated, range, findings)?;
         match self.wants[index].choice {
-            Choice::Lowest(_) => self.wants[index] = want,
+            Choice::Lowest => self.wants[index] = want,
             Choice::Exactly(_) => self.reserve(want, range.gateway),
         }
         Ok(())

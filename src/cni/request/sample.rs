@@ -152,9 +152,10 @@ impl Sample {
 /// Wants as text: `<cidr> <intervals>`, or `<cidr> =<address>`.
 pub(super) fn show(wants: &[Want]) -> String {
     let show = |want: &Want| {
-        let choice = match &want.choice {
+        let choice = match want.choice {
             Choice::Exactly(address) => format!("={address}"),
-            Choice::Lowest(intervals) => intervals
+            Choice::Lowest => want
+                .usable
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()

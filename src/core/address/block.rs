@@ -58,10 +58,15 @@ impl BlockId {
             .expect("a block lies inside its family")
     }
 
+    /// All addresses of the block.
+    pub fn interval(self) -> Interval {
+        Interval::new(self.address(0), self.address(u8::MAX)).expect("0 is below 255")
+    }
+
     /// The bits of this block in `interval` that may be given, or `None` if there are none. Bit 0
     /// of an IPv4 block may not be given, because its address ends in `.0`.
     pub fn window(self, interval: Interval) -> Option<Window> {
-        let whole = Interval::new(self.address(0), self.address(u8::MAX)).expect("0 is below 255");
+        let whole = self.interval();
         let lowest = u8::from(self.base().ends_in_zero());
         let first = bit_of(interval.first().max(whole.first())).max(lowest);
         let last = bit_of(interval.last().min(whole.last()));

@@ -9,6 +9,7 @@ mod range;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -160,6 +161,12 @@ impl Interval {
             && other.first <= self.last
     }
 
+    /// The addresses that are in both intervals.
+    pub fn common(self, other: Self) -> Option<Self> {
+        let first = self.first.max(other.first);
+        Self::new(first, self.last.min(other.last)).filter(|_| self.overlaps(other))
+    }
+
     /// The parts of the interval below and above `hole`. If the two do not overlap, the whole
     /// interval is the part below.
     pub fn without(self, hole: Self) -> (Option<Self>, Option<Self>) {
@@ -185,6 +192,19 @@ impl Interval {
     /// The block of the first address and the block of the last address.
     pub fn blocks(self) -> (BlockId, BlockId) {
         (BlockId::of(self.first), BlockId::of(self.last))
+    }
+}
+
+impl FromStr for Interval {
+    type Err = String;
+
+    /// The inverse of its text, `first-last`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = |text: &str| text.parse::<IpAddr>().map(Address::from).ok();
+        let ends = text.split_once('-');
+        let ends = ends.and_then(|(first, last)| address(first).zip(address(last)));
+        let interval = ends.and_then(|(first, last)| Self::new(first, last));
+        interval.ok_or_else(|| format!("{text:?} is not an interval of addresses"))
     }
 }
 

@@ -345,10 +345,15 @@ fn judge_take(sheet: &mut Sheet<'_>, ask: &Ask) -> Result<Verdict, Unknown> {
 
 fn take_all(sheet: &mut Sheet<'_>, wants: &[Want]) -> Result<Result<Vec<Held>, Shortage>, Unknown> {
     let mut held = Vec::with_capacity(wants.len());
-    for Want { range, choice } in wants {
+    for Want {
+        range,
+        usable,
+        choice,
+    } in wants
+    {
         let found = match choice {
-            Choice::Lowest(intervals) => sheet
-                .lowest_free(&range.pool, intervals)?
+            Choice::Lowest => sheet
+                .lowest_free(&range.pool, usable)?
                 .ok_or_else(|| Shortage::Exhausted(range.clone())),
             Choice::Exactly(address) => {
                 let taken = sheet.is_taken(&BlockKey::of(&range.pool, *address), address.bit())?;

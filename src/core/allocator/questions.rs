@@ -19,11 +19,12 @@ pub enum Reach {
 /// The blocks to read before the first decision on `wants`.
 pub fn block_questions(wants: &[Want], reach: Reach) -> BTreeSet<Question> {
     let share = (limits::INTERVALS_PER_READ / wants.len().max(1)).max(1);
-    let queries = wants.iter().flat_map(|want| match &want.choice {
+    let queries = wants.iter().flat_map(|want| match want.choice {
         Choice::Exactly(address) => {
-            Question::block(&BlockKey::of(&want.range.pool, *address)).to_vec()
+            Question::block(&BlockKey::of(&want.range.pool, address)).to_vec()
         }
-        Choice::Lowest(intervals) => intervals
+        Choice::Lowest => want
+            .usable
             .iter()
             .take(share)
             .flat_map(|interval| interval_questions(&want.range.pool, *interval, reach))

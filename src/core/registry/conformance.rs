@@ -9,6 +9,7 @@ mod listings;
 mod releases;
 mod renewals;
 mod take_overs;
+mod usable;
 
 use super::{Registry, Released, Taken};
 use crate::address::{Address, Name, Range, RangeSpec};
@@ -95,6 +96,10 @@ pub async fn without_durable_owners<B: Bench>(bench: &B) {
         renewals:
             a_renewed_claim_has_the_new_owner_and_the_same_addresses
             a_claim_that_does_not_satisfy_the_request_is_not_renewed;
+        usable:
+            a_claim_states_what_its_ranges_can_give
+            a_claim_of_a_range_with_very_many_exclusions_is_made
+            a_new_container_and_a_renewal_state_what_they_know;
     }
 }
 

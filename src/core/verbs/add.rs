@@ -105,8 +105,8 @@ fn addresses(held: &[Held]) -> String {
 
 fn size_of(ask: &Ask, range: &RangeId) -> u128 {
     let wants = ask.wants.iter().filter(|want| want.range == *range);
-    let sizes = wants.map(|want| match &want.choice {
-        Choice::Lowest(intervals) => address::size(intervals),
+    let sizes = wants.map(|want| match want.choice {
+        Choice::Lowest => address::size(&want.usable),
         Choice::Exactly(_) => 1,
     });
     sizes.max().unwrap_or(0)

@@ -159,12 +159,12 @@ fn held_text(held: &[Held]) -> String {
 }
 
 fn wants_text(wants: &[Want]) -> String {
-    let each = wants.iter().map(|want| match &want.choice {
+    let each = wants.iter().map(|want| match want.choice {
         Choice::Exactly(address) => format!("{address} of range {}", want.range),
-        Choice::Lowest(intervals) => {
-            let shown = intervals.iter().take(limits::SHOWN_INTERVALS);
+        Choice::Lowest => {
+            let shown = want.usable.iter().take(limits::SHOWN_INTERVALS);
             let mut shown: Vec<String> = shown.map(ToString::to_string).collect();
-            if intervals.len() > limits::SHOWN_INTERVALS {
+            if want.usable.len() > limits::SHOWN_INTERVALS {
                 shown.push("...".to_owned());
             }
             format!("{} of range {}", shown.join(", "), want.range)

@@ -430,6 +430,7 @@ fn claim(cidr: &str, address: &str) -> Claim {
             range,
             address: address.into(),
         }],
+        usable: Vec::new(),
         owner,
         created: std::time::Duration::ZERO,
     }

@@ -8,6 +8,8 @@
 
 mod present;
 
+use std::iter;
+
 use serde_json::{Value, json};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Want};
 use whereabouts_core::failure::Failure;
@@ -159,8 +161,11 @@ impl Claims {
 
 /// The request for exactly what `claim` holds.
 fn ask(attachment: Attachment, claim: Claim) -> Ask {
-    let wants = claim.held.into_iter().map(|held| Want {
+    let usable = claim.usable.into_iter().chain(iter::repeat(Vec::new()));
+    let wants = claim.held.into_iter().zip(usable);
+    let wants = wants.map(|(held, usable)| Want {
         range: held.range,
+        usable,
         choice: Choice::Exactly(held.address),
     });
     Ask {

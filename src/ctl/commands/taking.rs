@@ -87,7 +87,7 @@ fn foresee(connection: &Connection, ask: &Ask) -> Result<Verdict, String> {
 pub(super) fn addresses(ask: &Ask) -> Vec<String> {
     let stated = ask.wants.iter().filter_map(|want| match want.choice {
         Choice::Exactly(address) => Some(address.to_string()),
-        Choice::Lowest(_) => None,
+        Choice::Lowest => None,
     });
     stated.collect()
 }

@@ -335,6 +335,7 @@ mod tests {
         });
         let claim = Claim {
             held: held.collect(),
+            usable: Vec::new(),
             owner: Owner {
                 node: node.map(str::to_owned),
                 ..Owner::default()

@@ -149,7 +149,13 @@ fn want(found: &Found, pool: Pool) -> Result<Want, String> {
         ..RangeSpec::of(found.range)
     };
     let range = Range::new(spec).map_err(|error| error.to_string())?;
-    Want::exactly(&range, found.address).map_err(|refusal| format!("{} {refusal}", found.address))
+    let want = Want::exactly(&range, found.address);
+    let want = want.map_err(|refusal| format!("{} {refusal}", found.address))?;
+    // Where the address comes from, only the CIDR is known.
+    Ok(Want {
+        usable: Vec::new(),
+        ..want
+    })
 }
 
 /// An interface that a runtime could have named.

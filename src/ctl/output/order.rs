@@ -114,6 +114,7 @@ mod tests {
                         },
                         address: address.into(),
                     }],
+                    usable: Vec::new(),
                     owner: Owner {
                         node: node.map(str::to_owned),
                         pod_name: Some(pod.to_owned()),

@@ -110,6 +110,7 @@ impl Shown {
         } = &self.attachment;
         let Claim {
             held,
+            usable: _,
             owner,
             created,
         } = &self.claim.value;

@@ -242,6 +242,7 @@ mod tests {
         };
         record::encode_claim(&Claim {
             held: vec![held],
+            usable: Vec::new(),
             owner: Owner {
                 pod_name: Some(pod.to_owned()),
                 ..Owner::default()

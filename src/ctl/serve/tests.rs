@@ -76,6 +76,7 @@ fn claim() -> impl Strategy<Value = Claim> {
         let [node, pod_namespace, pod_name, pod_uid, netns] = owner;
         Claim {
             held: vec![held],
+            usable: Vec::new(),
             owner: Owner {
                 node,
                 pod_namespace,

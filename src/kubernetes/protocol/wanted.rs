@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use whereabouts_core::address::{BlockId, BlockKey, Interval, Pool};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Owner, Want};
+use whereabouts_core::limits;
 
 use crate::convert;
 use crate::names;
@@ -14,9 +15,9 @@ use crate::object::{
 
 /// The intervals of a want.
 pub(crate) fn intervals(want: &Want) -> Vec<Interval> {
-    match &want.choice {
-        Choice::Lowest(intervals) => intervals.clone(),
-        Choice::Exactly(address) => Interval::new(*address, *address).into_iter().collect(),
+    match want.choice {
+        Choice::Lowest => want.usable.clone(),
+        Choice::Exactly(address) => Interval::new(address, address).into_iter().collect(),
     }
 }
 
@@ -92,6 +93,15 @@ impl ClaimOwner {
     }
 }
 
+/// What a claim says of the usable addresses of its range. Where the schema does not admit all intervals, it says nothing: a
+/// part of them would be wrong.
+fn usable(want: &Want) -> Vec<String> {
+    if want.usable.len() > limits::USABLE_INTERVALS {
+        return Vec::new();
+    }
+    want.usable.iter().map(Interval::to_string).collect()
+}
+
 /// The claim for `ask` that waits for bits of `placed`, one block a want.
 pub(crate) fn claim(ask: &Ask, attempt: &str, now: Duration, placed: &[Placed]) -> Claim {
     let wants = ask
@@ -103,6 +113,7 @@ pub(crate) fn claim(ask: &Ask, attempt: &str, now: Duration, placed: &[Placed]) 
             cidr: want.range.cidr.to_string(),
             current: names::block(&placed.key),
             windows: windows(&intervals(want), placed.key.block),
+            usable: usable(want),
             left: Vec::new(),
         });
     let mut claim = Claim {
@@ -167,6 +178,13 @@ impl Claim {
                 Some(round) => labels.insert(key, round.to_string()),
                 None => continue,
             };
+        }
+    }
+
+    /// Says what the ranges can give as `ask`, which has the same ranges, knows it.
+    pub(crate) fn renew_usable(&mut self, ask: &Ask) {
+        for (stored, want) in self.spec.wants.iter_mut().zip(&ask.wants) {
+            stored.usable = usable(want);
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::twin::{
-    AttachmentTwin, ClaimTwin, DurableTwin, HeldTwin, LockTwin, OwnerTwin, TicketTwin, holding,
+    AttachmentTwin, ClaimTwin, DurableTwin, LockTwin, TicketTwin, holding, usable_of,
 };
 use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::trace_context::TraceContext;
@@ -153,12 +153,7 @@ const DURABLE: u8 = 1;
 
 /// The value of a claim.
 pub fn encode_claim(claim: &Claim) -> Vec<u8> {
-    let twin = ClaimTwin {
-        held: claim.held.iter().map(HeldTwin::from).collect(),
-        owner: OwnerTwin::from(&claim.owner),
-        created_ms: u64::try_from(claim.created.as_millis()).unwrap_or(u64::MAX),
-    };
-    let mut value = encode(&twin);
+    let mut value = encode(&ClaimTwin::of(claim));
     value.extend(claim.owner.is_durable.then_some(DURABLE));
     value
 }
@@ -179,8 +174,10 @@ pub fn decode_claim(value: &[u8]) -> Result<Claim, RecordError> {
     if is_durable && !(is_named(&owner.pod_namespace) && is_named(&owner.pod_name)) {
         return Err(garbage(&"it is durable, and names no pod"));
     }
+    let held = holding(twin.held)?;
     Ok(Claim {
-        held: holding(twin.held)?,
+        usable: usable_of(&held, twin.usable)?,
+        held,
         owner,
         created: Duration::from_millis(twin.created_ms),
     })

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Revision;
-use whereabouts_core::address::{Interval, Name, Pool};
+use whereabouts_core::address::{Address, Interval, Name, Pool, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Choice, Held, Home, Owner, Want};
 use whereabouts_core::limits;
 
@@ -31,12 +31,23 @@ fn held(cidr: &str, address: &str) -> Held {
     }
 }
 
+/// What a range of this CIDR with these gateways can give.
+fn usable(cidr: &str, gateways: &[&str]) -> Vec<Interval> {
+    let address = |text: &&str| text.parse::<IpAddr>().expect("an address").into();
+    let spec = RangeSpec {
+        gateways: gateways.iter().map(address).collect(),
+        ..RangeSpec::of(cidr.parse().expect("a CIDR"))
+    };
+    Range::new(spec).expect("a range").intervals().to_vec()
+}
+
 fn claim() -> Claim {
     Claim {
         held: vec![
             held("10.0.0.0/24", "10.0.0.7"),
             held("fd00::/64", "fd00::7"),
         ],
+        usable: vec![usable("10.0.0.0/24", &["10.0.0.254"])],
         owner: Owner {
             node: Some("node-1".to_owned()),
             boot: Some(BootId::from_number(1 << 100)),
@@ -101,7 +112,6 @@ fn release(held: Vec<Held>, home: Option<Home>, modified: Revision) -> Demand {
 
 fn tickets() -> Vec<Ticket> {
     let interval = |cidr: &str| Interval::of(cidr.parse().expect("a CIDR"));
-    let lowest = Choice::Lowest(vec![interval("10.0.0.0/30"), interval("10.0.0.8/30")]);
     vec![
         asks(
             Sender::MAX,
@@ -109,7 +119,8 @@ fn tickets() -> Vec<Ticket> {
                 attachment: waiter().attachment,
                 wants: vec![Want {
                     range: range("10.0.0.0/24", false),
-                    choice: lowest,
+                    usable: vec![interval("10.0.0.0/30"), interval("10.0.0.8/30")],
+                    choice: Choice::Lowest,
                 }],
                 owner: claim().owner,
                 may_take_over: false,
@@ -276,13 +287,111 @@ fn a_claim_takes_few_bytes() {
     small.held.truncate(1);
     small.held[0].range = range("10.0.0.0/24", false);
     assert!(
-        encode_claim(&small).len() <= 57,
+        encode_claim(&small).len() <= 61,
         "{}",
         encode_claim(&small).len()
     );
 }
 
+/// The bytes of a claim that states `usable` of the one range with this CIDR.
+fn bytes_of(cidr: &str, usable: Vec<Vec<Interval>>) -> usize {
+    let network = cidr.parse::<IpNet>().expect("a CIDR").network();
+    let address = Address::from(network).successor().expect("not the last");
+    let held = Held {
+        range: range(cidr, false),
+        address,
+    };
+    let claim = Claim {
+        held: vec![held],
+        usable,
+        ..claim()
+    };
+    let value = encode_claim(&claim);
+    assert_eq!(decode_claim(&value), Ok(claim));
+    value.len()
+}
+
+#[test]
+fn usable_intervals_take_few_bytes() {
+    for (cidr, gateways, bytes) in [
+        ("10.0.0.0/24", &[][..], 3),
+        ("10.0.0.0/24", &["10.0.0.254"], 3),
+        ("10.0.0.0/24", &["10.0.0.1"], 3),
+        ("10.0.0.0/24", &["10.0.0.100"], 5),
+        ("10.0.0.0/8", &[], 3),
+        ("fd00::/64", &[], 3),
+        ("fd00::/64", &["fd00::1"], 3),
+        ("fd00::/64", &["fd00::ffff:ffff:ffff:ffff"], 3),
+        ("::/0", &[], 3),
+    ] {
+        let known = bytes_of(cidr, vec![usable(cidr, gateways)]);
+        let unknown = bytes_of(cidr, Vec::new());
+        assert_eq!(known - unknown, bytes, "{cidr} {gateways:?}");
+    }
+    // An empty list, which says nothing either.
+    assert_eq!(
+        bytes_of("fd00::/64", vec![Vec::new()]),
+        bytes_of("fd00::/64", Vec::new()) + 1
+    );
+}
+
+#[test]
+fn usable_intervals_that_make_no_sense_are_garbage() {
+    let with = |usable: &[&[u128]]| {
+        let mut twin = ClaimTwin::of(&claim());
+        twin.usable = usable
+            .iter()
+            .map(|one| twin::UsableTwin(one.to_vec()))
+            .collect();
+        decode_claim(&encode(&twin)).map(|claim| claim.usable)
+    };
+    assert_eq!(with(&[&[1, 1]]), Ok(vec![usable("10.0.0.0/24", &[])]));
+    for (wrong, reason) in [
+        (&[&[1, 1, 1][..]][..], "an interval has no end"),
+        (&[&[256, 0]], "its intervals leave their range"),
+        (&[&[1, 256]], "its intervals leave their range"),
+        (&[&[1, u128::MAX]], "its intervals leave their range"),
+        (&[&[u128::MAX, 1]], "its intervals leave their range"),
+        (&[&[1, 255, 1, 1]], "its intervals leave their range"),
+        (&[&[1, 254, 0, 0]], "its intervals leave their range"),
+        (&[&[200, 100]], "an interval ends too early"),
+        (
+            &[&[], &[], &[]],
+            "it knows ranges that it has no address of",
+        ),
+    ] {
+        assert_eq!(with(wrong), Err(garbage(&reason)), "{wrong:?}");
+    }
+}
+
 proptest! {
+    /// Any disjoint intervals of any CIDR, also neighbours, and also the first and the last address of the family.
+    #[test]
+    fn usable_intervals_come_back(
+        bits: u128, low: u32, v6: bool, length in 0..=128_u8, ends in proptest::collection::btree_set(any::<u128>(), 1..20),
+    ) {
+        let ip = if v6 { IpAddr::from(bits.to_be_bytes()) } else { IpAddr::from(low.to_be_bytes()) };
+        let length = if v6 { length } else { length % 33 };
+        let cidr = IpNet::new(ip, length).expect("it fits").trunc();
+        let whole = Interval::of(cidr);
+        let span = whole.last().number() - whole.first().number();
+        let at = |end: u128| {
+            let offset = span.checked_add(1).map_or(end, |count| end % count);
+            Address::new(whole.first().family(), whole.first().number() + offset).expect("inside")
+        };
+        let ends: std::collections::BTreeSet<Address> = ends.into_iter().map(at).collect();
+        let ends: Vec<Address> = ends.into_iter().collect();
+        let pairs = ends.chunks(2).map(|pair| Interval::new(pair[0], pair[pair.len() - 1]));
+        let usable: Vec<Interval> = pairs.map(|interval| interval.expect("in order")).collect();
+        let range = RangeId { pool: Pool::default(), cidr };
+        let claim = Claim {
+            held: vec![Held { range, address: ends[0] }],
+            usable: vec![usable],
+            ..claim()
+        };
+        prop_assert_eq!(decode_claim(&encode_claim(&claim)), Ok(claim));
+    }
+
     #[test]
     fn any_bytes_decode_or_fail_and_never_panic(
         mut value in proptest::collection::vec(any::<u8>(), 0..200), versioned: bool,
@@ -329,7 +438,11 @@ fn a_ticket_with_a_name_that_no_request_has_is_refused() {
         let choice = Choice::Exactly(held("10.0.0.0/24", "10.0.0.7").address);
         let ask = Ask {
             attachment: waiter().attachment,
-            wants: vec![Want { range, choice }],
+            wants: vec![Want {
+                range,
+                usable: Vec::new(),
+                choice,
+            }],
             owner,
             may_take_over: false,
         };

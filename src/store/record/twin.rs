@@ -14,7 +14,9 @@ use crate::keys::QueuedVerb;
 use crate::trace_context::TraceContext;
 use whereabouts_core::address::{Address, Interval, Name, Pool, refusal};
 use whereabouts_core::allocator::Demand;
-use whereabouts_core::claim::{Ask, Attachment, BootId, Choice, Held, Home, Owner, RangeId, Want};
+use whereabouts_core::claim::{
+    Ask, Attachment, BootId, Choice, Claim, Held, Home, Owner, RangeId, Want,
+};
 use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
 
@@ -28,8 +30,22 @@ pub(super) fn all<A, B>(
 #[derive(Serialize, Deserialize)]
 pub(super) struct ClaimTwin {
     pub(super) held: Vec<HeldTwin>,
+    pub(super) usable: Vec<UsableTwin>,
     pub(super) owner: OwnerTwin,
     pub(super) created_ms: u64,
+}
+
+impl ClaimTwin {
+    pub(super) fn of(claim: &Claim) -> Self {
+        let of_ranges = claim.held.iter().zip(&claim.usable);
+        let usable = of_ranges.map(|(held, usable)| UsableTwin::of(&held.range, usable));
+        Self {
+            held: claim.held.iter().map(HeldTwin::from).collect(),
+            usable: usable.collect(),
+            owner: OwnerTwin::from(&claim.owner),
+            created_ms: u64::try_from(claim.created.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,13 +126,65 @@ pub(super) enum AddressTwin {
 #[derive(Serialize, Deserialize)]
 pub(super) struct WantTwin {
     range: RangeTwin,
+    usable: UsableTwin,
     choice: ChoiceTwin,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum ChoiceTwin {
-    Lowest(Vec<(AddressTwin, AddressTwin)>),
+    Lowest,
     Exactly(AddressTwin),
+}
+
+/// The usable intervals of a range as distances, in the order of addresses: the addresses before an interval, and from its
+/// first address to its last one, by turns. The last number is the distance to the end of the CIDR instead. So the one
+/// interval of an IPv6 prefix has two small numbers, too.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UsableTwin(pub(super) Vec<u128>);
+
+impl UsableTwin {
+    pub(super) fn of(range: &RangeId, usable: &[Interval]) -> Self {
+        let whole = Interval::of(range.cidr);
+        let mut next = whole.first().number();
+        let mut distances = Vec::with_capacity(2 * usable.len());
+        for interval in usable {
+            let (first, last) = (interval.first().number(), interval.last().number());
+            distances.extend([first.wrapping_sub(next), last - first]);
+            next = last.wrapping_add(1);
+        }
+        if let (Some(length), Some(interval)) = (distances.last_mut(), usable.last()) {
+            *length = whole.last().number().wrapping_sub(interval.last().number());
+        }
+        Self(distances)
+    }
+
+    pub(super) fn into_usable(self, range: &RangeId) -> Result<Vec<Interval>, RecordError> {
+        let whole = Interval::of(range.cidr);
+        let at = |number: Option<u128>| {
+            let address = number.and_then(|number| Address::new(whole.first().family(), number));
+            let inside = address.filter(|address| whole.contains(*address));
+            inside.ok_or_else(|| garbage(&"its intervals leave their range"))
+        };
+        let mut next = Some(whole.first().number());
+        let (pairs, rest) = self.0.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(garbage(&"an interval has no end"));
+        }
+        let mut usable = Vec::with_capacity(pairs.len());
+        for (index, [gap, length]) in pairs.iter().enumerate() {
+            let first = at(next.and_then(|next| next.checked_add(*gap)))?;
+            let last = if index + 1 == pairs.len() {
+                whole.last().number().checked_sub(*length)
+            } else {
+                first.number().checked_add(*length)
+            };
+            let last = at(last)?;
+            next = last.number().checked_add(1);
+            let interval = Interval::new(first, last);
+            usable.push(interval.ok_or_else(|| garbage(&"an interval ends too early"))?);
+        }
+        Ok(usable)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -256,6 +324,19 @@ impl TryFrom<HeldTwin> for Held {
     }
 }
 
+/// What a claim that holds `held` states of its ranges.
+pub(super) fn usable_of(
+    held: &[Held],
+    twins: Vec<UsableTwin>,
+) -> Result<Vec<Vec<Interval>>, RecordError> {
+    if twins.len() > held.len() {
+        return Err(garbage(&"it knows ranges that it has no address of"));
+    }
+    let of_ranges = held.iter().zip(twins);
+    let usable = of_ranges.map(|(held, twin)| twin.into_usable(&held.range));
+    usable.collect()
+}
+
 /// The addresses of one attachment: as many addresses as a request can ask for at most, each once.
 pub(super) fn holding(twins: Vec<HeldTwin>) -> Result<Vec<Held>, RecordError> {
     countable(twins.len())?;
@@ -350,17 +431,13 @@ impl From<OwnerTwin> for Owner {
 
 impl From<&Want> for WantTwin {
     fn from(want: &Want) -> Self {
-        let choice = match &want.choice {
-            Choice::Lowest(intervals) => ChoiceTwin::Lowest(
-                intervals
-                    .iter()
-                    .map(|part| (part.first().into(), part.last().into()))
-                    .collect(),
-            ),
-            Choice::Exactly(address) => ChoiceTwin::Exactly((*address).into()),
+        let choice = match want.choice {
+            Choice::Lowest => ChoiceTwin::Lowest,
+            Choice::Exactly(address) => ChoiceTwin::Exactly(address.into()),
         };
         Self {
             range: RangeTwin::from(&want.range),
+            usable: UsableTwin::of(&want.range, &want.usable),
             choice,
         }
     }
@@ -371,31 +448,28 @@ impl TryFrom<WantTwin> for Want {
 
     fn try_from(twin: WantTwin) -> Result<Self, RecordError> {
         let range = RangeId::try_from(twin.range)?;
+        let usable = twin.usable.into_usable(&range)?;
+        // The search passes over each `.0` by itself.
+        let ends = usable.iter().flat_map(|part| [part.first(), part.last()]);
+        for end in ends.filter(|end| !end.ends_in_zero()) {
+            possible(&range, end)?;
+        }
         let choice = match twin.choice {
             ChoiceTwin::Exactly(twin) => {
                 let address = inside(&range, &twin)?;
                 possible(&range, address)?;
                 Choice::Exactly(address)
             }
-            ChoiceTwin::Lowest(ends) => {
-                let intervals = all(ends, |(first, last)| {
-                    let (first, last) = (inside(&range, &first)?, inside(&range, &last)?);
-                    // The search passes over each `.0` by itself.
-                    for end in [first, last].iter().filter(|end| !end.ends_in_zero()) {
-                        possible(&range, *end)?;
-                    }
-                    Interval::new(first, last).ok_or_else(|| garbage(&"an interval ends too early"))
-                })?;
-                let apart = intervals
-                    .windows(2)
-                    .all(|two| two[0].last() < two[1].first());
-                if intervals.is_empty() || !apart {
-                    return Err(garbage(&"its intervals are none, or not in order"));
-                }
-                Choice::Lowest(intervals)
+            ChoiceTwin::Lowest if usable.is_empty() => {
+                return Err(garbage(&"its range can give nothing"));
             }
+            ChoiceTwin::Lowest => Choice::Lowest,
         };
-        Ok(Self { range, choice })
+        Ok(Self {
+            range,
+            usable,
+            choice,
+        })
     }
 }
 

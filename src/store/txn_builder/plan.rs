@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whereabouts_core::address::Bitmap;
 use whereabouts_core::allocator::{BlockState, End, Grant, OwnerGuard, Plan, Release};
-use whereabouts_core::claim::{Ask, Claim};
+use whereabouts_core::claim::Ask;
 use whereabouts_core::durable::OwnerState;
 
 use super::TxnBuilder;
@@ -51,11 +51,7 @@ impl TxnBuilder<'_> {
         }
         for Grant { ask, held, owner } in &plan.given {
             let key = Key::Claim(ask.attachment.clone());
-            let claim = Claim {
-                held: held.clone(),
-                owner: ask.owner.clone(),
-                created,
-            };
+            let claim = ask.claim(held.clone(), created);
             self.absent(&key);
             if let Some(guard) = owner {
                 self.guard_owner(ask, *guard);

@@ -139,6 +139,7 @@ fn large(site: &Site, container: &str, bytes: usize) {
             range: RangeId::of(&range("10.9.0.0/24")),
             address: "10.9.0.1".parse::<IpAddr>().expect("an address").into(),
         }],
+        usable: Vec::new(),
         owner: Owner {
             netns: Some("x".repeat(bytes)),
             ..Owner::default()

@@ -408,6 +408,7 @@ fn a_claim_for_an_address_that_nobody_can_have_is_named_and_not_marked() {
         };
         let claim = Claim {
             held: vec![held],
+            usable: Vec::new(),
             owner: Owner::default(),
             created: Duration::ZERO,
         };

@@ -186,6 +186,7 @@ fn claims(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
         }));
         let claim = Claim {
             held: vec![held],
+            usable: Vec::new(),
             owner,
             created: Duration::from_millis(created_ms),
         };
@@ -281,6 +282,7 @@ fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
             attachment: whose.clone(),
             wants: vec![Want {
                 range: queue.clone(),
+                usable: Vec::new(),
                 choice: Choice::Exactly(address.into()),
             }],
             owner: Owner {

@@ -249,6 +249,7 @@ fn impossible(site: &Site, container: &str, cidr: &str, address: &str) {
     let held = held(cidr, address);
     let claim = Claim {
         held: vec![held],
+        usable: Vec::new(),
         owner: Owner {
             node: Some("node-1".to_owned()),
             ..Owner::default()
@@ -298,23 +299,24 @@ fn a_ticket_for_an_address_that_nobody_can_have_is_not_served() {
     let range = RangeId::of(&range(CIDR));
     let interval = |first: &str, last: &str| {
         let end = |text: &str| held(CIDR, text).address;
-        Choice::Lowest(vec![
-            Interval::new(end(first), end(last)).expect("in order"),
-        ])
+        let usable = Interval::new(end(first), end(last)).expect("in order");
+        (vec![usable], Choice::Lowest)
     };
+    let exactly = |text: &str| (Vec::new(), Choice::Exactly(held(CIDR, text).address));
     let choices = [
-        Choice::Exactly(held(CIDR, "10.0.0.0").address),
-        Choice::Exactly(held(CIDR, "10.0.0.255").address),
+        exactly("10.0.0.0"),
+        exactly("10.0.0.255"),
         interval("10.0.0.255", "10.0.0.255"),
         interval("10.0.0.1", "10.0.0.255"),
     ];
-    for (number, choice) in (1..).zip(&choices) {
+    for (number, (usable, choice)) in (1..).zip(&choices) {
         let pod = Pod::new(&format!("asks{number}"));
         let ask = Ask {
             attachment: attachment("net", &pod),
             wants: vec![Want {
                 range: range.clone(),
-                choice: choice.clone(),
+                usable: usable.clone(),
+                choice: *choice,
             }],
             owner: Owner::default(),
             may_take_over: false,

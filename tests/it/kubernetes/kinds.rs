@@ -35,6 +35,7 @@ fn whole(name: &str) -> (Claim, Block) {
                 first: 0,
                 last: 255,
             }],
+            usable: vec![text("10.0.0.1-10.0.255.254")],
             left: vec![text("v4-1-0a0000")],
         }],
         owner: ClaimOwner {

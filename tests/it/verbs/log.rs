@@ -279,6 +279,7 @@ fn what_a_stored_claim_says_is_escaped_in_answers_and_in_the_log() {
         let block = (Key::Open(held.slot()), record::encode_block(&bitmap));
         let claim = Claim {
             held: vec![held],
+            usable: Vec::new(),
             owner: owner.clone(),
             created: Duration::ZERO,
         };

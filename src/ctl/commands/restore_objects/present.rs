@@ -88,7 +88,7 @@ fn stated(ask: &Ask) -> Vec<Held> {
             range: want.range.clone(),
             address,
         }),
-        Choice::Lowest(_) => None,
+        Choice::Lowest => None,
     });
     held.collect()
 }
@@ -138,6 +138,7 @@ mod tests {
     fn claim(bits: &[u8]) -> Claim {
         Claim {
             held: bits.iter().copied().map(held).collect(),
+            usable: Vec::new(),
             owner: Owner::default(),
             created: std::time::Duration::ZERO,
         }
@@ -146,6 +147,7 @@ mod tests {
     fn ask(container: &str, bits: &[u8]) -> Ask {
         let want = |bit: &u8| Want {
             range: range(),
+            usable: Vec::new(),
             choice: Choice::Exactly(address(*bit)),
         };
         Ask {

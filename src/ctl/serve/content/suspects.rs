@@ -143,6 +143,7 @@ mod tests {
     fn claim(pod: &str, boot: u128, second: u64) -> Claim {
         Claim {
             held: Vec::new(),
+            usable: Vec::new(),
             owner: Owner {
                 node: Some("node".to_owned()),
                 pod_name: Some(pod.to_owned()),

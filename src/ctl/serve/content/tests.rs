@@ -56,6 +56,7 @@ fn claim(number: u32) -> (Key, Vec<u8>) {
             range: range(),
             address: address((10 << 24) + number),
         }],
+        usable: Vec::new(),
         owner: Owner {
             node: Some(format!("node-{}", number % 100)),
             pod_namespace: Some("production".to_owned()),
@@ -213,6 +214,7 @@ fn holding(container: &str, held: &[(&str, u32)]) -> (Key, Vec<u8>) {
     });
     let claim = Claim {
         held: held.collect(),
+        usable: Vec::new(),
         owner: Owner::default(),
         created: Duration::ZERO,
     };

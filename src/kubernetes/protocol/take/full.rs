@@ -79,7 +79,7 @@ impl Take {
         let want = &self.ask.wants[want];
         let range = want.range.clone();
         match want.choice {
-            Choice::Lowest(_) => Shortage::Exhausted(range),
+            Choice::Lowest => Shortage::Exhausted(range),
             Choice::Exactly(address) => Shortage::Taken(Held { range, address }),
         }
     }

@@ -173,6 +173,7 @@ impl Stored {
                 key: keys.encode(&Key::Claim(attachment("me"))),
                 value: record::encode_claim(&Claim {
                     held: held(),
+                    usable: Vec::new(),
                     owner: Owner::default(),
                     created: Duration::ZERO,
                 }),

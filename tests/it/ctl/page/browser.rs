@@ -106,6 +106,7 @@ fn hostile_names_are_shown_as_they_are_and_do_nothing() {
                 .expect("an address")
                 .into(),
         }],
+        usable: Vec::new(),
         owner: Owner {
             node: Some(hostile.to_owned()),
             pod_namespace: Some(hostile.to_owned()),

@@ -28,6 +28,7 @@ fn claim(site: &Site, container: &str, address: &str) {
             range,
             address: address.into(),
         }],
+        usable: Vec::new(),
         owner: Owner::default(),
         created: Duration::ZERO,
     };
