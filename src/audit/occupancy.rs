@@ -1,10 +1,11 @@
 //! The use of each range: the number of its taken addresses. Pure.
 //!
-//! A claim names the range of its address: a pool and a CIDR. Only configs tell which addresses of
-//! the CIDR can be given. Ranges that overlap share their addresses. So an address of one range may
-//! be taken through another range.
+//! A claim names the range of its address, a pool and a CIDR, and states which addresses the range can give by the
+//! configuration of its ADD. Configurations of one range may differ: the range gives what any of them gives. Ranges that
+//! overlap share their addresses. So an address of one range may be taken through another range.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use whereabouts_core::address::{
     Address, Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
@@ -19,10 +20,62 @@ use whereabouts_store::record;
 /// The taken addresses of all ranges.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
-    held: BTreeMap<RangeId, u64>,
+    held: BTreeMap<RangeId, HeldOf>,
     blocks: BTreeMap<BlockKey, Bitmap>,
     /// Claims and blocks that this version cannot read. They are not counted.
     pub unreadable: Vec<Corrupt>,
+}
+
+/// What is held through one range, and what the holders know of it.
+#[derive(Clone, Debug, Default)]
+struct HeldOf {
+    /// The number of held addresses.
+    count: u64,
+    /// The usable intervals that claims state, each list with the number of its claims. Most claims of a range agree.
+    usable: BTreeMap<Vec<Interval>, u64>,
+    /// The held addresses that their own claims do not state as usable, each with the number of its holders: one, unless
+    /// the store is damaged.
+    beyond: BTreeMap<Address, u64>,
+}
+
+impl HeldOf {
+    fn enter(&mut self, address: Address, usable: &[Interval]) {
+        self.count += 1;
+        if !usable.is_empty() {
+            match self.usable.get_mut(usable) {
+                Some(count) => *count += 1,
+                None => drop(self.usable.insert(usable.to_vec(), 1)),
+            }
+        }
+        if !contains(usable, address) {
+            *self.beyond.entry(address).or_default() += 1;
+        }
+    }
+
+    fn leave(&mut self, address: Address, usable: &[Interval]) {
+        self.count -= 1;
+        if !usable.is_empty() {
+            let count = self.usable.get_mut(usable).expect("it was taken in");
+            *count -= 1;
+            if *count == 0 {
+                self.usable.remove(usable);
+            }
+        }
+        if !contains(usable, address) {
+            let count = self.beyond.get_mut(&address).expect("it was taken in");
+            *count -= 1;
+            if *count == 0 {
+                self.beyond.remove(&address);
+            }
+        }
+    }
+}
+
+/// Whether one of these intervals, disjoint and in order, has `address`.
+fn contains(intervals: &[Interval], address: Address) -> bool {
+    let above = intervals.partition_point(|interval| interval.first() <= address);
+    let nearest = above.checked_sub(1).map(|index| intervals[index]);
+    nearest.is_some_and(|interval| interval.contains(address))
 }
 
 /// The use of one range.
@@ -32,7 +85,7 @@ pub struct Use {
     pub range: RangeId,
     /// The number of addresses that claims hold, and durable owners keep, from exactly this range.
     pub held: u64,
-    /// The intervals that the range can give.
+    /// The intervals that the range can give: disjoint, in order.
     pub intervals: Vec<Interval>,
     /// The number of addresses in `intervals`.
     pub size: u128,
@@ -43,23 +96,22 @@ pub struct Use {
 impl Use {
     /// Whether the range can give `address`. No range gives an IPv4 address that ends in `.0`.
     pub fn gives(&self, address: Address) -> bool {
-        !address.ends_in_zero()
-            && self
-                .intervals
-                .iter()
-                .any(|interval| interval.contains(address))
+        !address.ends_in_zero() && contains(&self.intervals, address)
+    }
+}
+
+impl Use {
+    /// The addresses of `of` that the range can give.
+    pub fn parts(&self, of: Interval) -> impl Iterator<Item = Interval> {
+        let before = self
+            .intervals
+            .partition_point(|one| one.last() < of.first());
+        let rest = self.intervals[before..].iter();
+        rest.map_while(move |one| one.common(of))
     }
 }
 
 impl Occupancy {
-    /// The occupancy of a range without any claim or block.
-    pub fn holding(range: &RangeId) -> Self {
-        Self {
-            held: BTreeMap::from([(range.clone(), 0)]),
-            ..Self::default()
-        }
-    }
-
     /// Counts one more entry. Entries by nodes, locks, tickets and the identity of the cluster do not count.
     pub fn enter(&mut self, keys: &Keys, entry: &Entry) {
         let read = match keys.decode(&entry.key) {
@@ -95,40 +147,44 @@ impl Occupancy {
 
     /// Counts a claim.
     pub fn enter_claim(&mut self, claim: &Claim) {
-        self.enter_held(&claim.held);
+        self.enter_held(&claim.held, &claim.usable);
     }
 
-    fn enter_held(&mut self, held: &[Held]) {
-        for held in held {
-            *self.held.entry(held.range.clone()).or_default() += 1;
+    fn enter_held(&mut self, held: &[Held], usable: &[Vec<Interval>]) {
+        for (held, usable) in with_usable(held, usable) {
+            let of_range = match self.held.get_mut(&held.range) {
+                Some(of_range) => of_range,
+                None => self.held.entry(held.range.clone()).or_default(),
+            };
+            of_range.enter(held.address, usable);
         }
     }
 
     /// Counts what a durable owner keeps.
     pub fn enter_owner(&mut self, state: &OwnerState) {
         if let OwnerState::Resting { held, .. } = state {
-            self.enter_held(held);
+            self.enter_held(held, &[]);
         }
     }
 
     /// Removes what a counted durable owner keeps.
     pub fn leave_owner(&mut self, state: &OwnerState) {
         if let OwnerState::Resting { held, .. } = state {
-            self.leave_held(held);
+            self.leave_held(held, &[]);
         }
     }
 
     /// Removes a counted claim. A range without a claim is then forgotten.
     pub fn leave_claim(&mut self, claim: &Claim) {
-        self.leave_held(&claim.held);
+        self.leave_held(&claim.held, &claim.usable);
     }
 
-    fn leave_held(&mut self, held: &[Held]) {
-        for held in held {
-            let count = self.held.get_mut(&held.range);
-            let count = count.expect("it was taken in");
-            *count -= 1;
-            if *count == 0 {
+    fn leave_held(&mut self, held: &[Held], usable: &[Vec<Interval>]) {
+        for (held, usable) in with_usable(held, usable) {
+            let of_range = self.held.get_mut(&held.range);
+            let of_range = of_range.expect("it was taken in");
+            of_range.leave(held.address, usable);
+            if of_range.count == 0 {
                 self.held.remove(&held.range);
             }
         }
@@ -165,8 +221,13 @@ impl Occupancy {
         blocks.map(|(slot, bitmap)| (slot.block, bitmap))
     }
 
-    /// The use of each range of a claim and of each `configured` range, in order. A range without a
-    /// config counts as one that gives its whole CIDR.
+    /// The ranges through which something is held.
+    pub fn ranges(&self) -> impl Iterator<Item = &RangeId> {
+        self.held.keys()
+    }
+
+    /// The use of each range of a claim and of each `configured` range, in order. A range gives what its configs and its
+    /// claims state, and what is held. If neither states anything, it counts as one that gives its whole CIDR.
     pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
         self.uses_after(configured, None).collect()
     }
@@ -178,37 +239,69 @@ impl Occupancy {
         after: Option<&RangeId>,
     ) -> impl Iterator<Item = Use> {
         let is_asked = |range: &RangeId| after.is_none_or(|after| range > after);
-        let mut intervals: BTreeMap<RangeId, BTreeSet<Interval>> = BTreeMap::new();
+        let mut ranges: BTreeMap<RangeId, BTreeSet<Interval>> = BTreeMap::new();
         for range in configured {
-            let all = intervals.entry(RangeId::of(range)).or_default();
+            let all = ranges.entry(RangeId::of(range)).or_default();
             all.extend(range.intervals());
         }
-        for range in self.held.keys().filter(|range| is_asked(range)) {
-            intervals
-                .entry(range.clone())
-                .or_insert_with(|| whole(range));
+        for range in self.held.keys() {
+            ranges.entry(range.clone()).or_default();
         }
-        intervals.retain(|range, _| is_asked(range));
-        intervals
-            .into_iter()
-            .map(|(range, intervals)| self.count(range, intervals))
+        ranges.retain(|range, _| is_asked(range));
+        ranges.into_iter().map(|(range, configured)| {
+            let intervals = self.intervals(&range, configured);
+            self.count(range, intervals)
+        })
+    }
+
+    /// The use of `range` by its own configuration alone, whatever its claims state.
+    pub fn use_by(&self, range: &Range) -> Use {
+        self.count(RangeId::of(range), range.intervals().to_vec())
+    }
+
+    /// `range` without its taken addresses, also if nothing is known of it.
+    pub fn outline(&self, configured: &[Range], range: &RangeId) -> Use {
+        let intervals = self.intervals(range, of_range(configured, range));
+        Use {
+            range: range.clone(),
+            held: 0,
+            size: size(&intervals),
+            taken: 0,
+            intervals,
+        }
     }
 
     /// The use of `range`; `None` if no claim holds an address through it, and none of `configured` is it.
     pub fn use_of(&self, configured: &[Range], range: &RangeId) -> Option<Use> {
-        let of_it = configured.iter().filter(|one| RangeId::of(one) == *range);
-        let intervals: BTreeSet<Interval> = of_it.flat_map(Range::intervals).copied().collect();
-        if !intervals.is_empty() {
-            return Some(self.count(range.clone(), intervals));
-        }
-        let is_held = self.held.contains_key(range);
-        is_held.then(|| self.count(range.clone(), whole(range)))
+        let configured = of_range(configured, range);
+        let is_known = !configured.is_empty() || self.held.contains_key(range);
+        is_known.then(|| self.count(range.clone(), self.intervals(range, configured)))
     }
 
-    fn count(&self, range: RangeId, intervals: BTreeSet<Interval>) -> Use {
-        let intervals = joined(intervals);
+    /// What `range` can give, if its configurations state `configured`.
+    fn intervals(&self, range: &RangeId, configured: BTreeSet<Interval>) -> Vec<Interval> {
+        let held = self.held.get(range);
+        let mut stated = configured;
+        stated.extend(held.iter().flat_map(|held| held.usable.keys()).flatten());
+        if stated.is_empty() {
+            stated = whole(range);
+        }
+        let stated = joined(stated);
+        let beyond = held.iter().flat_map(|held| held.beyond.keys());
+        let beyond = beyond.filter(|address| !contains(&stated, **address));
+        let mut all: BTreeSet<Interval> = beyond
+            .map(|address| Interval::new(*address, *address).expect("one address"))
+            .collect();
+        if all.is_empty() {
+            return stated;
+        }
+        all.extend(stated);
+        joined(all)
+    }
+
+    fn count(&self, range: RangeId, intervals: Vec<Interval>) -> Use {
         Use {
-            held: self.held.get(&range).copied().unwrap_or_default(),
+            held: self.held.get(&range).map_or(0, |held| held.count),
             size: size(&intervals),
             taken: self.taken(&range, &intervals),
             intervals,
@@ -236,6 +329,24 @@ pub fn taken_in(block: BlockId, bitmap: &Bitmap, interval: Interval) -> u32 {
     u32::try_from(inside.count()).expect("a block has 256 addresses")
 }
 
+/// Each held address, with the usable intervals that its claim states. They are empty if it states none.
+fn with_usable<'c>(
+    held: &'c [Held],
+    usable: &'c [Vec<Interval>],
+) -> impl Iterator<Item = (&'c Held, &'c [Interval])> {
+    let stated = usable
+        .iter()
+        .map(Vec::as_slice)
+        .chain(iter::repeat(&[][..]));
+    held.iter().zip(stated)
+}
+
+/// The intervals that `configured` states of `range`.
+fn of_range(configured: &[Range], range: &RangeId) -> BTreeSet<Interval> {
+    let of_it = configured.iter().filter(|one| RangeId::of(one) == *range);
+    of_it.flat_map(Range::intervals).copied().collect()
+}
+
 /// The intervals of a config with this CIDR and nothing else. If such a config has no address to
 /// give, only requested addresses can be held, and the whole CIDR counts.
 fn whole(range: &RangeId) -> BTreeSet<Interval> {
@@ -254,7 +365,7 @@ fn joined(intervals: BTreeSet<Interval>) -> Vec<Interval> {
     let mut joined: Vec<Interval> = Vec::new();
     for interval in intervals {
         match joined.last_mut() {
-            Some(last) if last.overlaps(interval) => {
+            Some(last) if last.overlaps(interval) || is_next(*last, interval) => {
                 let end = last.last().max(interval.last());
                 *last = Interval::new(last.first(), end).expect("an end is not before its begin");
             }
@@ -264,9 +375,15 @@ fn joined(intervals: BTreeSet<Interval>) -> Vec<Interval> {
     joined
 }
 
+fn is_next(one: Interval, other: Interval) -> bool {
+    one.last().successor() == Some(other.first())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
     use whereabouts_core::address::Name;
@@ -348,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_range_counts_exactly_and_also_when_nothing_is_held() {
+    fn a_configured_range_counts_also_when_nothing_is_held() {
         let configured = |cidr: &str, hole: &str| {
             Range::new(RangeSpec {
                 exclusions: vec![Interval::of(hole.parse().expect("a CIDR"))],
@@ -365,7 +482,7 @@ mod tests {
         let counts = |used: &Use| (used.held, used.taken, used.size);
         assert_eq!(
             uses.iter().map(counts).collect::<Vec<_>>(),
-            [(2, 1, 127), (0, 0, 1)]
+            [(2, 2, 128), (0, 0, 1)]
         );
     }
 
@@ -419,5 +536,133 @@ mod tests {
             part("10.0.0.11", "10.0.0.30"),
         ];
         assert_eq!(occupied(&[]).uses(&both)[0].size, 30);
+    }
+
+    /// The range with this CIDR and these gateways.
+    fn guarded(cidr: &str, gateways: &[&str]) -> Range {
+        Range::new(RangeSpec {
+            gateways: gateways.iter().map(|text| address(text)).collect(),
+            ..RangeSpec::of(cidr.parse().expect("a CIDR"))
+        })
+        .expect("a range")
+    }
+
+    /// A claim that holds an address of `range`, and states what `known` can give.
+    fn claim(range: &Range, number: u128, known: Option<&Range>) -> Claim {
+        let first = Interval::of(range.cidr()).first();
+        let address = Address::new(first.family(), first.number() + number).expect("inside");
+        Claim {
+            held: vec![Held {
+                range: RangeId::of(range),
+                address,
+            }],
+            usable: known
+                .into_iter()
+                .map(|known| known.intervals().to_vec())
+                .collect(),
+            owner: Owner::default(),
+            created: Duration::ZERO,
+        }
+    }
+
+    fn enter(occupancy: &mut Occupancy, claim: &Claim) {
+        occupancy.enter_claim(claim);
+        for held in &claim.held {
+            let mut bitmap = occupancy
+                .blocks
+                .get(&held.slot())
+                .copied()
+                .unwrap_or_default();
+            bitmap.set(held.address.bit());
+            occupancy.enter_block(held.slot(), bitmap);
+        }
+    }
+
+    #[test]
+    fn a_full_range_with_a_gateway_is_full() {
+        let range = guarded("10.0.0.0/24", &["10.0.0.254"]);
+        let mut occupancy = Occupancy::default();
+        for number in 1..=253 {
+            enter(&mut occupancy, &claim(&range, number, Some(&range)));
+        }
+        let used = occupancy.uses(&[]).pop().expect("a range");
+        assert_eq!((used.held, used.taken, used.size), (253, 253, 253));
+        assert!(!used.gives(address("10.0.0.254")));
+        assert_eq!(
+            occupancy.outline(&[], &used.range).intervals,
+            used.intervals
+        );
+    }
+
+    #[test]
+    fn a_range_gives_what_any_of_its_configurations_gives() {
+        let (one, other) = (
+            guarded("10.0.0.0/29", &["10.0.0.1", "10.0.0.2"]),
+            guarded("10.0.0.0/29", &["10.0.0.2", "10.0.0.6"]),
+        );
+        let (first, second) = (claim(&one, 3, Some(&one)), claim(&other, 4, Some(&other)));
+        let (third, fourth) = (claim(&one, 5, Some(&one)), claim(&one, 2, None));
+        let mut occupancy = Occupancy::default();
+        let sizes = |occupancy: &Occupancy, configured: &[Range]| {
+            let uses = occupancy.uses(configured);
+            uses.iter().map(|used| used.size).collect::<Vec<_>>()
+        };
+        enter(&mut occupancy, &first);
+        enter(&mut occupancy, &second);
+        enter(&mut occupancy, &third);
+        assert_eq!(sizes(&occupancy, &[]), [5]);
+        // An address that no configuration gives is one of the range while it is held.
+        enter(&mut occupancy, &fourth);
+        assert_eq!(sizes(&occupancy, &[]), [6]);
+        occupancy.leave_claim(&second);
+        assert_eq!(sizes(&occupancy, &[]), [5]);
+        assert_eq!(sizes(&occupancy, std::slice::from_ref(&other)), [6]);
+        assert_eq!(occupancy.use_by(&other).size, 4);
+        occupancy.leave_claim(&first);
+        assert_eq!(
+            sizes(&occupancy, &[]),
+            [5],
+            "the third claim still states it"
+        );
+        occupancy.leave_claim(&third);
+        assert_eq!(
+            sizes(&occupancy, &[]),
+            [6],
+            "nothing is known: the whole CIDR"
+        );
+        occupancy.leave_claim(&fourth);
+        assert_eq!(sizes(&occupancy, &[]), []);
+    }
+
+    proptest! {
+        /// Whatever came and went, only what is there counts.
+        #[test]
+        fn a_claim_that_left_leaves_nothing(
+            moves in proptest::collection::vec((0..4_usize, 1..7_u128, 0..4_usize), 0..40),
+        ) {
+            let ranges = [&[][..], &["10.0.0.1"], &["10.0.0.6"], &["10.0.0.3", "10.0.0.4"]];
+            let ranges = ranges.map(|gateways| guarded("10.0.0.0/29", gateways));
+            let mut occupancy = Occupancy::default();
+            let mut there: BTreeMap<usize, Claim> = BTreeMap::new();
+            for (place, number, known) in moves {
+                if let Some(claim) = there.remove(&place) {
+                    occupancy.leave_claim(&claim);
+                } else {
+                    let known = (known > 0).then(|| &ranges[known]);
+                    let claim = claim(&ranges[0], number, known);
+                    occupancy.enter_claim(&claim);
+                    there.insert(place, claim);
+                }
+                let mut fresh = Occupancy::default();
+                for claim in there.values() {
+                    fresh.enter_claim(claim);
+                }
+                prop_assert_eq!(occupancy.uses(&[]), fresh.uses(&[]));
+            }
+            for claim in there.values() {
+                occupancy.leave_claim(claim);
+            }
+            prop_assert!(occupancy.held.is_empty());
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use whereabouts_core::address::{Address, BLOCK_SIZE, Bitmap, BlockId, Interval};
+use whereabouts_core::address::{Address, BLOCK_SIZE, Bitmap, BlockId, Interval, size};
 use whereabouts_core::limits;
 
 /// Cells in a row.
@@ -29,11 +29,12 @@ pub struct Row {
     pub left_out: u128,
     /// A character for each cell. For one address: `.` free, `#` taken, `-` never given by this
     /// range. For several addresses: `.` none taken, `1` to `9` about that many tenths taken, `#`
-    /// all taken.
+    /// all taken, `-` none given by this range.
     pub cells: String,
 }
 
-/// The picture of `whole` from its `blocks`. The range can give only addresses in `gives`.
+/// The picture of `whole` from its `blocks`. The range can give only addresses in `gives`, which are disjoint intervals in
+/// order.
 pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitmap>) -> RangeMap {
     let taken: Vec<Address> = taken_in(whole, blocks).collect();
     let per_cell = cell_size(whole, taken.last().copied());
@@ -42,12 +43,15 @@ pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitm
     } else {
         1
     };
-    let empty = |number| (number, vec![0; ROW_CELLS]);
-    let mut rows: BTreeMap<u128, Vec<u128>> = (0..shown_whole).map(empty).collect();
+    let empty = || vec![Taken::default(); ROW_CELLS];
+    let mut rows: BTreeMap<u128, Vec<Taken>> =
+        (0..shown_whole).map(|number| (number, empty())).collect();
     for address in &taken {
         let cell = (address.number() - whole.first().number()) / per_cell;
-        let row = rows.entry(cell / ROW).or_insert_with(|| vec![0; ROW_CELLS]);
-        row[usize::try_from(cell % ROW).expect("a row is short")] += 1;
+        let row = rows.entry(cell / ROW).or_insert_with(empty);
+        let taken = &mut row[usize::try_from(cell % ROW).expect("a row is short")];
+        taken.all += 1;
+        taken.given += u128::from(is_given(gives, *address));
     }
     let mut next = 0;
     let drawn = rows.into_iter().map(|(number, counts)| {
@@ -60,6 +64,14 @@ pub fn draw(whole: Interval, gives: &[Interval], blocks: &BTreeMap<BlockId, Bitm
         rows: drawn.collect(),
         taken: u128::try_from(taken.len()).expect("what is in memory can be counted"),
     }
+}
+
+/// The taken addresses of a cell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    all: u128,
+    /// Of them, those that the range gives. Others are taken through ranges that overlap it.
+    given: u128,
 }
 
 const ROW_CELLS: usize = 64;
@@ -95,7 +107,7 @@ fn draw_row(
     per_cell: u128,
     number: u128,
     left_out: u128,
-    counts: &[u128],
+    counts: &[Taken],
 ) -> Row {
     let family = whole.first().family();
     let at = |cell: u128| {
@@ -104,13 +116,13 @@ fn draw_row(
         whole.contains(address).then_some(address)
     };
     let mut cells = String::with_capacity(ROW_CELLS);
-    for (cell, count) in (number * ROW..).zip(counts) {
+    for (cell, taken) in (number * ROW..).zip(counts) {
         let Some(first) = at(cell) else { break };
-        cells.push(match (per_cell, *count) {
+        cells.push(match (per_cell, taken.all) {
             (1, 1) => '#',
             (1, _) if !is_given(gives, first) => '-',
-            (_, 0) => '.',
-            (_, count) => shade(count, capacity(whole, first, per_cell)),
+            (1, _) => '.',
+            (_, _) => shade(*taken, capacity(whole, gives, first, per_cell)),
         });
     }
     Row {
@@ -121,22 +133,28 @@ fn draw_row(
 }
 
 fn is_given(gives: &[Interval], address: Address) -> bool {
-    !address.ends_in_zero() && gives.iter().any(|interval| interval.contains(address))
+    let after = gives.partition_point(|interval| interval.first() <= address);
+    let nearest = after.checked_sub(1).map(|index| gives[index]);
+    !address.ends_in_zero() && nearest.is_some_and(|interval| interval.contains(address))
 }
 
-/// The number of addresses in a cell of whole blocks that can be taken.
-fn capacity(whole: Interval, first: Address, per_cell: u128) -> u128 {
+/// The number of addresses in a cell of whole blocks that the range can give.
+fn capacity(whole: Interval, gives: &[Interval], first: Address, per_cell: u128) -> u128 {
     let end = first.number().saturating_add(per_cell - 1);
     let last = Address::new(first.family(), end).map_or(whole.last(), |end| end.min(whole.last()));
     let cell = Interval::new(first, last).expect("a cell has an address");
-    whereabouts_core::address::size(&[cell])
+    let parts: Vec<Interval> = gives.iter().filter_map(|one| one.common(cell)).collect();
+    size(&parts)
 }
 
-fn shade(count: u128, capacity: u128) -> char {
-    if count >= capacity {
-        return '#';
+fn shade(taken: Taken, capacity: u128) -> char {
+    match (taken.all, capacity) {
+        (0, 0) => return '-',
+        (0, _) => return '.',
+        (_, capacity) if taken.given >= capacity => return '#',
+        (_, _) => {}
     }
-    let tenths = (count * 10 / capacity).clamp(1, 9);
+    let tenths = (taken.given * 10 / capacity).clamp(1, 9);
     char::from_digit(u32::try_from(tenths).expect("a digit"), 10).expect("a digit")
 }
 
@@ -239,6 +257,25 @@ mod tests {
         let rows = rows("10.0.0.0/16", ("10.0.0.1", "10.0.255.254"), &all);
         let expected = format!("#51{}1{}", ".".repeat(16), ".".repeat(44));
         assert_eq!(rows, [("10.0.0.0".to_owned(), 0, expected)]);
+    }
+
+    #[test]
+    fn a_cell_is_full_when_all_is_taken_that_the_range_gives() {
+        let number = |number: u128| Address::new(address("10.0.0.0").family(), (10 << 24) + number);
+        let mut blocks: BTreeMap<BlockId, Bitmap> = BTreeMap::new();
+        // The last address of the second block is a gateway, and nothing of the third block is given.
+        let taken = (1..256).chain(257..511).chain([513, 5000]);
+        for address in taken.filter_map(number) {
+            let block = blocks.entry(BlockId::of(address)).or_default();
+            block.set(address.bit());
+        }
+        let gives = [
+            interval("10.0.0.1", "10.0.1.254"),
+            interval("10.0.5.0", "10.0.255.254"),
+        ];
+        let whole = Interval::of("10.0.0.0/16".parse().expect("a CIDR"));
+        let cells = &draw(whole, &gives, &blocks).rows[0].cells;
+        assert_eq!(&cells[..6], "###--.", "{cells}");
     }
 
     #[test]

@@ -74,16 +74,16 @@ enum Command {
     /// Show how much of each range is taken.
     ///
     /// TAKEN counts the addresses of the range that anybody holds, HELD those that were given through
-    /// this very range: ranges that overlap share their addresses. What a range can give is known from
-    /// configs alone; without --config a range counts as all of its CIDR, and has a line only while
-    /// something is held of it.
+    /// this very range: ranges that overlap share their addresses. SIZE is what the range can give: what
+    /// any of its claims states, and any config of --config. Without --config a range has a line only
+    /// while something is held of it.
     #[command(
         after_help = "Example: whereaboutsctl ranges --config /etc/cni/net.d/10-storage.conflist"
     )]
     Ranges {
         #[command(flatten)]
         etcd: ReadOptions,
-        /// Configs, of all kinds that `lint` takes: count their ranges exactly.
+        /// Configs, of all kinds that `lint` takes: show their ranges, too.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         /// Sort by this column: the fullest or largest range first.
@@ -104,7 +104,7 @@ enum Command {
         range: IpNet,
         #[command(flatten)]
         pool: PoolOption,
-        /// A config, of any kind that `lint` takes, that has the range: show what it never gives.
+        /// A config, of any kind that `lint` takes, that has the range: show what it gives, too.
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
         #[command(flatten)]

@@ -9,10 +9,8 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use whereabouts_audit::occupancy::Occupancy;
 use whereabouts_audit::range_map::{RangeMap, draw};
-use whereabouts_core::address::{Bitmap, BlockId, BlockKey, Interval, Pool};
+use whereabouts_core::address::{Bitmap, BlockId, Interval, Pool};
 use whereabouts_core::claim::RangeId;
-use whereabouts_store::keys::Key;
-use whereabouts_store::{At, record};
 
 use crate::commands::ranges::{Configured, configured, occupancy};
 use crate::connection::{Connection, ReadOptions};
@@ -22,7 +20,7 @@ use crate::output::shown::pool;
 use crate::output::{are, counted, say};
 use crate::selection::{PoolOption, warn_of};
 
-/// Draws the range with this CIDR. Reads its blocks alone, at one revision.
+/// Draws the range with this CIDR. The claims tell which addresses it gives.
 pub(crate) fn map(
     etcd: &ReadOptions,
     cidr: IpNet,
@@ -35,19 +33,20 @@ pub(crate) fn map(
         cidr: cidr.trunc(),
     };
     let Configured { ranges, unread } = configured(files)?;
-    let configured: Vec<_> = ranges
-        .into_iter()
-        .filter(|one| RangeId::of(one) == range)
-        .collect();
-    let uses = Occupancy::holding(&range).uses(&configured);
-    let gives = &uses.first().expect("it is about one range").intervals;
     let connection = Connection::open_to_read(etcd)?;
     let whole = Interval::of(range.cidr);
     let _held = connection.hold()?;
-    let range_map = draw(whole, gives, &blocks(&connection, &range)?);
-    let unread: Vec<String> = unread.into_iter().chain(connection.unusable()?).collect();
+    let occupancy = occupancy(&connection)?;
+    let gives = occupancy.outline(&ranges, &range).intervals;
+    let blocks = occupancy.blocks(&range.pool, whole);
+    let blocks: BTreeMap<BlockId, Bitmap> =
+        blocks.map(|(block, bitmap)| (block, *bitmap)).collect();
+    let range_map = draw(whole, &gives, &blocks);
+    let unreadable = occupancy.unreadable.iter().map(ToString::to_string);
+    let unread = unread.into_iter().chain(unreadable);
+    let unread: Vec<String> = unread.chain(connection.unusable()?).collect();
     if range_map.taken == 0 {
-        say_other_pools(&connection, &range)?;
+        say_other_pools(&occupancy, &range);
     }
     output.print(&value(&range, &range_map), || text(whole, &range_map));
     warn_of(&unread);
@@ -59,9 +58,8 @@ pub(crate) fn map(
 }
 
 /// Says which other pools have the range: a person may have meant one of them.
-fn say_other_pools(connection: &Connection, range: &RangeId) -> Result<(), String> {
-    let uses = occupancy(connection)?.uses(&[]);
-    let others = uses.iter().map(|one| &one.range);
+fn say_other_pools(occupancy: &Occupancy, range: &RangeId) {
+    let others = occupancy.ranges();
     let others = others.filter(|one| one.cidr == range.cidr && one.pool != range.pool);
     let pools: Vec<String> = others.map(|one| option_of(&one.pool)).collect();
     if !pools.is_empty() {
@@ -71,7 +69,6 @@ fn say_other_pools(connection: &Connection, range: &RangeId) -> Result<(), Strin
             range.pool
         );
     }
-    Ok(())
 }
 
 /// A pool, and the options that choose it.
@@ -83,46 +80,6 @@ fn option_of(pool: &Pool) -> String {
         return format!("{pool}, without --pool");
     }
     options.join(" ")
-}
-
-fn blocks(connection: &Connection, range: &RangeId) -> Result<BTreeMap<BlockId, Bitmap>, String> {
-    let (first, last) = Interval::of(range.cidr).blocks();
-    let from = BlockKey {
-        pool: range.pool.clone(),
-        block: first,
-    };
-    let keys = &connection.keys;
-    let [open, full] = keys.blocks_between(&from, last);
-    let mut blocks = BTreeMap::new();
-    let mut enter = |page: &[whereabouts_store::Entry]| {
-        for entry in page {
-            let unusable = |error: &dyn std::fmt::Display| {
-                let key = String::from_utf8_lossy(&entry.key);
-                format!("the value of {key} cannot be used: {error}")
-            };
-            let read = match keys.decode(&entry.key).map_err(|error| error.to_string())? {
-                Key::Open(slot) => record::decode_block(&entry.value).map(|read| (slot, read)),
-                Key::Full(slot) => record::decode_full(&entry.value).map(|()| {
-                    let full = Bitmap::full(slot.block.family());
-                    (slot, full)
-                }),
-                Key::Claim(_)
-                | Key::OnNode(..)
-                | Key::Owner(_)
-                | Key::Lock(_)
-                | Key::Ticket(_)
-                | Key::Cluster => {
-                    return Err(unusable(&"it is no block"));
-                }
-            };
-            let (slot, bitmap) = read.map_err(|error| unusable(&error))?;
-            blocks.insert(slot.block, bitmap);
-        }
-        Ok(())
-    };
-    let revision = connection.each_page(open, At::Now, &mut enter)?;
-    connection.each_page(full, At::Revision(revision), &mut enter)?;
-    Ok(blocks)
 }
 
 fn text(whole: Interval, range_map: &RangeMap) -> String {
@@ -141,7 +98,7 @@ fn text(whole: Interval, range_map: &RangeMap) -> String {
     let legend = match range_map.per_cell {
         1 => "# taken   . free   - not given by this range".to_owned(),
         many => format!(
-            "a character is {many} addresses: . none taken, 1-9 about so many tenths, # all"
+            "a character is {many} addresses: . none taken, 1-9 about so many tenths, # all, - none given"
         ),
     };
     line(&legend);

@@ -13,8 +13,8 @@ use std::time::Instant;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use whereabouts_audit::occupancy::{Occupancy, Use, taken_in};
-use whereabouts_core::address::{Address, Bitmap, BlockId, Interval, Pool};
+use whereabouts_audit::occupancy::{Use, taken_in};
+use whereabouts_core::address::{Address, Bitmap, BlockId, Interval, Pool, size};
 use whereabouts_core::claim::RangeId;
 use whereabouts_core::limits;
 use whereabouts_store::keys::Seat;
@@ -159,20 +159,15 @@ pub(super) fn status(watched: &Watched) -> Value {
 /// The blocks of a range of which something is taken, from its begin on.
 pub(super) fn blocks(watched: &Watched, chosen: &Chosen) -> Value {
     let state = watched.state();
-    let used = use_of(watched, &chosen.queue());
+    let used = use_of(watched, &state.seen, &chosen.queue());
     let rest = chosen.rest(Interval::of(used.range.cidr));
     let blocks = rest
         .into_iter()
         .flat_map(|rest| state.seen.occupancy.blocks(&used.range.pool, rest));
     let mut taken = blocks.filter_map(|(block, bitmap)| {
-        let of_block = Interval::new(block.address(0), block.address(u8::MAX)).expect("0 to 255");
-        let parts = || {
-            used.intervals
-                .iter()
-                .filter_map(|one| common(*one, of_block))
-        };
-        let taken: u32 = parts().map(|part| taken_in(block, bitmap, part)).sum();
-        let size: u128 = parts().map(Interval::count).sum();
+        let parts: Vec<Interval> = used.parts(block.interval()).collect();
+        let each = parts.iter().map(|part| taken_in(block, bitmap, *part));
+        let (taken, size): (u32, u128) = (each.sum(), size(&parts));
         let last = block.address(u8::MAX).to_string();
         let first = block.base().to_string();
         (taken > 0).then(
@@ -189,7 +184,7 @@ pub(super) fn blocks(watched: &Watched, chosen: &Chosen) -> Value {
 /// Each address of one block of a range, and who holds it.
 pub(super) fn block(watched: &Watched, chosen: &Chosen) -> Value {
     let state = watched.state();
-    let used = use_of(watched, &chosen.queue());
+    let used = use_of(watched, &state.seen, &chosen.queue());
     let whole = Interval::of(used.range.cidr);
     let at = chosen.block.map_or(whole.first(), Address::from);
     let block = BlockId::of(at);
@@ -307,18 +302,6 @@ fn seconds_since(seen: Instant) -> u64 {
 }
 
 /// The addresses that one range can give, without the taken ones.
-fn use_of(watched: &Watched, range: &RangeId) -> Use {
-    let of_it = watched
-        .configured
-        .iter()
-        .filter(|one| RangeId::of(one) == *range);
-    let configured: Vec<_> = of_it.cloned().collect();
-    let mut uses = Occupancy::holding(range).uses(&configured);
-    uses.pop().expect("it is about one range")
-}
-
-fn common(one: Interval, other: Interval) -> Option<Interval> {
-    one.overlaps(other)
-        .then(|| Interval::new(one.first().max(other.first()), one.last().min(other.last())))
-        .flatten()
+fn use_of(watched: &Watched, seen: &Content, range: &RangeId) -> Use {
+    seen.occupancy.outline(&watched.configured, range)
 }

@@ -1,5 +1,6 @@
 //! The findings of one configuration.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -190,13 +191,14 @@ impl Report {
     pub(super) fn compare_with_use(&mut self, occupancy: &Occupancy) {
         let mut lines = Vec::new();
         for mine in self.ranges() {
-            let uses = occupancy.uses(std::slice::from_ref(mine));
-            for used in uses {
-                let mine = RangeId::of(mine);
-                if used.range == mine {
-                    lines.push(of_use(&used));
-                } else if meet(&mine, &used.range) {
-                    lines.push(meeting(&mine, &used.range, "in use", None));
+            let own = RangeId::of(mine);
+            let mut ranges: BTreeSet<&RangeId> = occupancy.ranges().collect();
+            ranges.insert(&own);
+            for range in ranges {
+                if *range == own {
+                    lines.push(of_use(&occupancy.use_by(mine)));
+                } else if meet(&own, range) {
+                    lines.push(meeting(&own, range, "in use", None));
                 }
             }
         }

@@ -12,7 +12,7 @@ pub(in crate::serve) fn address(watched: &Watched, chosen: &Chosen) -> Result<Va
     let address = chosen.address.map(Address::from);
     let address = address.ok_or("an address is missing")?;
     let known = watched.state();
-    let used = use_of(watched, &chosen.queue());
+    let used = use_of(watched, &known.seen, &chosen.queue());
     if !Interval::of(used.range.cidr).contains(address) {
         return Err("the address is not in the range");
     }

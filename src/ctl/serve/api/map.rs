@@ -9,7 +9,7 @@ use whereabouts_audit::occupancy::{Use, taken_in};
 use whereabouts_core::address::{Address, Bitmap, BlockId, Interval, size};
 use whereabouts_core::limits;
 
-use super::{Chosen, common, use_of};
+use super::{Chosen, use_of};
 use crate::output::shown::Shown;
 use crate::serve::content::Content;
 use crate::serve::watched::Watched;
@@ -34,7 +34,7 @@ struct Grid {
 pub(in crate::serve) fn map(watched: &Watched, chosen: &Chosen) -> Result<Value, &'static str> {
     let state = watched.state();
     let seen = &state.seen;
-    let used = use_of(watched, &chosen.queue());
+    let used = use_of(watched, seen, &chosen.queue());
     let range = used.range.cidr;
     let part = chosen.at.map_or(range, |at| at.trunc());
     if !range.contains(&part) {
@@ -110,7 +110,7 @@ impl Grid {
         let empty = |row| (row, BTreeMap::new());
         let mut rows: BTreeMap<u128, BTreeMap<u128, u128>> = (0..few as u128).map(empty).collect();
         for (block, bitmap) in seen.occupancy.blocks(&used.range.pool, self.whole) {
-            for (address, taken) in self.taken(block, bitmap) {
+            for (address, taken) in self.taken(used, block, bitmap) {
                 let cell = self.cell(address);
                 let row = rows.entry(cell >> self.column_bits).or_default();
                 *row.entry(cell).or_default() += taken;
@@ -122,15 +122,19 @@ impl Grid {
         rows
     }
 
-    /// Each taken address of a block, or the first address of a block with the number of its taken addresses.
-    fn taken(self, block: BlockId, bitmap: &Bitmap) -> Vec<(Address, u128)> {
+    /// Each taken address of a block, or the first address of a block with the number of its taken addresses that the
+    /// range gives.
+    fn taken(self, used: &Use, block: BlockId, bitmap: &Bitmap) -> Vec<(Address, u128)> {
         if self.cell_bits == 0 {
             let addresses = bitmap.bits().map(|bit| block.address(bit));
             let inside = addresses.filter(|address| self.whole.contains(*address));
             return inside.map(|address| (address, 1)).collect();
         }
         let first = block.base().max(self.whole.first());
-        match u128::from(taken_in(block, bitmap, self.whole)) {
+        let inside = self.whole.common(block.interval()).into_iter();
+        let parts = inside.flat_map(|inside| used.parts(inside));
+        let taken = parts.map(|part| u128::from(taken_in(block, bitmap, part)));
+        match taken.sum::<u128>() {
             0 => Vec::new(),
             taken => vec![(first, taken)],
         }
@@ -171,11 +175,7 @@ impl Grid {
         let last = Address::new(first.family(), end)
             .map_or(self.whole.last(), |end| end.min(self.whole.last()));
         let cell = Interval::new(first, last).expect("an end is not before its begin");
-        let parts: Vec<Interval> = used
-            .intervals
-            .iter()
-            .filter_map(|one| common(*one, cell))
-            .collect();
+        let parts: Vec<Interval> = used.parts(cell).collect();
         json!({
             "first": first.to_string(),
             "last": last.to_string(),

@@ -7,6 +7,7 @@ mod bugs;
 mod chromium;
 mod clients;
 mod etcd;
+mod full;
 mod hostile;
 mod keyboard;
 mod kubectl;
