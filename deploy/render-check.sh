@@ -283,7 +283,7 @@ objects() {
         def helms: ["helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance", "app.kubernetes.io/version"];
         map(select(. != null) | '"$1"'
             | .metadata.labels |= ((. // {}) | with_entries(select(.key | IN(helms[]) | not)) | without_empty)
-            | if .kind | IN("FlowSchema", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding") then del(.metadata.namespace) else . end
+            | if .kind | IN("FlowSchema", "PriorityLevelConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding") then del(.metadata.namespace) else . end
             | if .spec.template then .spec.template.metadata.annotations |= ((. // {}) | without_empty) else . end
             | if .data["whereabouts.conf"] then .data["whereabouts.conf"] |= (gsub("\\s"; "") | @base64d | fromjson) else . end)
         | sort_by(.kind, .metadata.namespace, .metadata.name)'
