@@ -373,8 +373,8 @@ impl Machine for Search {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::Names, Request::ListMetadata(query));
                 };
-                let named = |one: Metadata| (one.name.clone(), one);
-                self.names = names.into_iter().map(named).collect();
+                let keyed = |one: Metadata| (one.name.clone(), one);
+                self.names = names.into_iter().map(keyed).collect();
                 let query = self.query(true, BLOCKS_PER_PAGE);
                 self.state = State::Open(Pages::new(query.clone()));
                 Next::ask(Purpose::AllOpen, Request::List(query))

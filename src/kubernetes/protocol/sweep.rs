@@ -235,13 +235,13 @@ impl Machine for Sweep {
 
     fn on(&mut self, answer: Answer) -> Next<bool> {
         match std::mem::replace(&mut self.state, State::Reading) {
-            State::Reading => match answer.block() {
-                Some(block) => self.suspect(block),
-                None => {
-                    self.is_full = false;
-                    self.skip()
+            State::Reading => {
+                if let Some(block) = answer.block() {
+                    return self.suspect(block);
                 }
-            },
+                self.is_full = false;
+                self.skip()
+            }
             State::Claims(block, mut pages) => {
                 let Some(listed) = pages.take(answer.names()) else {
                     let query = pages.query.clone();
