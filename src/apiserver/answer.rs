@@ -81,8 +81,10 @@ pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body:
         }
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Answer::Exists,
         StatusCode::CONFLICT if status.reason == "Conflict" => Answer::Changed,
-        // A test of the patch does not hold, or the patched object is invalid.
-        StatusCode::UNPROCESSABLE_ENTITY if request.is_patch() => Answer::Changed,
+        // A test of the patch does not hold. The refusal of a schema or a policy names the object.
+        StatusCode::UNPROCESSABLE_ENTITY if request.is_patch() && is_of_nothing(&status) => {
+            Answer::Changed
+        }
         StatusCode::GONE if request.is_read() => Answer::Expired,
         StatusCode::TOO_MANY_REQUESTS => Answer::Busy(pause(headers), told),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Denied(told),
@@ -98,6 +100,11 @@ fn is_absence(request: &Request, status: &Status) -> bool {
         && status.reason == "NotFound"
         && status.details.kind == request.resource.plural
         && request.name.as_deref() == Some(status.details.name.as_str())
+}
+
+/// Whether an answer of the server itself names no object.
+fn is_of_nothing(status: &Status) -> bool {
+    status.kind == "Status" && status.details.name.is_empty()
 }
 
 fn status(body: &[u8]) -> Status {
@@ -264,9 +271,12 @@ mod tests {
     fn a_patch_whose_test_does_not_hold_finds_a_change() {
         let patch = Request::patch(&request().resource, "a", Vec::new());
         let code = StatusCode::UNPROCESSABLE_ENTITY;
-        let of = |request: &Request| of(request, code, &HeaderMap::new(), &body("", "", ""));
-        assert_eq!(fate(&of(&patch)), "changed");
-        assert_eq!(fate(&of(&request())), "refused");
+        let of = |request: &Request, name: &str| {
+            fate(&of(request, code, &HeaderMap::new(), &body("", name, "")))
+        };
+        assert_eq!(of(&patch, ""), "changed");
+        assert_eq!(of(&patch, "a"), "refused", "by a policy");
+        assert_eq!(of(&request(), ""), "refused");
     }
 
     #[test]

@@ -226,8 +226,8 @@ impl Occupancy {
         self.held.keys()
     }
 
-    /// The use of each range of a claim and of each `configured` range, in order. A range gives what its configs and its
-    /// claims state, and what is held. If neither states anything, it counts as one that gives its whole CIDR.
+    /// The use of each range of a claim and of each `configured` range, in order. A range gives what its configs state,
+    /// without a config what its claims state, and without both its whole CIDR. What is held counts in any case.
     pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
         self.uses_after(configured, None).collect()
     }
@@ -278,11 +278,14 @@ impl Occupancy {
         is_known.then(|| self.count(range.clone(), self.intervals(range, configured)))
     }
 
-    /// What `range` can give, if its configurations state `configured`.
+    /// What `range` can give, if its configurations state `configured`: a claim keeps what its ADD knew, and a configuration
+    /// has perhaps changed since.
     fn intervals(&self, range: &RangeId, configured: BTreeSet<Interval>) -> Vec<Interval> {
         let held = self.held.get(range);
         let mut stated = configured;
-        stated.extend(held.iter().flat_map(|held| held.usable.keys()).flatten());
+        if stated.is_empty() {
+            stated.extend(held.iter().flat_map(|held| held.usable.keys()).flatten());
+        }
         if stated.is_empty() {
             stated = whole(range);
         }
@@ -616,7 +619,8 @@ mod tests {
         assert_eq!(sizes(&occupancy, &[]), [6]);
         occupancy.leave_claim(&second);
         assert_eq!(sizes(&occupancy, &[]), [5]);
-        assert_eq!(sizes(&occupancy, std::slice::from_ref(&other)), [6]);
+        // A configuration that is given says more than claims of before.
+        assert_eq!(sizes(&occupancy, std::slice::from_ref(&other)), [5]);
         assert_eq!(occupancy.use_by(&other).size, 4);
         occupancy.leave_claim(&first);
         assert_eq!(

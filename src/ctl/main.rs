@@ -74,9 +74,9 @@ enum Command {
     /// Show how much of each range is taken.
     ///
     /// TAKEN counts the addresses of the range that anybody holds, HELD those that were given through
-    /// this very range: ranges that overlap share their addresses. SIZE is what the range can give: what
-    /// any of its claims states, and any config of --config. Without --config a range has a line only
-    /// while something is held of it.
+    /// this very range: ranges that overlap share their addresses. SIZE is what the range can give by
+    /// the configs of --config, or else by what its claims state. Without --config a range has a line
+    /// only while something is held of it.
     #[command(
         after_help = "Example: whereaboutsctl ranges --config /etc/cni/net.d/10-storage.conflist"
     )]

@@ -256,7 +256,8 @@ impl TakenBit {
             uid: uid.to_owned(),
             want,
         };
-        (taken.stored() == stored).then_some(taken)
+        let is_whole = !claim.is_empty() && !uid.is_empty();
+        (is_whole && taken.stored() == stored).then_some(taken)
     }
 }
 
@@ -305,7 +306,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&block).expect("JSON"), text);
         let newer = text.replace("\"round\"", "\"colour\":1,\"round\"");
         assert!(serde_json::from_str::<Block>(&newer).is_err());
-        for wrong in ["", "d", "d/w/0", "d/w/01", "d/w/256", "d/w/1/1"] {
+        for wrong in ["", "d", "/w", "d/", "d/w/0", "d/w/01", "d/w/256", "d/w/1/1"] {
             let other = text.replace("d/w/1", wrong);
             assert!(serde_json::from_str::<Block>(&other).is_err(), "{wrong}");
         }

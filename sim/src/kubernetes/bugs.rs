@@ -47,7 +47,7 @@ bugs! {
     CombineForOthers: "bits are set for claims whose current block is another one";
     UidsNotSkipped: "a claim that has a bit gets another one";
     NoSweep: "a range is called full without a sweep";
-    FullByBlock: "a range is called full by blocks of several moments";
+    FullByBlock: "a range is called full by claims that were read before its blocks";
     NoNewStart: "a claim that has left the only block with space says full";
     NoLookAtCurrent: "a range is called full without a look at the current block";
     LeftIsLiving: "a sweep takes bits in blocks that were left for living ones";
@@ -65,8 +65,8 @@ pub(super) struct Scratch {
     read: BTreeMap<String, Block>,
     waiting: Vec<Claim>,
     snapshot: Option<Model>,
-    /// The version of each block in the last lists.
-    seen: BTreeMap<String, String>,
+    /// The blocks that searches have listed.
+    listed: BTreeMap<String, Block>,
     moved: Option<Write>,
     left: Vec<String>,
 }
@@ -146,16 +146,15 @@ impl Bug {
                     None => honest(model),
                 }
             }
-            (Self::ClaimsBeforeBlock, Purpose::Current) => {
+            (Self::ClaimsBeforeBlock, Purpose::Current) | (Self::FullByBlock, Purpose::Names) => {
                 scratch.snapshot = Some(model.clone());
                 honest(model)
             }
-            (Self::ClaimsBeforeBlock, Purpose::SweepClaims | Purpose::SweepClaim) => {
-                match &mut scratch.snapshot {
-                    Some(snapshot) => snapshot.serve(&step.request),
-                    None => honest(model),
-                }
-            }
+            (Self::ClaimsBeforeBlock, Purpose::SweepClaims | Purpose::SweepClaim)
+            | (Self::FullByBlock, Purpose::SweepClaims) => match &mut scratch.snapshot {
+                Some(snapshot) => snapshot.serve(&step.request),
+                None => honest(model),
+            },
             (Self::CurrentAfterBit, Purpose::Move) => {
                 if let Request::Write(write) = &step.request {
                     scratch.moved = Some(write.clone());
@@ -170,6 +169,13 @@ impl Bug {
             }
             (Self::ErrorIsAbsence, Purpose::SweepClaims) => Answer::Names(page(Vec::new())),
             (Self::NoSweep, Purpose::SweepClaims) => Answer::Names(page(scratch.all_living())),
+            (Self::NoNewStart, Purpose::SweepClaims) => match honest(model) {
+                Answer::Names(mut page) => {
+                    page.items.extend(filled().iter().map(living));
+                    Answer::Names(page)
+                }
+                other => other,
+            },
             (Self::ErrorIsAbsence | Self::LabelDecides, Purpose::SweepClaim) => Answer::Got(None),
             (Self::InheritFromLiving, Purpose::DeleteOld) => {
                 honest(model);
@@ -245,28 +251,26 @@ impl Bug {
                 Answer::Listed(page)
             }
             (Self::NoNewStart, Purpose::AllOpen, Answer::Listed(mut page)) => {
-                page.items
-                    .retain(|one| !scratch.left.contains(&one.metadata().name));
+                for object in &mut page.items {
+                    if let Object::Block(block) = object
+                        && scratch.left.contains(&block.metadata.name)
+                    {
+                        block.spec.taken = filled();
+                    }
+                }
                 Answer::Listed(page)
             }
-            (
-                Self::NoLookAtCurrent,
-                Purpose::SweepRead,
-                Answer::Got(Some(Object::Block(mut block))),
-            ) => {
+            (Self::NoLookAtCurrent, Purpose::AllOpen, Answer::Listed(mut page)) => {
                 let own = scratch.claim.as_ref().map(|claim| &claim.metadata.uid);
-                block.spec.taken.retain(|taken| Some(&taken.uid) != own);
-                Answer::Got(Some(Object::Block(block)))
-            }
-            (
-                Self::FullByBlock,
-                Purpose::SweepRead,
-                Answer::Got(Some(Object::Block(mut block))),
-            ) => {
-                if let Some(seen) = scratch.seen.get(&block.metadata.name) {
-                    block.metadata.resource_version.clone_from(seen);
+                for object in &mut page.items {
+                    if let Object::Block(block) = object {
+                        let bits = block.spec.taken.iter_mut();
+                        for taken in bits.filter(|taken| Some(&taken.uid) == own) {
+                            taken.want = 7;
+                        }
+                    }
                 }
-                Answer::Got(Some(Object::Block(block)))
+                Answer::Listed(page)
             }
             (_, _, answer) => answer,
         }
@@ -354,12 +358,16 @@ impl Scratch {
                 });
                 self.waiting = claims.collect();
             }
-            (Purpose::Names, Answer::Names(page)) => {
-                self.see(&page.items);
-            }
             (Purpose::AllOpen, Answer::Listed(page)) => {
-                let listed = page.items.iter().map(|one| one.metadata().clone());
-                self.see(&listed.collect::<Vec<_>>());
+                let blocks = page.items.iter().filter_map(|object| match object {
+                    Object::Block(block) => Some((block.metadata.name.clone(), block.clone())),
+                    Object::Claim(_) => None,
+                });
+                self.listed.extend(blocks);
+            }
+            (Purpose::FirstOpen, Answer::Got(Some(Object::Block(block)))) => {
+                self.listed
+                    .insert(block.metadata.name.clone(), block.clone());
             }
             (Purpose::Current, Answer::Got(Some(Object::Block(block)))) => {
                 self.read.insert(block.metadata.name.clone(), block.clone());
@@ -373,21 +381,10 @@ impl Scratch {
         }
     }
 
-    fn see(&mut self, listed: &[Metadata]) {
-        let seen = listed
-            .iter()
-            .map(|one| (one.name.clone(), one.resource_version.clone()));
-        self.seen.extend(seen);
-    }
-
-    /// Metadata of a claim for each bit of the blocks that a sweep has read.
+    /// Metadata of a claim for each bit of the blocks that a sweep judges.
     fn all_living(&self) -> Vec<Metadata> {
-        let bits = self.blocks.values().flat_map(|block| &block.spec.taken);
-        let living = |taken: &TakenBit| Metadata {
-            name: taken.claim.clone(),
-            uid: taken.uid.clone(),
-            ..Metadata::default()
-        };
+        let blocks = self.blocks.values().chain(self.listed.values());
+        let bits = blocks.flat_map(|block| &block.spec.taken);
         bits.map(living).collect()
     }
 
@@ -455,4 +452,24 @@ fn page<T>(items: Vec<T>) -> Page<T> {
         resource_version: String::new(),
         continued: None,
     }
+}
+
+/// The metadata of a claim that has this bit.
+fn living(taken: &TakenBit) -> Metadata {
+    Metadata {
+        name: taken.claim.clone(),
+        uid: taken.uid.clone(),
+        ..Metadata::default()
+    }
+}
+
+/// The bits of a block without space, each of a claim of its own.
+fn filled() -> Vec<TakenBit> {
+    let bits = (0..=u8::MAX).map(|bit| TakenBit {
+        bit,
+        claim: "c".to_owned(),
+        uid: format!("filled-{bit}"),
+        want: 0,
+    });
+    bits.collect()
 }

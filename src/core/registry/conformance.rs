@@ -66,6 +66,7 @@ pub async fn without_durable_owners<B: Bench>(bench: &B) {
             an_attachment_that_holds_something_else_says_so
             a_stated_address_is_given_once
             a_full_range_is_exhausted_until_something_is_freed
+            the_wants_of_one_request_are_short_one_by_one
             pools_do_not_share_addresses
             ranges_that_overlap_share_addresses
             intervals_are_searched_in_their_order

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Answer, Next, Pause, Purpose, Request};
-use crate::object::{Block, Claim, Kind, TakenBit};
+use crate::object::{Block, Claim, Kind, Object, TakenBit};
 
 /// Writes of one block before the bits are left to others.
 const TRIES: u32 = 8;
@@ -76,6 +76,8 @@ impl Clear {
             };
         }
         match answer {
+            // Another process has perhaps given a bit to another want of the claim since the read.
+            Answer::Done(Some(Object::Block(block))) if self.tries < TRIES => self.write(&block),
             Answer::Done(_) | Answer::Gone => self.skip(),
             _ if self.tries >= TRIES => self.skip(),
             // After an unknown outcome, the read tells whether the bits are clear.
@@ -94,7 +96,6 @@ impl Clear {
             return Next::Done(());
         };
         match self.known.remove(&name) {
-            // A bit may have come since; the version that was read decides.
             Some(block) if block.spec.taken.iter().any(|taken| self.is_own(taken)) => {
                 self.write(&block)
             }

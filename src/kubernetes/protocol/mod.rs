@@ -21,7 +21,7 @@ mod take;
 pub(crate) mod wanted;
 
 pub use release::Release;
-pub use search::{BlockVersion, FoundBlock, Mode, Search, SearchEnd};
+pub use search::{FoundBlock, Listed, Mode, Search, SearchEnd};
 pub(crate) use sweep::{BLOCKS as BLOCKS_PER_SWEEP, Sweep};
 pub use take::Take;
 

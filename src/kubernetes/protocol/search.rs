@@ -14,7 +14,7 @@ use super::wanted::{Placed, intervals, next_block, search_id, windows};
 use super::{Answer, Machine, Next, Pages, Purpose, Request};
 use crate::api::{ListAt, ListQuery, Requirement};
 use crate::names;
-use crate::object::{Block, Kind, Metadata, TakenBit};
+use crate::object::{Block, Kind, Metadata};
 
 /// Open blocks in the first look.
 const FIRST_BLOCKS: u32 = 4;
@@ -42,26 +42,17 @@ pub struct SearchEnd {
     pub found: Option<FoundBlock>,
     /// Whether a block that was left has a free address.
     pub left_has_space: bool,
-    /// The blocks that exist, after a thorough search. All of them had these versions at one revision.
-    pub existing: Vec<BlockVersion>,
+    /// The blocks that exist, after a thorough search.
+    pub existing: Vec<Listed>,
 }
 
-/// A block, and the version in which it was listed.
+/// A block that a search has listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BlockVersion {
+pub struct Listed {
     /// The name.
     pub name: String,
-    /// The version.
-    pub version: String,
-}
-
-impl BlockVersion {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            name: metadata.name.clone(),
-            version: metadata.resource_version.clone(),
-        }
-    }
+    /// The block as it was read, unless only its name was: it is marked as full.
+    pub block: Option<Block>,
 }
 
 /// A block that a search found.
@@ -102,11 +93,10 @@ pub struct Search {
     intervals: Vec<Interval>,
     id: String,
     left: BTreeSet<String>,
-    /// The UID of the own claim, if there is one.
-    own: Option<String>,
+    /// The UID of the own claim, if there is one, and the index of the want.
+    own: Option<(String, u8)>,
     mode: Mode,
-    /// The names of all blocks, with the metadata.
-    names: BTreeMap<String, Metadata>,
+    names: BTreeSet<String>,
     state: State,
 }
 
@@ -125,15 +115,15 @@ impl Search {
             left: left.iter().cloned().collect(),
             own: None,
             mode,
-            names: BTreeMap::new(),
+            names: BTreeSet::new(),
             state: State::First,
         }
     }
 
-    /// The same, for the claim with this UID.
+    /// The same, for a want of the claim with this UID.
     #[must_use]
-    pub(crate) fn of(mut self, uid: &str) -> Self {
-        self.own = Some(uid.to_owned());
+    pub(crate) fn of(mut self, uid: &str, want: u8) -> Self {
+        self.own = Some((uid.to_owned(), want));
         self
     }
 
@@ -160,7 +150,10 @@ impl Search {
         SearchEnd {
             existing: block
                 .iter()
-                .map(|block| BlockVersion::of(&block.metadata))
+                .map(|block| Listed {
+                    name: name.clone(),
+                    block: Some(block.clone()),
+                })
                 .collect(),
             found: is_found.then(|| self.found(first, block, true)),
             left_has_space: is_left && has_space,
@@ -209,9 +202,8 @@ impl Search {
         while let Some(id) = next {
             let name = self.name(id);
             let block = open.get(&name);
-            let listed = block.map(|block| &block.metadata);
-            let existing_one = listed.or_else(|| self.names.get(&name));
-            let has_space = existing_one.is_none()
+            let exists = block.is_some() || self.names.contains(&name);
+            let has_space = !exists
                 || block.is_some_and(|block| self.has_space(id, block) || self.has_dead_bit(block));
             if has_space && self.left.contains(&name) {
                 left_has_space = true;
@@ -219,9 +211,11 @@ impl Search {
                 found = Some(self.found(id, block.cloned(), is_reached));
                 break;
             }
-            match existing_one {
-                Some(metadata) => existing.push(BlockVersion::of(metadata)),
-                None => is_reached = false,
+            if exists {
+                let block = block.cloned();
+                existing.push(Listed { name, block });
+            } else {
+                is_reached = false;
             }
             next = self.after(Some(id));
         }
@@ -274,8 +268,9 @@ impl Search {
 
     /// Whether another process has set a bit of the own claim in a block that the claim has left. The own process clears it.
     fn has_dead_bit(&self, block: &Block) -> bool {
-        let is_own = |taken: &TakenBit| self.own.as_ref() == Some(&taken.uid);
-        self.left.contains(&block.metadata.name) && block.spec.taken.iter().any(is_own)
+        let own = self.own.as_ref();
+        let own = own.and_then(|(uid, want)| block.bit_of(uid, *want));
+        self.left.contains(&block.metadata.name) && own.is_some()
     }
 
     /// The first block of the range. A range has at least one address.
@@ -373,8 +368,7 @@ impl Machine for Search {
                     let query = pages.query.clone();
                     return Next::ask(Purpose::Names, Request::ListMetadata(query));
                 };
-                let keyed = |one: Metadata| (one.name.clone(), one);
-                self.names = names.into_iter().map(keyed).collect();
+                self.names = names.into_iter().map(|one| one.name).collect();
                 let query = self.query(true, BLOCKS_PER_PAGE);
                 self.state = State::Open(Pages::new(query.clone()));
                 Next::ask(Purpose::AllOpen, Request::List(query))

@@ -1,10 +1,10 @@
 //! Dead bits of a range are cleared, before it is called full.
 //!
-//! A sweep is also the proof that the range is full: each block still has the version in which one list showed it without
-//! space, and each of its bits counts. So all of them counted at the moment of that list.
+//! A bit is dead if its claim does not exist, or has another current block. All blocks are read before the first claim. A claim
+//! exists before its first bit, so a claim that a later read does not find cannot come back to the bit.
 //!
-//! A bit is dead if its claim does not exist, or has another current block. The block is read first. A claim exists before
-//! its first bit, so a claim that a later read does not find cannot come back to the bit.
+//! A sweep is also the proof that the range is full: no block has space, and each bit counts. A claim that counts later held its
+//! bit when the last block was read. So all addresses were held at that moment.
 //!
 //! The list of the claims with the block's label only spares reads: a person can change a label. A bit is cleared after a
 //! read of its own claim.
@@ -14,11 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use whereabouts_core::address::BlockId;
+use whereabouts_core::address::{BlockId, Interval};
 use whereabouts_core::claim::{Choice, Want};
 
 use super::blocks::BITS_PER_WRITE;
-use super::search::BlockVersion;
+use super::search::Listed;
 use super::wanted::{intervals, windows};
 use super::{Answer, Machine, Next, Pages, Pause, Purpose, Request};
 use crate::api::{ListAt, ListQuery, Requirement};
@@ -36,11 +36,14 @@ const TRIES: u32 = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
+    /// A block is read, as the others were not swept yet.
     Reading,
+    /// A block is read once more.
+    Again,
     Claims(Box<Block>, Pages<Metadata>),
     Suspects(Box<Suspects>),
-    /// Whether the block has further bits that may be dead.
-    Writing(bool),
+    /// The block, and whether it has further bits that may be dead.
+    Writing(String, bool),
 }
 
 /// The bits of a block whose claims the list did not have.
@@ -69,6 +72,39 @@ impl Suspects {
         }
     }
 
+    /// The bits that a list of claims with the block's label leaves in doubt: of claims that it lacks, and of claims that may have
+    /// left the block with another want.
+    fn beside(block: Block, listed: &[Metadata]) -> Self {
+        let name = &block.metadata.name;
+        let has_one_block = |claim: &&Metadata| {
+            claim
+                .labels
+                .keys()
+                .filter(|key| is_beside(key, name))
+                .count()
+                < 2
+        };
+        let living: BTreeSet<&str> = listed
+            .iter()
+            .filter(has_one_block)
+            .map(|claim| claim.uid.as_str())
+            .collect();
+        let mut bits: BTreeMap<&str, usize> = BTreeMap::new();
+        for taken in &block.spec.taken {
+            *bits.entry(&taken.uid).or_default() += 1;
+        }
+        let is_suspect =
+            |taken: &TakenBit| !living.contains(taken.uid.as_str()) || bits[taken.uid.as_str()] > 1;
+        let doubted: BTreeSet<u8> = block
+            .spec
+            .taken
+            .iter()
+            .filter(|taken| is_suspect(taken))
+            .map(|taken| taken.bit)
+            .collect();
+        Self::of(block, |taken| doubted.contains(&taken.bit))
+    }
+
     /// The name of the next claim to read, unless one write can clear no further bits.
     fn next(&self) -> Option<&String> {
         let is_enough = self.dead.len() >= BITS_PER_WRITE;
@@ -93,25 +129,41 @@ impl Claim {
         let want = self.spec.wants.get(usize::from(taken.want));
         self.metadata.uid == taken.uid && want.is_some_and(|want| want.current == block)
     }
+}
 
-    /// Whether a want has `block` as its current one.
-    fn is_in(&self, block: &str) -> bool {
-        self.spec.wants.iter().any(|want| want.current == block)
-    }
+/// Whether a label is of a current block of the same family as `block`.
+fn is_beside(label: &str, block: &str) -> bool {
+    let family = block.get(..3).unwrap_or(block);
+    label
+        .strip_prefix(&names::current(""))
+        .is_some_and(|other| other.starts_with(family))
+}
 
-    /// Whether `block` has a bit of this claim that counts.
-    fn has_bit_in(&self, block: &Block) -> bool {
-        let name = &block.metadata.name;
-        block.spec.taken.iter().any(|taken| self.uses(taken, name))
+/// The want for which the range is to be full.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    uid: String,
+    want: u8,
+    intervals: Vec<Interval>,
+}
+
+impl Asked {
+    /// Whether `block` has neither space nor a bit for this want.
+    fn is_full(&self, block: &Block) -> bool {
+        let id = names::block_of(&block.metadata.name);
+        let windows = id.map(|id| windows(&self.intervals, id));
+        block.bit_of(&self.uid, self.want).is_none()
+            && windows.is_some_and(|windows| block.lowest_free(&windows).is_none())
     }
 }
 
 /// A sweep under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sweep {
-    blocks: VecDeque<BlockVersion>,
-    /// The claim for which the range is to be full.
-    own: Option<Claim>,
+    unread: VecDeque<String>,
+    /// Blocks whose bits were not judged yet.
+    read: VecDeque<Block>,
+    asked: Option<Asked>,
     /// Whether all that was read so far agrees with a range that is full.
     is_full: bool,
     /// The bits of a stated address. Without it, all bits are suspects.
@@ -123,13 +175,10 @@ pub(crate) struct Sweep {
 impl Sweep {
     /// The sweep of the blocks of these names.
     pub(crate) fn new(names: Vec<String>) -> Self {
-        let unseen = |name| BlockVersion {
-            name,
-            version: String::new(),
-        };
         Self {
-            blocks: names.into_iter().map(unseen).collect(),
-            own: None,
+            unread: names.into(),
+            read: VecDeque::new(),
+            asked: None,
             is_full: true,
             stated: None,
             tries: 0,
@@ -141,45 +190,63 @@ impl Sweep {
     /// bits of a stated address are suspects.
     pub(crate) fn of_want(
         want: &Want,
-        mut blocks: Vec<BlockVersion>,
+        mut blocks: Vec<Listed>,
         chance: usize,
         claim: &Claim,
+        index: usize,
     ) -> Self {
+        let current = &claim.spec.wants[index].current;
         let first = chance.checked_rem(blocks.len()).unwrap_or(0);
         blocks.rotate_left(first);
         // The sort is stable: all other blocks stay in their order.
-        blocks.sort_by_key(|block| !claim.is_in(&block.name));
+        blocks.sort_by_key(|block| block.name != *current);
         blocks.truncate(BLOCKS);
         let mut sweep = Self::new(Vec::new());
-        sweep.blocks = blocks.into();
-        sweep.own = Some(claim.clone());
+        sweep.asked = Some(Asked {
+            uid: claim.metadata.uid.clone(),
+            want: u8::try_from(index).expect("a request has few wants"),
+            intervals: intervals(want),
+        });
+        for Listed { name, block } in blocks {
+            match block {
+                Some(block) => sweep.enter(block),
+                None => sweep.unread.push_back(name),
+            }
+        }
         if let Choice::Exactly(address) = want.choice {
             sweep.stated = Some(windows(&intervals(want), BlockId::of(address)));
         }
         sweep
     }
 
-    fn skip(&mut self) -> Next<bool> {
-        self.blocks.pop_front();
-        self.tries = 0;
-        self.read(Pause::No)
+    /// Takes in a block as it was read.
+    fn enter(&mut self, block: Block) {
+        let asked = self.asked.as_ref();
+        self.is_full &= asked.is_some_and(|asked| asked.is_full(&block));
+        self.read.push_back(block);
     }
 
-    fn read(&mut self, pause: Pause) -> Next<bool> {
-        let Some(block) = self.blocks.front() else {
-            return Next::Done(self.is_full);
-        };
-        self.state = State::Reading;
-        let get = Request::Get(Kind::Block, block.name.clone());
+    /// Reads the next block; once all are read, judges the next one.
+    fn read(&mut self) -> Next<bool> {
+        if let Some(name) = self.unread.front() {
+            self.state = State::Reading;
+            return Next::get_block(Purpose::SweepRead, name);
+        }
+        self.tries = 0;
+        match self.read.pop_front() {
+            Some(block) => self.suspect(block),
+            None => Next::Done(self.is_full),
+        }
+    }
+
+    fn read_again(&mut self, name: &str, pause: Pause) -> Next<bool> {
+        self.state = State::Again;
+        let get = Request::Get(Kind::Block, name.to_owned());
         Next::after(pause, Purpose::SweepRead, get)
     }
 
     /// Looks for suspects among the bits of `block`.
     fn suspect(&mut self, block: Block) -> Next<bool> {
-        let seen = self.blocks.front();
-        let is_seen = seen.is_some_and(|seen| seen.version == block.metadata.resource_version);
-        let has_own = self.own.as_ref().is_some_and(|own| own.has_bit_in(&block));
-        self.is_full &= is_seen && !has_own;
         let Some(stated) = &self.stated else {
             return self.list_claims(block);
         };
@@ -191,7 +258,7 @@ impl Sweep {
 
     fn list_claims(&mut self, block: Block) -> Next<bool> {
         if block.spec.taken.is_empty() {
-            return self.skip();
+            return self.read();
         }
         let query = ListQuery {
             kind: Kind::Claim,
@@ -216,11 +283,11 @@ impl Sweep {
             dead,
         } = *suspects;
         let Some(clear) = block.clear(|taken| dead.contains(&taken.bit)) else {
-            return self.skip();
+            return self.read();
         };
         self.is_full = false;
         let has_more = !unread.is_empty() || dead.len() > BITS_PER_WRITE;
-        self.state = State::Writing(has_more);
+        self.state = State::Writing(block.metadata.name, has_more);
         Next::write(Purpose::SweepWrite, &clear)
     }
 }
@@ -230,39 +297,43 @@ impl Machine for Sweep {
     type End = bool;
 
     fn begin(&mut self) -> Next<bool> {
-        self.read(Pause::No)
+        self.read()
     }
 
     fn on(&mut self, answer: Answer) -> Next<bool> {
         match std::mem::replace(&mut self.state, State::Reading) {
             State::Reading => {
-                if let Some(block) = answer.block() {
-                    return self.suspect(block);
+                self.unread.pop_front();
+                match answer.block() {
+                    Some(block) => self.enter(block),
+                    None => self.is_full = false,
                 }
-                self.is_full = false;
-                self.skip()
+                self.read()
             }
+            State::Again => match answer.block() {
+                Some(block) => self.suspect(block),
+                None => self.read(),
+            },
             State::Claims(block, mut pages) => {
                 let Some(listed) = pages.take(answer.names()) else {
                     let query = pages.query.clone();
                     self.state = State::Claims(block, pages);
                     return Next::ask(Purpose::SweepClaims, Request::ListMetadata(query));
                 };
-                let living: BTreeSet<String> = listed.into_iter().map(|one| one.uid).collect();
-                let is_suspect = |taken: &TakenBit| !living.contains(&taken.uid);
-                self.judge(Box::new(Suspects::of(*block, is_suspect)))
+                let suspects = Suspects::beside(*block, &listed);
+                self.judge(Box::new(suspects))
             }
             State::Suspects(mut suspects) => {
                 suspects.note(answer.claim().as_ref());
                 self.judge(suspects)
             }
-            State::Writing(has_more) => match answer {
-                Answer::Done(_) if has_more => self.read(Pause::No),
-                Answer::Done(_) | Answer::Gone => self.skip(),
-                _ if self.tries >= TRIES => self.skip(),
+            State::Writing(name, has_more) => match answer {
+                Answer::Done(_) if has_more => self.read_again(&name, Pause::No),
+                Answer::Done(_) | Answer::Gone => self.read(),
+                _ if self.tries >= TRIES => self.read(),
                 _ => {
                     self.tries += 1;
-                    self.read(Pause::Contended(self.tries))
+                    self.read_again(&name, Pause::Contended(self.tries))
                 }
             },
         }

@@ -240,7 +240,7 @@ impl<'a> Machine<'a> {
                 self.go_on(place, seen)
             }
             (P::Serving(batch), A::Unknown) => self.fence_batch(place, *batch),
-            (P::Serving(_), A::Failed(F::Unavailable(U::TooManyOperations)))
+            (P::Serving(_), A::Failed(F::Unavailable(U::TooManyOperations | U::TooLarge)))
                 if place.hold.shrink() =>
             {
                 self.begin(place)

@@ -184,6 +184,9 @@ fn the_place_of_a_block_never_changes_and_each_bit_has_one_name() {
         ("/spec/taken", taken("-1"), words),
         ("/spec/taken", taken("01"), words),
         ("/spec/taken", taken("one"), words),
+        ("/spec/taken", json!({"1": "c"}), "should match"),
+        ("/spec/taken", json!({"1": "/u"}), "should match"),
+        ("/spec/taken", json!({"1": "c/u/0"}), "should match"),
     ];
     assert_refused(&admin, &blocks(), &before, &changes);
 }

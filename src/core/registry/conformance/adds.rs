@@ -88,6 +88,30 @@ pub(super) async fn a_full_range_is_exhausted_until_something_is_freed<B: Bench>
     assert_eq!(scene.lowest("d", &[&range]).await, exhausted);
 }
 
+pub(super) async fn the_wants_of_one_request_are_short_one_by_one<B: Bench>(scene: &Scene<'_, B>) {
+    let range = scene.range("10.0.0.0/24");
+    let held = granted(scene.exactly("a", &range, "10.0.0.9").await);
+    let stated = Want::exactly(&range, address("10.0.0.9")).expect("anybody may have it");
+    let both = scene.ask("b", vec![Want::lowest(&range), stated]);
+    let refused = scene.take(&both).await;
+    assert_eq!(refused, Taken::Short(Shortage::Taken(held[0].clone())));
+    assert_eq!(scene.claim("b").await, None);
+    // Ranges of different addresses that lie near each other.
+    let (first, second) = (scene.range("10.0.1.0/30"), scene.range("10.0.1.8/30"));
+    for container in ["c", "d"] {
+        granted(scene.lowest(container, &[&second]).await);
+    }
+    let refused = scene.lowest("e", &[&first, &second]).await;
+    let exhausted = Shortage::Exhausted(RangeId::of(&second));
+    assert_eq!(refused, Taken::Short(exhausted));
+    // One range twice, with one address left.
+    scene.gets("f", &[&first], &["10.0.1.1"]).await;
+    let refused = scene.lowest("g", &[&first, &first]).await;
+    let exhausted = Shortage::Exhausted(RangeId::of(&first));
+    assert_eq!(refused, Taken::Short(exhausted));
+    scene.gets("h", &[&first], &["10.0.1.2"]).await;
+}
+
 pub(super) async fn pools_do_not_share_addresses<B: Bench>(scene: &Scene<'_, B>) {
     let range = scene.range("10.0.0.0/24");
     let other = scene.range_with("10.0.0.0/24", |spec| {

@@ -6,6 +6,7 @@ use whereabouts_core::claim::{Choice, Held};
 use super::super::search::{FoundBlock, Mode, Search};
 use super::super::sweep::Sweep;
 use super::super::{Answer, Machine, Next, Pause, inner};
+use super::give::index;
 use super::{After, State, Step, Take};
 use crate::api::Write;
 use crate::names;
@@ -23,7 +24,7 @@ impl Take {
     pub(super) fn full(&mut self, want: usize) -> Step {
         let left = &self.own_claim().spec.wants[want].left;
         let search = Search::new(&self.ask.wants[want], left, Mode::Thorough);
-        let mut search = search.of(self.own_uid());
+        let mut search = search.of(self.own_uid(), index(want));
         let next = search.begin();
         self.state = State::SearchAll(want, search);
         inner!(next);
@@ -47,7 +48,7 @@ impl Take {
         }
         let digits = self.attempt.bytes().map(usize::from);
         let wanted = &self.ask.wants[want];
-        let mut sweep = Sweep::of_want(wanted, end.existing, digits.sum(), self.own_claim());
+        let mut sweep = Sweep::of_want(wanted, end.existing, digits.sum(), self.own_claim(), want);
         let next = sweep.begin();
         self.state = State::Sweep(want, sweep);
         let is_full = inner!(next);

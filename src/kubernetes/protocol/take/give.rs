@@ -191,6 +191,6 @@ impl Take {
     }
 }
 
-fn index(want: usize) -> u8 {
+pub(super) fn index(want: usize) -> u8 {
     u8::try_from(want).expect("a request has few wants")
 }
