@@ -110,13 +110,14 @@ fn a_range_of_two_configurations_gives_what_either_gives() {
     assert_told(&server, (7, 7), 1);
     let map = json_of(&site, &["map", CIDR]);
     assert_eq!(map["rows"][0]["cells"], "-#######--------");
-    // A configuration that a person names counts, too.
+    // A configuration that a person names counts alone.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("net.conf");
     std::fs::write(&file, other.json()).expect("the folder can be written");
     let file = file.to_str().expect("a path is text");
     let ranges = json_of(&site, &["ranges", "--config", file]);
-    assert_eq!(ranges[0]["size"], "14");
+    let counted = (&ranges[0]["taken"], &ranges[0]["size"]);
+    assert_eq!(counted, (&json!("0"), &json!("7")));
 }
 
 /// An excluded address can be asked for. It is one of the range while somebody has it.
