@@ -14,6 +14,10 @@ use crate::sound;
 /// The longest pause after the first write of another process, in milliseconds. It doubles with each further one.
 const CONTENDED_MS: u64 = 50;
 
+/// The same on a slow server, as so many times the time of the refused write. A slow server has many requesters, and those that
+/// come first serve the others meanwhile.
+const ANSWERS: u32 = 6;
+
 /// Doublings of that pause.
 const DOUBLINGS: u32 = 5;
 
@@ -48,6 +52,7 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
     ) -> Result<M::End, Failure> {
         let mut next = machine.begin();
         let mut repeated = 0;
+        let mut took = Duration::ZERO;
         loop {
             let step = match next {
                 Next::Done(end) => return Ok(end),
@@ -57,20 +62,26 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
                 Pause::Again => repeated + 1,
                 Pause::No | Pause::Contended(_) => 0,
             };
-            self.pause(&step, repeated).await;
+            self.pause(&step, repeated, took).await;
+            let asked = self.clock.now();
             let answer = self.answer(&step.request).await?;
+            took = self.clock.now().saturating_duration_since(asked);
             let answer = sound::checked(step.purpose, answer)?;
             note(machine);
             next = machine.on(answer);
         }
     }
 
-    async fn pause(&self, step: &Step, repeated: u32) {
+    /// The pause before `step`, after a request that took so long.
+    async fn pause(&self, step: &Step, repeated: u32, took: Duration) {
         let pause = match step.pause {
             Pause::No => return,
             Pause::Contended(writes) => {
-                let longest = CONTENDED_MS << writes.saturating_sub(1).min(DOUBLINGS);
-                Duration::from_micros(self.chance.below(longest * 1_000))
+                let first = Duration::from_millis(CONTENDED_MS).max(took * ANSWERS);
+                let doubled = first * (1 << writes.saturating_sub(1).min(DOUBLINGS));
+                let longest = doubled.min(Duration::from_millis(CONTENDED_MS << DOUBLINGS));
+                let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+                Duration::from_micros(self.chance.below(micros.max(1)))
             }
             Pause::Again => self.growing(repeated),
         };
