@@ -73,7 +73,7 @@ impl Distant {
             *next = now.max(*next) + Duration::from_micros(SERVICE_MICROS);
             *next
         };
-        self.world.sleep(served - now).await;
+        self.world.sleep(served.saturating_sub(now)).await;
     }
 }
 
