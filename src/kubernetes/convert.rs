@@ -100,7 +100,7 @@ pub(crate) fn range(want: &ClaimWant) -> Result<RangeId, String> {
     })
 }
 
-/// What a want says of the usable addresses of its range.
+/// The usable addresses of a range, as a want states them.
 fn intervals(want: &ClaimWant, range: &RangeId) -> Result<Vec<Interval>, String> {
     let parsed = want.usable.iter().map(|text| text.parse());
     let usable = parsed.collect::<Result<Vec<Interval>, String>>()?;

@@ -219,8 +219,8 @@ pub struct BlockSpec {
 
 /// A taken address of a block, and the claim for which it was taken.
 ///
-/// It is stored as one text below its bit: `CLAIM/UID`, and `/WANT` if the want is not the first one. The server spends the
-/// most time of an ADD on the entries of a block, and an object costs it several times as much as a text.
+/// It is stored as one text below its bit: `CLAIM/UID`, and `/WANT` if the want is not the first one. Most of the
+/// server's time for an ADD goes into the entries of a block. An object costs it about twice as much as a text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TakenBit {
     /// The bit.

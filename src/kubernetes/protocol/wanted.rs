@@ -93,7 +93,7 @@ impl ClaimOwner {
     }
 }
 
-/// What a claim says of the usable addresses of its range. Where the schema does not admit all intervals, it says nothing: a
+/// The usable addresses of a range, as a claim states them. If the schema does not admit all intervals, a claim states none: a
 /// part of them would be wrong.
 fn usable(want: &Want) -> Vec<String> {
     if want.usable.len() > limits::USABLE_INTERVALS {
