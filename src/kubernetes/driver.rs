@@ -11,15 +11,16 @@ use crate::api::{ApiServer, ReadError, Refusal, WriteError};
 use crate::protocol::{Answer, Machine, Next, Pause, Request, Step};
 use crate::sound;
 
-/// The longest pause after the first write of another process, in milliseconds. It doubles with each further one.
-const CONTENDED_MS: u64 = 50;
+/// The shortest bound of the pause after the first write of another process, in milliseconds. It doubles with each further one.
+const CONTENDED_MS: u64 = 15;
 
-/// The same on a slow server, as so many times the time of the refused write. A slow server has many requesters, and those that
-/// come first serve the others meanwhile.
-const ANSWERS: u32 = 6;
+/// The same bound on a slower server, as so many times the time of the refused write. A slow server has many requesters, and those
+/// that come first serve the others meanwhile.
+const ANSWERS: u32 = 4;
 
-/// Doublings of that pause.
+/// Doublings of that bound, and the longest one, in milliseconds.
 const DOUBLINGS: u32 = 5;
+const LONGEST_CONTENDED_MS: u64 = 1_600;
 
 /// One operation's access to the API server.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
             Pause::Contended(writes) => {
                 let first = Duration::from_millis(CONTENDED_MS).max(took * ANSWERS);
                 let doubled = first * (1 << writes.saturating_sub(1).min(DOUBLINGS));
-                let longest = doubled.min(Duration::from_millis(CONTENDED_MS << DOUBLINGS));
+                let longest = doubled.min(Duration::from_millis(LONGEST_CONTENDED_MS));
                 let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
                 Duration::from_micros(self.chance.below(micros.max(1)))
             }
