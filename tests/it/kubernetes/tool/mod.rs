@@ -1,6 +1,7 @@
 //! The operator's tool on a real API server, with claims of real ADDs.
 
 mod checks;
+mod moves;
 mod services;
 
 use std::fs;
