@@ -372,7 +372,7 @@ impl Scratch {
             (Purpose::Current, Answer::Got(Some(Object::Block(block)))) => {
                 self.read.insert(block.metadata.name.clone(), block.clone());
             }
-            (Purpose::SweepRead, Answer::Got(Some(Object::Block(block))))
+            (Purpose::ProofRead | Purpose::SweepRead, Answer::Got(Some(Object::Block(block))))
             | (Purpose::SweepWrite, Answer::Done(Some(Object::Block(block)))) => {
                 self.blocks
                     .insert(block.metadata.name.clone(), block.clone());

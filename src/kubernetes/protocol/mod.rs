@@ -111,6 +111,8 @@ pub enum Purpose {
     ClearRead,
     /// Bits of a claim that is gone are cleared.
     ClearWrite,
+    /// A block of a range that is to be proved full.
+    ProofRead,
     /// A block that may have dead bits.
     SweepRead,
     /// The claims whose label says that this is their current block.

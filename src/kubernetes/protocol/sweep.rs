@@ -230,7 +230,11 @@ impl Sweep {
     fn read(&mut self) -> Next<bool> {
         if let Some(name) = self.unread.front() {
             self.state = State::Reading;
-            return Next::get_block(Purpose::SweepRead, name);
+            let purpose = match self.asked {
+                Some(_) => Purpose::ProofRead,
+                None => Purpose::SweepRead,
+            };
+            return Next::get_block(purpose, name);
         }
         self.tries = 0;
         match self.read.pop_front() {

@@ -105,11 +105,15 @@ impl Odd {
 }
 
 fn range(first: &str, last: &str) -> Range {
+    part_of("10.0.0.0/24", first, last)
+}
+
+fn part_of(cidr: &str, first: &str, last: &str) -> Range {
     let end = |text: &str| {
         let address: std::net::IpAddr = text.parse().expect("an address");
         Some(Address::from(address))
     };
-    let mut spec = RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"));
+    let mut spec = RangeSpec::of(cidr.parse().expect("a CIDR"));
     (spec.first, spec.last) = (end(first), end(last));
     Range::new(spec).expect("it makes sense")
 }
@@ -200,6 +204,24 @@ fn a_block_that_is_being_deleted_is_not_written() {
     let ask = ask("first", &range("10.0.0.250", "10.0.0.250"));
     let deleted = odd.run(async |registry| verbs::del(registry, &ask.attachment, &[]).await);
     deleted.expect_err("the claim's address is not known");
+    assert_eq!(odd.blocks(), before);
+}
+
+#[test]
+fn a_full_block_that_is_being_deleted_is_named_by_an_add_that_finds_no_space_elsewhere() {
+    let odd = Odd::default();
+    let wide = part_of("10.0.0.0/23", "10.0.0.255", "10.0.1.1");
+    for container in ["a", "b"] {
+        odd.add(container, &wide).expect("it is added");
+    }
+    let mut block = odd.blocks().remove(0);
+    let state = names::FULL.to_owned();
+    block.metadata.labels.insert(names::state(), state);
+    block.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    odd.put(Object::Block(block));
+    let before = odd.blocks();
+    let error = odd.add("c", &wide).expect_err("its bits would go");
+    assert!(error.contains("is being deleted"), "{error}");
     assert_eq!(odd.blocks(), before);
 }
 
