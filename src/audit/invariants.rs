@@ -182,6 +182,7 @@ impl Auditor {
                 record::decode_ticket(&seat, &entry.value).map(drop)
             }
             Ok(Key::Cluster) => record::decode_cluster(&entry.value).map(drop),
+            Ok(Key::Network(_)) => record::decode_network(&entry.value).map(drop),
             Err(error) => {
                 let mut records = [keys.claims(None), keys.owners(None)].into_iter();
                 self.claim_unreadable |=
@@ -212,8 +213,10 @@ impl Auditor {
             }
             Key::Claim(_) | Key::Owner(_) => {}
             // Locks and tickets disappear once nobody waits. The entry by a node disappears with its claim. Only a
-            // person decides about the identity of the cluster.
-            Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster => return,
+            // person decides about the identity of the cluster. The controller writes the statement of a network anew.
+            Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster | Key::Network(_) => {
+                return;
+            }
         }
         let length = entry.value.len().min(limits::SHOWN_BYTES);
         let more = if entry.value.len() > length {

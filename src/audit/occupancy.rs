@@ -1,11 +1,13 @@
 //! The use of each range: the number of its taken addresses. Pure.
 //!
 //! A claim names the range of its address: a pool and a CIDR. It states which addresses the range can give by the
-//! configuration of its ADD. Configurations of one range may differ: the range gives what any of them gives. Ranges that
-//! overlap share their addresses. So an address of one range may be taken through another range.
+//! configuration of its ADD. A network states the same, before any pod has used it. Configurations of one range may differ:
+//! the range gives what any of them gives. Ranges that overlap share their addresses. So an address of one range may be
+//! taken through another range.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::sync::OnceLock;
 
 use whereabouts_core::address::{
     Address, Bitmap, BlockId, BlockKey, Interval, Pool, Range, RangeSpec, size,
@@ -13,6 +15,7 @@ use whereabouts_core::address::{
 use whereabouts_core::claim::{Claim, Held, RangeId};
 use whereabouts_core::durable::OwnerState;
 use whereabouts_core::failure::Corrupt;
+use whereabouts_core::network::StatedRange;
 use whereabouts_store::Entry;
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
@@ -26,13 +29,18 @@ pub struct Occupancy {
     pub unreadable: Vec<Corrupt>,
 }
 
-/// The addresses that are held through one range, and the statements of their claims.
+/// The addresses that are held through one range, and the statements of their claims and of networks.
 #[derive(Clone, Debug, Default)]
 struct HeldOf {
     /// The number of held addresses.
     count: u64,
-    /// The usable intervals that claims state, each list with the number of its claims. Most claims of a range agree.
+    /// The number of statements of networks.
+    networks: u64,
+    /// The stated usable intervals, each list with the number of its statements. Most statements of a range agree.
     usable: BTreeMap<Vec<Interval>, u64>,
+    /// The union of these lists. Thousands of networks may state different lists of one range, so it is kept until a list
+    /// comes or goes.
+    union: OnceLock<Vec<Interval>>,
     /// The held addresses that their own claims do not state as usable, each with the number of its holders: one, unless
     /// the store is damaged.
     beyond: BTreeMap<Address, u64>,
@@ -41,12 +49,7 @@ struct HeldOf {
 impl HeldOf {
     fn enter(&mut self, address: Address, usable: &[Interval]) {
         self.count += 1;
-        if !usable.is_empty() {
-            match self.usable.get_mut(usable) {
-                Some(count) => *count += 1,
-                None => drop(self.usable.insert(usable.to_vec(), 1)),
-            }
-        }
+        self.state(usable);
         if !contains(usable, address) {
             *self.beyond.entry(address).or_default() += 1;
         }
@@ -54,13 +57,7 @@ impl HeldOf {
 
     fn leave(&mut self, address: Address, usable: &[Interval]) {
         self.count -= 1;
-        if !usable.is_empty() {
-            let count = self.usable.get_mut(usable).expect("it was taken in");
-            *count -= 1;
-            if *count == 0 {
-                self.usable.remove(usable);
-            }
-        }
+        self.withdraw(usable);
         if !contains(usable, address) {
             let count = self.beyond.get_mut(&address).expect("it was taken in");
             *count -= 1;
@@ -68,6 +65,43 @@ impl HeldOf {
                 self.beyond.remove(&address);
             }
         }
+    }
+
+    /// Counts a statement. An empty one states nothing.
+    fn state(&mut self, usable: &[Interval]) {
+        if usable.is_empty() {
+            return;
+        }
+        if let Some(count) = self.usable.get_mut(usable) {
+            *count += 1;
+        } else {
+            self.usable.insert(usable.to_vec(), 1);
+            self.union.take();
+        }
+    }
+
+    /// Removes a counted statement.
+    fn withdraw(&mut self, usable: &[Interval]) {
+        if usable.is_empty() {
+            return;
+        }
+        let count = self.usable.get_mut(usable).expect("it was taken in");
+        *count -= 1;
+        if *count == 0 {
+            self.usable.remove(usable);
+            self.union.take();
+        }
+    }
+
+    /// All stated addresses.
+    fn stated(&self) -> &[Interval] {
+        self.union
+            .get_or_init(|| joined(self.usable.keys().flatten().copied().collect()))
+    }
+
+    /// Whether nothing is held and nothing is stated.
+    fn is_unknown(&self) -> bool {
+        self.count == 0 && self.networks == 0
     }
 }
 
@@ -128,6 +162,9 @@ impl Occupancy {
             Ok(Key::Owner(_)) => {
                 record::decode_owner(&entry.value).map(|state| self.enter_owner(&state))
             }
+            Ok(Key::Network(_)) => {
+                record::decode_network(&entry.value).map(|stated| self.enter_network(&stated))
+            }
             Ok(Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster) => Ok(()),
             Err(error) => {
                 self.unreadable.push(Corrupt {
@@ -152,11 +189,36 @@ impl Occupancy {
 
     fn enter_held(&mut self, held: &[Held], usable: &[Vec<Interval>]) {
         for (held, usable) in with_usable(held, usable) {
-            let of_range = match self.held.get_mut(&held.range) {
-                Some(of_range) => of_range,
-                None => self.held.entry(held.range.clone()).or_default(),
-            };
-            of_range.enter(held.address, usable);
+            self.of_range(&held.range).enter(held.address, usable);
+        }
+    }
+
+    fn of_range(&mut self, range: &RangeId) -> &mut HeldOf {
+        // A range is cloned only when it is new.
+        if !self.held.contains_key(range) {
+            self.held.insert(range.clone(), HeldOf::default());
+        }
+        self.held.get_mut(range).expect("it is there now")
+    }
+
+    /// Counts the statements of a network. A range that nobody has used is known by them.
+    pub fn enter_network(&mut self, stated: &[StatedRange]) {
+        for StatedRange { range, usable } in stated {
+            let of_range = self.of_range(range);
+            of_range.networks += 1;
+            of_range.state(usable);
+        }
+    }
+
+    /// Removes the counted statements of a network. A range of which nothing is held or stated is then forgotten.
+    pub fn leave_network(&mut self, stated: &[StatedRange]) {
+        for StatedRange { range, usable } in stated {
+            let of_range = self.held.get_mut(range).expect("it was taken in");
+            of_range.networks -= 1;
+            of_range.withdraw(usable);
+            if of_range.is_unknown() {
+                self.held.remove(range);
+            }
         }
     }
 
@@ -174,7 +236,7 @@ impl Occupancy {
         }
     }
 
-    /// Removes a counted claim. A range without a claim is then forgotten.
+    /// Removes a counted claim. A range of which nothing is held or stated is then forgotten.
     pub fn leave_claim(&mut self, claim: &Claim) {
         self.leave_held(&claim.held, &claim.usable);
     }
@@ -184,7 +246,7 @@ impl Occupancy {
             let of_range = self.held.get_mut(&held.range);
             let of_range = of_range.expect("it was taken in");
             of_range.leave(held.address, usable);
-            if of_range.count == 0 {
+            if of_range.is_unknown() {
                 self.held.remove(&held.range);
             }
         }
@@ -223,11 +285,18 @@ impl Occupancy {
 
     /// The ranges through which something is held.
     pub fn ranges(&self) -> impl Iterator<Item = &RangeId> {
+        let held = self.held.iter();
+        held.filter_map(|(range, of_range)| (of_range.count > 0).then_some(range))
+    }
+
+    /// The same, and the ranges that networks state.
+    pub fn known(&self) -> impl Iterator<Item = &RangeId> {
         self.held.keys()
     }
 
-    /// The use of each range of a claim and of each `configured` range, in order. A range gives what its configs state,
-    /// without a config what its claims state, and without both its whole CIDR. What is held counts in any case.
+    /// The use of each range of a claim or a network and of each `configured` range, in order. A range gives what its
+    /// configs state, without a config what its claims and networks state, and without all of them its whole CIDR.
+    /// Held addresses count in any case.
     pub fn uses(&self, configured: &[Range]) -> Vec<Use> {
         self.uses_after(configured, None).collect()
     }
@@ -271,7 +340,8 @@ impl Occupancy {
         }
     }
 
-    /// The use of `range`; `None` if no claim holds an address through it, and none of `configured` is it.
+    /// The use of `range`; `None` if no claim holds an address through it, no network states it, and none of `configured` is
+    /// it.
     pub fn use_of(&self, configured: &[Range], range: &RangeId) -> Option<Use> {
         let configured = of_range(configured, range);
         let is_known = !configured.is_empty() || self.held.contains_key(range);
@@ -282,14 +352,13 @@ impl Occupancy {
     /// has perhaps changed since.
     fn intervals(&self, range: &RangeId, configured: BTreeSet<Interval>) -> Vec<Interval> {
         let held = self.held.get(range);
-        let mut stated = configured;
-        if stated.is_empty() {
-            stated.extend(held.iter().flat_map(|held| held.usable.keys()).flatten());
-        }
-        if stated.is_empty() {
-            stated = whole(range);
-        }
-        let stated = joined(stated);
+        let stated = if !configured.is_empty() {
+            joined(configured)
+        } else if let Some(held) = held.filter(|held| !held.usable.is_empty()) {
+            held.stated().to_vec()
+        } else {
+            joined(whole(range))
+        };
         let beyond = held.iter().flat_map(|held| held.beyond.keys());
         let beyond = beyond.filter(|address| !contains(&stated, **address));
         let mut all: BTreeSet<Interval> = beyond

@@ -105,7 +105,14 @@ impl Rest {
                 self.owners.insert(entry.key.clone(), value);
                 return;
             }
-            Ok(Key::Claim(_) | Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)
+            Ok(
+                Key::Claim(_)
+                | Key::OnNode(..)
+                | Key::Lock(_)
+                | Key::Ticket(_)
+                | Key::Cluster
+                | Key::Network(_),
+            )
             | Err(_) => {
                 self.others.insert(entry.key.clone(), entry.value.clone());
                 return;

@@ -19,6 +19,7 @@ pub mod escaped;
 pub mod failure;
 pub mod identity;
 pub mod limits;
+pub mod network;
 pub mod registry;
 pub mod secret;
 pub mod verbs;

@@ -45,6 +45,16 @@ pub(crate) const EXCLUSIONS: usize = 1024;
 /// gateways.
 pub const USABLE_INTERVALS: usize = EXCLUSIONS + 64;
 
+/// Bytes of a network's statement of its ranges in the store. 1,000 exclusions fit into it.
+pub const NETWORK_BYTES: usize = 4 << 10;
+
+/// Bytes of all statements of networks with their names: those of more than 10,000 networks. A tenant may make any number of
+/// networks, and the page counts the addresses of all statements for each scrape.
+pub const NETWORKS_BYTES: usize = 1 << 20;
+
+/// Statements of networks that one transaction writes or deletes.
+pub const NETWORKS_PER_COMMIT: usize = 50;
+
 /// Intervals of one range whose first blocks one read covers. A range with more intervals costs
 /// another read for each further group of intervals, once the earlier groups are full.
 pub(crate) const INTERVALS_PER_READ: usize = 8;
@@ -341,6 +351,8 @@ pub const PICTURE_CELLS: u128 = 2048;
 
 const _: () = assert!(CLAIMS_PER_REPAIR + 8 < TRANSACTION_OPERATIONS);
 const _: () = assert!(KEYS_PER_RESTORE < TRANSACTION_OPERATIONS);
+const _: () = assert!(NETWORKS_PER_COMMIT + 1 < TRANSACTION_OPERATIONS);
+const _: () = assert!(NETWORKS_PER_COMMIT * NETWORK_BYTES < BYTES_PER_RESTORE);
 const _: () = assert!(TICKETS_PER_READ as usize > TRANSACTION_OPERATIONS / 2 - 2);
 const _: () = assert!(SEATS.is_power_of_two() && SEATS <= 0x1000);
 const _: () =

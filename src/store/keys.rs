@@ -17,6 +17,7 @@ use whereabouts_core::address::{Address, BlockId, BlockKey, Family, Name, Pool};
 use whereabouts_core::claim::{Attachment, Home, RangeId};
 use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::limits;
+use whereabouts_core::network::DefinitionName;
 
 /// The unreserved characters of RFC 3986, section 2.3 stay as they are.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -43,6 +44,10 @@ pub enum Key {
     /// `owner/<network>/<namespace>/<pod>/<ifname>`: an [`OwnerState`](whereabouts_core::durable::OwnerState). Lives until
     /// the controller or a person ends it.
     Owner(DurableOwner),
+    /// `network/<namespace>/<name>`: what a NetworkAttachmentDefinition states of its ranges, as
+    /// [`StatedRange`](whereabouts_core::network::StatedRange)s. The controller writes it for readers. Lives as long as that
+    /// object.
+    Network(DefinitionName),
     /// `lock/<pool>/<range id>`: a [`super::record::Lock`]. Lives as long as
     /// somebody holds it, and as the holder's lease at most; or is offered to who waits.
     Lock(RangeId),
@@ -89,6 +94,14 @@ impl Keys {
             }
             Key::OnNode(home, attachment) => self.on_node(home, attachment),
             Key::Owner(owner) => self.owner(owner),
+            Key::Network(DefinitionName { namespace, name }) => {
+                format!(
+                    "{}network/{}/{}",
+                    self.prefix,
+                    encode(namespace),
+                    encode(name)
+                )
+            }
             Key::Lock(queue) => self.of_range("lock", queue),
             Key::Ticket(Seat { queue, spot, verb }) => {
                 let (queue, verb) = (self.of_range("queue", queue), verb.as_str());
@@ -132,6 +145,10 @@ impl Keys {
             ["owner", network, namespace, pod, interface] => {
                 Key::Owner(decode_owner(network, namespace, pod, interface).map_err(fail)?)
             }
+            ["network", namespace, name] => Key::Network(DefinitionName {
+                namespace: decode_part(namespace, "its namespace is empty").map_err(fail)?,
+                name: decode_part(name, "its name is empty").map_err(fail)?,
+            }),
             ["lock", pool, range] => Key::Lock(decode_queue(pool, range).map_err(fail)?),
             ["queue", pool, range, spot @ .., verb] => Key::Ticket(Seat {
                 queue: decode_queue(pool, range).map_err(fail)?,
@@ -204,6 +221,11 @@ impl Keys {
             Some(network) => format!("{}owner/{}/", self.prefix, encode(network.as_str())),
             None => format!("{}owner/", self.prefix),
         })
+    }
+
+    /// All statements of networks.
+    pub fn networks(&self) -> (Vec<u8>, Vec<u8>) {
+        below(format!("{}network/", self.prefix))
     }
 
     /// All locks.
@@ -381,16 +403,20 @@ fn decode_owner(
     pod: &str,
     interface: &str,
 ) -> Result<DurableOwner, &'static str> {
-    let part = |part, reason| match decode(part)? {
-        text if text.is_empty() => Err(reason),
-        text => Ok(text.into_owned()),
-    };
     Ok(DurableOwner {
         network: Name::new(&decode(network)?).map_err(|_| "a part of it is not a CNI name")?,
-        namespace: part(namespace, "its namespace is empty")?,
-        pod: part(pod, "its pod has no name")?,
-        interface: part(interface, "its interface is empty")?,
+        namespace: decode_part(namespace, "its namespace is empty")?,
+        pod: decode_part(pod, "its pod has no name")?,
+        interface: decode_part(interface, "its interface is empty")?,
     })
+}
+
+/// A part that must not be empty; `reason` says so.
+fn decode_part(part: &str, reason: &'static str) -> Result<String, &'static str> {
+    match decode(part)? {
+        text if text.is_empty() => Err(reason),
+        text => Ok(text.into_owned()),
+    }
 }
 
 fn decode_queue(pool: &str, range: &str) -> Result<RangeId, &'static str> {
@@ -531,6 +557,13 @@ mod tests {
                 }),
                 "/whereabouts/v1/owner/blue/a%2Fb/web-0/net1",
             ),
+            (
+                Key::Network(DefinitionName {
+                    namespace: "tenant".to_owned(),
+                    name: "a/b".to_owned(),
+                }),
+                "/whereabouts/v1/network/tenant/a%2Fb",
+            ),
         ];
         for (key, text) in cases {
             assert_eq!(String::from_utf8(keys.encode(&key)).expect("text"), text);
@@ -571,6 +604,11 @@ mod tests {
             "/p/owner/a/b/c/",
             "/p/owner/a//c/d",
             "/p/owner/a/b//d",
+            "/p/network/a",
+            "/p/network/a/",
+            "/p/network//b",
+            "/p/network/a/b/c",
+            "/p/network/a/%62",
             "/p/lock/@/10.0.0.0%2F8/",
             "/p/lock/@/10.0.0.1%2F8",
             "/p/open/@10.0.0.1%2F8/4/0a000000",

@@ -34,6 +34,7 @@ use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::escaped;
 use whereabouts_core::failure::Failure;
 use whereabouts_core::limits;
+use whereabouts_core::network::DefinitionName;
 use whereabouts_core::verbs;
 use whereabouts_core::verbs::Error;
 use whereabouts_core::verbs::{CheckRequest, Expectation, GcRequest, StatusRequest, WhenFull};
@@ -137,6 +138,7 @@ pub fn key(data: &[u8]) {
             }
             Key::Lock(queue) => assert_queue(&queue),
             Key::Cluster => {}
+            Key::Network(of) => assert!(!(of.namespace.is_empty() || of.name.is_empty())),
             Key::Ticket(Seat {
                 queue,
                 spot,
@@ -267,6 +269,31 @@ pub fn claim(data: &[u8]) {
     assert_eq!(network.value(&key), None);
 }
 
+/// Any bytes as the statement of a network: no verb looks at it, and readers count it or tell of it.
+pub fn network(data: &[u8]) {
+    let ask = ask();
+    let key = Key::Network(definition());
+    let network = Network::with(&key, data);
+    block_on(verbs::add(&network.session(), &ask)).expect("it is in nobody's way");
+    network.delete(&ask.attachment);
+    assert_eq!(network.value(&key).as_deref(), Some(data));
+    let mut occupancy = Occupancy::default();
+    occupancy.enter(&keys(), &entry(keys().encode(&key), data.to_vec()));
+    let Ok(stated) = record::decode_network(data) else {
+        assert_eq!(occupancy.unreadable.len(), 1);
+        return;
+    };
+    let written = record::encode_network(&stated);
+    assert_eq!(record::decode_network(&written), Ok(stated.clone()));
+    for used in occupancy.uses(&[]) {
+        assert_eq!((used.held, used.taken), (0, 0));
+        assert!(used.size > 0, "{used:?}");
+        assert_eq!(occupancy.use_of(&[], &used.range), Some(used));
+    }
+    occupancy.leave_network(&stated);
+    assert_eq!(occupancy.uses(&[]), []);
+}
+
 /// Any bytes as the value of a lock: held until its lease ends, and offered to somebody who is gone.
 pub fn lock(data: &[u8]) {
     let ask = ask();
@@ -387,6 +414,7 @@ pub fn shown(data: &[u8]) {
         Key::Full(slot),
         Key::Lock(range.clone()),
         Key::Ticket(seat),
+        Key::Network(definition()),
     ];
     let mut entries: Vec<Entry> = named
         .iter()
@@ -421,6 +449,11 @@ pub fn shown(data: &[u8]) {
                     let (owner, wants) = (Box::new(owner), ask.wants.clone());
                     said.push(Error::OwnerKeeps { owner, held, wants }.to_string());
                 }
+            }
+            Ok(Key::Network(of)) => {
+                said.push(of.to_string());
+                let stated = record::decode_network(&entry.value).unwrap_or_default();
+                said.extend(stated.iter().map(|one| one.range.to_string()));
             }
             Ok(key @ (Key::OnNode(..) | Key::Lock(_) | Key::Ticket(_) | Key::Cluster)) => {
                 said.push(format!("{key:?}"));
@@ -497,6 +530,13 @@ fn owner() -> DurableOwner {
         namespace: "ns".to_owned(),
         pod: "web-0".to_owned(),
         interface: "eth0".to_owned(),
+    }
+}
+
+fn definition() -> DefinitionName {
+    DefinitionName {
+        namespace: "ns".to_owned(),
+        name: "blue".to_owned(),
     }
 }
 
@@ -969,7 +1009,8 @@ impl Network {
             | Key::OnNode(..)
             | Key::Owner(_)
             | Key::Ticket(_)
-            | Key::Cluster => 0,
+            | Key::Cluster
+            | Key::Network(_) => 0,
             Key::Lock(_) => {
                 network
                     .store

@@ -237,7 +237,8 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
                     | Key::Owner(_)
                     | Key::Lock(_)
                     | Key::Ticket(_)
-                    | Key::Cluster,
+                    | Key::Cluster
+                    | Key::Network(_),
                 )
                 | Err(_),
                 _,

@@ -135,7 +135,8 @@ pub(super) fn leftovers(moment: &Moment, setting: &Setting) -> Result<(), String
                 | Key::Claim(_)
                 | Key::OnNode(..)
                 | Key::Owner(_)
-                | Key::Cluster,
+                | Key::Cluster
+                | Key::Network(_),
             ) => true,
             Err(error) => return Err(error.to_string()),
         };

@@ -82,7 +82,8 @@ fn gives(txn: &Txn, operation: usize, setting: &Setting) -> bool {
                 | Key::OnNode(..)
                 | Key::Owner(_)
                 | Key::Lock(_)
-                | Key::Cluster,
+                | Key::Cluster
+                | Key::Network(_),
             )
             | Err(_) => false,
         },

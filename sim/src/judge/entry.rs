@@ -49,6 +49,7 @@ impl Ledger {
             (Key::Lock(queue), event) => self.apply_lock(queue, event, change)?,
             (Key::Ticket(seat), event) => self.apply_ticket(&seat, event, change)?,
             (Key::Cluster, event) => self.apply_cluster(event, change)?,
+            (Key::Network(name), _) => return Err(format!("no verb states the network {name}")),
         }
         Ok(())
     }

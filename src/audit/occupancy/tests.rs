@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use whereabouts_core::address::Name;
 use whereabouts_core::claim::{Attachment, Held, Owner};
+use whereabouts_core::network::DefinitionName;
 
 fn queue(cidr: &str) -> RangeId {
     RangeId {
@@ -252,7 +253,104 @@ fn a_range_gives_what_any_of_its_configurations_gives() {
     assert_eq!(sizes(&occupancy, &[]), []);
 }
 
+#[test]
+fn a_range_that_only_networks_state_is_known_and_not_used() {
+    let (one, other) = (
+        guarded("10.0.0.0/29", &["10.0.0.1", "10.0.0.2"]),
+        guarded("10.0.0.0/29", &["10.0.0.2", "10.0.0.6"]),
+    );
+    let (first, second) = ([StatedRange::of(&one)], [StatedRange::of(&other)]);
+    let mut occupancy = Occupancy::default();
+    let counts = |occupancy: &Occupancy| {
+        let uses = occupancy.uses(&[]);
+        let counts = uses.iter().map(|used| (used.held, used.taken, used.size));
+        counts.collect::<Vec<_>>()
+    };
+    occupancy.enter_network(&first);
+    assert_eq!(counts(&occupancy), [(0, 0, 4)]);
+    occupancy.enter_network(&second);
+    assert_eq!(counts(&occupancy), [(0, 0, 5)]);
+    assert_eq!(occupancy.known().count(), 1);
+    assert_eq!(occupancy.ranges().count(), 0, "nothing is held");
+    let used = occupancy.use_of(&[], &RangeId::of(&one)).expect("known");
+    assert!(used.gives(address("10.0.0.6")) && !used.gives(address("10.0.0.2")));
+    // A claim that states nothing leaves the statement of the networks as it is.
+    let claim = claim(&one, 3, None);
+    enter(&mut occupancy, &claim);
+    assert_eq!(counts(&occupancy), [(1, 1, 5)]);
+    occupancy.leave_network(&first);
+    assert_eq!(counts(&occupancy), [(1, 1, 4)]);
+    // A configuration that is given counts alone.
+    assert_eq!(occupancy.uses(std::slice::from_ref(&one))[0].size, 4);
+    occupancy.leave_network(&second);
+    assert_eq!(
+        counts(&occupancy),
+        [(1, 1, 6)],
+        "nothing states it: the whole CIDR"
+    );
+    occupancy.leave_claim(&claim);
+    assert_eq!(counts(&occupancy), []);
+}
+
+#[test]
+fn a_statement_that_cannot_be_read_is_told_and_not_counted() {
+    let keys = Keys::new("/x/");
+    let key = keys.encode(&Key::Network(DefinitionName {
+        namespace: "tenant".to_owned(),
+        name: "blue".to_owned(),
+    }));
+    let entry = |value| Entry {
+        key: key.clone(),
+        value,
+        created: 1,
+        modified: 1,
+        lease: 0,
+    };
+    let mut occupancy = Occupancy::default();
+    occupancy.enter(&keys, &entry(vec![9]));
+    assert_eq!(occupancy.uses(&[]), []);
+    let told = occupancy.unreadable[0].to_string();
+    assert!(
+        told.contains("network/tenant/blue") && told.contains("format version 9"),
+        "{told}"
+    );
+    let range = guarded("fd00::/64", &[]);
+    let value = record::encode_network(&[StatedRange::of(&range)]);
+    occupancy.enter(&keys, &entry(value));
+    assert_eq!(occupancy.uses(&[])[0].size, range.size());
+}
+
 proptest! {
+    /// Whatever came and went, only what is there counts.
+    #[test]
+    fn a_network_that_left_leaves_nothing(
+        moves in proptest::collection::vec((0..4_usize, 0..4_usize, any::<bool>()), 0..40),
+    ) {
+        let ranges = [&[][..], &["10.0.0.1"], &["10.0.0.6"], &["10.0.0.3", "10.0.0.4"]];
+        let ranges = ranges.map(|gateways| guarded("10.0.0.0/29", gateways));
+        let mut occupancy = Occupancy::default();
+        let mut there: BTreeMap<usize, Vec<StatedRange>> = BTreeMap::new();
+        for (place, known, twice) in moves {
+            if let Some(stated) = there.remove(&place) {
+                occupancy.leave_network(&stated);
+            } else {
+                let of = StatedRange::of(&ranges[known]);
+                let stated = if twice { vec![of.clone(), of] } else { vec![of] };
+                occupancy.enter_network(&stated);
+                there.insert(place, stated);
+            }
+            let mut fresh = Occupancy::default();
+            for stated in there.values() {
+                fresh.enter_network(stated);
+            }
+            prop_assert_eq!(occupancy.uses(&[]), fresh.uses(&[]));
+        }
+        for stated in there.values() {
+            occupancy.leave_network(stated);
+        }
+        prop_assert!(occupancy.held.is_empty());
+    }
+
     /// Whatever came and went, only what is there counts.
     #[test]
     fn a_claim_that_left_leaves_nothing(

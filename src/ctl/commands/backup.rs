@@ -94,6 +94,8 @@ fn write(connection: &Connection, file: &File) -> Result<Written, String> {
             match keys.decode(&entry.key) {
                 Ok(Key::Lock(_)) => locks += 1,
                 Ok(Key::Ticket(_)) => tickets += 1,
+                // The controller writes the statements of networks anew.
+                Ok(Key::Network(_)) => {}
                 Ok(
                     Key::Open(_)
                     | Key::Full(_)

@@ -132,7 +132,8 @@ fn read(
             | Key::Claim(_)
             | Key::OnNode(..)
             | Key::Owner(_)
-            | Key::Cluster => {
+            | Key::Cluster
+            | Key::Network(_) => {
                 continue;
             }
         };
@@ -148,7 +149,8 @@ fn read(
             | Key::Claim(_)
             | Key::OnNode(..)
             | Key::Owner(_)
-            | Key::Cluster => {}
+            | Key::Cluster
+            | Key::Network(_) => {}
         }
     }
     for busy in queues.values_mut() {

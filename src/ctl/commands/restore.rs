@@ -169,12 +169,15 @@ impl Content {
     fn enter(&mut self, keys: &Keys, entry: &Entry) {
         if is_claim(keys, &entry.key) {
             self.claims.insert(entry.key.clone(), entry.modified);
-        } else {
-            if keys.decode(&entry.key) == Ok(Key::Cluster) {
-                self.cluster = record::decode_cluster(&entry.value).ok();
-            }
-            self.rest.enter(keys, entry);
+            return;
         }
+        match keys.decode(&entry.key) {
+            Ok(Key::Cluster) => self.cluster = record::decode_cluster(&entry.value).ok(),
+            // No backup has the statements of networks. The controller keeps them as the cluster's networks are.
+            Ok(Key::Network(_)) => return,
+            Ok(_) | Err(_) => {}
+        }
+        self.rest.enter(keys, entry);
     }
 
     /// The claims that `other` has not.
@@ -198,6 +201,7 @@ fn is_readable(keys: &Keys, entry: &Entry) -> bool {
         Ok(Key::OnNode(..)) => record::decode_on_node(&entry.value).is_ok(),
         Ok(Key::Owner(_)) => record::decode_owner(&entry.value).is_ok(),
         Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
+        Ok(Key::Network(_)) => record::decode_network(&entry.value).is_ok(),
         Ok(Key::Lock(_) | Key::Ticket(_)) | Err(_) => false,
     }
 }

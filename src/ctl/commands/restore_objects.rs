@@ -152,7 +152,8 @@ impl Claims {
                 | Key::OnNode(..)
                 | Key::Lock(_)
                 | Key::Ticket(_)
-                | Key::Cluster,
+                | Key::Cluster
+                | Key::Network(_),
             ) => {}
             Err(error) => self.refused.push(error.to_string()),
         }

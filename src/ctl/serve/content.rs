@@ -18,6 +18,7 @@ use whereabouts_core::address::{Address, Bitmap, Interval, Pool};
 use whereabouts_core::claim::{Attachment, Claim, Held};
 use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::limits;
+use whereabouts_core::network::StatedRange;
 use whereabouts_etcd::Change;
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::record;
@@ -45,6 +46,8 @@ pub(super) struct Content {
     /// What tells of claims that are perhaps leaked.
     pub(super) suspects: Suspects,
     owners: BTreeMap<Vec<u8>, OwnerState>,
+    /// The statements of networks.
+    networks: BTreeMap<Vec<u8>, Vec<StatedRange>>,
     /// The keys of the durable owners at rest, by the addresses that they keep.
     kept: BTreeMap<Pool, BTreeMap<Address, Vec<u8>>>,
     /// The holders of locks, and the tickets.
@@ -74,6 +77,7 @@ impl Content {
             tallies: Tallies::default(),
             suspects: Suspects::default(),
             owners: BTreeMap::new(),
+            networks: BTreeMap::new(),
             kept: BTreeMap::new(),
             lines: Lines::default(),
             unreadable: BTreeSet::new(),
@@ -117,6 +121,12 @@ impl Content {
             Ok(Key::Owner(_)) => record::decode_owner(&entry.value)
                 .map(|state| self.enter_owner(&entry.key, state))
                 .is_ok(),
+            Ok(Key::Network(_)) => {
+                self.remove_network(&entry.key);
+                record::decode_network(&entry.value)
+                    .map(|stated| self.enter_network(&entry.key, stated))
+                    .is_ok()
+            }
             Ok(Key::OnNode(..)) => record::decode_on_node(&entry.value).is_ok(),
             Ok(Key::Cluster) => record::decode_cluster(&entry.value).is_ok(),
             Err(_) => false,
@@ -135,6 +145,7 @@ impl Content {
             Ok(Key::Ticket(seat)) => self.lines.remove_ticket(&seat),
             Ok(Key::Lock(queue)) => self.lines.remove_lock(&queue),
             Ok(Key::Owner(_)) => self.remove_owner(key),
+            Ok(Key::Network(_)) => self.remove_network(key),
             Ok(Key::OnNode(..) | Key::Cluster) | Err(_) => {}
         }
     }
@@ -221,6 +232,18 @@ impl Content {
                 }
             }
             self.kept.retain(|_, kept| !kept.is_empty());
+        }
+    }
+
+    /// The controller bounds all statements together, so there is room for them.
+    fn enter_network(&mut self, key: &[u8], stated: Vec<StatedRange>) {
+        self.occupancy.enter_network(&stated);
+        self.networks.insert(key.to_vec(), stated);
+    }
+
+    fn remove_network(&mut self, key: &[u8]) {
+        if let Some(stated) = self.networks.remove(key) {
+            self.occupancy.leave_network(&stated);
         }
     }
 

@@ -18,11 +18,19 @@ const SAMPLES: usize = 60;
 pub(super) struct History(BTreeMap<RangeId, VecDeque<u128>>);
 
 impl History {
-    /// Adds a sample of each range. Ranges that are in use no more are forgotten.
+    /// Adds a sample of each range that was ever in use. Ranges that are known no more are forgotten.
     pub(super) fn sample(&mut self, uses: impl Iterator<Item = Use>) {
         let mut before = std::mem::take(&mut self.0);
-        for used in uses.take(limits::PAGE_SAMPLED_RANGES) {
-            let mut samples = before.remove(&used.range).unwrap_or_default();
+        for used in uses {
+            if self.0.len() == limits::PAGE_SAMPLED_RANGES {
+                break;
+            }
+            let samples = before.remove(&used.range);
+            // Networks without a pod must not take the place of ranges that are in use.
+            if samples.is_none() && used.taken == 0 {
+                continue;
+            }
+            let mut samples = samples.unwrap_or_default();
             if samples.len() == SAMPLES {
                 samples.pop_front();
             }
@@ -67,6 +75,18 @@ mod tests {
         assert_eq!((kept[0].as_str(), kept[59].as_str()), ("10", "69"));
         history.sample([used("10.0.0.0/24", 0)].into_iter());
         assert!(history.of(&used("10.1.0.0/24", 0).range).is_empty());
+    }
+
+    #[test]
+    fn a_range_without_use_takes_no_place_before_its_first_address() {
+        let mut history = History::default();
+        let unused = (0..=limits::PAGE_SAMPLED_RANGES)
+            .map(|number| used(&format!("10.{}.{}.0/24", number / 256, number % 256), 0));
+        history.sample(unused.chain([used("11.0.0.0/24", 3)]));
+        assert_eq!(history.of(&used("11.0.0.0/24", 0).range), ["3"]);
+        assert_eq!(history.0.len(), 1);
+        history.sample([used("11.0.0.0/24", 0)].into_iter());
+        assert_eq!(history.of(&used("11.0.0.0/24", 0).range), ["3", "0"]);
     }
 
     #[test]

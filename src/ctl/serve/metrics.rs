@@ -148,6 +148,10 @@ pub(super) fn tell(watched: &Watched, text: &mut Exposition) {
 fn tell_ranges(watched: &Watched, seen: &Content, text: &mut Exposition) {
     let mut uses = seen.occupancy.uses(&watched.configured);
     let left_out = uses.len().saturating_sub(limits::METRIC_RANGES);
+    if left_out > 0 {
+        // Networks without a pod must not take the series of ranges that are in use.
+        uses.sort_by_key(|used| used.held == 0);
+    }
     uses.truncate(limits::METRIC_RANGES);
     let named: Vec<(Named, &Use)> = uses
         .iter()

@@ -1,13 +1,15 @@
 //! The values of the store and their format version.
 //!
 //! Each value is one byte of format version and a body. The body of a block is its bitmap, that of a cluster its text. The
-//! body of a claim, a lock or a ticket is postcard, a compact and documented format for serde. Its types are the twins
+//! body of a claim, a lock, a ticket or a network is postcard, a compact and documented format for serde. Its types are the twins
 //! below, which nothing outside this folder sees. A ticket begins with its attachment, in every version. It ends with the
 //! trace context of its request, if the request is traced. A value that does not decode is an error with the reason, and
 //! is never overwritten on the way. A decoded value has been checked to make sense.
 
 mod twin;
 
+#[cfg(test)]
+mod network_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::twin::{
-    AttachmentTwin, ClaimTwin, DurableTwin, LockTwin, TicketTwin, holding, usable_of,
+    AttachmentTwin, ClaimTwin, DurableTwin, LockTwin, StatedTwin, TicketTwin, all, holding,
+    usable_of,
 };
 use super::keys::{QueuedVerb, Seat, TicketId};
 use crate::trace_context::TraceContext;
@@ -26,6 +29,8 @@ use whereabouts_core::allocator::{Demand, Shortage};
 use whereabouts_core::claim::{Attachment, Claim, Owner};
 use whereabouts_core::durable::OwnerState;
 use whereabouts_core::identity::Identity;
+use whereabouts_core::limits;
+use whereabouts_core::network::StatedRange;
 
 /// The format this version writes, and the only one it reads.
 const FORMAT: u8 = 1;
@@ -191,6 +196,28 @@ pub fn encode_owner(state: &OwnerState) -> Vec<u8> {
 /// The inverse of [`encode_owner`].
 pub fn decode_owner(value: &[u8]) -> Result<OwnerState, RecordError> {
     decode::<DurableTwin>(value)?.try_into()
+}
+
+/// The value of a network's key.
+pub fn encode_network(stated: &[StatedRange]) -> Vec<u8> {
+    let twins: Vec<StatedTwin> = stated.iter().map(StatedTwin::from).collect();
+    encode(&twins)
+}
+
+/// The inverse of [`encode_network`].
+pub fn decode_network(value: &[u8]) -> Result<Vec<StatedRange>, RecordError> {
+    if value.len() > limits::NETWORK_BYTES {
+        return Err(garbage(&format!(
+            "it has {} bytes, of at most {}",
+            value.len(),
+            limits::NETWORK_BYTES
+        )));
+    }
+    let stated = all(decode::<Vec<StatedTwin>>(value)?, StatedRange::try_from)?;
+    if stated.is_empty() {
+        return Err(garbage(&"it states no range"));
+    }
+    Ok(stated)
 }
 
 /// The value of a claim's entry by its node: its key says all.

@@ -19,6 +19,7 @@ use whereabouts_core::claim::{
 };
 use whereabouts_core::durable::OwnerState;
 use whereabouts_core::limits;
+use whereabouts_core::network::StatedRange;
 
 pub(super) fn all<A, B>(
     twins: Vec<A>,
@@ -184,6 +185,35 @@ impl UsableTwin {
             usable.push(interval.ok_or_else(|| garbage(&"an interval ends too early"))?);
         }
         Ok(usable)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StatedTwin {
+    range: RangeTwin,
+    usable: UsableTwin,
+}
+
+impl From<&StatedRange> for StatedTwin {
+    fn from(stated: &StatedRange) -> Self {
+        let StatedRange { range, usable } = stated;
+        Self {
+            range: RangeTwin::from(range),
+            usable: UsableTwin::of(range, usable),
+        }
+    }
+}
+
+impl TryFrom<StatedTwin> for StatedRange {
+    type Error = RecordError;
+
+    fn try_from(twin: StatedTwin) -> Result<Self, RecordError> {
+        let range = RangeId::try_from(twin.range)?;
+        let usable = twin.usable.into_usable(&range)?;
+        if usable.is_empty() {
+            return Err(garbage(&"a range has no address"));
+        }
+        Ok(Self { range, usable })
     }
 }
 

@@ -189,6 +189,11 @@ fn any_claim_is_used_or_left_alone() {
 }
 
 #[test]
+fn any_statement_of_a_network_is_counted_or_told_of() {
+    run(targets::network, &files("network"));
+}
+
+#[test]
 fn any_lock_is_waited_for_or_taken_over() {
     run(targets::lock, &files("lock"));
 }
@@ -200,7 +205,7 @@ fn any_ticket_is_served_or_passed_over() {
 
 #[test]
 fn any_stored_value_is_shown() {
-    let kinds = ["block", "claim", "key", "lock", "ticket"];
+    let kinds = ["block", "claim", "key", "lock", "network", "ticket"];
     let seeds: Vec<Vec<u8>> = kinds.iter().flat_map(|kind| files(kind)).collect();
     run(targets::shown, &seeds);
 }
@@ -213,5 +218,6 @@ fn the_seeds_of_stored_values_are_such_values() {
     }));
     assert!(all("claim", |seed| record::decode_claim(seed).is_ok()));
     assert!(all("lock", |seed| record::decode_lock(seed).is_ok()));
+    assert!(all("network", |seed| record::decode_network(seed).is_ok()));
     assert!(all("ticket", targets::is_ticket));
 }

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whereabouts_core::address::{Bitmap, Name, Pool};
+use whereabouts_core::address::{Bitmap, Interval, Name, Pool};
 use whereabouts_core::allocator::Demand;
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Owner, RangeId, Want};
 use whereabouts_core::escaped;
+use whereabouts_core::network::{DefinitionName, StatedRange};
 use whereabouts_store::Write;
 use whereabouts_store::keys::{Key, Keys, QueuedVerb, Seat, Spot};
 use whereabouts_store::record::{self, Lock, Ticket};
@@ -89,7 +90,7 @@ const PLACES: [(&str, &str); 14] = [
 ];
 
 /// Keys below the prefix, and values, of which most cannot be read.
-const RAW: [(&[u8], &[u8]); 32] = [
+const RAW: [(&[u8], &[u8]); 37] = [
     (b"claim/", b""),
     (b"claim/net", b"\x01"),
     (b"claim/net/c/eth0/more", b"\x01"),
@@ -119,6 +120,11 @@ const RAW: [(&[u8], &[u8]); 32] = [
     (b"queue/@/10.0.0.0%2F24/001/ADD", b"\x1b"),
     (b"queue/@/10.0.0.0%2F24/fff/DEL", b""),
     (b"queue/@/\n", b"\x01"),
+    (b"network/ns", b""),
+    (b"network/ns/none", b"\x01\x00"),
+    (b"network/ns/newer", b"\x02\x1b[2J"),
+    (b"network/ns/\x1b[2J", b"\x01"),
+    (b"network/ns/many", b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
     (b"\x1b[2J\x1b[H", b"\x07"),
     (b"\n\n\nwhereaboutsctl: forged", b"\x07"),
     (b"\xe2\x80\xa8\xc2\x9b", b"\x07"),
@@ -157,6 +163,7 @@ fn values(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect();
     values.extend(claims(&keys));
     values.extend(waiting(&keys));
+    values.extend(networks(&keys));
     let mut bitmap = Bitmap::EMPTY;
     for bit in [0, 1, 2, 255] {
         bitmap.set(bit);
@@ -315,6 +322,35 @@ fn waiting(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
     values
 }
 
+/// Statements of networks with each text, and of ranges at the ends of what there is.
+fn networks(keys: &Keys) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let named = texts().into_iter().map(|text| {
+        let pool = Pool {
+            name: Some(text.clone()),
+            only: None,
+        };
+        (text, pool, "10.3.0.0/24")
+    });
+    let places = PLACES.iter().map(|(cidr, address)| {
+        let name = format!("{cidr} {address}");
+        (name, Pool::default(), *cidr)
+    });
+    let stated = named.chain(places).map(|(name, pool, cidr)| {
+        let cidr: ipnet::IpNet = cidr.parse().expect("a CIDR");
+        let cidr = cidr.trunc();
+        let key = keys.encode(&Key::Network(DefinitionName {
+            namespace: "ns".to_owned(),
+            name,
+        }));
+        let stated = StatedRange {
+            range: RangeId { pool, cidr },
+            usable: vec![Interval::of(cidr)],
+        };
+        (key, record::encode_network(&[stated]))
+    });
+    stated.collect()
+}
+
 /// A cluster with all of it.
 pub(crate) fn site() -> Site {
     let site = Site::of(Cluster::start(1));
@@ -467,8 +503,10 @@ fn whatever_is_stored_is_backed_up_and_restored_and_can_be_released() {
     assert_tame(&restored);
     assert_eq!(restored.status, Some(0), "{}", restored.stderr);
     let rest = |site: &Site| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let is_kept =
-            |key: &[u8]| !matches!(site.keys().decode(key), Ok(Key::Lock(_) | Key::Ticket(_)));
+        let is_kept = |key: &[u8]| {
+            let key = site.keys().decode(key);
+            !matches!(key, Ok(Key::Lock(_) | Key::Ticket(_) | Key::Network(_)))
+        };
         let entries = site
             .entries()
             .into_iter()

@@ -4,8 +4,9 @@ use super::*;
 
 use std::time::Duration;
 
-use whereabouts_core::address::{BlockKey, Name};
+use whereabouts_core::address::{BlockKey, Name, Range, RangeSpec};
 use whereabouts_core::claim::{Attachment, BootId, Held, Owner, RangeId};
+use whereabouts_core::network::DefinitionName;
 use whereabouts_store::keys::{QueuedVerb, Seat, Spot};
 
 fn address(number: u32) -> Address {
@@ -102,6 +103,47 @@ fn what_comes_and_goes_leaves_nothing_behind() {
     assert_eq!(seen.unreadable(), 0);
     assert_eq!((seen.holders.len(), seen.left_out), (0, 0));
     assert_eq!(seen.occupancy.uses(&[]), []);
+}
+
+#[test]
+fn the_statement_of_a_network_comes_changes_and_goes() {
+    let key = Key::Network(DefinitionName {
+        namespace: "tenant".to_owned(),
+        name: "blue".to_owned(),
+    });
+    let stated = |cidr: &str| {
+        let range = Range::new(RangeSpec::of(cidr.parse().expect("a CIDR"))).expect("a range");
+        Some(record::encode_network(&[StatedRange::of(&range)]))
+    };
+    let mut seen = seen(vec![change(&key, 2, stated("10.7.0.0/30"))]);
+    let sizes = |seen: &Content| {
+        let uses = seen.occupancy.uses(&[]);
+        let sizes = uses
+            .iter()
+            .map(|used| (used.range.cidr.to_string(), used.size));
+        sizes.collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&seen), [("10.7.0.0/30".to_owned(), 2)]);
+    for (revision, value, expected) in [
+        (
+            3,
+            stated("10.8.0.0/29"),
+            vec![("10.8.0.0/29".to_owned(), 6)],
+        ),
+        (4, Some(vec![99]), vec![]),
+        (
+            5,
+            stated("10.8.0.0/29"),
+            vec![("10.8.0.0/29".to_owned(), 6)],
+        ),
+        (6, None, vec![]),
+    ] {
+        let is_unreadable = value == Some(vec![99]);
+        seen.apply(vec![change(&key, revision, value)], Instant::now());
+        assert_eq!(sizes(&seen), expected, "at {revision}");
+        assert_eq!(seen.unreadable(), usize::from(is_unreadable));
+    }
+    assert!(seen.networks.is_empty());
 }
 
 #[test]
