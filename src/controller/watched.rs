@@ -134,7 +134,7 @@ fn value(mut object: DynamicObject) -> Option<Value> {
 }
 
 /// Follows all objects of `kind` for ever; `keep` tells what is kept of one. An expired watch (410) lists anew. `report` is
-/// told of an error once, until another one comes.
+/// told of an error once, until another one comes. An API server without the kind is no error: its objects stay unknown.
 pub async fn follow_all<T: Clone>(
     api: &ApiServer,
     kind: Kind,
@@ -160,6 +160,7 @@ async fn take_all<T: Clone>(
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => watched.take(event, &keep),
+            Err(error) if is_without_kind(&error) => {}
             Err(error) => {
                 let error = error.to_string();
                 if error != last {
@@ -171,11 +172,17 @@ async fn take_all<T: Clone>(
     }
 }
 
+/// Whether the API server does not know the kind: without Multus there are no networks.
+fn is_without_kind(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
     use futures::stream;
+    use kube::core::Status;
     use serde_json::json;
 
     use super::*;
@@ -222,5 +229,15 @@ mod tests {
         let whole = vec![Ok(Event::Init), listed("d", Some(4)), Ok(Event::InitDone)];
         assert_eq!(take(whole), "n/d=4");
         assert_eq!(told.borrow().len(), 1, "{told:?}");
+        // The kind is gone, and a right is. Neither is evidence that an object is.
+        let refused = |code: u16| {
+            let status = Status::failure("refused", "refused").with_code(code);
+            let error = kube::Error::Api(Box::new(status));
+            Err(watcher::Error::InitialListFailed(error))
+        };
+        assert_eq!(take(vec![Ok(Event::Init), refused(404)]), "n/d=4");
+        assert_eq!(told.borrow().len(), 1, "{told:?}");
+        assert_eq!(take(vec![Ok(Event::Init), refused(403)]), "n/d=4");
+        assert_eq!(told.borrow().len(), 2, "{told:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Network configurations in files: each document by itself, so that a broken one hides no other.
 
+mod folders;
 mod resources;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use whereabouts_cni::request::{self, Linted, RequestError};
 use whereabouts_core::limits;
 
 use crate::output::tree::Tree;
+pub(crate) use folders::FlatFileFolders;
 use resources::{Carried, Content, carried};
 
 /// The names that the plugin answers to.

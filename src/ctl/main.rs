@@ -16,6 +16,7 @@ mod foreign;
 mod in_pod;
 mod install;
 mod netns;
+mod networks;
 mod output;
 mod reconcile;
 mod repeat;
@@ -75,8 +76,8 @@ enum Command {
     ///
     /// TAKEN counts the addresses of the range that anybody holds, HELD those that were given through
     /// this very range: ranges that overlap share their addresses. SIZE is what the range can give by
-    /// the configs of --config, or else by what its claims state. Without --config a range has a line
-    /// only while something is held of it.
+    /// the configs of --config, or else by what its claims and networks state. Without --config a range
+    /// has a line while something is held of it, or a network of Kubernetes names it.
     #[command(
         after_help = "Example: whereaboutsctl ranges --config /etc/cni/net.d/10-storage.conflist"
     )]

@@ -1,24 +1,15 @@
 //! The rest of the cluster: other networks, Service ranges and Pod ranges. It serves for warnings alone.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::Value;
-use whereabouts_cni::invocation::{File, LocalMachine, Machine};
 use whereabouts_controller::Watched;
 use whereabouts_core::address::Interval;
 use whereabouts_core::claim::RangeId;
 
 use crate::commands::lint::{Line, Part, Report, Severity};
-use crate::configs;
-
-/// Folders whose files a judged configuration may name. They are those of the nodes' flat file.
-const FOLDERS: [&str; 2] = [
-    "/etc/kubernetes/cni/net.d/whereabouts.d",
-    "/etc/cni/net.d/whereabouts.d",
-];
+use crate::configs::{self, FlatFileFolders};
 
 /// The configurations of one NetworkAttachmentDefinition that use whereabouts.
 pub(super) type Definition = Arc<Vec<Report>>;
@@ -115,71 +106,11 @@ pub(super) fn overlaps<'r>(
     })
 }
 
-/// This machine, as far as a network's author may look into it: an answer must not tell of other files of the
-/// controller, not even whether they exist.
-struct FlatFileFolders;
-
-impl FlatFileFolders {
-    fn expect_inside(path: &Path) -> io::Result<()> {
-        let is_plain = !path.components().any(|part| part.as_os_str() == "..");
-        if is_plain && FOLDERS.iter().any(|folder| path.starts_with(folder)) {
-            return Ok(());
-        }
-        Err(io::Error::other("the controller does not look there"))
-    }
-}
-
-impl Machine for FlatFileFolders {
-    fn read(&self, path: &Path) -> io::Result<File> {
-        Self::expect_inside(path)?;
-        let file = LocalMachine.read(path)?;
-        // The files of a pod come from Secrets. Their modes and owners tell nothing of the nodes' files.
-        Ok(File {
-            mode: 0o600,
-            is_ours: true,
-            ..file
-        })
-    }
-
-    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
-        Self::expect_inside(path)?;
-        LocalMachine.real_path(path)
-    }
-
-    fn host_name(&self) -> Option<String> {
-        LocalMachine.host_name()
-    }
-
-    fn boot_id(&self) -> Option<String> {
-        LocalMachine.boot_id()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_author_learns_nothing_of_the_controllers_files() {
-        let said = |path: &str| {
-            let error = FlatFileFolders.read(Path::new(path));
-            error.err().expect("it is not read").to_string()
-        };
-        for path in [
-            "/etc/passwd",
-            "/nowhere",
-            "relative",
-            "/etc/cni/net.d/whereabouts.d/../../../passwd",
-        ] {
-            assert_eq!(said(path), "the controller does not look there", "{path}");
-        }
-        assert_ne!(
-            said("/etc/cni/net.d/whereabouts.d/absent"),
-            "the controller does not look there"
-        );
-    }
 
     #[test]
     fn ranges_of_objects_are_read_as_far_as_they_make_sense() {

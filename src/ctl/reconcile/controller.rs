@@ -19,6 +19,7 @@ use super::EvidenceOptions;
 use super::dead_bits::Verdict;
 use super::http::{self, Pulse, Told};
 use super::metrics::Metrics;
+use super::networks::Networks;
 use super::once::asking_thread;
 use super::round::{Ended, Findings, Rounds, connect};
 use crate::admission::{self, WebhookOptions};
@@ -75,6 +76,7 @@ struct Controller<'o> {
     pulse: Pulse,
     /// The memory of rounds, since this controller leads.
     rounds: Option<Rounds>,
+    networks: Networks,
 }
 
 /// Runs until it is told to end.
@@ -91,6 +93,7 @@ pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> 
         metrics: Arc::default(),
         pulse: Pulse::new(),
         rounds: None,
+        networks: Networks::default(),
         api,
     };
     let (resign, resigns) = oneshot::channel::<()>();
@@ -178,6 +181,7 @@ impl Controller<'_> {
         if !leads {
             // Its knowledge may be old when it leads again.
             self.rounds = None;
+            self.networks.forget();
             self.metrics.forget();
             return IDLE;
         }
@@ -218,6 +222,7 @@ impl Controller<'_> {
         self.give_back(&found);
         self.release(&found);
         self.sweep(&found);
+        self.state_networks();
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
     }
 
@@ -264,6 +269,16 @@ impl Controller<'_> {
                 Ok(GivenBack::Changed) => {}
                 Err(reason) => report(&format!("{cleared}: {reason}")),
             }
+        }
+    }
+
+    /// Keeps the statements of networks. They decide nothing, so a failure is none of the round.
+    fn state_networks(&mut self) {
+        let rounds = self.rounds.as_ref().expect("a round has just been made");
+        let leadership = &self.leadership;
+        match rounds.state_networks(&mut self.networks, || leadership.is_held()) {
+            Ok(counts) => self.metrics.networks(counts),
+            Err(reason) => report(&reason),
         }
     }
 

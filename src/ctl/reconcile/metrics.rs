@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use whereabouts_reconcile::{Evidence, OwnerEvidence, Standing};
 
+use super::networks::Counts;
 use super::round::Findings;
 use crate::serve::counters::Counter;
 use crate::serve::exposition::{Exposition, Kind};
@@ -35,6 +36,8 @@ pub(super) struct Metrics {
     owners_held_back: AtomicU64,
     dead_bits: AtomicU64,
     created_anew: AtomicU64,
+    networks: AtomicU64,
+    networks_unusable: AtomicU64,
     /// Whether this controller leads.
     pub(super) leads: AtomicBool,
 }
@@ -65,6 +68,16 @@ impl Metrics {
         set(&self.created_anew, found.dead_bits.created_anew());
     }
 
+    /// Takes over how many networks state their ranges, if that is known.
+    pub(super) fn networks(&self, counts: Option<Counts>) {
+        let Some(Counts { stated, unusable }) = counts else {
+            return;
+        };
+        self.networks.store(stated as u64, Ordering::Relaxed);
+        self.networks_unusable
+            .store(unusable as u64, Ordering::Relaxed);
+    }
+
     /// Forgets what the last round has found. Another controller leads, and tells what is there now.
     pub(super) fn forget(&self) {
         let gauges = [
@@ -78,6 +91,8 @@ impl Metrics {
             &self.owners_held_back,
             &self.dead_bits,
             &self.created_anew,
+            &self.networks,
+            &self.networks_unusable,
         ];
         for gauge in gauges {
             gauge.store(0, Ordering::Relaxed);
@@ -133,6 +148,16 @@ impl Metrics {
                 "claims_created_anew",
                 "Claims that were created anew and wait for their addresses, at the last listing.",
                 &self.created_anew,
+            ),
+            (
+                "networks",
+                "Networks whose ranges etcd states for readers.",
+                &self.networks,
+            ),
+            (
+                "networks_unusable",
+                "Networks of whereabouts whose ranges are not stated: the log has the reasons.",
+                &self.networks_unusable,
             ),
         ];
         for (name, help, gauge) in gauges {

@@ -6,11 +6,14 @@
 //!                        ^                                           `----> Event, log, metric
 //!          cache of pods-'
 //! ```
+//!
+//! The controller also keeps the [statements of networks](networks) in etcd.
 
 mod controller;
 pub(crate) mod dead_bits;
 mod http;
 mod metrics;
+mod networks;
 mod once;
 mod records;
 mod report;

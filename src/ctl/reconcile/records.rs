@@ -93,6 +93,15 @@ impl Records {
         Ok(listing)
     }
 
+    /// Since when the datastore may have changed, if it is one that has revisions: the cluster and the revision just before
+    /// the last read.
+    pub(super) fn since(&self) -> Option<(u64, Revision)> {
+        match self.last {
+            Some((Moment::Of(cluster, revision), _)) => Some((cluster, revision)),
+            Some((Moment::At(_), _)) | None => None,
+        }
+    }
+
     /// Lets the next read be a new one: a release has changed the records.
     pub(super) fn age(&mut self) {
         if let Some((moment, _)) = &mut self.last {

@@ -18,6 +18,7 @@ use whereabouts_reconcile::{
 };
 
 use super::dead_bits::DeadBits;
+use super::networks::{Counts, Networks};
 use super::records::Records;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
@@ -191,6 +192,20 @@ impl Rounds {
             owner_candidates: owner_candidates.collect(),
             pause: due.map(|due| due.saturating_sub(self.start.elapsed())),
         })
+    }
+
+    /// Makes etcd state what the cluster's networks do, as `networks` knows it. No other datastore has such statements.
+    pub(super) fn state_networks(
+        &self,
+        networks: &mut Networks,
+        leads: impl Fn() -> bool,
+    ) -> Result<Option<Counts>, String> {
+        let connection = self.connection.as_ref().expect("the round has kept it");
+        let is_etcd = connection.store.etcd("").is_ok();
+        match self.records.since().filter(|_| is_etcd) {
+            Some(since) => networks.state(connection, since, (&self.api, &self.asking), leads),
+            None => Ok(None),
+        }
     }
 
     /// Releases a claim as it was judged, and tells it to all who may want to know.
