@@ -25,6 +25,8 @@ pub enum Answer {
     Done(Vec<u8>),
     /// The server itself says that this object does not exist. The request was not carried out.
     Absent,
+    /// The server itself says that it has no such kind of objects. The list was not carried out.
+    NoKind(String),
     /// An object of this name exists. The request was not carried out.
     Exists,
     /// The object has another version or another UID, or a test of a patch does not hold. The request was not carried out.
@@ -74,10 +76,12 @@ pub(crate) fn of(request: &Request, code: StatusCode, headers: &HeaderMap, body:
     let told = told(code, &status);
     match code {
         StatusCode::NOT_FOUND if is_absence(request, &status) => Answer::Absent,
+        StatusCode::NOT_FOUND if is_absence_of_kind(request, &status, body) => {
+            Answer::NoKind(unknown_kind(request, &told))
+        }
         // The answer of a server before the CRD is applied, and of any web server.
         StatusCode::NOT_FOUND if status.kind != "Status" => {
-            let Resource { plural, group, .. } = &request.resource;
-            Answer::Refused(format!("{told}: it may not know {plural}.{group}"))
+            Answer::Refused(unknown_kind(request, &told))
         }
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Answer::Exists,
         StatusCode::CONFLICT if status.reason == "Conflict" => Answer::Changed,
@@ -100,6 +104,19 @@ fn is_absence(request: &Request, status: &Status) -> bool {
         && status.reason == "NotFound"
         && status.details.kind == request.resource.plural
         && request.name.as_deref() == Some(status.details.name.as_str())
+}
+
+/// Whether the server itself says that a list is of a kind that it does not know. It has one text for an unknown group, and
+/// a status without a name for an unknown kind of a known group.
+fn is_absence_of_kind(request: &Request, status: &Status, body: &[u8]) -> bool {
+    let is_list = request.is_read() && request.name.is_none();
+    let is_own = status.reason == "NotFound" && is_of_nothing(status);
+    is_list && (is_own || body.trim_ascii() == b"404 page not found")
+}
+
+fn unknown_kind(request: &Request, told: &str) -> String {
+    let Resource { plural, group, .. } = &request.resource;
+    format!("{told}: it may not know {plural}.{group}")
 }
 
 /// Whether an answer of the server itself names no object.
@@ -176,6 +193,7 @@ mod tests {
         match answer {
             Answer::Done(_) => "done",
             Answer::Absent => "absent",
+            Answer::NoKind(_) => "no kind",
             Answer::Exists => "exists",
             Answer::Changed => "changed",
             Answer::Expired => "expired",
@@ -282,10 +300,28 @@ mod tests {
     #[test]
     fn a_creation_or_a_list_never_finds_an_absence() {
         let creation = Request::create(&request().resource, Vec::new());
-        for request in [creation, listing()] {
+        for (request, expected) in [(creation, "refused"), (listing(), "no kind")] {
             let body = body("NotFound", "", "things");
             let answer = of(&request, StatusCode::NOT_FOUND, &HeaderMap::new(), &body);
-            assert_eq!(fate(&answer), "refused");
+            assert_eq!(fate(&answer), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_servers_own_words_on_a_list_say_that_a_kind_is_missing() {
+        let plain = b"404 page not found\n";
+        let get = Request::get(&request().resource, "a");
+        for (request, code, body, expected) in [
+            (listing(), 404, &plain[..], "no kind"),
+            (listing(), 404, b"<html>not found</html>", "refused"),
+            (listing(), 404, b"", "refused"),
+            (listing(), 403, plain, "denied"),
+            (listing(), 503, plain, "unclear"),
+            (get, 404, plain, "refused"),
+        ] {
+            let code = StatusCode::from_u16(code).expect("a code");
+            let answer = of(&request, code, &HeaderMap::new(), body);
+            assert_eq!(fate(&answer), expected, "{code}");
         }
     }
 

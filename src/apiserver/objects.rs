@@ -1,5 +1,7 @@
 //! Claims and blocks of the datastore `kubernetes`, as requests and answers of a client.
 
+mod definitions;
+
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -255,7 +257,9 @@ fn read<T>(answer: Answer, value: impl Fn(&[u8]) -> Result<T, String>) -> Result
             failed(ApiServerFailure::Unavailable(reason), None)
         }
         Answer::Denied(reason) => failed(ApiServerFailure::Denied(reason), None),
-        Answer::Refused(reason) => failed(ApiServerFailure::Refused(reason), None),
+        Answer::Refused(reason) | Answer::NoKind(reason) => {
+            failed(ApiServerFailure::Refused(reason), None)
+        }
     }
 }
 
@@ -276,7 +280,9 @@ fn written(answer: Answer) -> Result<Vec<u8>, WriteError> {
         Answer::Unsent(reason) => refused(ApiServerFailure::Unavailable(reason), None),
         Answer::Busy(pause, reason) => refused(ApiServerFailure::NotNow(reason), Some(pause)),
         Answer::Denied(reason) => refused(ApiServerFailure::Denied(reason), None),
-        Answer::Refused(reason) => refused(ApiServerFailure::Refused(reason), None),
+        Answer::Refused(reason) | Answer::NoKind(reason) => {
+            refused(ApiServerFailure::Refused(reason), None)
+        }
         Answer::Expired => {
             let reason = "an answer that is none to a write".to_owned();
             refused(ApiServerFailure::Refused(reason), None)

@@ -28,7 +28,7 @@ use whereabouts_store::{
 use crate::output::Progress;
 use crate::output::shown::Shown;
 use datastore::{AnyStore, Moment};
-pub(crate) use objects::{ObjectStore, ObjectView, PREFIX as OBJECTS_PREFIX};
+pub(crate) use objects::{ObjectStore, ObjectView, PREFIX as OBJECTS_PREFIX, StatedNetworks};
 pub(crate) use options::DatastoreOptions;
 use page::{PageStore, Way};
 pub(crate) use page::{ReadOptions, is_plugin};

@@ -1,5 +1,6 @@
 //! The client against a server that fails in every way.
 
+mod definitions;
 mod fake;
 mod faults;
 mod kubeconfigs;

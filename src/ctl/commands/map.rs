@@ -12,7 +12,7 @@ use whereabouts_audit::range_map::{RangeMap, draw};
 use whereabouts_core::address::{Bitmap, BlockId, Interval, Pool};
 use whereabouts_core::claim::RangeId;
 
-use crate::commands::ranges::{Configured, configured, occupancy};
+use crate::commands::ranges::{Configured, Known, configured, known};
 use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::Output;
@@ -20,7 +20,7 @@ use crate::output::shown::pool;
 use crate::output::{are, counted, say};
 use crate::selection::{PoolOption, warn_of};
 
-/// Draws the range with this CIDR. The claims tell which addresses it gives.
+/// Draws the range with this CIDR. Claims and networks tell which addresses it gives.
 pub(crate) fn map(
     etcd: &ReadOptions,
     cidr: IpNet,
@@ -36,14 +36,17 @@ pub(crate) fn map(
     let connection = Connection::open_to_read(etcd)?;
     let whole = Interval::of(range.cidr);
     let _held = connection.hold()?;
-    let occupancy = occupancy(&connection)?;
+    let Known {
+        occupancy,
+        unread: unknown,
+    } = known(&connection)?;
     let gives = occupancy.outline(&ranges, &range).intervals;
     let blocks = occupancy.blocks(&range.pool, whole);
     let blocks: BTreeMap<BlockId, Bitmap> =
         blocks.map(|(block, bitmap)| (block, *bitmap)).collect();
     let range_map = draw(whole, &gives, &blocks);
     let unreadable = occupancy.unreadable.iter().map(ToString::to_string);
-    let unread = unread.into_iter().chain(unreadable);
+    let unread = unread.into_iter().chain(unknown).chain(unreadable);
     let unread: Vec<String> = unread.chain(connection.unusable()?).collect();
     if range_map.taken == 0 {
         say_other_pools(&occupancy, &range);
@@ -59,7 +62,7 @@ pub(crate) fn map(
 
 /// Says which other pools have the range: a person may have meant one of them.
 fn say_other_pools(occupancy: &Occupancy, range: &RangeId) {
-    let others = occupancy.ranges();
+    let others = occupancy.known();
     let others = others.filter(|one| one.cidr == range.cidr && one.pool != range.pool);
     let pools: Vec<String> = others.map(|one| option_of(&one.pool)).collect();
     if !pools.is_empty() {

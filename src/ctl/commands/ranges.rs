@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use whereabouts_audit::occupancy::{Occupancy, Use};
 use whereabouts_audit::range_map::bar;
 use whereabouts_core::address::Range;
+use whereabouts_core::failure::{ApiServerFailure, Failure};
+use whereabouts_core::limits;
 use whereabouts_store::At;
 
 use crate::configs::{self, Finding};
@@ -13,13 +15,14 @@ use crate::connection::{Connection, ReadOptions};
 use crate::output::Ending;
 use crate::output::Output;
 use crate::output::order::RangeOrder;
+use crate::output::say;
 use crate::output::shown::pool;
 use crate::selection::warn_of;
 
 /// Characters of a bar.
 const BAR: u8 = 20;
 
-/// Shows every range that a claim comes from, and those of `files`.
+/// Shows every range that a claim comes from or a network states, and those of `files`.
 pub(crate) fn ranges(
     etcd: &ReadOptions,
     files: &[PathBuf],
@@ -32,7 +35,10 @@ pub(crate) fn ranges(
     } = configured(files)?;
     let connection = Connection::open_to_read(etcd)?;
     let _held = connection.hold()?;
-    let occupancy = occupancy(&connection)?;
+    let Known {
+        occupancy,
+        unread: unknown,
+    } = known(&connection)?;
     let mut uses = occupancy.uses(&configured);
     if let Some(order) = order {
         order.sort(&mut uses);
@@ -46,7 +52,7 @@ pub(crate) fn ranges(
         )
     });
     let unreadable = occupancy.unreadable.iter().map(ToString::to_string);
-    let unreadable = unread.into_iter().chain(unreadable);
+    let unreadable = unread.into_iter().chain(unknown).chain(unreadable);
     let unreadable: Vec<String> = unreadable.chain(connection.unusable()?).collect();
     warn_of(&unreadable);
     Ok(if unreadable.is_empty() {
@@ -67,6 +73,54 @@ pub(crate) fn occupancy(connection: &Connection) -> Result<Occupancy, String> {
         Ok(())
     })?;
     Ok(occupancy)
+}
+
+/// Everything that tells of ranges.
+pub(crate) struct Known {
+    /// It, with the ranges that no claim comes from.
+    pub(crate) occupancy: Occupancy,
+    /// Why something may be missing.
+    pub(crate) unread: Vec<String>,
+}
+
+/// The taken part of everything now, and the ranges that networks state. In etcd both are keys. An API server is asked for
+/// its networks.
+pub(crate) fn known(connection: &Connection) -> Result<Known, String> {
+    let mut occupancy = occupancy(connection)?;
+    let mut unread = Vec::new();
+    if let Some(objects) = connection.object_store() {
+        match connection.wait(objects.networks()) {
+            Ok(networks) => {
+                let enter = |entry| occupancy.enter(&connection.keys, &entry);
+                networks.entries.each(enter);
+                say_unusable(&networks.unusable);
+            }
+            Err(error) => {
+                let text = format!("the networks: {error}; {MAY_BE_MISSING}");
+                // A node's account has no such right, and its ranges are all there.
+                if let Failure::ApiServer(ApiServerFailure::Denied(_)) = error {
+                    say!("{text}");
+                } else {
+                    unread.push(text);
+                }
+            }
+        }
+    }
+    Ok(Known { occupancy, unread })
+}
+
+/// What the lack of a list of networks means.
+pub(crate) const MAY_BE_MISSING: &str = "ranges that no pod has used may be missing";
+
+/// Says which networks state nothing, a few by name. Whoever writes networks can make any number of them.
+pub(crate) fn say_unusable(unusable: &[String]) {
+    for network in unusable.iter().take(limits::FINDINGS_OF_A_KIND) {
+        say!("{network}");
+    }
+    let more = unusable.len().saturating_sub(limits::FINDINGS_OF_A_KIND);
+    if more > 0 {
+        say!("nor are those of {more} more");
+    }
 }
 
 /// The ranges of the configs in some files.

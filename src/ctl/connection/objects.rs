@@ -3,11 +3,15 @@
 //! The tool's readers know the keys and values of docs/STORE.md alone. A view has them for the claims and blocks of one
 //! revision. A write goes through the registry of the datastore, never through a transaction.
 
+mod entries;
+mod stated;
+
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use whereabouts_apiserver::{Access, Client, Objects};
 use whereabouts_clock::Chance;
 use whereabouts_core::address::BlockKey;
@@ -19,10 +23,12 @@ use whereabouts_etcd::{Change, SystemClock};
 use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost, Rebound};
 use whereabouts_store::keys::{Key, Keys};
 use whereabouts_store::{
-    At, CommitError, Entry, Lease, LeaseId, Order, Outcome, Read, Revision, Store, Txn,
-    Unavailable, View, record, well_formed,
+    At, CommitError, Entry, Lease, LeaseId, Outcome, Read, Revision, Store, Txn, Unavailable, View,
+    record, well_formed,
 };
 
+pub(crate) use self::entries::Entries;
+pub(crate) use self::stated::StatedNetworks;
 use super::datastore::AnyWatch;
 use crate::output::Progress;
 
@@ -52,7 +58,7 @@ pub(crate) type ObjectRegistry<'s> = KubernetesRegistry<'s, Objects, SystemClock
 pub(crate) struct ObjectView {
     /// Claims, blocks and findings.
     pub(crate) inventory: Inventory,
-    entries: BTreeMap<Vec<u8>, (Vec<u8>, Revision)>,
+    entries: Entries,
 }
 
 /// All reads are of one moment, for as long as this lives.
@@ -112,6 +118,13 @@ impl ObjectStore {
         self.registry(LISTING).give_back(lost).await
     }
 
+    /// What the cluster's networks state of their ranges.
+    pub(crate) async fn networks(&self) -> Result<StatedNetworks, Failure> {
+        let listed = timeout(LISTING, StatedNetworks::of(&self.objects, &self.keys)).await;
+        let late = |_| ApiServerFailure::Unavailable(format!("no list of networks in {LISTING:?}"));
+        Ok(listed.map_err(late)??)
+    }
+
     /// Holds the view that is read next.
     pub(crate) fn hold(&self) -> HeldView<'_> {
         self.holders.set(self.holders.get() + 1);
@@ -149,28 +162,13 @@ impl ObjectView {
 
     /// Shows `take` all entries, in the order of keys.
     pub(crate) fn each(&self, take: impl FnMut(Entry)) {
-        self.entries.iter().map(entry).for_each(take);
+        self.entries.each(take);
     }
 
-    /// The difference to an earlier view. An entry that is gone went at the revision of this view, as far as anybody knows.
+    /// The difference to an earlier view.
     pub(crate) fn changes_since(&self, before: &Self) -> Vec<Change> {
-        let is_new = |(key, stored): &(&Vec<u8>, _)| before.entries.get(*key) != Some(*stored);
-        let written = self.entries.iter().filter(is_new).map(entry);
-        let written = written.map(|entry| Change {
-            key: entry.key.clone(),
-            revision: entry.modified,
-            before: None,
-            now: Some(entry),
-        });
-        let is_gone = |key: &&Vec<u8>| !self.entries.contains_key(*key);
-        let gone = before.entries.keys().filter(is_gone);
-        let gone = gone.map(|key| Change {
-            key: key.clone(),
-            revision: self.inventory.revision,
-            before: None,
-            now: None,
-        });
-        written.chain(gone).collect()
+        let now = self.inventory.revision;
+        self.entries.changes_since(&before.entries, now)
     }
 
     /// The answers to `reads`, in order.
@@ -178,47 +176,8 @@ impl ObjectView {
         View {
             revision: self.inventory.revision,
             cluster: CLUSTER,
-            answers: reads.iter().map(|read| self.answer_one(read)).collect(),
+            answers: reads.iter().map(|read| self.entries.answer(read)).collect(),
         }
-    }
-
-    fn answer_one(&self, read: &Read) -> Vec<Entry> {
-        match read {
-            Read::Key(key) => {
-                let found = self.entries.get_key_value(key);
-                found.map(entry).into_iter().collect()
-            }
-            Read::Range {
-                from,
-                until,
-                order,
-                limit,
-            } if from < until => {
-                let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
-                let range = self.entries.range(from.clone()..until.clone()).map(entry);
-                match order {
-                    Order::Key => range.take(limit).collect(),
-                    Order::Created => {
-                        let mut found: Vec<Entry> = range.collect();
-                        found.sort_by_key(|entry| entry.created);
-                        found.truncate(limit);
-                        found
-                    }
-                }
-            }
-            Read::Range { .. } => Vec::new(),
-        }
-    }
-}
-
-/// An API server tells the version of an object, and not the one at which it came into being.
-fn entry((key, (value, revision)): (&Vec<u8>, &(Vec<u8>, Revision))) -> Entry {
-    Entry {
-        key: key.clone(),
-        value: value.clone(),
-        created: *revision,
-        modified: *revision,
-        lease: 0,
     }
 }
 
@@ -304,6 +263,7 @@ fn no_leases() -> Unavailable {
 mod tests {
     use whereabouts_core::address::{Address, Bitmap, Family, Name, Pool};
     use whereabouts_core::claim::{Held, Owner, RangeId};
+    use whereabouts_store::Order;
 
     use super::*;
 

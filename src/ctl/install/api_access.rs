@@ -189,7 +189,8 @@ fn ask(access: &Access, of_pod: &Claims, node: &str) -> Result<String, String> {
         | Answer::Lost(reason)
         | Answer::Unclear(reason)
         | Answer::Denied(reason)
-        | Answer::Refused(reason) => Err(format!("no token of {namespace}/{account}: {reason}")),
+        | Answer::Refused(reason)
+        | Answer::NoKind(reason) => Err(format!("no token of {namespace}/{account}: {reason}")),
         Answer::Exists | Answer::Changed | Answer::Expired => Err(format!(
             "no token of {namespace}/{account}: an unexpected answer"
         )),

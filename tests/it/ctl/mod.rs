@@ -9,6 +9,7 @@ mod install;
 mod lint;
 mod look;
 mod migrate;
+pub(crate) mod networks;
 pub(crate) mod page;
 mod powers;
 mod queue;

@@ -3,6 +3,7 @@
 mod installs;
 mod kinds;
 mod lab;
+mod networks;
 mod objects;
 mod registry;
 mod rights;

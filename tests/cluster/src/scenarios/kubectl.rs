@@ -13,6 +13,7 @@ use crate::objects::pod;
 
 const DEPLOYMENT: &str = "deployment/whereabouts-page";
 const CIDR: &str = "10.63.0.0/28";
+const UNUSED: &str = "10.64.0.0/28";
 
 /// The lab's own user, who may name the port in any way.
 const ADMINISTRATOR: &str = "--service=whereabouts-page:9469";
@@ -25,6 +26,8 @@ const OTHER: &str = "--as=other@example";
 pub(super) fn kubectl_plugin(lab: &Lab) -> Result<(), String> {
     let site = Site::open(lab, "kubectl")?;
     site.network("net", json!({"range": CIDR}))?;
+    site.network("spare", json!({"range": UNUSED}))?;
+    unused_range_is_known(lab, true)?;
     for name in ["one", "two"] {
         lab.apply(&[pod(site.namespace, name, &["net"])])?;
     }
@@ -52,7 +55,24 @@ pub(super) fn kubectl_plugin(lab: &Lab) -> Result<(), String> {
     scaled_to_nothing(lab)?;
     kubectl(lab, &[&["delete"], &binding[..]].concat())?;
     end(lab)?;
-    site.close()
+    site.close()?;
+    unused_range_is_known(lab, false)
+}
+
+/// Whether a range is known that a network names and no pod uses. The controller writes it down.
+fn unused_range_is_known(lab: &Lab, is_known: bool) -> Result<(), String> {
+    wait_until(LIMIT, || {
+        let ranges = lab.tool(&["ranges"])?;
+        let mut ranges = ranges.as_array().into_iter().flatten();
+        let unused = ranges.find(|range| range["range"] == UNUSED);
+        let held = unused.map(|range| range["held"].clone());
+        Ok(expect(
+            "held addresses of the unused range",
+            held,
+            is_known.then(|| json!(0)),
+        )
+        .err())
+    })
 }
 
 /// As a user installs it.

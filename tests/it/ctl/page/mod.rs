@@ -45,7 +45,7 @@ struct Http {
 
 impl Server {
     /// Follows what `site` has.
-    fn of(site: &Site, arguments: &[&str]) -> Self {
+    pub(crate) fn of(site: &Site, arguments: &[&str]) -> Self {
         let endpoints = site.access().endpoints.join(",");
         let etcd = ["--etcd-host", &endpoints, "--etcd-prefix", &site.prefix];
         let server = Self::start(&[&etcd, arguments].concat());
