@@ -149,6 +149,10 @@ pub const TIMEOUT_S: u64 = 3_600;
 /// that exceeds it.
 pub const ATTEMPT_MS: u64 = 1_000;
 
+/// Longest time for which a request is sent again that the API server denies, in milliseconds. A server that has just started
+/// denies everything, until it has read the roles.
+pub const DENIED_MS: u64 = 3_000;
+
 /// Largest bound of one attempt at a request, in milliseconds.
 pub const LONGEST_ATTEMPT_MS: u64 = 8_000;
 

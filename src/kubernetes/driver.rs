@@ -113,7 +113,7 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
 
     /// The answer to `request`. A request that was surely not carried out is sent again.
     pub(crate) async fn answer(&self, request: &Request) -> Result<Answer, Failure> {
-        let mut tries = 0;
+        let (mut tries, mut denied) = (0, None);
         loop {
             if self.clock.now() >= self.until {
                 let reason = "the deadline has passed".to_owned();
@@ -124,8 +124,17 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
                 Err(Unanswered::Failed(failure)) => return Err(failure),
                 Err(Unanswered::Refused(refusal)) => refusal,
             };
-            if matches!(refusal.failure, ApiServerFailure::NotNow(_)) {
-                self.has_answered.set(true);
+            match &refusal.failure {
+                ApiServerFailure::NotNow(_) => self.has_answered.set(true),
+                ApiServerFailure::Denied(_) => {
+                    self.has_answered.set(true);
+                    let now = self.clock.now();
+                    let since: &mut Instant = denied.get_or_insert(now);
+                    if now >= *since + Duration::from_millis(limits::DENIED_MS) {
+                        return Err(refusal.failure.into());
+                    }
+                }
+                _ => {}
             }
             tries += 1;
             let pause = refusal
@@ -145,6 +154,8 @@ impl<A: ApiServer, C: Clock> Driver<'_, A, C> {
             ApiServerFailure::Unavailable(reason) if !self.has_answered.get() => {
                 ApiServerFailure::Unreachable(reason).into()
             }
+            // The server has perhaps just started.
+            ApiServerFailure::Denied(reason) => ApiServerFailure::NotNow(reason).into(),
             failure => failure.into(),
         }
     }
@@ -223,9 +234,8 @@ fn refused(refusal: Refusal) -> Unanswered {
     match refusal.failure {
         ApiServerFailure::Unreachable(_)
         | ApiServerFailure::Unavailable(_)
-        | ApiServerFailure::NotNow(_) => Unanswered::Refused(refusal),
-        ApiServerFailure::Denied(_) | ApiServerFailure::Refused(_) => {
-            Unanswered::Failed(refusal.failure.into())
-        }
+        | ApiServerFailure::NotNow(_)
+        | ApiServerFailure::Denied(_) => Unanswered::Refused(refusal),
+        ApiServerFailure::Refused(_) => Unanswered::Failed(refusal.failure.into()),
     }
 }

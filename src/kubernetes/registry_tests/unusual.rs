@@ -8,13 +8,14 @@ use whereabouts_clock::{Chance, Clock};
 use whereabouts_core::address::{Address, Name, Range, RangeSpec};
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Ask, Attachment, Choice, Owner, Want};
-use whereabouts_core::failure::Failure;
+use whereabouts_core::failure::{ApiServerFailure, Failure};
+use whereabouts_core::limits;
 use whereabouts_core::registry::{Registry, Renewed, Taken};
 use whereabouts_core::verbs;
 
 use super::Hasty;
 use crate::KubernetesRegistry;
-use crate::api::{ApiServer, ListQuery, Page, ReadError, Write, WriteError};
+use crate::api::{ApiServer, ListQuery, Page, ReadError, Refusal, Write, WriteError};
 use crate::memory::MemoryServer;
 use crate::names;
 use crate::object::{Block, Claim, Kind, Metadata, Object, TakenBit};
@@ -28,12 +29,22 @@ struct Odd {
     is_gone: bool,
     /// Replies of replaced claims that are lost.
     lost: Cell<u32>,
+    /// GETs that are denied.
+    denied: Cell<u32>,
 }
 
 impl ApiServer for Odd {
     async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, ReadError> {
         if self.is_gone {
             return Err(ReadError::Expired);
+        }
+        if self.denied.get() > 0 {
+            self.denied.set(self.denied.get() - 1);
+            let failure = ApiServerFailure::Denied("no role".to_owned());
+            return Err(ReadError::Failed(Refusal {
+                failure,
+                retry_after: None,
+            }));
         }
         self.server.get(kind, name).await
     }
@@ -305,4 +316,29 @@ fn a_stated_address_with_a_dead_bit_is_given_and_other_dead_bits_stay() {
         "{taken:?}"
     );
     assert_eq!(odd.blocks()[0].spec.taken.len(), 201);
+}
+
+#[test]
+fn a_server_that_has_just_started_denies_what_it_grants_later() {
+    let odd = Odd::default();
+    odd.denied.set(6);
+    odd.add("a", &one()).expect("it is added");
+    odd.denied.set(u32::MAX);
+    let find = |deadline: Duration| {
+        let (clock, chance) = (Hasty::default(), Chance::new(1));
+        let registry = KubernetesRegistry::new(&odd, &clock, &chance, deadline);
+        let begun = clock.now();
+        let found = block_on(registry.find(&ask("a", &one()).attachment, &[]));
+        let Err(Failure::ApiServer(failure)) = found else {
+            panic!("{found:?}")
+        };
+        (failure, clock.now() - begun)
+    };
+    let (failure, took) = find(Duration::from_mins(1));
+    assert_eq!(failure, ApiServerFailure::Denied("no role".to_owned()));
+    let longest = Duration::from_millis(limits::DENIED_MS + limits::LONGEST_RETRY_MS);
+    assert!(took <= longest, "{took:?}");
+    // A denial that has not lasted long is no definite one.
+    let (failure, _) = find(Duration::from_secs(1));
+    assert_eq!(failure, ApiServerFailure::NotNow("no role".to_owned()));
 }
