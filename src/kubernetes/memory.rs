@@ -80,6 +80,15 @@ impl Model {
         self.objects.get(&(kind, name.to_owned()))
     }
 
+    /// Follows another server: the object of this name is now as it is there, with its UID and version, or is gone.
+    pub fn follow(&mut self, kind: Kind, name: &str, object: Option<Object>) {
+        let key = (kind, name.to_owned());
+        match object {
+            Some(object) => self.objects.insert(key, object),
+            None => self.objects.remove(&key),
+        };
+    }
+
     /// Carries out a request, and answers it.
     pub fn serve(&mut self, request: &Request) -> Answer {
         match request {

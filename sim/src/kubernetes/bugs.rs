@@ -56,6 +56,9 @@ bugs! {
     InheritFromLiving: "an old container's bit is taken though its claim was not deleted";
 }
 
+/// Those that the chaos suite plants between the real plugin and a real API server, and finds within minutes.
+pub const REAL_BUGS: &[Bug] = &[Bug::BlockWithoutVersion, Bug::NoSweep, Bug::ErrorIsAbsence];
+
 /// What a process remembers for the sake of a bug.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Scratch {

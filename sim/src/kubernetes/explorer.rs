@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::bugs::Bug;
-use super::judge;
-use super::state::{Broken, Choice, State};
+use super::judge::{self, Broken};
+use super::state::{Choice, State};
 use super::worlds::SmallWorld;
 
 /// What an exploration has found.

@@ -8,7 +8,7 @@
 //! | `process` | ADD and DEL as machines |
 //! | `bugs` | bugs that the judge must find, as changes of requests and answers |
 //! | `state` | a moment of a world, and the steps from it |
-//! | `judge` | the promises, at each moment and at each answer |
+//! | `judge` | the promises, at each moment and at each answer; the chaos suite has the same judge |
 //! | `worlds` | the worlds |
 //! | `explorer` | all moments of a small world |
 //! | `scripts` | ways that the others reach late, step by step |
@@ -18,14 +18,14 @@
 mod bugs;
 mod burst;
 mod explorer;
-mod judge;
+pub mod judge;
 mod process;
 mod scripts;
 mod state;
 mod walk;
 mod worlds;
 
-pub use bugs::Bug;
+pub use bugs::{Bug, REAL_BUGS};
 pub use burst::{Burst, burst};
 pub use explorer::{Explored, explore};
 pub use scripts::{Script, scripts};

@@ -11,9 +11,9 @@ use whereabouts_kubernetes::protocol::Purpose::{
 };
 
 use super::bugs::Bug;
-use super::judge;
+use super::judge::{self, Broken};
 use super::process::Job;
-use super::state::{Broken, Choice, Planned, Run, State};
+use super::state::{Choice, Planned, Run, State};
 use super::worlds::{add, after, del, edge, of_pod, one, plan, range};
 
 /// A way, and the processes that go it.

@@ -1,9 +1,8 @@
 //! A moment of a world, and the steps from it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use whereabouts_core::claim::{Attachment, Held};
+use whereabouts_core::claim::Attachment;
 use whereabouts_kubernetes::api::Write;
 use whereabouts_kubernetes::memory::Model;
 use whereabouts_kubernetes::names;
@@ -11,7 +10,7 @@ use whereabouts_kubernetes::object::{Kind, Object};
 use whereabouts_kubernetes::protocol::{Answer, Next, Purpose, Request, Step};
 
 use super::bugs::{Bug, Scratch};
-use super::judge::{self, Watch};
+use super::judge::{self, Answers, Bit, Broken, Moment, TakenSince, Watch};
 use super::process::{End, Job, Process};
 
 /// A process of a world: its job, and the processes that must have ended before it begins.
@@ -63,27 +62,14 @@ pub(super) struct State {
     pub(super) model: Model,
     pub(super) runs: Vec<Run>,
     pub(super) late: Vec<Write>,
-    /// The addresses that were answered, and whose DEL has not begun.
-    pub(super) in_use: BTreeMap<Attachment, Vec<Held>>,
+    pub(super) answers: Answers,
     pub(super) faults: u32,
     /// Whether a fault has struck: then dead bits and claims of nobody may be left.
     pub(super) is_faulty: bool,
     pub(super) revision: u64,
-    /// Bits that another process set for a waiting claim, whose DEL had looked at the block before. Nobody but a sweep can
-    /// know of them. Each of them is dead, as its claim was gone before.
-    pub(super) late_gifts: BTreeSet<(String, u8, String)>,
-    /// Answers that need not last, with the UIDs of their claims. They are true while these claims exist.
-    pub(super) contested: BTreeMap<Attachment, (String, Vec<Held>)>,
-}
-
-/// A promise that was broken.
-#[derive(Clone, Debug)]
-pub(super) struct Broken(pub(super) String);
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+    /// The addresses that were taken since each attachment was added first. `None` in small worlds, where it would tell apart
+    /// moments that are equal for all processes.
+    pub(super) since: Option<BTreeMap<Attachment, TakenSince>>,
 }
 
 impl State {
@@ -92,12 +78,11 @@ impl State {
             model,
             runs: vec![Run::Waiting; jobs.len()],
             late: Vec::new(),
-            in_use: BTreeMap::new(),
+            answers: Answers::default(),
             faults,
             is_faulty: false,
             revision: 0,
-            late_gifts: BTreeSet::new(),
-            contested: BTreeMap::new(),
+            since: None,
         }
     }
 
@@ -109,11 +94,12 @@ impl State {
                 continue;
             }
             judge::begins(self, &planned.job);
+            self.note_start(&planned.job);
             let mut process = Process::new(&planned.job, &format!("p{index}"));
             let Next::Ask(step) = process.begin() else {
                 unreachable!("each verb asks something");
             };
-            let watch = Box::new(Watch::new(self, &planned.job));
+            let watch = Box::new(self.watch_of(&planned.job));
             self.runs[index] = Run::Running {
                 process: Box::new(process),
                 step,
@@ -181,8 +167,15 @@ impl State {
             }
         }
         self.watch(jobs);
+        if let Some(since) = &mut self.since {
+            let bits = Self::bits(&self.model);
+            let taken = bits.iter().map(|(block, bit, _)| (block.as_str(), *bit));
+            for since in since.values_mut() {
+                since.see(taken.clone());
+            }
+        }
         self.start(jobs);
-        judge::moment(self)
+        self.answers.moment(&self.model)
     }
 
     fn delay(&mut self, index: usize) {
@@ -201,15 +194,7 @@ impl State {
         let is_gift = step.purpose == Purpose::Give;
         let answer = Bug::serve(bug, &mut self.model, step, scratch);
         if is_gift {
-            let living: BTreeSet<String> = self
-                .model
-                .objects()
-                .filter(|object| object.kind() == Kind::Claim)
-                .map(|claim| claim.metadata().uid.clone())
-                .collect();
-            let gifts = Self::bits(&self.model).into_iter();
-            let gifts = gifts.filter(|bit| !before.contains(bit) && !living.contains(&bit.2));
-            self.late_gifts.extend(gifts);
+            self.answers.note_gifts(&before, &self.model);
         }
         Some(answer)
     }
@@ -262,6 +247,23 @@ impl State {
             })
     }
 
+    /// An old container's addresses need not be the lowest.
+    fn note_start(&mut self, job: &Job) {
+        if let (Job::Add(ask), None, Some(since)) = (job, job.pod_uid(), &mut self.since) {
+            let since = since.entry(ask.attachment.clone());
+            since.or_insert_with(|| TakenSince::now(&self.model));
+        }
+    }
+
+    /// The judge's record of a process that begins now.
+    fn watch_of(&self, job: &Job) -> Watch {
+        let wants = match job {
+            Job::Add(ask) => ask.wants.as_slice(),
+            Job::Del(_) => &[],
+        };
+        Watch::new(&self.model, names::claim(job.attachment()), wants)
+    }
+
     fn watch(&mut self, jobs: &[Planned]) {
         let Self { model, runs, .. } = self;
         let is_running = |(run, _): &(&Run, &Planned)| matches!(run, Run::Running { .. });
@@ -272,9 +274,10 @@ impl State {
                 Job::Add(_) => None,
             })
             .collect();
+        let moment = Moment::of(model);
         for (run, planned) in runs.iter_mut().zip(jobs) {
             if let Run::Running { watch, .. } = run {
-                watch.see(model);
+                watch.see(&moment);
                 watch.met_del |= deleted.contains(planned.job.attachment());
             }
         }
@@ -318,7 +321,7 @@ impl State {
     /// Runs a verb to its end, alone and without faults.
     pub(super) fn run_alone(&mut self, job: &Job, attempt: &str) -> Result<End, Broken> {
         judge::begins(self, job);
-        let watch = Watch::new(self, job);
+        let watch = self.watch_of(job);
         let mut process = Process::new(job, attempt);
         let mut next = process.begin();
         for _ in 0..10_000 {
@@ -326,7 +329,7 @@ impl State {
                 Next::Ask(step) => next = process.on(self.model.serve(&step.request)),
                 Next::Done(end) => {
                     judge::ends(self, job, &end, &watch, false)?;
-                    judge::moment(self)?;
+                    self.answers.moment(&self.model)?;
                     return Ok(end);
                 }
             }
@@ -336,7 +339,7 @@ impl State {
 
     /// Deletes a claim, as a process that is killed before it clears the bits.
     pub(super) fn die(&mut self, attachment: &Attachment) {
-        self.in_use.remove(attachment);
+        self.answers.no_longer_used(attachment);
         let name = names::claim(attachment);
         let Some(claim) = self.model.get(Kind::Claim, &name) else {
             return;
@@ -363,7 +366,7 @@ impl State {
     }
 
     /// The blocks and bits that are taken, with the UIDs of their claims.
-    pub(super) fn bits(model: &Model) -> BTreeSet<(String, u8, String)> {
+    pub(super) fn bits(model: &Model) -> BTreeSet<Bit> {
         let blocks = model.objects().filter_map(|object| match object {
             Object::Block(block) => Some(block),
             Object::Claim(_) => None,

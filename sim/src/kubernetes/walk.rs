@@ -1,6 +1,6 @@
 //! One random way through a larger world: many attachments, ranges that overlap, faults, pages, and time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use whereabouts_clock::Chance;
@@ -11,9 +11,9 @@ use whereabouts_kubernetes::memory::{Model, Versions};
 use whereabouts_kubernetes::object::Object;
 
 use super::bugs::Bug;
-use super::judge;
+use super::judge::{self, Broken};
 use super::process::{End, Job};
-use super::state::{Broken, Choice, Planned, State};
+use super::state::{Choice, Planned, State};
 use super::worlds::{ask, attachment, range};
 
 /// Steps of one way. A way that needs more does not end.
@@ -144,6 +144,7 @@ fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Brok
     let faults = u32::try_from(chance.below(6)).unwrap_or(0);
     let often = 4 + chance.below(40);
     let mut state = State::new(Model::new(Versions::OfAll), &jobs, faults);
+    state.since = Some(BTreeMap::new());
     state.start(&jobs);
     let mut now = 0;
     while !(state.is_over() && state.late.is_empty()) {

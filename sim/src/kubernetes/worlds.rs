@@ -7,8 +7,9 @@ use whereabouts_core::address::{Address, Name, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_kubernetes::memory::{Model, Versions};
 
+use super::judge::Broken;
 use super::process::Job;
-use super::state::{Broken, Planned, State};
+use super::state::{Planned, State};
 
 /// A small world.
 #[derive(Clone, Debug)]
