@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use whereabouts_apiserver::{Access, Answer, Client, Request, Resource};
-use whereabouts_fixtures::apiserver::{ApiServer, manifests};
-use whereabouts_fixtures::{binaries, poll};
-
-/// The account of the nodes.
-pub(super) const ACCOUNT: &str = "whereabouts-node";
+pub(super) use whereabouts_fixtures::apiserver::ACCOUNT;
+use whereabouts_fixtures::apiserver::{ACCOUNTS_NAMESPACE, ApiServer};
+use whereabouts_fixtures::poll;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,32 +31,20 @@ impl Lab {
     /// A lab of its own.
     pub(super) fn start() -> Self {
         let server = ApiServer::start();
-        let accounts = binaries::top().join("deploy/kubernetes/base/service-account.yaml");
-        let text = |path: &std::path::Path| path.to_str().expect("it is text").to_owned();
-        server.kubectl(&["-n", "kube-system", "apply", "-f", &text(&accounts)]);
-        server.kubectl(&["apply", "-k", &text(&manifests())]);
-        for kind in ["addressclaims", "addressblocks"] {
-            let kind = format!("crd/{kind}.ipam.whereabouts.internal");
-            server.kubectl(&["wait", "--for=condition=Established", &kind]);
-        }
+        server.install_datastore();
+        server.make_nodes(["a", "b"]);
         let lab = Self { server };
-        lab.make_node("a");
-        lab.make_node("b");
         lab.await_policies();
         lab
     }
 
     pub(super) fn make_node(&self, name: &str) {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
-        self.server.apply(&node);
+        self.server.make_nodes([name]);
     }
 
     /// A token of the account, bound to this node.
     pub(super) fn token(&self, node: &str) -> String {
-        let bond = json!({"boundObjectRef": {"kind": "Node", "apiVersion": "v1", "name": node}});
-        let answer = ask(&self.server.admin(), &token_request(&bond));
-        let token = object(answer)["status"]["token"].take();
-        token.as_str().expect("a token").to_owned()
+        self.server.token(node)
     }
 
     /// The access of a node.
@@ -171,7 +157,7 @@ fn accounts() -> Resource {
         group: "",
         version: "v1",
         plural: "serviceaccounts",
-        namespace: Some("kube-system".to_owned()),
+        namespace: Some(ACCOUNTS_NAMESPACE.to_owned()),
     }
 }
 

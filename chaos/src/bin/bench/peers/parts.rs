@@ -1,10 +1,9 @@
 //! The real programs that are compared: given by path, or built by `tests/parts.sh`.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use clap::Args;
-use whereabouts_fixtures::binaries::top;
+use whereabouts_fixtures::binaries;
 
 /// Paths of programs. `tests/parts.sh` builds those that are not given.
 #[derive(Args)]
@@ -42,7 +41,7 @@ impl Parts {
             Some(path) => path
                 .canonicalize()
                 .map_err(|error| format!("{}: {error}", path.display())),
-            None => built(part, program),
+            None => binaries::part(part, program),
         };
         Ok(Self {
             ancestor: found(&given.ancestor, "ancestor", "whereabouts-ancestor")?,
@@ -52,22 +51,4 @@ impl Parts {
             etcd: found(&given.etcd, "etcd-3.7", "etcd-3.7")?,
         })
     }
-}
-
-/// The path of `program`, which `tests/parts.sh` builds if its cache lacks it.
-fn built(part: &str, program: &str) -> Result<PathBuf, String> {
-    let script = top().join("tests/parts.sh");
-    let output = Command::new(&script)
-        .arg(part)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("{}: {error}", script.display()))?;
-    if !output.status.success() {
-        return Err(format!("tests/parts.sh {part}: {}", output.status));
-    }
-    let lines = String::from_utf8_lossy(&output.stdout);
-    let mut pairs = lines.lines().filter_map(|line| line.split_once('='));
-    let path = pairs.find_map(|(name, path)| (name == program).then(|| PathBuf::from(path)));
-    path.ok_or_else(|| format!("tests/parts.sh {part} does not tell where {program} is"))
 }
