@@ -166,7 +166,7 @@ pub(super) fn uninstall(lab: &Lab) -> Result<(), String> {
     site.close()
 }
 
-fn take_away(lab: &Lab) -> Result<(), String> {
+pub(super) fn take_away(lab: &Lab) -> Result<(), String> {
     let add = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--then-uninstall"}]);
     kubectl(
         lab,

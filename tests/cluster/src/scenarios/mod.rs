@@ -6,6 +6,7 @@ mod chart;
 mod dead_node;
 mod faults;
 mod kubectl;
+mod moves;
 mod networks;
 mod reaper;
 mod sets;
@@ -99,6 +100,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &{
         on("certificates", Long, Never, changes::certificates),
         on("uninstall", Long, Long, changes::uninstall),
         on("chart", Each, Long, chart::chart),
+        on("moves", Long, Never, moves::moves),
     ]
 };
 
