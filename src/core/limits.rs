@@ -166,6 +166,10 @@ pub const RETRY_MS: u64 = 10;
 /// Longest pause between two attempts, in milliseconds.
 pub const LONGEST_RETRY_MS: u64 = 1_000;
 
+/// Longest pause after the answer that the server has too many requests, in milliseconds. A refusal costs the server time, too, and
+/// thousands of processes may wait.
+pub const LONGEST_BUSY_RETRY_MS: u64 = 8_000;
+
 /// Delay after which the first read also goes to the next endpoint, in milliseconds.
 pub const STAGGER_MS: u64 = 30;
 
@@ -368,4 +372,5 @@ const _: () = assert!(PAGE_FOLLOWERS < HTTP_CONNECTIONS);
 const _: () = assert!(TRACE_FLUSH_MS <= LONGEST_TRACE_FLUSH_MS);
 const _: () = assert!(WATCH_AFTER_MS < LOOK_AGAIN_MS);
 const _: () = assert!(ATTEMPT_MS <= LONGEST_ATTEMPT_MS && RETRY_MS <= LONGEST_RETRY_MS);
+const _: () = assert!(LONGEST_RETRY_MS <= LONGEST_BUSY_RETRY_MS);
 const _: () = assert!(4 * INTERVALS_PER_READ + WANTS < TRANSACTION_OPERATIONS);

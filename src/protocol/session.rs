@@ -286,7 +286,11 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                 Unavailable::Later(reason) | Unavailable::NotNow(reason),
             )) = &outcome
             {
-                match self.pause(&mut pauses, reason).await {
+                let longest = self.longest_pause(matches!(
+                    outcome,
+                    Err(CommitError::Unavailable(Unavailable::NotNow(_)))
+                ));
+                match self.pause_at_most(&mut pauses, longest, reason).await {
                     Ok(()) => continue,
                     Err(failure) => {
                         note_outcome(&outcome, attempts);
@@ -379,7 +383,28 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
     /// Pauses between two tries of something that failed with `reason`, or ends the operation when
     /// its time is over.
     pub async fn pause(&self, pauses: &mut Pauses, reason: &str) -> Result<(), Failure> {
-        let pause = self.chance.jitter(pauses.next());
+        let longest = self.longest_pause(false);
+        self.pause_at_most(pauses, longest, reason).await
+    }
+
+    /// The longest pause before another try. A server that has too many requests is left alone for longer, while there is time.
+    fn longest_pause(&self, is_busy: bool) -> Duration {
+        let longest = Duration::from_millis(limits::LONGEST_RETRY_MS);
+        if !is_busy {
+            return longest;
+        }
+        let left = self.until.saturating_duration_since(self.clock.now());
+        let most = Duration::from_millis(limits::LONGEST_BUSY_RETRY_MS);
+        (left / 3).clamp(longest, most)
+    }
+
+    async fn pause_at_most(
+        &self,
+        pauses: &mut Pauses,
+        longest: Duration,
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let pause = self.chance.jitter(pauses.next().min(longest));
         let resume = self.clock.now() + pause;
         if resume >= self.until {
             let (tries, reason) = (pauses.tries, reason.to_owned());
@@ -431,6 +456,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
             if !matches!(answer, None | Some(Err(Unavailable::Later(_)))) {
                 self.is_reached.set(true);
             }
+            let longest = self.longest_pause(matches!(answer, Some(Err(Unavailable::NotNow(_)))));
             let reason = match answer {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(Unavailable::Later(reason) | Unavailable::NotNow(reason))) => {
@@ -442,7 +468,7 @@ impl<'a, S: Store, C: Clock> Session<'a, S, C> {
                     late(answered.as_deref())
                 }
             };
-            self.pause(&mut pauses, &reason).await?;
+            self.pause_at_most(&mut pauses, longest, &reason).await?;
         }
     }
 
@@ -511,7 +537,7 @@ impl Pauses {
             initial_interval: first,
             randomization_factor: 0.0,
             multiplier: 2.0,
-            max_interval: Duration::from_millis(limits::LONGEST_RETRY_MS),
+            max_interval: Duration::from_millis(limits::LONGEST_BUSY_RETRY_MS),
             start_time,
             max_elapsed_time: None,
             clock: Standstill(start_time),
