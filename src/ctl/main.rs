@@ -15,6 +15,7 @@ mod connection;
 mod foreign;
 mod in_pod;
 mod install;
+mod listening;
 mod netns;
 mod networks;
 mod output;

@@ -18,13 +18,13 @@ imagePullPolicy: {{ .pullPolicy }}
 privileged: false
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
 seccompProfile:
   type: RuntimeDefault
+capabilities:
+  drop: [ALL]
 {{- end }}
 
-{{/* Root without any capability: the owner of the node's folders, and of certificates that only their owner can read. */}}
+{{/* Root without any capability, which the last line may add to: the owner of the node's folders, and of certificates that only their owner can read. */}}
 {{- define "whereabouts.nodeRights" -}}
 runAsUser: 0
 {{ include "whereabouts.rights" . }}
@@ -47,7 +47,7 @@ fsGroup: 65532
 {{- $values := (first .).Values -}}
 {{- $address := last . -}}
 {{- if $values.monitoring.enabled -}}
-{{- $address | replace "127.0.0.1:" "0.0.0.0:" -}}
+{{- $address | replace "127.0.0.1:" "[::]:" -}}
 {{- else -}}
 {{- $address -}}
 {{- end -}}

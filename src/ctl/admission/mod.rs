@@ -31,7 +31,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use ipnet::IpNet;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use whereabouts_controller::{ApiServer, Kind, follow_all};
 
@@ -41,6 +40,7 @@ use self::serve::Webhook;
 use self::surroundings::{ClusterRange, Surroundings, definition, ranges_at};
 use self::tls::{OwnCertificate, Shown, Source};
 use crate::connection::DatastoreOptions;
+use crate::listening;
 use crate::output::{print, say};
 use crate::selection::selector;
 use crate::serve::exposition::Exposition;
@@ -107,7 +107,7 @@ pub(crate) fn start(
         return Ok(None);
     };
     let wrong = |error: std::io::Error| format!("{listen}: {error}");
-    let listener = asking.block_on(TcpListener::bind(listen)).map_err(wrong)?;
+    let listener = asking.block_on(listening::bind(listen)).map_err(wrong)?;
     let address = listener.local_addr().map_err(wrong)?;
     print(&format!("judging networks on https://{address}\n"));
     let admission = Admission {

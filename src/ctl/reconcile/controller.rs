@@ -7,7 +7,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -24,6 +23,7 @@ use super::once::asking_thread;
 use super::round::{Ended, Findings, Rounds, connect};
 use crate::admission::{self, WebhookOptions};
 use crate::connection::DatastoreOptions;
+use crate::listening;
 use crate::output::{Ending, print, say, stamp_lines};
 use crate::selection::selector;
 use crate::serve::told_to_end;
@@ -116,7 +116,7 @@ impl Controller<'_> {
     /// Starts what runs beside the loop. The channel tells the end.
     fn start(&self) -> Result<Receiver<Result<(), String>>, String> {
         let listen = self.options.listen;
-        let listener = self.asking.block_on(TcpListener::bind(listen));
+        let listener = self.asking.block_on(listening::bind(listen));
         let listener = listener.map_err(|error| format!("{listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         print(&format!("listening on http://{address}\n"));

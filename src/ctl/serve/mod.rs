@@ -46,7 +46,6 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::future::{self, Either};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use whereabouts_clock::Chance;
 use whereabouts_cni::invocation::Invocation;
@@ -68,6 +67,7 @@ use self::watched::{Freshness, Watched};
 use crate::commands::gc::{BOOT_ID, Reaper};
 use crate::commands::ranges::configured;
 use crate::connection::{DatastoreOptions, OBJECTS_PREFIX};
+use crate::listening;
 use crate::output::Ending;
 use crate::output::{print, say, stamp_lines};
 use crate::selection::{selector, warn_of};
@@ -228,7 +228,7 @@ async fn run(
     of_etcd: OfEtcd,
 ) -> Result<(), String> {
     let (counters, backlog) = (Arc::new(Counters::default()), Arc::new(Backlog::default()));
-    let listener = TcpListener::bind(options.listen).await;
+    let listener = listening::bind(options.listen).await;
     let listener = listener.map_err(|error| format!("{}: {error}", options.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     stamp_lines();

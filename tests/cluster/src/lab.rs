@@ -32,6 +32,14 @@ impl Datastore {
             Self::Kubernetes => "deploy/kubernetes/overlays/kubernetes",
         }
     }
+
+    /// What an uninstallation deletes.
+    pub(crate) fn uninstallation(self) -> &'static str {
+        match self {
+            Self::Etcd => "deploy/kubernetes/base",
+            Self::Kubernetes => "deploy/kubernetes/overlays/kubernetes-uninstall",
+        }
+    }
 }
 
 /// A running cluster.

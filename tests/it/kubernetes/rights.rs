@@ -52,6 +52,27 @@ fn a_node_reads_the_claims_of_others_and_changes_none() {
 }
 
 #[test]
+fn a_node_writes_no_claim_that_stays_when_it_is_deleted() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    let words = "a node may not write a claim with finalizers or owners";
+    let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "u"}]);
+    for (key, value) in [
+        ("finalizers", json!(["example.com/kept"])),
+        ("ownerReferences", owner),
+    ] {
+        let mut kept = claim("kept", "a");
+        kept["metadata"][key] = value.clone();
+        assert_denied(&create(&node, &claims(), &kept), words);
+        let mut stored = object(create(&node, &claims(), &claim("kept", "a")));
+        let before = stored.clone();
+        stored["metadata"][key] = value;
+        assert_denied(&replace(&node, &claims(), &stored), words);
+        object(delete(&node, &claims(), &before));
+    }
+}
+
+#[test]
 fn a_node_gives_no_claim_to_another_node_or_to_none() {
     let lab = Lab::shared();
     let node = lab.node("a");

@@ -70,6 +70,20 @@ fn a_nodes_token_outlives_the_pod_that_asked_for_it_and_asks_for_the_next() {
 }
 
 #[test]
+fn a_node_gets_no_token_that_lives_for_longer_than_a_week() {
+    let lab = Lab::shared();
+    let node = lab.node("a");
+    let mut bond = bound_to("Node", "a");
+    bond["expirationSeconds"] = json!(604_800);
+    object(ask(&node, &token_request(&bond)));
+    bond["expirationSeconds"] = json!(604_801);
+    assert_denied(
+        &ask(&node, &token_request(&bond)),
+        "a node may ask for a token of a week at most",
+    );
+}
+
+#[test]
 fn a_nodes_token_ends_with_the_node() {
     let lab = Lab::shared();
     lab.make_node("ends");

@@ -132,17 +132,19 @@ fn move_claims(lab: &Lab, from: Datastore, how: &[&str]) -> Result<usize, String
 
 /// As docs/KUBERNETES.md tells for an uninstallation, after which no pod's claim is an object.
 fn take_objects_away(lab: &Lab) -> Result<(), String> {
-    let overlay = lab.path(Datastore::Kubernetes.overlay());
-    match lab.kubectl(&["delete", "--ignore-not-found", "--kustomize", &overlay]) {
-        Ok(_) => return Err("the kinds are deleted with the manifests".to_owned()),
-        Err(error) => {
-            let refusals = error.matches("every address of the cluster would be free");
-            expect("kinds that stay", refusals.count(), 2)?;
-        }
-    }
+    let manifests = lab.path(Datastore::Kubernetes.uninstallation());
+    lab.kubectl(&["delete", "--ignore-not-found", "--kustomize", &manifests])?;
     for kind in KINDS {
+        let refused = lab.kubectl(&["delete", "crd", kind]);
+        let refused = refused.err().unwrap_or_default();
+        let reason = "every address of the cluster would be free";
+        expect("refusals", refused.matches(reason).count(), 1)?;
+        let catch = "ipam.whereabouts.internal/delete-all-addresses=yes";
+        lab.kubectl(&["annotate", "crd", kind, catch])?;
         lab.kubectl(&["delete", "crd", kind, "--timeout=60s"])?;
     }
+    let policies = lab.path(&format!("{OBJECTS}/policies.yaml"));
+    lab.kubectl(&["delete", "--filename", &policies])?;
     for node in NODES {
         let conf = "/etc/cni/net.d/whereabouts.d";
         expect(
