@@ -72,6 +72,22 @@ pub(crate) fn open(path: &Path, wait: Wait) -> Result<Option<Connection>, Failur
     }
 }
 
+/// Whether the file can be written, or made. It asks without opening it.
+pub(crate) fn expect_writable(path: &Path) -> Result<(), Failure> {
+    let is_writable = if path.exists() {
+        may_write(path)
+    } else {
+        // The usual folder is made with the file.
+        let folder = folder_of(path);
+        !folder.exists() || access(folder, AccessFlags::W_OK).is_ok()
+    };
+    if is_writable {
+        return Ok(());
+    }
+    let reason = "and its folder cannot both be written";
+    Err(failure(path, FileProblem::Denied, &reason))
+}
+
 /// The same, but the file is made where there is none.
 pub(crate) fn open_or_make(path: &Path, wait: Wait) -> Result<Connection, Failure> {
     if let Some(connection) = open(path, wait)? {
@@ -161,6 +177,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Sees that a file that is not there never was. A new one would give addresses that are in use.
 fn expect_nothing_lost(path: &Path) -> Result<(), Failure> {
+    // Its target is perhaps on a disk that is not mounted. A new file would take the place of the link.
+    if path.is_symlink() && !path.exists() {
+        let reason = "is a link that leads to nothing: is the disk of its target mounted?";
+        return Err(failure(path, FileProblem::Unwritable, &reason));
+    }
     let log = beside(path, LOG);
     // Another process may have made the file meanwhile, and then its log.
     if log.exists() && !path.exists() {

@@ -324,6 +324,8 @@ impl Registry for LocalRegistry<'_> {
         let questions = allocator::block_questions(wants, Reach::OneDemand);
         let queries: Vec<Query> = questions.into_iter().map(Query::Blocks).collect();
         let snapshot = self.look(&queries)?;
+        // An ADD writes. The question does not.
+        file::expect_writable(self.store.path())?;
         Ok(allocator::shortage(snapshot.facts(), wants))
     }
 

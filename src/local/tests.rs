@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use tempfile::TempDir;
+use whereabouts_core::address::{Name, Range, RangeSpec};
+use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
 use whereabouts_core::failure::FileProblem;
-use whereabouts_core::registry::conformance;
+use whereabouts_core::registry::{Registry, conformance};
 use whereabouts_store::keys::Keys;
 use whereabouts_store::{At, CommitError, Read, Store, Txn, Unavailable, Write};
 
@@ -136,4 +138,33 @@ fn a_wait_for_the_file_ends_at_the_deadline() {
     held.expect("it was free");
     // The deadline is over, and the file is free: no wait is needed.
     block_on(late.commit(&txn)).expect("nobody else is there");
+}
+
+#[test]
+fn a_link_that_leads_to_nothing_is_no_new_file() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("local.db");
+    std::os::unix::fs::symlink(folder.path().join("unmounted/local.db"), &path).expect("a link");
+    let bench = Bench {
+        store: store(&folder),
+        keys: Keys::new(PREFIX),
+    };
+    let registry = conformance::Bench::registry(&bench);
+    let range = RangeSpec::of("10.0.0.0/24".parse().expect("a CIDR"));
+    let ask = Ask {
+        attachment: Attachment {
+            network: Name::new("net").expect("a name"),
+            container: Name::new("a").expect("a name"),
+            interface: "eth0".to_owned(),
+        },
+        wants: vec![Want::lowest(&Range::new(range).expect("a range"))],
+        owner: Owner::default(),
+        may_take_over: false,
+    };
+    let failure = block_on(registry.take(&ask)).expect_err("its disk is perhaps not mounted");
+    assert!(
+        failure.to_string().contains("a link that leads to nothing"),
+        "{failure}"
+    );
+    assert!(path.is_symlink());
 }

@@ -29,6 +29,8 @@ const OF_HOST_LOCAL: [(&str, &str); 2] = [("subnet", "range"), ("ranges", "ipRan
 pub(super) struct Config {
     /// `name`
     pub(super) network: Name,
+    /// Whether the runtime hands addresses or ranges over that a pod requests. It gives them to ADD alone.
+    pub(super) runtime_gives: bool,
     /// `prevResult`
     pub(super) previous: Option<Node>,
     /// The attachments in use.
@@ -81,6 +83,7 @@ impl Config {
             findings.tolerate::<()>(Err(error))?;
         }
 
+        let runtime_gives = findings.tolerate(takes_addresses_from_runtime(&mut config))?;
         let runtime = object_or_none(config.take("runtimeConfig"));
         let mut runtime = findings.tolerate(runtime)?;
         let args = object_or_none(config.take("args"));
@@ -89,6 +92,7 @@ impl Config {
         take_host_locals_keys(&mut ipam, findings)?;
         let taken = Self {
             network,
+            runtime_gives,
             previous: config.take("prevResult"),
             valid_attachments: previous::Valid::take(&mut config),
             directories: merged.directories,
@@ -149,4 +153,17 @@ fn take_ancestors_keys(ipam: &mut Object, findings: &mut Findings) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether the runtime hands addresses or ranges over that a pod requests.
+fn takes_addresses_from_runtime(config: &mut Object) -> Result<bool, RequestError> {
+    let mut capabilities = object_or_none(config.take("capabilities"))?;
+    for key in ["ips", "ipRanges"] {
+        if let Some(node) = capabilities.take(key)
+            && node.flag()?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -33,7 +33,9 @@ pub(super) enum Scheme {
 pub(super) enum EndpointError {
     #[error("is no endpoint: its scheme is neither http nor https")]
     Scheme,
-    #[error("is no endpoint: it has a user or a password")]
+    #[error(
+        "is no endpoint: it has a user or a password, or characters that may be of one (@, %, ?, #)"
+    )]
     UserInfo,
     #[error("is no endpoint: nothing may follow its port")]
     Path,
@@ -56,8 +58,9 @@ impl Scheme {
 impl Endpoint {
     /// The endpoint in `text`. If `text` has no port, `usual` is the port.
     pub(super) fn parse(text: &str, usual: u16) -> Result<Self, EndpointError> {
-        // This check is the first, so no other error shows a password.
-        if text.contains('@') {
+        // This check is the first, so no other error shows a password. '@' may be escaped, and a query may have a password, too.
+        let may_have_secret = |text: &str| text.contains(['@', '%', '?', '#']);
+        if may_have_secret(text) {
             return Err(EndpointError::UserInfo);
         }
         let (scheme, rest) = match text.split_once("://") {
@@ -169,8 +172,9 @@ mod tests {
         }
         check("unix:///run/etcd", Err(EndpointError::Scheme));
         check("http://a:1/v3", Err(EndpointError::Path));
-        check("a?b", Err(EndpointError::Path));
         check("http://user:secret@a:1", Err(EndpointError::UserInfo));
+        check("user:secret%40a:1", Err(EndpointError::UserInfo));
+        check("http://a:1/?password=secret", Err(EndpointError::UserInfo));
         check("etcd://user:secret@a:1", Err(EndpointError::UserInfo));
     }
 }

@@ -21,6 +21,9 @@ pub(super) const DIRECTORIES: [&str; 2] = [
 
 const FILE_NAME: &str = "whereabouts.conf";
 
+/// The keys beside `ipam` in a flat file that was a network configuration.
+const OF_A_NETWORK: [&str; 3] = ["cniVersion", "name", "type"];
+
 /// The result of merging a network configuration with a flat file.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
@@ -172,7 +175,15 @@ impl FlatFile {
         let name = path.display().to_string();
         let mut keys = json::object(&file.bytes, &name, &format!("{name}: "))?;
         if let Some(nested) = keys.take("ipam") {
-            keys = nested.object()?;
+            let beside = std::mem::replace(&mut keys, nested.object()?);
+            let stray = beside.set().find(|(key, _)| !OF_A_NETWORK.contains(key));
+            let is_whole = stray.map_or(Ok(()), |(_, node)| {
+                Err(RequestError::Exclusive {
+                    key: node.key().to_owned(),
+                    other: format!("{name}: ipam"),
+                })
+            });
+            findings.tolerate(is_whole)?;
         }
         lift_kubeconfig(&mut keys, findings)?;
         if keys.has("etcd_password") && file::is_open_to_others(file) {

@@ -123,6 +123,14 @@ impl Object {
         })
     }
 
+    /// The members with a value, by their keys.
+    pub(super) fn set(&self) -> impl Iterator<Item = (&str, &Node)> {
+        let members = self.members.iter();
+        members
+            .filter(|(_, node)| node.value.is_set())
+            .map(|(key, node)| (key.as_str(), node))
+    }
+
     /// Whether `key` has a value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.members

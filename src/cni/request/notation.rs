@@ -14,6 +14,8 @@ use whereabouts_core::address::{Address, Family, Interval};
 pub(super) enum NotationError {
     #[error("is not an address")]
     Address,
+    #[error("is an IPv4 address in the form of IPv6: write it as IPv4")]
+    Mapped,
     #[error("has no prefix length, such as in 10.0.0.0/24")]
     NoLength,
     #[error("has no prefix length from 0 to {0} after its /")]
@@ -40,7 +42,11 @@ pub(super) struct RangeText {
 pub(super) fn address(text: &str) -> Result<Address, NotationError> {
     let plain = without_leading_zeroes(text);
     let ip: IpAddr = plain.parse().map_err(|_| NotationError::Address)?;
-    Ok(ip.into())
+    // Other plugins and the kernel take it for IPv4. As IPv6 it would be another address.
+    match ip {
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => Err(NotationError::Mapped),
+        IpAddr::V4(_) | IpAddr::V6(_) => Ok(ip.into()),
+    }
 }
 
 /// `10.0.0.5/24` or `10.0.0.5`.
@@ -126,7 +132,7 @@ mod tests {
             ("00000fd00::000001", "fd00::1"),
             ("::", "::"),
             ("0000::0000", "::"),
-            ("::ffff:010.0.0.1", "::ffff:10.0.0.1"),
+            ("::fffe:010.0.0.1", "::fffe:a00:1"),
         ];
         for (text, expected) in cases {
             assert_eq!(
@@ -153,6 +159,9 @@ mod tests {
         }
         assert_eq!(address("10.0.0.0x1"), Err(NotationError::Address));
         assert_eq!(address("fe80::1%eth0"), Err(NotationError::Address));
+        for text in ["::ffff:10.0.0.1", "0:0:0:0:0:ffff:a00:1"] {
+            assert_eq!(address(text), Err(NotationError::Mapped), "{text}");
+        }
     }
 
     #[test]

@@ -94,6 +94,7 @@ fn parse_config(
         requested,
         configured: parts.addresses,
         gateways: arguments.gateways,
+        forbidden: &ranges.gateways,
     };
     let node = config.node?;
     let cluster = identity::cluster(config.cluster_id, &config.directories, machine);
@@ -158,7 +159,11 @@ fn parse_config(
             valid: config.valid_attachments.read()?,
         }),
         Verb::Status => {
-            let mut wants = sources.plan(findings)?.wants;
+            let mut wants = if config.runtime_gives && sources.is_empty() {
+                Vec::new()
+            } else {
+                sources.plan(findings)?.wants
+            };
             // A taken fixed address of one pod says nothing about the next pod.
             wants.retain(|want| matches!(want.choice, Choice::Lowest));
             Request::Status(StatusRequest { wants, when_full })

@@ -83,12 +83,37 @@ pub(super) struct Sources<'a> {
     pub(super) configured: Vec<Stated>,
     /// `GATEWAY` of `CNI_ARGS`. Each is the gateway of the addresses in its subnet.
     pub(super) gateways: Vec<Address>,
+    /// All gateways, and the addresses that the bridge takes. No attachment has one of them.
+    pub(super) forbidden: &'a [Address],
 }
 
 impl Sources<'_> {
+    /// Whether nothing says which addresses are meant.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty() && self.requested.is_empty() && self.configured.is_empty()
+    }
+
+    /// A stated address that is in no range.
+    fn outside(&self, stated: &Stated) -> Result<StaticAddress, RequestError> {
+        if self.forbidden.contains(&stated.address) {
+            let reason = "is a gateway, or the address of the bridge: no attachment gets it";
+            return Err(stated.text.wrong(reason));
+        }
+        let length = stated.length.ok_or_else(|| {
+            let reason = "has no prefix length, and no range of the config has the address";
+            stated.text.wrong(reason)
+        })?;
+        let address = IpNet::new(stated.address.into(), length)
+            .expect("the length was checked against the family");
+        Ok(StaticAddress {
+            address,
+            gateway: stated.gateway,
+        })
+    }
+
     /// The plan. Its remarks go to `findings`.
     pub(super) fn plan(self, findings: &mut Findings) -> Result<Plan, RequestError> {
-        if self.ranges.is_empty() && self.requested.is_empty() && self.configured.is_empty() {
+        if self.is_empty() {
             return Err(RequestError::MissingKey {
                 key: RANGE.to_owned(),
                 reason: "a config needs range, ipRanges or addresses".to_owned(),
@@ -100,11 +125,11 @@ impl Sources<'_> {
             plan.reserve(Want::lowest(&range.range), range.gateway);
         }
         for stated in &self.requested {
-            plan.add_requested(stated, self.ranges, findings)?;
+            plan.add_requested(stated, &self, findings)?;
         }
         for stated in &self.configured {
             match plan.place(self.ranges, stated.address) {
-                None => plan.statics.push(static_address(stated)?),
+                None => plan.statics.push(self.outside(stated)?),
                 Some(index) => {
                     let range = &self.ranges[index];
                     let gateway = stated.gateway.or(range.gateway);
@@ -135,11 +160,12 @@ impl Plan {
     fn add_requested(
         &mut self,
         stated: &Stated,
-        ranges: &[ConfiguredRange],
+        sources: &Sources<'_>,
         findings: &mut Findings,
     ) -> Result<(), RequestError> {
+        let ranges = sources.ranges;
         let Some(index) = self.place(ranges, stated.address) else {
-            self.statics.push(static_address(stated)?);
+            self.statics.push(sources.outside(stated)?);
             if !ranges.is_empty() {
                 let text = "is in none of the config's ranges: answered, but not reserved";
                 findings.remark(LogLevel::Warn, stated.text.wrong(text).to_string());
@@ -155,9 +181,9 @@ impl Plan {
         Ok(())
     }
 
-    /// The range of an address. Among the ranges whose CIDR has the address, a range without a
-    /// requested address comes first. After that, a range that could give the address by itself
-    /// comes first. The first wants are those of the ranges.
+    /// The range of an address. Among the ranges whose CIDR has the address, a range that could give the address by itself
+    /// comes first: two ranges may have pools of their own. After that, a range without a requested address comes first. The
+    /// first wants are those of the ranges.
     fn place(&self, ranges: &[ConfiguredRange], address: Address) -> Option<usize> {
         let ip = IpAddr::from(address);
         let indexed = ranges
@@ -171,7 +197,7 @@ impl Plan {
                 .intervals()
                 .iter()
                 .any(|interval| interval.contains(address));
-            (is_requested, !gives)
+            (!gives, is_requested)
         });
         best.map(|(index, _)| index)
     }
@@ -242,19 +268,6 @@ fn exactly(
             "cannot be given from range {cidr} ({}): it {refusal}",
             range.key
         ))
-    })
-}
-
-fn static_address(stated: &Stated) -> Result<StaticAddress, RequestError> {
-    let length = stated.length.ok_or_else(|| {
-        let reason = "has no prefix length, and no range of the config has the address";
-        stated.text.wrong(reason)
-    })?;
-    let address = IpNet::new(stated.address.into(), length)
-        .expect("the length was checked against the family");
-    Ok(StaticAddress {
-        address,
-        gateway: stated.gateway,
     })
 }
 

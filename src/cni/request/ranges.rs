@@ -77,6 +77,8 @@ pub(super) struct Ranges {
     pub(super) ranges: Vec<ConfiguredRange>,
     /// The queue of each CIDR that could be read, even if its range is invalid.
     pub(super) queues: Vec<RangeId>,
+    /// The gateways, inside and outside the ranges, and the addresses that the bridge takes. No attachment has one of them.
+    pub(super) gateways: Vec<Address>,
 }
 
 /// A range and its keys.
@@ -162,7 +164,11 @@ impl Raw {
             });
             ranges.extend(findings.tolerate(range)?);
         }
-        Ok(Ranges { ranges, queues })
+        Ok(Ranges {
+            ranges,
+            queues,
+            gateways: spoken_for.gateways,
+        })
     }
 }
 

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::config::{Config, object_or_none};
+use super::config::Config;
 use super::env::Verb;
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
-use super::json::Object;
 use super::plan::{Plan, RANGE, Sources};
 use super::ranges::SpokenFor;
 use super::{
@@ -102,19 +101,6 @@ pub struct Linted {
     pub remarks: Vec<Remark>,
 }
 
-/// Whether the runtime hands addresses or ranges over that a pod requests.
-fn takes_addresses_from_runtime(config: &mut Object) -> Result<bool, RequestError> {
-    let mut capabilities = object_or_none(config.take("capabilities"))?;
-    for key in ["ips", "ipRanges"] {
-        if let Some(node) = capabilities.take(key)
-            && node.flag()?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Reads `config`, a network configuration as a runtime gives it to the plugin. It reads like ADD,
 /// but goes on after an error if possible.
 pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError> {
@@ -122,7 +108,6 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     findings.tolerance = Tolerance::Collecting;
     let mut config = json::object(config, "the config", "")?;
     findings.version = CniVersion::take(&mut config)?;
-    let runtime_gives = takes_addresses_from_runtime(&mut config)?;
     // The environment of a runtime matters, not that of the linter.
     let invocation = Invocation {
         variables: BTreeMap::new(),
@@ -131,6 +116,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     };
     let config = Config::take(config, &invocation, machine, &mut findings)?;
     let network = config.network;
+    let runtime_gives = config.runtime_gives;
     let datastore = config.datastore;
     let datastore = datastore.read(&config.directories, machine, &mut findings);
     config.behaviour.read(Verb::Add, &mut findings)?;
@@ -138,12 +124,13 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let parts = config.static_parts.read(&mut findings)?;
     let requested = config.requested.read(Vec::new(), &mut findings)?;
     let spoken_for = SpokenFor::new(&parts.addresses, &requested, &[]);
-    let ranges = config.ranges.read(spoken_for, &mut findings)?.ranges;
+    let ranges = config.ranges.read(spoken_for, &mut findings)?;
     let sources = Sources {
-        ranges: &ranges,
+        ranges: &ranges.ranges,
         requested,
         configured: parts.addresses,
         gateways: Vec::new(),
+        forbidden: &ranges.gateways,
     };
     let is_clean = !findings.remarks.iter().any(is_error);
     let version = findings.version;
@@ -166,7 +153,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
         version,
         answered: answered(&plan),
         routes: parts.routes,
-        ranges: ranges.into_iter().map(|one| one.range).collect(),
+        ranges: ranges.ranges.into_iter().map(|one| one.range).collect(),
         datastore,
         remarks: findings.remarks,
     })

@@ -113,6 +113,33 @@ fn a_requested_address_outside_all_ranges_is_static_with_a_remark() {
 }
 
 #[test]
+fn a_gateway_outside_the_ranges_is_given_to_nobody() {
+    let base =
+        || Sample::of("ADD").ipam(json!({"range": "192.168.2.225/28", "gateway": "192.168.2.1"}));
+    let reason =
+        "\"192.168.2.1/24\" is a gateway, or the address of the bridge: no attachment gets it";
+    let requested = base().variable("CNI_ARGS", "IP=192.168.2.1/24");
+    check(&requested, Err((7, reason)));
+    let configured = base().ipam(json!({"addresses": [{"address": "192.168.2.1/24"}]}));
+    check(&configured, Err((7, reason)));
+    let of_bridge = Sample::of("ADD")
+        .config(json!({"isGateway": true}))
+        .ipam(json!({"range": "10.0.0.0/24"}))
+        .variable("CNI_ARGS", "IP=172.16.0.1/16");
+    check(&of_bridge, Err((7, "\"172.16.0.1/16\" is a gateway")));
+}
+
+#[test]
+fn a_range_that_cannot_give_an_address_is_not_its_range() {
+    let nested = Sample::of("ADD").ipam(json!({"enable_overlapping_ranges": false, "ipRanges": [
+        {"range": "10.0.0.0/16", "exclude": ["10.0.3.0/24"]}, {"range": "10.0.3.0/24"}]}));
+    let first = "10.0.0.0/16 10.0.0.1-10.0.2.255 10.0.4.1-10.0.255.254";
+    let expected = format!("{first}; 10.0.3.0/24 =10.0.3.9; 10.0.3.0/24 =10.0.3.2 | - - - | ");
+    let both = nested.variable("CNI_ARGS", "IP=10.0.3.9,10.0.3.2");
+    check(&both, Ok(&expected));
+}
+
+#[test]
 fn a_requested_prefix_length_that_is_not_the_ranges_is_a_remark() {
     let sample = args("IP=10.0.0.150/16");
     check(

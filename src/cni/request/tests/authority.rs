@@ -85,6 +85,19 @@ fn a_network_configuration_never_says_what_the_flat_file_that_names_etcd_says_of
 }
 
 #[test]
+fn a_key_beside_the_ipam_of_a_flat_file_is_an_error_and_not_lost() {
+    let path = "/etc/cni/net.d/whereabouts.d/whereabouts.conf";
+    let nested = json!({"name": "net", "type": "bridge", "ipam": flat_file()});
+    let parsed = on("ADD", &[(path, &nested)], json!({"etcd_host": null})).parsed();
+    assert_eq!(access(&parsed.expect("it is read")), NODES);
+    let mut stray = nested.clone();
+    stray["datastore"] = json!("local");
+    let refused = on("ADD", &[(path, &stray)], json!({"etcd_host": null})).parsed();
+    let words = format!("{path}: datastore and {path}: ipam cannot be given together");
+    assert_found(refused.map(|_| String::new()), Err((7, &words)));
+}
+
+#[test]
 fn a_network_configuration_may_set_what_the_flat_file_allows_and_no_more() {
     let mut keys = flat_file();
     keys["network_config_may_set"] = json!(["etcd_host", "log_file"]);

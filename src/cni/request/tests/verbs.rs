@@ -186,6 +186,15 @@ fn status_wants_what_an_add_would_take_from_the_ranges() {
         .status();
     let expected = "10.0.0.0/24 10.0.0.1-10.0.0.8 10.0.0.10-10.0.0.254";
     assert_found(status.map(|status| show(&status.wants)), Ok(expected));
+    let none = plain("STATUS").ipam(json!({"range": null}));
+    assert_found(
+        none.status().map(|_| String::new()),
+        Err((7, "ipam.range is missing")),
+    );
+    // The runtime gives its ranges to ADD alone.
+    let of_runtime = none.config(json!({"capabilities": {"ipRanges": true}}));
+    let status = of_runtime.status();
+    assert_found(status.map(|status| show(&status.wants)), Ok(""));
     let wrong = plain("STATUS").ipam(json!({"range": "x"})).status();
     assert_found(wrong.map(|_| String::new()), Err((7, "ipam.range")));
 }
