@@ -47,7 +47,7 @@ impl Place {
 /// Why a network has no statement although it could have one.
 pub(crate) const NO_ROOM: &str = "the statements of all networks take all bytes that they may";
 
-/// What is to be said of a network without a statement.
+/// The words on a network without a statement.
 pub(crate) fn not_shown(name: &DefinitionName, reason: &str) -> String {
     format!("the ranges of network {name} are not shown before a pod uses them: {reason}")
 }

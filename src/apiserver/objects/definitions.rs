@@ -15,7 +15,7 @@ const PAGE: usize = 250;
 const TRIES: usize = 3;
 
 impl Objects {
-    /// What `keep` keeps of all NetworkAttachmentDefinitions. A server without the kind is one of a cluster without Multus:
+    /// All NetworkAttachmentDefinitions, as far as `keep` keeps them. A server without the kind is one of a cluster without Multus:
     /// it has none.
     pub async fn definitions<T>(
         &self,

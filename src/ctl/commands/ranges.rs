@@ -109,10 +109,10 @@ pub(crate) fn known(connection: &Connection) -> Result<Known, String> {
     Ok(Known { occupancy, unread })
 }
 
-/// What the lack of a list of networks means.
+/// The consequence of an unknown list of networks.
 pub(crate) const MAY_BE_MISSING: &str = "ranges that no pod has used may be missing";
 
-/// Says which networks state nothing, a few by name. Whoever writes networks can make any number of them.
+/// Says which networks state nothing, a few by name. A tenant can make any number of networks.
 pub(crate) fn say_unusable(unusable: &[String]) {
     for network in unusable.iter().take(limits::FINDINGS_OF_A_KIND) {
         say!("{network}");

@@ -35,7 +35,7 @@ pub(super) struct Networks {
     /// By namespace and name; none before the watch has begun.
     watched: Option<Watched<Statement>>,
     settled: Option<Settled>,
-    /// What was said of networks that state nothing.
+    /// The reasons that were said of networks that state nothing.
     told: BTreeMap<DefinitionName, Arc<str>>,
 }
 
@@ -188,7 +188,7 @@ enum Step {
     Delete(DefinitionName, Revision),
 }
 
-/// What is to be written.
+/// The writes of one round.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     steps: Vec<Step>,
@@ -196,7 +196,7 @@ struct Plan {
     left_out: Vec<DefinitionName>,
 }
 
-/// What makes the stored statements the wanted ones. If not all fit, those that are stored keep their place: nobody can take
+/// The writes that make the stored statements the wanted ones. If not all fit, those that are stored keep their place: nobody can take
 /// the place of others by more networks.
 fn plan(wanted: &Wanted, stored: &BTreeMap<DefinitionName, Stored>) -> Plan {
     let mut plan = Plan {
@@ -234,7 +234,7 @@ fn plan(wanted: &Wanted, stored: &BTreeMap<DefinitionName, Stored>) -> Plan {
     plan
 }
 
-/// Carries the steps out, many at once. What is not carried out is planned anew in the next round.
+/// Carries the steps out, many at once. The next round plans the rest anew.
 fn write(connection: &Connection, steps: &[Step], leads: impl Fn() -> bool) -> Result<(), String> {
     for some in steps.chunks(limits::NETWORKS_PER_COMMIT) {
         if !leads() {

@@ -16,7 +16,7 @@ use crate::networks::{NO_ROOM, Place, Statement, name, not_shown, statement};
 pub(crate) struct StatedNetworks {
     /// A key for each network that states something.
     pub(crate) entries: Entries,
-    /// What is to be said of networks without a statement that should have one.
+    /// The words on networks without a statement that should have one.
     pub(crate) unusable: Vec<String>,
 }
 
