@@ -22,6 +22,7 @@ use whereabouts_store::record::{self, RecordError};
 use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{At, Outcome, Revision};
 
+use crate::commands::ranges::say_unusable;
 use crate::connection::Connection;
 use crate::networks::{NO_ROOM, Place, Statement, not_shown, statement};
 use crate::output::say;
@@ -103,13 +104,13 @@ impl Networks {
         Ok(Some(counts))
     }
 
-    /// Says why networks state nothing, each reason once.
+    /// Says why networks state nothing, each reason once, and a few in one round.
     fn tell(&mut self, reasons: BTreeMap<DefinitionName, Arc<str>>) {
-        for (name, reason) in &reasons {
-            if self.told.get(name) != Some(reason) {
-                say!("{}", not_shown(name, reason));
-            }
-        }
+        let is_new =
+            |(name, reason): &(&DefinitionName, &Arc<str>)| self.told.get(*name) != Some(*reason);
+        let new = reasons.iter().filter(is_new);
+        let new: Vec<String> = new.map(|(name, reason)| not_shown(name, reason)).collect();
+        say_unusable(&new);
         self.told = reasons;
     }
 }
