@@ -1,5 +1,7 @@
 //! The address and the credentials of an API server.
 
+use std::path::PathBuf;
+
 use hyper::Uri;
 use whereabouts_core::secret::Secret;
 
@@ -14,6 +16,17 @@ pub struct Access {
     pub token: Option<Secret>,
     /// The certificate and the key of the client, PEM.
     pub identity: Option<(Vec<u8>, Secret)>,
+    /// The files of the CA and the token.
+    pub files: Files,
+}
+
+/// The files that parts of an access come from. They change on disk, so a process that runs for days reads them anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The file of the CA.
+    pub ca: Option<PathBuf>,
+    /// The file of the bearer token.
+    pub token: Option<PathBuf>,
 }
 
 /// The address of an API server: always TLS.
@@ -71,6 +84,16 @@ impl Server {
         &self.host
     }
 
+    /// The URL.
+    pub fn url(&self) -> String {
+        format!("https://{}{}", self.authority(), self.path)
+    }
+
+    /// The name in the server's certificate, if the host is not this name.
+    pub fn certificate_name(&self) -> Option<&str> {
+        self.certificate_name.as_deref()
+    }
+
     /// The host and the port, as in a URL and in the header `Host`.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -97,6 +120,7 @@ mod tests {
             let server = Server::at(url).expect(url);
             assert_eq!(server.authority(), authority, "{url}");
             assert_eq!(server.path, path, "{url}");
+            assert_eq!(server.url(), format!("https://{authority}{path}"), "{url}");
         }
     }
 

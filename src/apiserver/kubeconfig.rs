@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 use whereabouts_core::secret::Secret;
 
-use crate::access::{Access, Server};
+use crate::access::{Access, Files, Server};
 
 /// The reason why a kubeconfig cannot be used. It never has a value of the file, as this may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,11 @@ pub fn read(
     };
     refuse(cluster, user, &at)?;
     let load = |file: &str| load(&folder.join(file));
+    let place = |file: &Option<String>| file.as_ref().map(|file| folder.join(file));
+    let files = Files {
+        ca: place(&cluster.ca).filter(|_| cluster.ca_data.is_none()),
+        token: place(&user.token_file),
+    };
     Ok(Access {
         server: server(cluster, &at.cluster)?,
         ca: content_of(
@@ -52,6 +57,7 @@ pub fn read(
         )?,
         token: token(user, &at.user, &load)?,
         identity: identity(user, &at.user, &load)?,
+        files,
     })
 }
 

@@ -31,7 +31,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use self::access::{Access, Server};
+pub use self::access::{Access, Files, Server};
 pub use self::answer::Answer;
 pub use self::client::{Client, Unusable};
 pub use self::kubeconfig::{KubeconfigError, read as read_kubeconfig};

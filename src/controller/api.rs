@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Error};
+use serde_json::{Value, json};
 use tokio::time::timeout;
+use whereabouts_apiserver::{Access, Server};
+use whereabouts_core::identity::Identity;
+use whereabouts_core::secret::Secret;
 use whereabouts_reconcile::{Answer, Look, NodeState, PodName, Round};
 
+use crate::identity::of_authorities;
 use crate::node::{renewed, state};
 use crate::pods::PodCache;
 
@@ -27,6 +34,9 @@ pub(crate) const AT_ONCE: usize = 8;
 /// Pods in one page of a list.
 const PAGE: u32 = 500;
 
+/// The file of a pod's CA, which is that of the ConfigMap `kube-root-ca.crt`.
+const ROOT_CA_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
 /// The namespace of the nodes' Leases.
 const NODE_LEASES: &str = "kube-node-lease";
 
@@ -35,26 +45,55 @@ const NODE_LEASES: &str = "kube-node-lease";
 pub struct ApiServer {
     pub(crate) client: Client,
     requests: Arc<AtomicU64>,
+    /// The server, if this client was made of an access to it.
+    server: Option<Server>,
+    /// The identities of the authorities that this client trusts.
+    pub(crate) authorities: Arc<[Identity]>,
+    /// Whether these authorities come from the ConfigMap from which nodes derive the identity.
+    pub(crate) trusts_root_ca: bool,
+    /// The identities of the cluster, once they are known.
+    pub(crate) identities: Arc<OnceLock<Vec<Identity>>>,
 }
 
 impl ApiServer {
     /// The API server that `kubeconfig` names, or the one of the cluster in which this process runs, or else the one of the
     /// user's own configuration. Must be called on a runtime of tokio.
     pub async fn connect(kubeconfig: Option<&Path>) -> Result<Self, String> {
-        let mut config = match kubeconfig {
+        let config = match kubeconfig {
             Some(path) => from_file(path).await?,
             None => Config::infer()
                 .await
                 .map_err(|error| format!("no API server is known: {error}"))?,
         };
+        Self::of(config, None)
+    }
+
+    /// The API server that `access` reaches. Nothing else names it: neither a variable nor another file. Must be called on a
+    /// runtime of tokio.
+    pub async fn at(access: &Access) -> Result<Self, String> {
+        Self::of(of_access(access).await?, Some(access.server.clone()))
+    }
+
+    fn of(mut config: Config, server: Option<Server>) -> Result<Self, String> {
         // A request that was sent again may be done twice: POST, too, would be sent again.
         config.default_retry = false;
+        let authorities = of_authorities(&config).into();
+        let trusts_root_ca = config.root_cert_file.as_deref() == Some(Path::new(ROOT_CA_FILE));
         let client = Client::try_from(config)
             .map_err(|error| format!("the API server: {}", told(&error)))?;
         Ok(Self {
             client,
             requests: Arc::default(),
+            server,
+            authorities,
+            trusts_root_ca,
+            identities: Arc::default(),
         })
+    }
+
+    /// The server, if this client was made of an access to it.
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     /// How many requests have been sent, besides those of watches.
@@ -136,6 +175,57 @@ impl ApiServer {
     }
 }
 
+/// A configuration with the server, the authorities and the credentials of `access`.
+async fn of_access(access: &Access) -> Result<Config, String> {
+    let server = &access.server;
+    let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+    let token = access.token.as_ref().map(Secret::reveal);
+    let token_file = access.files.token.as_ref();
+    let identity = access.identity.as_ref();
+    let certificate = identity.map(|(certificate, _)| base64(certificate));
+    let key = identity.map(|(_, key)| base64(key.reveal().as_bytes()));
+    let kubeconfig = json!({
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {
+            "server": server.url(),
+            "tls-server-name": server.certificate_name(),
+            "certificate-authority-data": access.ca.as_deref().map(base64),
+        }}],
+        "users": [{"name": "x", "user": {
+            // A file is read anew when its token grows old; a token beside it would be used for ever.
+            "token": token.filter(|_| token_file.is_none()),
+            "tokenFile": token_file,
+            "client-certificate-data": certificate,
+            "client-key-data": key,
+        }}],
+    });
+    let wrong = |error: &dyn std::fmt::Display| format!("the API server {}: {error}", server.url());
+    let kubeconfig = without_nulls(kubeconfig);
+    let kubeconfig: Kubeconfig =
+        serde_json::from_value(kubeconfig).map_err(|error| wrong(&error))?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| wrong(&error))?;
+    config.root_cert_file.clone_from(&access.files.ca);
+    // The datastore goes through no proxy.
+    config.proxy_url = None;
+    Ok(config)
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(
+                kept.map(|(key, value)| (key, without_nulls(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        value => value,
+    }
+}
+
 async fn from_file(path: &Path) -> Result<Config, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("--kubeconfig {}: {error}", path.display());
     let kubeconfig = Kubeconfig::read_from(path).map_err(|error| wrong(&error))?;
@@ -186,7 +276,42 @@ pub(crate) fn told(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use whereabouts_apiserver::Files;
+
     use super::*;
+
+    #[test]
+    fn a_client_has_the_server_the_authority_and_the_token_file_of_its_access() {
+        let mut access = Access {
+            server: Server::at("https://[fd00::1]:6443/k8s/a").expect("a URL"),
+            ca: Some(
+                b"-----BEGIN CERTIFICATE-----\nTUlJQw==\n-----END CERTIFICATE-----\n".to_vec(),
+            ),
+            token: Some(Secret::new("read once".to_owned())),
+            identity: None,
+            files: Files {
+                ca: Some("/a/ca.crt".into()),
+                token: Some("/a/token".into()),
+            },
+        };
+        let of = |access: &Access| {
+            let config = futures::executor::block_on(of_access(access));
+            config.expect("a configuration")
+        };
+        let config = of(&access);
+        assert_eq!(config.cluster_url, "https://[fd00::1]:6443/k8s/a");
+        assert_eq!(config.root_cert, Some(vec![b"MIIC".to_vec()]));
+        assert_eq!(
+            config.root_cert_file.as_deref(),
+            Some(Path::new("/a/ca.crt"))
+        );
+        assert_eq!(config.auth_info.token_file.as_deref(), Some("/a/token"));
+        assert!(config.auth_info.token.is_none(), "the file is newer");
+        access.files = Files::default();
+        let config = of(&access);
+        assert!(config.auth_info.token.is_some() && config.auth_info.token_file.is_none());
+        assert!(!config.accept_invalid_certs && config.proxy_url.is_none());
+    }
 
     #[test]
     fn only_the_api_servers_own_word_is_an_absence() {

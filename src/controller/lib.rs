@@ -8,6 +8,7 @@
 
 mod api;
 mod event;
+mod identity;
 mod leadership;
 mod node;
 mod owners;

@@ -39,6 +39,12 @@ impl Identity {
         )
     }
 
+    /// Whether it has the form of an identity that is made of a file: sixteen hexadecimal digits. A person gives names.
+    pub fn is_of_file(&self) -> bool {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        self.0.len() == 2 * limits::IDENTITY_HASH_BYTES && self.0.bytes().all(is_digit)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -78,6 +84,7 @@ mod tests {
             "{content}"
         );
         assert_eq!(found.as_str().len(), 16);
+        assert!(found.is_of_file());
         assert_eq!(Identity::new(found.as_str()), Ok(found));
     }
 
@@ -92,6 +99,18 @@ mod tests {
         check(&format!("{OTHER}{ONE}"), false);
         check("", false);
         check("a uuid", false);
+    }
+
+    #[test]
+    fn a_name_is_not_of_a_file() {
+        for name in [
+            "prod",
+            "0123456789abcde",
+            "0123456789ABCDEF",
+            "0123456789abcdef0",
+        ] {
+            assert!(!Identity::new(name).expect("a name").is_of_file(), "{name}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use whereabouts_apiserver::Server;
 use whereabouts_clock::Chance;
 use whereabouts_cni::request::Datastore;
 use whereabouts_core::identity::Identity;
@@ -103,7 +104,7 @@ impl Connection {
     }
 
     /// The cluster that the keys belong to, if they say it.
-    fn stored_cluster(&self) -> Result<Option<Identity>, String> {
+    pub(crate) fn stored_cluster(&self) -> Result<Option<Identity>, String> {
         let key = Read::Key(self.keys.encode(&Key::Cluster));
         let view = self.ask(self.store.read(&[key], At::Now))?;
         let entry = view.answers.into_iter().flatten().next();
@@ -172,6 +173,11 @@ impl Connection {
             AnyStore::Kubernetes(store) => Some(store),
             AnyStore::Etcd(_) | AnyStore::Page(_) | AnyStore::Local(_) => None,
         }
+    }
+
+    /// The API server, if claims are its objects.
+    pub(crate) fn api_server(&self) -> Option<&Server> {
+        self.object_store().map(ObjectStore::server)
     }
 
     /// Objects of an API server that cannot be used: a view has no entry for them. The view is the held one.

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use whereabouts_apiserver::{Access, Server};
+use whereabouts_apiserver::{Access, Files, Server};
 use whereabouts_cni::invocation::read_file;
 use whereabouts_core::limits;
 use whereabouts_core::secret::Secret;
@@ -34,13 +34,19 @@ pub(crate) fn access(variable: Variable<'_>, folder: &Path) -> Result<Option<Acc
     let Ok(url) = service_url(variable) else {
         return Ok(None);
     };
-    let Some(token) = content(&folder.join("token"))? else {
+    let (ca_file, token_file) = (folder.join("ca.crt"), folder.join("token"));
+    let Some(token) = content(&token_file)? else {
         return Ok(None);
     };
     let token = String::from_utf8(token).unwrap_or_default();
+    let ca = content(&ca_file)?;
     Ok(Some(Access {
         server: Server::at(&url).map_err(|reason| format!("{url} {reason}"))?,
-        ca: content(&folder.join("ca.crt"))?,
+        files: Files {
+            ca: ca.is_some().then_some(ca_file),
+            token: Some(token_file),
+        },
+        ca,
         token: Some(Secret::new(token.trim().to_owned())),
         identity: None,
     }))

@@ -15,7 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 use whereabouts_core::secret::Secret;
 
-use crate::access::{Access, Server};
+use crate::access::{Access, Files, Server};
 use crate::request::{Request, Resource};
 
 /// The token of all tests. No error may have it.
@@ -90,6 +90,7 @@ async fn start(mut scripts: VecDeque<&'static [Step]>) -> Fake {
             ca: Some(ca),
             token: Some(Secret::new(TOKEN.to_owned())),
             identity: None,
+            files: Files::default(),
         },
         connections: Rc::default(),
         requests: Rc::default(),

@@ -4,7 +4,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::fake::{PATIENCE, Step, TOKEN, certified, put, with};
-use crate::{Access, Answer, Client, Server};
+use crate::{Access, Answer, Client, Files, Server};
 use whereabouts_core::secret::Secret;
 
 fn assert_unsent(answer: &Answer, word: &str) {
@@ -58,6 +58,7 @@ async fn a_port_where_nobody_listens_or_that_speaks_no_tls_gets_no_request() {
         ca: Some(certified().0),
         token: Some(Secret::new(TOKEN.to_owned())),
         identity: None,
+        files: Files::default(),
     };
     let answers = async {
         let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -80,6 +81,7 @@ fn an_access_that_cannot_be_used_is_told_without_its_secrets() {
         ca: Some(ca.to_vec()),
         token: Some(Secret::new(token.to_owned())),
         identity,
+        files: Files::default(),
     };
     let (ca, _) = certified();
     let pair =

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use whereabouts_apiserver::{Access, Client, Objects};
+use whereabouts_apiserver::{Access, Client, Objects, Server};
 use whereabouts_clock::Chance;
 use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Stored;
@@ -44,6 +44,7 @@ const LISTING: Duration = Duration::from_mins(5);
 /// The claims and blocks of one API server.
 pub(crate) struct ObjectStore {
     objects: Objects,
+    server: Box<Server>,
     chance: Chance,
     keys: Keys,
     /// The number of holders, and the view that they share.
@@ -81,11 +82,17 @@ impl ObjectStore {
         let client = Client::new(access).map_err(|error| error.to_string())?;
         Ok(Self {
             objects: Objects::of(client),
+            server: Box::new(access.server.clone()),
             chance: Chance::new(chance.bits()),
             keys: Keys::new(PREFIX),
             holders: Cell::new(0),
             held: RefCell::new(None),
         })
+    }
+
+    /// The server of the objects.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// The registry of an operation that may take so long.

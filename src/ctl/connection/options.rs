@@ -25,7 +25,8 @@ pub(crate) struct DatastoreOptions {
     #[arg(long, help_heading = HEADING, value_name = "NAME", value_parser = ["etcd", "kubernetes", "local"])]
     datastore: Option<String>,
     /// The kubeconfig of the API server [default, with --datastore kubernetes: the one that KUBECONFIG names, the one beside
-    /// the flat file, the account of this pod, or ~/.kube/config].
+    /// the flat file, the account of this pod, or ~/.kube/config]. With --datastore kubernetes, the API server of the claims
+    /// also judges them.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The file of the datastore local.

@@ -85,6 +85,7 @@ impl ApiOptions {
                     ca: Some(ca.clone()),
                     token: Some(Secret::new(own.trim().to_owned())),
                     identity: None,
+                    files: whereabouts_apiserver::Files::default(),
                 };
                 let token = ask(&access, &of_pod, node)?;
                 let claims = Claims::of(&token).map_err(|reason| format!("a token: {reason}"))?;

@@ -83,7 +83,7 @@ struct Controller<'o> {
 pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> {
     stamp_lines();
     let asking = asking_thread()?;
-    let api = connect(&asking, options.etcd.kubeconfig())?;
+    let api = connect(&asking, &options.etcd)?;
     let election = Election::new(&api, &options.namespace, LEASE, &options.identity);
     let controller = Controller {
         options,

@@ -22,6 +22,7 @@ use whereabouts_store::record::{self, RecordError};
 use whereabouts_store::txn_builder::TxnBuilder;
 use whereabouts_store::{At, Outcome, Revision};
 
+use super::round::confirm_cluster;
 use crate::commands::ranges::say_unusable;
 use crate::connection::Connection;
 use crate::networks::{NO_ROOM, Place, Statement, not_shown, statement};
@@ -93,6 +94,7 @@ impl Networks {
         self.tell(reasons);
         if !plan.steps.is_empty() {
             connection.confirm()?;
+            confirm_cluster(api, asking, connection)?;
             write(connection, &plan.steps, leads)?;
             return Ok(Some(counts));
         }

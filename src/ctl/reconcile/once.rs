@@ -66,7 +66,7 @@ struct Open {
 /// Judges until every claim without a pod and every durable owner at rest has been judged.
 pub(crate) fn reconcile(options: &ReconcileOptions) -> Result<Ending, String> {
     let asking = asking_thread()?;
-    let api = connect(&asking, options.etcd.kubeconfig())?;
+    let api = connect(&asking, &options.etcd)?;
     let rules = options.evidence.rules(Duration::MAX, options.force);
     let once = Once {
         options,

@@ -2,14 +2,16 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use whereabouts_apiserver::Server;
+use whereabouts_cni::request::Datastore;
 use whereabouts_controller::{ApiServer, End, PodCache, Release};
 use whereabouts_core::address::BlockKey;
 use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
+use whereabouts_core::identity::Identity;
 use whereabouts_core::registry::{self, Released};
 use whereabouts_kubernetes::{GivenBack, Lost};
 use whereabouts_reconcile::{
@@ -92,9 +94,15 @@ pub(super) enum Ended {
     Stayed(String),
 }
 
-/// Connects to the API server that `kubeconfig` names.
-pub(super) fn connect(asking: &Handle, kubeconfig: Option<&Path>) -> Result<ApiServer, String> {
-    asking.block_on(ApiServer::connect(kubeconfig))
+/// Connects to the API server that judges the records of `datastore`. If they are objects of an API server, it is this one:
+/// another one would truly say that their pods do not exist.
+pub(super) fn connect(asking: &Handle, datastore: &DatastoreOptions) -> Result<ApiServer, String> {
+    match datastore.sharing_kubeconfig().datastore()? {
+        Datastore::Kubernetes(access) => asking.block_on(ApiServer::at(&access)),
+        Datastore::Etcd(_) | Datastore::Local(_) => {
+            asking.block_on(ApiServer::connect(datastore.kubeconfig()))
+        }
+    }
 }
 
 impl Rounds {
@@ -132,6 +140,7 @@ impl Rounds {
             before => {
                 // A token of an API server is renewed on disk. And the options may name another place now.
                 let connection = Connection::open(&self.etcd)?;
+                self.confirm_server(&connection)?;
                 if before.is_none_or(|before| before.place != connection.place) {
                     self.records = Records::new(self.objects_serve);
                 }
@@ -157,6 +166,7 @@ impl Rounds {
         if !round.nodes().is_empty() || !owner_round.sets().is_empty() {
             // After the records were read: an identity that comes later finds no records.
             connection.confirm()?;
+            confirm_cluster(&self.api, &self.asking, &connection)?;
         }
         let look = self.asking.block_on(self.api.look(&round, self.start));
         let owner_look = self.api.look_for_owners(&owner_round, self.start);
@@ -206,6 +216,20 @@ impl Rounds {
             Some(since) => networks.state(connection, since, (&self.api, &self.asking), leads),
             None => Ok(None),
         }
+    }
+
+    /// Sees that the records are objects of the API server that is asked, if they are objects of any.
+    fn confirm_server(&self, connection: &Connection) -> Result<(), String> {
+        let (place, asked) = (connection.api_server(), self.api.server());
+        if place == asked {
+            return Ok(());
+        }
+        let told = |server: Option<&Server>| server.map_or_else(|| "none".to_owned(), Server::url);
+        Err(format!(
+            "the API server of the datastore was {} at the start, and is {} now: a new start asks the new one",
+            told(asked),
+            told(place)
+        ))
     }
 
     /// Releases a claim as it was judged, and tells it to all who may want to know.
@@ -297,4 +321,30 @@ impl Rounds {
             say!("whereaboutsctl: {reason}");
         }
     }
+}
+
+/// Sees that the records are not those of another cluster than the API server's, as far as both tell it.
+pub(super) fn confirm_cluster(
+    api: &ApiServer,
+    asking: &Handle,
+    connection: &Connection,
+) -> Result<(), String> {
+    if api.server().is_some() {
+        return Ok(());
+    }
+    let stored = connection.stored_cluster()?;
+    let Some(stored) = stored.filter(Identity::is_of_file) else {
+        return Ok(());
+    };
+    let known = asking.block_on(api.identities())?;
+    if known.is_empty() || known.contains(&stored) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(Identity::as_str).collect();
+    Err(format!(
+        "the datastore {} is of cluster {stored}, and the API server's CA says cluster {}: an API server cannot judge the \
+         claims of another cluster. Name the right one with --kubeconfig",
+        connection.place,
+        known.join(" or ")
+    ))
 }

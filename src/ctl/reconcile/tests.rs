@@ -1,6 +1,7 @@
 //! Rounds against an API server that is made up, on a real store of one file.
 
 mod owners;
+mod places;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,6 +121,11 @@ struct Site {
 }
 
 fn site(folder: &Path) -> Site {
+    site_with(folder, &[])
+}
+
+/// A site with more options of the datastore.
+fn site_with(folder: &Path, more: &[&str]) -> Site {
     let asking = asking_thread().expect("a thread");
     let fake = Fake::default();
     let router = Router::new().fallback(respond).with_state(fake.clone());
@@ -139,9 +145,12 @@ fn site(folder: &Path) -> Site {
     let store = folder.join("store");
     std::fs::create_dir(&store).expect("it is made");
     let store = store.join("file.sqlite");
-    let options = ["x", "--local-path", store.to_str().expect("text")];
-    let etcd = Options::parse_from(options).etcd;
-    let api = connect(&asking, Some(&kubeconfig)).expect("it is read");
+    let path = |path: &Path| path.to_str().expect("text").to_owned();
+    let (store, kubeconfig) = (path(&store), path(&kubeconfig));
+    let options = ["x", "--local-path", &store, "--kubeconfig", &kubeconfig];
+    let options = options.into_iter().chain(more.iter().copied());
+    let etcd = Options::parse_from(options).etcd.sharing_kubeconfig();
+    let api = connect(&asking, &etcd).expect("it is read");
     let rules = Rules {
         grace: GRACE,
         run: GRACE,
