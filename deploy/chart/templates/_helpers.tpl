@@ -27,11 +27,11 @@ capabilities:
 {{/* Root without any capability, which the last line may add to: the owner of the node's folders, and of certificates that only their owner can read. */}}
 {{- define "whereabouts.nodeRights" -}}
 runAsUser: 0
-{{ include "whereabouts.rights" . }}
 {{- if .Values.openshift.enabled }}
 seLinuxOptions:
   type: spc_t
 {{- end }}
+{{ include "whereabouts.rights" . }}
 {{- end }}
 
 {{/* fsGroup: of the secrets' files. */}}
