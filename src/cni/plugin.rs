@@ -26,7 +26,7 @@ use whereabouts_core::verbs;
 use whereabouts_etcd::Access;
 use whereabouts_etcd::EtcdStore;
 use whereabouts_etcd::SystemClock;
-use whereabouts_kubernetes::KubernetesRegistry;
+use whereabouts_kubernetes::{ApiServer, KubernetesRegistry};
 use whereabouts_local::{LocalRegistry, LocalStore, Wait};
 use whereabouts_protocol::session::Session;
 use whereabouts_store::Store;
@@ -161,15 +161,45 @@ pub struct Start {
 
 /// Carries out `invocation`. The caller prints the answer first, and then sends the unsent spans.
 pub fn execute(invocation: &Invocation, machine: &dyn Machine, start: Start) -> (Answer, Unsent) {
-    execute_in(invocation, machine, start, EtcdStore::new)
+    execute_on(invocation, machine, start, &Real)
 }
 
-/// Carries out `invocation` in the store that `open` returns.
-pub fn execute_in<S: Store>(
+/// The servers behind the datastores. A test puts something between them and the plugin.
+pub trait Servers {
+    /// etcd.
+    type Store: Store;
+    /// The API server.
+    type Objects: ApiServer;
+
+    /// The etcd of `access`.
+    fn store(&self, access: &Access, chance: &Chance) -> Self::Store;
+
+    /// The API server that `objects` reaches.
+    fn objects(&self, objects: Objects) -> Self::Objects;
+}
+
+/// The servers themselves.
+struct Real;
+
+impl Servers for Real {
+    type Store = EtcdStore;
+    type Objects = Objects;
+
+    fn store(&self, access: &Access, chance: &Chance) -> EtcdStore {
+        EtcdStore::new(access, chance)
+    }
+
+    fn objects(&self, objects: Objects) -> Objects {
+        objects
+    }
+}
+
+/// Carries out `invocation` on these servers.
+pub fn execute_on(
     invocation: &Invocation,
     machine: &dyn Machine,
     start: Start,
-    open: impl FnOnce(&Access, &Chance) -> S,
+    servers: &impl Servers,
 ) -> (Answer, Unsent) {
     let begun = start.begun;
     match request::parse(invocation, machine) {
@@ -201,7 +231,7 @@ pub fn execute_in<S: Store>(
             };
             let tally = Tally::default();
             told(&report, subject, &tally, || {
-                carry_out(&parsed, start, &tally, open)
+                carry_out(&parsed, start, &tally, servers)
             })
         }
         Err(rejected) => {
@@ -268,11 +298,11 @@ fn told(
     (Answer { stderr, ..answer }, telemetry.end(unreported))
 }
 
-fn carry_out<S: Store>(
+fn carry_out(
     parsed: &Parsed,
     start: Start,
     tally: &Tally,
-    open: impl FnOnce(&Access, &Chance) -> S,
+    servers: &impl Servers,
 ) -> Result<String, Error> {
     if matches!(parsed.request, Request::Add(_)) && invocation::is_stdout_closed() {
         return Err(Error::Unheard);
@@ -281,17 +311,17 @@ fn carry_out<S: Store>(
         .enable_all()
         .build()
         .map_err(|error| Error::NoRuntime(error.kind()))?;
-    let result = runtime.block_on(serve(parsed, start, tally, open));
+    let result = runtime.block_on(serve(parsed, start, tally, servers));
     // The name lookup of a resolver thread has no deadline, so the runtime does not wait for it.
     runtime.shutdown_background();
     result
 }
 
-async fn serve<S: Store>(
+async fn serve(
     parsed: &Parsed,
     start: Start,
     tally: &Tally,
-    open: impl FnOnce(&Access, &Chance) -> S,
+    servers: &impl Servers,
 ) -> Result<String, Error> {
     // Standard input and files have already used a part of the deadline.
     let deadline = parsed.deadline.saturating_sub(start.at.elapsed());
@@ -299,7 +329,7 @@ async fn serve<S: Store>(
     match &parsed.datastore {
         Datastore::Etcd(access) => {
             let chance = Chance::new(start.seed);
-            let store = open(access, &chance);
+            let store = servers.store(access, &chance);
             let keys = Keys::new(&access.prefix);
             let traced = telemetry::Traced(tally);
             let session = Session::new(&store, &SystemClock, &chance, &keys, deadline)
@@ -316,7 +346,7 @@ async fn serve<S: Store>(
             answer_from(&registry, parsed, tally).await
         }
         Datastore::Kubernetes(access) => {
-            let server = Objects::of(Client::new(access)?);
+            let server = servers.objects(Objects::of(Client::new(access)?));
             let chance = Chance::new(start.seed);
             let registry = KubernetesRegistry::new(&server, &SystemClock, &chance, deadline);
             answer_from(&registry.since(start.at), parsed, tally).await
