@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the long judges for a given time: fresh seeds of the simulation, the small worlds, chaos on each etcd, and the real
-# parts: all scenarios in a cluster, each version of etcd with an upgrade under load, Jaeger, and causes of old faults put back.
+# Runs the long judges for a given time: fresh seeds of the simulation, the small worlds, chaos on each etcd and on API
+# servers, and the real parts: all scenarios in a cluster, each version of etcd with an upgrade under load, Jaeger, and causes of old faults put back.
 #
 #   tests/long.sh MINUTES [RECORD.jsonl]      as root
 #
@@ -51,7 +51,8 @@ main() {
     for ((round = 0; SECONDS < ends; round++)); do
         simulate
         etcd=${etcds[round % ${#etcds[@]}]}
-        ((SECONDS >= ends)) || torment "$etcd"
+        ((SECONDS >= ends)) || torment "chaos on $("$etcd" --version | head -n 1)" --etcd "$etcd"
+        ((SECONDS >= ends)) || torment "chaos on API servers" --datastore kubernetes
         ((SECONDS >= ends)) || try "${real_parts[round % ${#real_parts[@]}]}"
     done
     echo "$round rounds, $found turns with a finding; the record is $record"
@@ -65,10 +66,10 @@ simulate() {
     turn simulation "$seeds" target/release/whereabouts-sim run --seeds "$seeds"
 }
 
-torment() { # ETCD
+torment() { # KIND ARGUMENT ...
     local minutes=$(((ends - SECONDS + 59) / 60)) seed=$(((RANDOM << 15) + RANDOM))
     ((minutes <= chaos_minutes_per_turn)) || minutes=$chaos_minutes_per_turn
-    turn "chaos on $("$1" --version | head -n 1)" "$seed" target/release/whereabouts-chaos --minutes "$minutes" --seed "$seed" --etcd "$1"
+    turn "$1" "$seed" target/release/whereabouts-chaos --minutes "$minutes" --seed "$seed" "${@:2}"
 }
 
 try() { # SCRIPT WITH ARGUMENTS

@@ -1,4 +1,4 @@
-//! The chaos suite: real etcd, the real plugin, and everything that can happen to them.
+//! The chaos suite: real etcd, real API servers, the real plugin, and everything that can happen to them.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,14 +10,21 @@ use serde_json::json;
 use whereabouts_chaos::ending;
 use whereabouts_chaos::plugin::{self, Program};
 use whereabouts_chaos::proxied::{ProxiedCluster, Security, Setup};
+use whereabouts_chaos::servers::Servers;
 use whereabouts_chaos::suite::fault::Fault;
 use whereabouts_chaos::suite::report::Report;
-use whereabouts_chaos::suite::{Options, Suite};
+use whereabouts_chaos::suite::{Datastore, Options, Suite};
+use whereabouts_fixtures::apiserver::Programs;
+use whereabouts_fixtures::binaries;
+use whereabouts_sim::kubernetes::REAL_BUGS;
 use whereabouts_sim::planted::Bug;
 
-/// Shakes etcd and the plugin for a while, and judges all that happened.
+/// Shakes the datastore and the plugin for a while, and judges all that happened.
 #[derive(Parser)]
 struct Arguments {
+    /// The datastore of the plugin.
+    #[arg(long, value_enum, default_value_t = Datastore::Etcd)]
+    datastore: Datastore,
     /// Minutes that the run lasts at least. It goes on until every kind of fault has struck.
     #[arg(long, default_value_t = 4)]
     minutes: u64,
@@ -39,18 +46,24 @@ struct Arguments {
     /// Pods that a node runs at the same time.
     #[arg(long, default_value_t = 4)]
     pods: u64,
-    /// The program etcd.
-    #[arg(long, value_name = "PATH", default_value = "etcd")]
-    etcd: PathBuf,
+    /// The program etcd; by default the one on the PATH, and with `--datastore kubernetes` the part etcd-3.7.
+    #[arg(long, value_name = "PATH")]
+    etcd: Option<PathBuf>,
+    /// The program kube-apiserver, for `--datastore kubernetes`; by default the part kubernetes.
+    #[arg(long, value_name = "PATH")]
+    kube_apiserver: Option<PathBuf>,
+    /// The program kubectl, for `--datastore kubernetes`; by default the part kubernetes.
+    #[arg(long, value_name = "PATH")]
+    kubectl: Option<PathBuf>,
     /// A newer etcd to which the members are upgraded one after the other, under load; may be given several times.
     #[arg(long, value_name = "PATH")]
     upgrade_to: Vec<PathBuf>,
     /// A plugin that is built already, instead of a fresh build.
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
-    /// Run the plugin with this bug of the simulator's catalogue. Success is then that the bug is found.
-    #[arg(long, value_name = "BUG", value_parser = bug)]
-    sabotage: Option<Bug>,
+    /// Run the plugin with this bug of the simulator's catalogue for the datastore. Success is then that the bug is found.
+    #[arg(long, value_name = "BUG")]
+    sabotage: Option<String>,
     /// Also write the report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -81,7 +94,8 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
             "--members {members}: a cluster that loses a member has at least three"
         ));
     }
-    let plugin = match (&arguments.plugin, arguments.sabotage) {
+    check(arguments)?;
+    let plugin = match (&arguments.plugin, &arguments.sabotage) {
         (Some(plugin), _) => plugin.clone(),
         (None, None) => plugin::build()?,
         (None, Some(_)) => plugin::build_program(Program::Sabotaged)?,
@@ -94,9 +108,10 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     let cluster = ProxiedCluster::start(Setup {
         members: arguments.members,
         security: arguments.security,
-        etcd: found(&arguments.etcd)?,
+        etcd: etcd(arguments)?,
     })
     .map_err(|error| format!("etcd: {error}"))?;
+    let servers = servers(arguments, &cluster)?;
     let upgrades = arguments.upgrade_to.iter().map(|etcd| found(etcd));
     let upgrades = upgrades.collect::<Result<_, _>>()?;
     let options = Options {
@@ -107,9 +122,9 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
         pods: arguments.pods,
         plugin,
         upgrades,
-        sabotage: arguments.sabotage.map(|bug| bug.to_string()),
+        sabotage: arguments.sabotage.clone(),
     };
-    let suite = Suite::new(options, cluster);
+    let suite = Suite::new(options, cluster, servers);
     let complaints = suite.run()?;
     let count = complaints.len();
     if let Some(path) = &arguments.log {
@@ -121,17 +136,60 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
         let mut document = report.json();
         document["seed"] = json!(seed);
         document["members"] = json!(arguments.members);
+        document["datastore"] = json!(format!("{:?}", arguments.datastore).to_lowercase());
         write(path, &format!("{document:#}\n"))?;
     }
     Ok(count)
 }
 
-/// A bug of the catalogue, by its name.
-fn bug(name: &str) -> Result<Bug, String> {
-    let found = Bug::ALL.iter().find(|bug| bug.to_string() == name);
-    found
-        .copied()
-        .ok_or_else(|| format!("the bugs are {:?}", Bug::ALL))
+/// That the faults and the bug are of the datastore.
+fn check(arguments: &Arguments) -> Result<(), String> {
+    let kinds = Fault::of(arguments.datastore);
+    if let Some(other) = arguments.first.iter().find(|first| !kinds.contains(first)) {
+        let datastore = arguments.datastore;
+        return Err(format!(
+            "--first {other}: the kinds of faults of {datastore:?} are {kinds:?}"
+        ));
+    }
+    let bugs: Vec<String> = match arguments.datastore {
+        Datastore::Etcd => Bug::ALL.iter().map(ToString::to_string).collect(),
+        Datastore::Kubernetes => REAL_BUGS.iter().map(|bug| format!("{bug:?}")).collect(),
+    };
+    match &arguments.sabotage {
+        Some(bug) if !bugs.contains(bug) => Err(format!(
+            "--sabotage {bug}: the bugs are {}",
+            bugs.join(", ")
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The program etcd.
+fn etcd(arguments: &Arguments) -> Result<PathBuf, String> {
+    match (&arguments.etcd, arguments.datastore) {
+        (Some(etcd), _) => found(etcd),
+        (None, Datastore::Etcd) => found(Path::new("etcd")),
+        (None, Datastore::Kubernetes) => binaries::part("etcd-3.7", "etcd-3.7"),
+    }
+}
+
+/// The API servers on `cluster`, if the datastore has some.
+fn servers(arguments: &Arguments, cluster: &ProxiedCluster) -> Result<Option<Servers>, String> {
+    if arguments.datastore == Datastore::Etcd {
+        return Ok(None);
+    }
+    let program = |given: &Option<PathBuf>, name| match given {
+        Some(path) => found(path),
+        None => binaries::part("kubernetes", name),
+    };
+    let programs = Programs {
+        kube_apiserver: program(&arguments.kube_apiserver, "kube-apiserver")?,
+        kubectl: program(&arguments.kubectl, "kubectl")?,
+    };
+    let servers = Servers::start(cluster, &programs, arguments.nodes);
+    servers
+        .map(Some)
+        .map_err(|error| format!("kube-apiserver: {error}"))
 }
 
 /// A kind of fault, by its name.

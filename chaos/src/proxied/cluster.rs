@@ -113,7 +113,7 @@ impl ProxiedCluster {
     /// Kills a member; its data stays.
     pub fn kill(&self, member: usize) {
         self.processes.set(member, 0);
-        self.members[member].kill();
+        self.members[member].running.kill();
     }
 
     /// Starts a member that was killed, on its old data.
@@ -130,18 +130,18 @@ impl ProxiedCluster {
 
     /// Makes a member hang.
     pub fn stop(&self, member: usize) {
-        self.members[member].stop();
+        self.members[member].running.stop();
     }
 
     /// Lets a member that hangs go on.
     pub fn go_on(&self, member: usize) {
-        self.members[member].go_on();
+        self.members[member].running.go_on();
     }
 
     /// Starts anew what has ended by itself, a member whose port was taken, say.
     pub fn restart_ended(&self) {
         for member in 0..self.members.len() {
-            if self.members[member].has_ended() {
+            if self.members[member].running.has_ended() {
                 self.kill(member);
                 self.restart(member);
             }

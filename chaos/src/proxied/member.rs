@@ -4,14 +4,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::Pid;
 
 use super::setup::{Security, Setup};
 use crate::proxy::Proxy;
+use crate::running::Running;
 
 /// Ports below those that the kernel gives to outgoing connections (`ip_local_port_range`), so
 /// that the ports of a member that is down stay free.
@@ -34,12 +35,12 @@ pub struct Member {
     /// The proxy in the way of clients.
     pub(super) client_proxy: Proxy,
     folder: PathBuf,
-    process: Mutex<Process>,
+    pub(super) running: Running,
+    life: Mutex<Life>,
 }
 
 #[derive(Debug, Default)]
-struct Process {
-    child: Option<Child>,
+struct Life {
     /// The program since an upgrade.
     upgraded: Option<PathBuf>,
     /// How often it began anew, without data.
@@ -58,7 +59,8 @@ pub(super) fn quiet_ports() -> [SocketAddr; 2] {
     [quiet_port(), quiet_port()]
 }
 
-fn quiet_port() -> SocketAddr {
+/// A port that nobody listens on, and that stays free while its server is down.
+pub(crate) fn quiet_port() -> SocketAddr {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     // Processes that start at the same time begin in different places.
     let first = process::id() as usize * 101 + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +84,8 @@ impl Member {
             peer_proxy,
             client_proxy,
             folder: folder.to_path_buf(),
-            process: Mutex::default(),
+            running: Running::default(),
+            life: Mutex::default(),
         }
     }
 
@@ -103,10 +106,10 @@ impl Member {
 
     /// Starts it on the data that it has. Gives its pid.
     pub(super) fn start(&self, setup: &Setup, peers: &str, founding: Founding) -> i32 {
-        let mut process = self.process();
+        let life = self.life();
         let scheme = setup.security.scheme();
         let client_url = format!("{scheme}://{}", self.client);
-        let program = process.upgraded.as_ref().unwrap_or(&setup.etcd);
+        let program = life.upgraded.as_ref().unwrap_or(&setup.etcd);
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -118,7 +121,7 @@ impl Member {
             .arg("--pre-vote")
             .args(["--name", &self.name])
             .arg("--data-dir")
-            .arg(self.data(process.lives))
+            .arg(self.data(life.lives))
             .args(["--listen-client-urls", &client_url])
             .args(["--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &format!("{scheme}://{}", self.peer)])
@@ -149,55 +152,21 @@ impl Member {
         }
         let child = command.spawn().expect("etcd can be executed");
         let pid = Pid::from_child(&child).as_raw_nonzero().get();
-        process.child = Some(child);
+        self.running.set(child);
         pid
-    }
-
-    /// Ends it at once; its data stays.
-    pub(super) fn kill(&self) {
-        if let Some(mut child) = self.process().child.take() {
-            // It fails only for a process that was waited for, which has ended.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 
     /// Makes it start with another program from now on.
     pub(super) fn upgrade(&self, program: &Path) {
-        self.process().upgraded = Some(program.to_path_buf());
+        self.life().upgraded = Some(program.to_path_buf());
     }
 
     /// Forgets its data: it is to begin anew.
     pub(super) fn forget(&self) {
-        let mut process = self.process();
+        let mut life = self.life();
         // A remainder is removed with the cluster's folder.
-        let _ = fs::remove_dir_all(self.data(process.lives));
-        process.lives += 1;
-    }
-
-    /// Makes it hang: its connections stay and nothing answers.
-    pub(super) fn stop(&self) {
-        if let Some(child) = &self.process().child {
-            let pid = Pid::from_child(child);
-            kill_process(pid, Signal::STOP).expect("the child was not waited for");
-            // Its threads stop some time after the signal; then its parent is told.
-            waitpid(Some(pid), WaitOptions::UNTRACED).expect("the child stops");
-        }
-    }
-
-    /// Lets it go on.
-    pub(super) fn go_on(&self) {
-        if let Some(child) = &self.process().child {
-            kill_process(Pid::from_child(child), Signal::CONT)
-                .expect("the child was not waited for");
-        }
-    }
-
-    /// Whether its process has ended without being told to.
-    pub(super) fn has_ended(&self) -> bool {
-        let mut process = self.process();
-        let ended = process.child.as_mut().map(Child::try_wait);
-        ended.is_some_and(|ended| ended.expect("a child can be asked for").is_some())
+        let _ = fs::remove_dir_all(self.data(life.lives));
+        life.lives += 1;
     }
 
     fn data(&self, lives: u32) -> PathBuf {
@@ -223,13 +192,7 @@ impl Member {
         log.expect("the cluster's folder can be written")
     }
 
-    fn process(&self) -> MutexGuard<'_, Process> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.kill();
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

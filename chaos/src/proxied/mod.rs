@@ -12,4 +12,5 @@ mod tests;
 pub use cluster::ProxiedCluster;
 pub use control::Control;
 pub use member::Member;
+pub(crate) use member::quiet_port;
 pub use setup::{Security, Setup};

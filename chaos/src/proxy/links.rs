@@ -12,6 +12,8 @@ pub enum Party {
     Clients,
     /// A member of the cluster, by its number.
     Member(usize),
+    /// An API server, by its number.
+    Server(usize),
 }
 
 /// Whether bytes pass.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::shared::Datastore;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -41,6 +43,18 @@ pub enum Fault {
     NoSpace,
     /// Another member is made to lead.
     LeaderMoved,
+    /// A member stands still again and again, as on a slow disk.
+    SlowDisk,
+    /// An API server is killed, and started again.
+    ServerKilled,
+    /// All API servers are killed, and started again.
+    ServersKilled,
+    /// An API server hangs for longer than the plugin's deadline.
+    ServerStopped,
+    /// Connections to the API servers are reset in the middle of a reply.
+    ServerRepliesReset,
+    /// An API server hears its clients, and no reply arrives. At the end the connections are reset.
+    ServerRepliesLost,
     /// Executions of the plugin are killed.
     PluginKilled,
     /// Executions are stopped for longer than their leases live.
@@ -51,10 +65,10 @@ pub enum Fault {
     DelRepeated,
 }
 
-/// The part of etcd that works under a fault.
+/// The part of the datastore that works under a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
-    /// A majority that clients reach: ADD must go on.
+    /// A majority that clients reach, and an API server: ADD must go on.
     Majority,
     /// Less, for a while: ADD fails clearly, or waits.
     Minority,
@@ -63,15 +77,17 @@ pub enum Leaves {
 /// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strikes {
-    /// The cluster.
+    /// The cluster of etcd.
     Cluster,
+    /// The API servers.
+    Servers,
     /// Executions of the plugin.
     Plugin,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::MemberKilled,
         Self::LeaderKilled,
         Self::MajorityKilled,
@@ -90,18 +106,37 @@ impl Fault {
         Self::Compacted,
         Self::NoSpace,
         Self::LeaderMoved,
+        Self::SlowDisk,
+        Self::ServerKilled,
+        Self::ServersKilled,
+        Self::ServerStopped,
+        Self::ServerRepliesReset,
+        Self::ServerRepliesLost,
         Self::PluginKilled,
         Self::PluginStopped,
         Self::RuntimeTimeout,
         Self::DelRepeated,
     ];
 
-    /// The part of etcd that works under it.
+    /// The kinds that strike a datastore.
+    pub fn of(datastore: Datastore) -> Vec<Self> {
+        let is_of_etcd =
+            |kind: &Self| kind.strikes() != Strikes::Servers && *kind != Self::SlowDisk;
+        let kinds = Self::ALL.into_iter();
+        match datastore {
+            Datastore::Etcd => kinds.filter(is_of_etcd).collect(),
+            Datastore::Kubernetes => kinds.collect(),
+        }
+    }
+
+    /// The part of the datastore that works under it.
     pub fn leaves(self) -> Leaves {
         match self {
-            Self::MajorityKilled | Self::AllKilled | Self::MajorityCut | Self::NoSpace => {
-                Leaves::Minority
-            }
+            Self::MajorityKilled
+            | Self::AllKilled
+            | Self::MajorityCut
+            | Self::NoSpace
+            | Self::ServersKilled => Leaves::Minority,
             Self::MemberKilled
             | Self::LeaderKilled
             | Self::LeaderStopped
@@ -116,6 +151,11 @@ impl Fault {
             | Self::MemberReplaced
             | Self::Compacted
             | Self::LeaderMoved
+            | Self::SlowDisk
+            | Self::ServerKilled
+            | Self::ServerStopped
+            | Self::ServerRepliesReset
+            | Self::ServerRepliesLost
             | Self::PluginKilled
             | Self::PluginStopped
             | Self::RuntimeTimeout
@@ -129,6 +169,11 @@ impl Fault {
             Self::PluginKilled | Self::PluginStopped | Self::RuntimeTimeout | Self::DelRepeated => {
                 Strikes::Plugin
             }
+            Self::ServerKilled
+            | Self::ServersKilled
+            | Self::ServerStopped
+            | Self::ServerRepliesReset
+            | Self::ServerRepliesLost => Strikes::Servers,
             Self::MemberKilled
             | Self::LeaderKilled
             | Self::MajorityKilled
@@ -146,8 +191,24 @@ impl Fault {
             | Self::MemberReplaced
             | Self::Compacted
             | Self::NoSpace
-            | Self::LeaderMoved => Strikes::Cluster,
+            | Self::LeaderMoved
+            | Self::SlowDisk => Strikes::Cluster,
         }
+    }
+
+    /// Whether a member hangs under it, or is cut off. The plugin turns to another member. An API server spreads its requests
+    /// over all members, and waits for this one, too.
+    pub fn hides_a_member(self) -> bool {
+        matches!(
+            self,
+            Self::LeaderStopped
+                | Self::LeaderCut
+                | Self::FollowerCut
+                | Self::LeaderUnheard
+                | Self::LeaderDeaf
+                | Self::ClientsCut
+                | Self::SlowDisk
+        )
     }
 
     /// Whether one member is dead under it, to clients or to the others, and the rest is well.

@@ -1,18 +1,18 @@
 //! The end of a run: everything is deleted and collected, nothing may be left, and every node can
 //! add.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::{sleep, timeout};
+use whereabouts_sim::vocabulary::Verb;
 
 use super::node::Node;
 use super::shared::{Phase, Suite};
-use whereabouts_sim::judge::LockAt;
-
-use crate::proxied::Control;
+use super::verdict::{Answer, Asked};
 
 /// Longest time in which all pods that are left are deleted.
 const DELETED: Duration = Duration::from_mins(2);
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Heals everything, ends all pods, and looks at what is left.
 pub(super) async fn finish<T>(suite: &Suite, nodes: &[Rc<Node>], pods: impl Future<Output = T>) {
     suite.cluster().links().heal();
-    if let Err(reason) = Control::of(suite.cluster()).all_well().await {
+    if let Err(reason) = suite.all_well().await {
         suite.trouble(format_args!("at the end: {reason}"));
     }
     suite.log(format_args!("all pods are deleted"));
@@ -45,18 +45,14 @@ pub(super) async fn finish<T>(suite: &Suite, nodes: &[Rc<Node>], pods: impl Futu
         return;
     }
     // Tickets of the dead are for GC; locks end with their leases.
-    let no_locks = || {
-        let verdict = suite.verdict();
-        let mut locks = verdict.ledger().locks().values();
-        !locks.any(LockAt::is_held)
-    };
-    if !becomes(LOCKS_GONE, no_locks).await {
+    if !becomes(LOCKS_GONE, || !suite.verdict().court().is_locked()).await {
         let text = format!("locks are held {LOCKS_GONE:?} after their processes");
         return suite.verdict().accuse(8, text);
     }
     catch_up(suite).await;
     accuse_what_is_left(suite);
     collect_all(suite, nodes).await;
+    sweep(suite).await;
     suite.verdict().all_is_gone();
     let start = std::time::Instant::now();
     let tried = join_all(nodes.iter().map(|node| node.try_out())).await;
@@ -71,19 +67,32 @@ pub(super) async fn finish<T>(suite: &Suite, nodes: &[Rc<Node>], pods: impl Futu
     }
     suite.log(format_args!("every node added, {:?}", start.elapsed()));
     catch_up(suite).await;
+    sweep(suite).await;
     suite.verdict().all_is_gone();
+}
+
+/// Clears the bits that a DEL cannot know of, as the controller does. etcd has no such bits.
+async fn sweep(suite: &Suite) {
+    let Some(servers) = suite.servers() else {
+        return;
+    };
+    let blocks = suite.verdict().court().blocks();
+    if let Err(reason) = servers.sweep(&blocks).await {
+        suite.verdict().accuse(8, reason);
+    }
+    catch_up(suite).await;
 }
 
 /// A claim that is held though it was deleted, and was never in doubt, is a leak.
 fn accuse_what_is_left(suite: &Suite) {
     let suspects = suite.suspects.borrow();
     let mut verdict = suite.verdict();
-    let left = verdict.ledger().claims().keys().cloned();
-    let left: Vec<_> = left.collect();
-    suite.left_to_gc.set(left.len() as u64);
-    for attachment in left {
-        if !suspects.contains(&attachment) {
-            verdict.accuse(8, format!("{attachment} was deleted and holds addresses"));
+    let left = verdict.court().left();
+    let attachments: BTreeSet<_> = left.iter().map(|(attachment, _)| attachment).collect();
+    suite.left_to_gc.set(attachments.len() as u64);
+    for (attachment, what) in &left {
+        if !suspects.contains(attachment) {
+            verdict.accuse(8, format!("{attachment} was deleted and {what}"));
         }
     }
 }
@@ -97,12 +106,14 @@ async fn collect_all(suite: &Suite, nodes: &[Rc<Node>]) {
 
 /// Waits until the watch has told of everything that was done.
 async fn catch_up(suite: &Suite) {
-    let process = suite
-        .verdict()
-        .starts(0, whereabouts_sim::vocabulary::Verb::Status, None, None);
-    suite
-        .verdict()
-        .ended(process, super::verdict::Answer::Other, false);
+    let asked = Asked {
+        node: 0,
+        verb: Verb::Status,
+        attachment: None,
+        ask: None,
+    };
+    let process = suite.verdict().starts(&asked);
+    suite.verdict().ended(process, Answer::Other, false);
     let caught_up = becomes(TOLD, || suite.verdict().is_up_to_date()).await;
     if !caught_up {
         suite

@@ -2,7 +2,7 @@
 //! a verdict on everything that the store went through.
 //!
 //! ```text
-//! nodes ──> execution: the plugin ──> proxies ──> etcd <── watcher ──> verdict
+//! nodes ──> execution: the plugin ──> proxies ──> etcd <── watcher ──> verdict: court
 //!              ^ struck by nemesis ───────┴────────┘                      ^
 //! nodes ──── what was asked and answered ─────────────────────────────────┘
 //! ```
@@ -22,4 +22,4 @@ pub mod tally;
 mod verdict;
 mod watcher;
 
-pub use shared::{Options, Suite};
+pub use shared::{Datastore, Options, Suite};

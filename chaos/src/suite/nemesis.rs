@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 use whereabouts_clock::Chance;
 
 use super::fault::{Fault, Leaves, Strikes};
-use super::shared::Suite;
-use super::strike::strike_cluster;
+use super::shared::{Datastore, Suite};
+use super::strike::{strike_cluster, strike_servers};
 use super::tally::{Condition, SETTLED};
 use crate::proxied::Control;
 
@@ -31,7 +31,8 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     let chance = Chance::new(suite.seed());
     suite.tally().becomes(Condition::Healthy);
     sleep(HEALTHY_AT_FIRST).await;
-    for fault in suite.first().iter().copied().chain(first_round(&chance)) {
+    let round = first_round(suite.datastore(), &chance);
+    for fault in suite.first().iter().copied().chain(round) {
         strike_alone(suite, fault, &chance).await;
     }
     for program in suite.upgrades() {
@@ -39,31 +40,33 @@ pub(super) async fn haunt(suite: &Suite, end: Instant) {
     }
     while Instant::now() < end {
         no_tickets(suite).await;
-        let cluster = pick(&chance, Strikes::Cluster);
+        let (outside, of_plugin) = divided(suite.datastore());
+        let outside = pick(&chance, &outside);
         if chance.below(2) == 0 {
-            strike_alone(suite, cluster, &chance).await;
+            strike_alone(suite, outside, &chance).await;
         } else {
-            let faults = [cluster, pick(&chance, Strikes::Plugin)];
+            let faults = [outside, pick(&chance, &of_plugin)];
             strike_both(suite, faults, &chance).await;
         }
     }
 }
 
-/// Every kind once. The faults of the cluster that leave a majority come first, while their cost is measured.
+/// Every kind once. The faults of the datastore that leave a majority come first, while their cost is measured.
 /// Otherwise an ADD could wait for the lease of a process that was killed, or that ended without etcd.
-fn first_round(chance: &Chance) -> Vec<Fault> {
-    let (minority, majority) = of(Strikes::Cluster)
+fn first_round(datastore: Datastore, chance: &Chance) -> Vec<Fault> {
+    let (outside, of_plugin) = divided(datastore);
+    let (minority, majority) = outside
         .into_iter()
         .partition(|fault| fault.leaves() == Leaves::Minority);
-    let groups = [majority, minority, of(Strikes::Plugin)];
+    let groups = [majority, minority, of_plugin];
     let groups = groups.map(|faults| shuffled(faults, chance));
     groups.concat()
 }
 
-fn of(strikes: Strikes) -> Vec<Fault> {
-    let mut faults = Fault::ALL.to_vec();
-    faults.retain(|fault| fault.strikes() == strikes);
-    faults
+/// The faults of a datastore, and those of the plugin.
+fn divided(datastore: Datastore) -> (Vec<Fault>, Vec<Fault>) {
+    let faults = Fault::of(datastore).into_iter();
+    faults.partition(|fault| fault.strikes() != Strikes::Plugin)
 }
 
 fn shuffled(mut faults: Vec<Fault>, chance: &Chance) -> Vec<Fault> {
@@ -73,8 +76,7 @@ fn shuffled(mut faults: Vec<Fault>, chance: &Chance) -> Vec<Fault> {
     faults
 }
 
-fn pick(chance: &Chance, strikes: Strikes) -> Fault {
-    let faults = of(strikes);
+fn pick(chance: &Chance, faults: &[Fault]) -> Fault {
     faults[chance.index(faults.len())]
 }
 
@@ -107,13 +109,14 @@ async fn upgrade(suite: &Suite, program: &Path, chance: &Chance) {
             Err(reason) => suite.verdict().accuse(10, reason),
         }
         recover(suite, &format_args!("the upgrade of member {member}")).await;
-        strike_alone(suite, pick(chance, Strikes::Cluster), chance).await;
+        let (outside, _) = divided(suite.datastore());
+        strike_alone(suite, pick(chance, &outside), chance).await;
     }
 }
 
 /// Waits until nobody stands in a queue, dead or alive.
 async fn no_tickets(suite: &Suite) {
-    let is_left = || suite.verdict().ledger().tickets().next().is_some();
+    let is_left = || suite.verdict().court().has_waiters();
     let gone = async {
         while is_left() {
             sleep(Duration::from_millis(10)).await;
@@ -127,7 +130,7 @@ async fn no_tickets(suite: &Suite) {
 async fn recover(suite: &Suite, what: &dyn Display) {
     suite.tally().becomes(Condition::Unclear);
     let healed = Instant::now();
-    if let Err(reason) = Control::of(suite.cluster()).all_well().await {
+    if let Err(reason) = suite.all_well().await {
         suite.trouble(format_args!("after {what}: {reason}"));
     }
     let again = async {
@@ -150,7 +153,9 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
     let lasts = match fault {
         Fault::PluginStopped => Duration::from_secs(15),
         // Longer than the deadlines of most nodes.
-        Fault::MajorityKilled | Fault::MajorityCut => Duration::from_secs(10),
+        Fault::MajorityKilled | Fault::MajorityCut | Fault::ServerStopped => {
+            Duration::from_secs(10)
+        }
         // Time to elect a leader, and to go on without the member.
         Fault::LeaderUnheard | Fault::LeaderDeaf => Duration::from_secs(6),
         _ if fault.is_one_member_dead() => SETTLED + Duration::from_secs(4),
@@ -168,6 +173,13 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
         }
         // A large future, and no caller is to carry it.
         Strikes::Cluster => Box::pin(strike_cluster(suite, fault, lasts, chance)).await,
+        Strikes::Servers => match suite.servers() {
+            Some(servers) => {
+                let links = suite.cluster().links();
+                Box::pin(strike_servers(links, servers, fault, lasts, chance)).await
+            }
+            None => Err("there is no API server".to_owned()),
+        },
     };
     suite.tally().healed(fault, Instant::now());
     suite.log(format_args!("! {fault} ends"));
@@ -182,13 +194,15 @@ async fn strike(suite: &Suite, fault: Fault, chance: &Chance) {
 pub(super) fn complaints(suite: &Suite) -> Vec<String> {
     let struck = suite.tally().struck();
     let mut complaints = Vec::new();
-    for fault in Fault::ALL {
+    for fault in Fault::of(suite.datastore()) {
         let Some(kind) = struck.get(&fault).filter(|_| suite.was_hit(fault)) else {
             complaints.push(format!("{fault} has not struck"));
             continue;
         };
         let mut needs = vec![("before", kind.before), ("after", kind.after)];
+        let may_wait = suite.datastore() == Datastore::Kubernetes && fault.hides_a_member();
         match (fault.leaves(), fault) {
+            (Leaves::Majority, _) if may_wait => {}
             (Leaves::Majority, _) => needs.push(("during", kind.during)),
             (Leaves::Minority, Fault::MajorityKilled | Fault::MajorityCut) => {
                 let clear = usize::try_from(kind.clear_failures).unwrap_or(usize::MAX);
@@ -210,15 +224,17 @@ mod tests {
 
     #[test]
     fn the_first_round_has_every_kind_once_in_an_order_of_its_seed() {
-        let round = |seed| first_round(&Chance::new(seed));
-        let mut sorted = round(1);
-        sorted.sort_unstable();
-        assert_eq!(sorted, {
-            let mut all = Fault::ALL.to_vec();
-            all.sort_unstable();
-            all
-        });
-        assert_eq!(round(1), round(1));
-        assert_ne!(round(1), round(2));
+        for datastore in [Datastore::Etcd, Datastore::Kubernetes] {
+            let round = |seed| first_round(datastore, &Chance::new(seed));
+            let mut sorted = round(1);
+            sorted.sort_unstable();
+            assert_eq!(sorted, {
+                let mut all = Fault::of(datastore);
+                all.sort_unstable();
+                all
+            });
+            assert_eq!(round(1), round(1));
+            assert_ne!(round(1), round(2));
+        }
     }
 }

@@ -16,12 +16,13 @@ use whereabouts_sim::vocabulary::Verb;
 
 use super::execution::{Ended, Outcome, Strike, execute};
 use super::fault::Fault;
-use super::network::{Asked, Shape};
+use super::network::{self, Shape};
 use super::pod::{Pod, answer, brief, is_in_doubt, variables};
-use super::shared::Suite;
+use super::shared::{Datastore, Suite};
 use super::tally::End;
-use super::verdict::Answer;
+use super::verdict::{Answer, Asked};
 use crate::proxied::Security;
+use crate::servers::{self, SERVERS};
 
 /// Deadlines of nodes, in seconds: short ones end under an outage, long ones outlive it.
 const TIMEOUTS_S: [u64; 3] = [5, 8, 20];
@@ -45,6 +46,8 @@ pub(super) struct Node {
     chance: Chance,
     /// ADDs under way.
     adding: Cell<u64>,
+    /// Executions that have begun.
+    turn: Cell<usize>,
     /// Whether GC is under way, which keeps ADDs waiting, as the specification wants.
     collecting: Cell<bool>,
     /// The attachments that the runtime knows. GC must leave them.
@@ -59,6 +62,7 @@ impl Node {
             number,
             chance: Chance::new(suite.seed() ^ (number + 1).wrapping_mul(0x9e37_79b9)),
             adding: Cell::new(0),
+            turn: Cell::new(0),
             collecting: Cell::new(false),
             known: RefCell::default(),
         })
@@ -106,7 +110,7 @@ impl Node {
     }
 
     fn pod(&self, shape: Shape, container: &str) -> Pod {
-        let Asked {
+        let network::Asked {
             wants,
             ranges,
             requested,
@@ -131,6 +135,28 @@ impl Node {
     }
 
     fn config(&self, shape: Shape, ranges: &Value) -> Value {
+        json!({
+            "cniVersion": "1.1.0",
+            "name": shape.name(),
+            "type": "macvlan",
+            "ipam": {
+                "type": "whereabouts",
+                "node_name": servers::node_name(self.number),
+                "timeout": self.timeout_s(),
+                "ipRanges": ranges,
+            },
+        })
+    }
+
+    /// Tells the plugin where its datastore is.
+    fn lead(&self, config: &mut Value) {
+        let ipam = &mut config["ipam"];
+        if let Some(servers) = self.suite.servers() {
+            ipam["datastore"] = json!("kubernetes");
+            let kubeconfig = servers.kubeconfig(self.number, self.server());
+            ipam["kubernetes"] = json!({"kubeconfig": kubeconfig});
+            return;
+        }
         let cluster = self.suite.cluster();
         // Every other node reaches the members themselves: where nobody listens, it is told so.
         let endpoints = if self.number.is_multiple_of(2) {
@@ -138,26 +164,25 @@ impl Node {
         } else {
             cluster.direct_urls()
         };
-        let mut config = json!({
-            "cniVersion": "1.1.0",
-            "name": shape.name(),
-            "type": "macvlan",
-            "ipam": {
-                "type": "whereabouts",
-                "etcd_host": endpoints,
-                "etcd_prefix": super::shared::PREFIX,
-                "node_name": format!("node{}", self.number),
-                "timeout": self.timeout_s(),
-                "ipRanges": ranges,
-            },
-        });
+        ipam["etcd_host"] = json!(endpoints);
+        ipam["etcd_prefix"] = json!(super::shared::PREFIX);
         if cluster.security() == Security::MutualTls {
             let names = ["etcd_ca_cert_file", "etcd_cert_file", "etcd_key_file"];
             for (name, path) in names.into_iter().zip(cluster.client_files()) {
-                config["ipam"][name] = json!(path);
+                ipam[name] = json!(path);
             }
         }
-        config
+    }
+
+    /// The API server of the next execution. Two nodes of five have the first one, two have the second one, and one node has
+    /// them in turn.
+    fn server(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn + 1);
+        match self.number % 5 {
+            4 => turn % SERVERS,
+            own => usize::from(own >= 2),
+        }
     }
 
     fn timeout_s(&self) -> u64 {
@@ -275,7 +300,15 @@ impl Node {
         let attachment = pod.map(|pod| &pod.ask.attachment);
         let ask = pod.map(|pod| &pod.ask).filter(|_| verb == Verb::Add);
         let strike = self.strike(verb);
-        let process = suite.verdict().starts(self.number, verb, attachment, ask);
+        let mut config = config.clone();
+        self.lead(&mut config);
+        let asked = Asked {
+            node: self.number,
+            verb,
+            attachment,
+            ask,
+        };
+        let process = suite.verdict().starts(&asked);
         let start = Instant::now();
         let begun = suite.tally().begins(start);
         let Ended {
@@ -323,7 +356,12 @@ impl Node {
             }
             (Outcome::Killed, _) => End::Unknown,
         };
-        if let (Some(attachment), Verb::Add, true) = (attachment, verb, is_in_doubt(&outcome)) {
+        let may_leave = match suite.datastore() {
+            Datastore::Etcd => verb == Verb::Add && is_in_doubt(&outcome),
+            // A claim is written before its bits. A late creation, or a bit of a claim that is gone, is documented.
+            Datastore::Kubernetes => matches!(end, End::Failed | End::Unknown),
+        };
+        if let (Some(attachment), true) = (attachment, may_leave) {
             suite.suspect(attachment);
         }
         let answer = match answer(&outcome, ask) {

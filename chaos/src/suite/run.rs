@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use super::node::Node;
 use super::shared::{Phase, Suite};
 use super::{finish, nemesis, watcher};
-use crate::proxied::Control;
 
 /// How often many pods start at once.
 const BURST_PERIOD: Duration = Duration::from_secs(3);
@@ -29,7 +28,7 @@ impl Suite {
     }
 
     async fn perform(self: &Rc<Self>) -> Result<Vec<String>, String> {
-        Control::of(&self.cluster).all_well().await?;
+        self.all_well().await?;
         let watched = join(
             watcher::send_ticks(&self.cluster, &**self),
             watcher::watch(&self.cluster, &**self),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use whereabouts_core::claim::Attachment;
@@ -14,15 +15,25 @@ use whereabouts_store::{Event, Revision};
 
 use super::fault::Fault;
 use super::tally::Tally;
-use super::verdict::Verdict;
+use super::verdict::{EtcdCourt, KubernetesCourt, Verdict};
 use super::watcher::Told;
-use crate::proxied::ProxiedCluster;
+use crate::proxied::{Control, ProxiedCluster};
+use crate::servers::Servers;
 
 /// Below it are the plugin's keys: as the simulator has them, whose bugs can be planted here too.
 pub(super) const PREFIX: &str = "/w/";
 
 /// Lines of the log that are kept for a finding.
 const LOG_LINES: usize = 4_000;
+
+/// The datastore of the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Datastore {
+    /// etcd itself.
+    Etcd,
+    /// API servers on it.
+    Kubernetes,
+}
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -58,6 +69,8 @@ pub(super) enum Phase {
 /// One run.
 pub struct Suite {
     pub(super) options: Options,
+    /// They end before their etcd.
+    servers: Option<Servers>,
     pub(super) cluster: ProxiedCluster,
     pub(super) verdict: RefCell<Verdict>,
     pub(super) tally: RefCell<Tally>,
@@ -74,12 +87,17 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// A run on `cluster`, which is fresh.
-    pub fn new(options: Options, cluster: ProxiedCluster) -> Rc<Self> {
+    /// A run on `cluster`, which is fresh, or on API servers of it.
+    pub fn new(options: Options, cluster: ProxiedCluster, servers: Option<Servers>) -> Rc<Self> {
+        let verdict = match &servers {
+            None => Verdict::of(Box::new(EtcdCourt::new(PREFIX))),
+            Some(_) => Verdict::of(Box::new(KubernetesCourt::default())),
+        };
         Rc::new(Self {
             options,
+            servers,
             cluster,
-            verdict: RefCell::new(Verdict::new(PREFIX)),
+            verdict: RefCell::new(verdict),
             tally: RefCell::new(Tally::new(Instant::now())),
             phase: Cell::new(Phase::Working),
             under: RefCell::default(),
@@ -102,7 +120,7 @@ impl Suite {
 
     /// The broken promises.
     pub(super) fn findings(&self) -> Vec<String> {
-        self.verdict().finding().into_iter().collect()
+        self.verdict().court().finding().into_iter().collect()
     }
 
     /// The end of the log.
@@ -135,7 +153,7 @@ impl Suite {
     }
 
     pub(super) fn has_found(&self) -> bool {
-        self.verdict.borrow().finding().is_some()
+        self.verdict.borrow().court().finding().is_some()
     }
 
     pub(super) fn is_under(&self, fault: Fault) -> bool {
@@ -163,7 +181,7 @@ impl Suite {
     }
 
     pub(super) fn seen(&self) -> Revision {
-        self.verdict.borrow().seen()
+        self.verdict.borrow().court().seen()
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -184,6 +202,27 @@ impl Suite {
 
     pub(super) fn sabotage(&self) -> Option<&str> {
         self.options.sabotage.as_deref()
+    }
+
+    pub(super) fn datastore(&self) -> Datastore {
+        match &self.servers {
+            None => Datastore::Etcd,
+            Some(_) => Datastore::Kubernetes,
+        }
+    }
+
+    /// The API servers, if the datastore has some.
+    pub(super) fn servers(&self) -> Option<&Servers> {
+        self.servers.as_ref()
+    }
+
+    /// Waits until the whole datastore is well.
+    pub(super) async fn all_well(&self) -> Result<(), String> {
+        Control::of(&self.cluster).all_well().await?;
+        match &self.servers {
+            None => Ok(()),
+            Some(servers) => servers.all_well().await,
+        }
     }
 
     pub(super) fn cluster(&self) -> &ProxiedCluster {

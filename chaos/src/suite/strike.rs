@@ -1,4 +1,4 @@
-//! How each fault of the cluster is made, and healed.
+//! How each fault of the cluster and of the API servers is made, and healed.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,17 @@ use super::fault::Fault;
 use super::shared::Suite;
 use crate::proxied::{Control, ProxiedCluster};
 use crate::proxy::{Link, Links, Party, Passage};
+use crate::servers::{SERVERS, Servers};
 
 /// Chunks of replies of which each time one is cut in its middle.
 const CHUNKS_BETWEEN_RESETS: u32 = 25;
+
+/// How long connections are reset at the end of a fault.
+const RESET: Duration = Duration::from_millis(200);
+
+/// How long a slow disk stands still at most, and between, in milliseconds.
+const STILL_MS: u64 = 400;
+const BETWEEN_MS: u64 = 100;
 
 /// Pause between two compactions.
 const BETWEEN_COMPACTIONS: Duration = Duration::from_millis(200);
@@ -69,7 +77,8 @@ pub(super) async fn strike_cluster(
             cluster.links().heal();
         }
         Fault::Latency => {
-            delay_all(cluster.links(), size, chance);
+            let servers = suite.servers().map_or(0, |_| SERVERS);
+            delay_all(cluster.links(), size, servers, chance);
             sleep(lasts).await;
             cluster.links().heal();
         }
@@ -87,23 +96,7 @@ pub(super) async fn strike_cluster(
             control.all_well().await?;
             sleep(lasts / 2).await;
         }
-        Fault::Compacted => {
-            let end = Instant::now() + lasts;
-            let mut compacted = 0;
-            for member in all.into_iter().cycle() {
-                // A claim that the watch has not seen yet must stay: the watch is milliseconds behind.
-                let seen = suite.seen();
-                if seen > compacted {
-                    control.compact(seen).await?;
-                    compacted = seen;
-                }
-                control.defragment(member).await?;
-                sleep(BETWEEN_COMPACTIONS).await;
-                if Instant::now() > end {
-                    break;
-                }
-            }
-        }
+        Fault::Compacted => compact_for(suite, &all, lasts).await?,
         Fault::NoSpace => {
             control.raise_alarm().await?;
             sleep(lasts).await;
@@ -113,11 +106,103 @@ pub(super) async fn strike_cluster(
             control.move_leader(leader, follower).await?;
             sleep(lasts / 2).await;
         }
-        Fault::PluginKilled | Fault::PluginStopped | Fault::RuntimeTimeout | Fault::DelRepeated => {
+        Fault::SlowDisk => {
+            let slow = [leader, follower][chance.index(2)];
+            stutter_for(cluster, slow, lasts, chance).await;
+        }
+        Fault::ServerKilled
+        | Fault::ServersKilled
+        | Fault::ServerStopped
+        | Fault::ServerRepliesReset
+        | Fault::ServerRepliesLost
+        | Fault::PluginKilled
+        | Fault::PluginStopped
+        | Fault::RuntimeTimeout
+        | Fault::DelRepeated => {
             unreachable!("not a fault of the cluster")
         }
     }
     Ok(())
+}
+
+/// Strikes the API servers, waits for `lasts`, and heals.
+pub(super) async fn strike_servers(
+    links: &Links,
+    servers: &Servers,
+    fault: Fault,
+    lasts: Duration,
+    chance: &Chance,
+) -> Result<(), String> {
+    let one = chance.index(SERVERS);
+    match fault {
+        Fault::ServerKilled => {
+            servers.kill(one);
+            sleep(lasts).await;
+            servers.restart(one);
+            servers.all_well().await?;
+        }
+        Fault::ServersKilled => {
+            (0..SERVERS).for_each(|server| servers.kill(server));
+            sleep(lasts).await;
+            (0..SERVERS).for_each(|server| servers.restart(server));
+            servers.all_well().await?;
+        }
+        Fault::ServerStopped => {
+            servers.stop(one);
+            sleep(lasts).await;
+            servers.go_on(one);
+        }
+        Fault::ServerRepliesReset => {
+            let link = Link::with(Passage::ResetAfter(CHUNKS_BETWEEN_RESETS));
+            for server in 0..SERVERS {
+                links.set(Party::Server(server), Party::Clients, link);
+            }
+            sleep(lasts).await;
+            links.heal();
+        }
+        Fault::ServerRepliesLost => {
+            let (from, to) = (Party::Server(one), Party::Clients);
+            links.set(from, to, Link::with(Passage::Held));
+            sleep(lasts).await;
+            links.set(from, to, Link::with(Passage::Reset));
+            sleep(RESET).await;
+            links.heal();
+        }
+        _ => unreachable!("not a fault of the API servers"),
+    }
+    Ok(())
+}
+
+/// Compacts, and defragments one member after the other.
+async fn compact_for(suite: &Suite, members: &[usize], lasts: Duration) -> Result<(), String> {
+    let control = Control::of(suite.cluster());
+    let end = Instant::now() + lasts;
+    let mut compacted = 0;
+    for member in members.iter().cycle() {
+        // A claim that the watch has not seen yet must stay: the watch is milliseconds behind.
+        let seen = suite.seen();
+        if seen > compacted {
+            control.compact(seen).await?;
+            compacted = seen;
+        }
+        control.defragment(*member).await?;
+        sleep(BETWEEN_COMPACTIONS).await;
+        if Instant::now() > end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Lets a member stand still again and again.
+async fn stutter_for(cluster: &ProxiedCluster, member: usize, lasts: Duration, chance: &Chance) {
+    let end = Instant::now() + lasts;
+    while Instant::now() < end {
+        cluster.stop(member);
+        sleep(Duration::from_millis(chance.below(STILL_MS))).await;
+        cluster.go_on(member);
+        sleep(Duration::from_millis(chance.below(BETWEEN_MS))).await;
+    }
 }
 
 async fn kill_for(cluster: &ProxiedCluster, members: &[usize], lasts: Duration) {
@@ -157,9 +242,10 @@ async fn cut_for(cluster: &ProxiedCluster, cut: &Cut, lasts: Duration) {
 }
 
 /// Every link gets a delay of its own.
-fn delay_all(links: &Links, size: usize, chance: &Chance) {
+fn delay_all(links: &Links, size: usize, servers: usize, chance: &Chance) {
     let members = (0..size).map(Party::Member);
-    let parties: Vec<Party> = members.chain([Party::Clients]).collect();
+    let servers = (0..servers).map(Party::Server);
+    let parties: Vec<Party> = members.chain(servers).chain([Party::Clients]).collect();
     for from in &parties {
         for to in parties.iter().filter(|to| *to != from) {
             let delay = Duration::from_millis(1 + chance.below(15));

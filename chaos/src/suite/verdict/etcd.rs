@@ -1,188 +1,92 @@
-//! The verdict: the simulator's judge, told by the watch what the store went through and by the
-//! nodes what was asked and answered.
+//! The judge of the datastore etcd.
 //!
-//! The simulator knows the maker of each revision, and the revisions at which a process began and ended. This suite
-//! does not. So it concludes a maker only where the revision itself names it ([`maker`]). A process begins at the
-//! last revision seen before it, which is no later than the truth. The watch must first pass a tick that was sent
-//! after an answer. Then the answer is judged, at a revision that is no earlier than the truth. Both make an interval
-//! longer, never shorter: a sound history is never accused.
+//! The simulator knows the maker of each revision. This suite does not, so it concludes a maker only where the revision itself
+//! names it ([`maker`]).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use whereabouts_core::allocator::Shortage;
-use whereabouts_core::claim::{Ask, Attachment, Held};
-use whereabouts_sim::judge::{Judge, Ledger, Seen};
+use whereabouts_core::address::BlockKey;
+use whereabouts_core::claim::Attachment;
+use whereabouts_sim::judge::{Judge, Ledger, LockAt, Seen};
 use whereabouts_sim::vocabulary::{NodeId, ProcessId, Used, Verb};
 use whereabouts_store::keys::{Key, Keys, QueuedVerb};
 use whereabouts_store::{Event, Revision};
 
-/// The answer of an execution, as far as the judge can use it.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// ADD was given these.
-    Added(Vec<Held>),
-    /// ADD could not be given what it wants.
-    Short(Shortage),
-    /// Whether it did anything is unknown: it was killed, or says so.
-    Unknown,
-    /// It was stopped beyond its deadline while nothing else was wrong, and says that it has failed.
-    Stopped,
-    /// Anything else.
-    Other,
-}
+use super::{Answer, Asked, Court};
 
-/// An execution that has ended, and not been judged yet.
-struct Ended {
-    process: ProcessId,
-    answer: Answer,
-    /// Whether it was killed or has failed: it may not have reached etcd to give up a lock of its own.
-    has_failed: bool,
-    /// The last tick that was sent before.
-    tick: u64,
-}
-
-/// The verdict of one run.
-pub(super) struct Verdict {
+/// The judge of what is stored below a prefix.
+pub(in crate::suite) struct EtcdCourt {
     keys: Keys,
     judge: Judge,
-    next: u64,
-    sent: u64,
-    ended: VecDeque<Ended>,
-    running: BTreeMap<ProcessId, Attachment>,
-    /// Attachments whose DEL has begun: whatever an ADD answered is not used any more.
-    deleted: BTreeSet<Attachment>,
-    revisions: u64,
 }
 
-impl Verdict {
-    /// A verdict on what is stored below `prefix`.
-    pub(super) fn new(prefix: &str) -> Self {
+impl EtcdCourt {
+    pub(in crate::suite) fn new(prefix: &str) -> Self {
         let keys = Keys::new(prefix);
         Self {
             judge: Judge::new(keys.clone()),
             keys,
-            next: 0,
-            sent: 0,
-            ended: VecDeque::new(),
-            running: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            revisions: 0,
         }
     }
+}
 
-    /// The first promise that was broken.
-    pub(super) fn finding(&self) -> Option<String> {
+impl Court for EtcdCourt {
+    fn finding(&self) -> Option<String> {
         self.judge.finding().map(ToString::to_string)
     }
 
-    /// The store's content, as far as it was seen.
-    pub(super) fn ledger(&self) -> &Ledger {
-        self.judge.ledger()
-    }
-
-    /// How many revisions were judged.
-    pub(super) fn revisions(&self) -> u64 {
-        self.revisions
-    }
-
-    /// The last revision that was seen.
-    pub(super) fn seen(&self) -> Revision {
+    fn seen(&self) -> Revision {
         self.judge.ledger().revision()
     }
 
-    /// An execution is about to start.
-    pub(super) fn starts(
-        &mut self,
-        node: u64,
-        verb: Verb,
-        attachment: Option<&Attachment>,
-        ask: Option<&Ask>,
-    ) -> ProcessId {
-        let process = ProcessId(self.next);
-        self.next += 1;
-        let ranges = ask.into_iter().flat_map(|ask| &ask.wants);
+    fn starts(&mut self, process: ProcessId, asked: &Asked<'_>) {
+        let ranges = asked.ask.into_iter().flat_map(|ask| &ask.wants);
         let seen = Seen {
             ranges: ranges.map(|want| want.range.clone()).collect(),
-            ask: ask.cloned(),
-            ..seen(NodeId(node), verb, attachment, self.seen())
+            ask: asked.ask.cloned(),
+            ..seen(
+                NodeId(asked.node),
+                asked.verb,
+                asked.attachment,
+                self.seen(),
+            )
         };
         self.judge.starts(process, seen);
-        if let Some(attachment) = attachment {
-            self.running.insert(process, attachment.clone());
-        }
-        process
     }
 
-    /// A runtime begins to delete an attachment, or has forgotten it.
-    pub(super) fn no_longer_used(&mut self, attachment: &Attachment) {
+    fn no_longer_used(&mut self, attachment: &Attachment) {
         self.judge.no_longer_used(attachment);
-        self.deleted.insert(attachment.clone());
     }
 
-    /// Whether its DEL has begun.
-    pub(super) fn is_deleted(&self, attachment: &Attachment) -> bool {
-        self.deleted.contains(attachment)
-    }
-
-    /// An execution has ended.
-    pub(super) fn ended(&mut self, process: ProcessId, answer: Answer, has_failed: bool) {
-        self.ended.push_back(Ended {
-            process,
-            answer,
-            has_failed,
-            tick: self.sent,
-        });
-    }
-
-    /// Something else breaks a promise.
-    pub(super) fn accuse(&mut self, promise: u8, text: String) {
-        self.judge.accuse(promise, text);
-    }
-
-    /// A tick is about to be sent.
-    pub(super) fn sends(&mut self, tick: u64) {
-        self.sent = tick;
-    }
-
-    /// Whether everything that has ended was judged.
-    pub(super) fn is_up_to_date(&self) -> bool {
-        self.ended.is_empty()
-    }
-
-    /// A tick has come: what ended before it was sent is judged.
-    pub(super) fn tick(&mut self, number: u64) {
-        while self.ended.front().is_some_and(|ended| ended.tick < number) {
-            let ended = self.ended.pop_front().expect("just looked at");
-            let attachment = self.running.remove(&ended.process);
-            match &ended.answer {
-                Answer::Added(held) => {
-                    let deleted = attachment.is_none_or(|it| self.deleted.contains(&it));
-                    let used = if deleted {
-                        Used::ByNobody
-                    } else {
-                        Used::ByRuntime
-                    };
-                    self.judge.added(ended.process, held, used);
+    fn ended(
+        &mut self,
+        process: ProcessId,
+        attachment: Option<&Attachment>,
+        answer: &Answer,
+        used: Used,
+    ) {
+        match answer {
+            Answer::Added(held) => self.judge.added(process, held, used),
+            Answer::Short(shortage) => self.judge.short(process, shortage),
+            Answer::Unknown => {
+                if let Some(attachment) = attachment {
+                    self.judge.doubts(attachment);
                 }
-                Answer::Short(shortage) => self.judge.short(ended.process, shortage),
-                Answer::Unknown => {
-                    if let Some(attachment) = &attachment {
-                        self.judge.doubts(attachment);
-                    }
-                }
-                Answer::Stopped => self.judge.denies(ended.process),
-                Answer::Other => {}
             }
-            if ended.has_failed {
-                self.judge.strikes(ended.process);
-            }
-            self.judge.ends(ended.process);
+            Answer::Stopped => self.judge.denies(process),
+            Answer::Other => {}
         }
     }
 
-    /// The store has changed.
-    pub(super) fn revision(&mut self, events: &[Event]) {
-        self.revisions += 1;
+    fn has_failed(&mut self, process: ProcessId) {
+        self.judge.strikes(process);
+    }
+
+    fn is_over(&mut self, process: ProcessId) {
+        self.judge.ends(process);
+    }
+
+    fn revision(&mut self, events: &[Event]) {
         let events: Vec<&Event> = events.iter().collect();
         match maker(&self.keys, self.judge.ledger(), &events) {
             Ok(maker) => self.judge.told(&events, maker.as_ref()),
@@ -190,9 +94,31 @@ impl Verdict {
         }
     }
 
-    /// Everything was deleted, and collected: nothing may be left.
-    pub(super) fn all_is_gone(&mut self) {
+    fn accuse(&mut self, promise: u8, text: String) {
+        self.judge.accuse(promise, text);
+    }
+
+    fn left(&self) -> Vec<(Attachment, String)> {
+        let claims = self.judge.ledger().claims().keys().cloned();
+        claims
+            .map(|attachment| (attachment, "holds addresses".to_owned()))
+            .collect()
+    }
+
+    fn blocks(&self) -> BTreeSet<BlockKey> {
+        BTreeSet::new()
+    }
+
+    fn all_is_gone(&mut self) {
         self.judge.all_is_gone();
+    }
+
+    fn is_locked(&self) -> bool {
+        self.judge.ledger().locks().values().any(LockAt::is_held)
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.judge.ledger().tickets().next().is_some()
     }
 }
 
@@ -269,6 +195,7 @@ fn maker(keys: &Keys, ledger: &Ledger, events: &[&Event]) -> Result<Option<Seen>
 #[cfg(test)]
 mod tests {
     use whereabouts_core::address::{Name, Pool};
+    use whereabouts_core::allocator::Shortage;
     use whereabouts_core::claim::RangeId;
     use whereabouts_store::Entry;
     use whereabouts_store::keys::TicketId;
