@@ -29,6 +29,8 @@ pub struct Inventory {
     pub claims: Vec<(Attachment, Stored<CoreClaim>)>,
     /// The taken bits of the blocks.
     pub blocks: Vec<(BlockKey, Stored<Bitmap>)>,
+    /// The attachments whose claims are being deleted, while a finalizer keeps them. Nobody can release such a claim.
+    pub ending: BTreeSet<Attachment>,
     /// Everything that is wrong, or that a process has not ended yet.
     pub findings: Vec<Finding>,
 }
@@ -127,6 +129,9 @@ impl Collector {
             });
         }
         let read = convert::claim(claim, &self.blocks)?;
+        if claim.metadata.deletion_timestamp.is_some() {
+            self.inventory.ending.insert(attachment.clone());
+        }
         let mut described = claim.clone();
         described.label_description();
         if described.metadata.labels != claim.metadata.labels {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use whereabouts_core::allocator::Revision;
 use whereabouts_core::claim::Attachment;
 
 use crate::absence::Absences;
 use crate::claim::{JudgedClaim, PodName};
 use crate::history::NodeHistory;
 use crate::observation::{Evidence, Look, NodeState, PodState};
-use crate::run::Run;
+use crate::run::{Judged, Run};
 
 /// Graces for which a kubelet must have been heard of. One is not enough: a node that is cut off stays Ready for up to
 /// 50 s, unnoticed, and its kubelet needs time to end the pod when it is back.
@@ -36,7 +37,7 @@ pub struct Judge {
     /// Of the pods with the UIDs of claims.
     absences: Absences<Attachment>,
     nodes: BTreeMap<String, NodeHistory>,
-    run: Run,
+    run: Run<Attachment>,
 }
 
 /// A round that has begun: the claims are read, and nothing has been asked yet.
@@ -66,6 +67,8 @@ pub enum Standing<E = Evidence> {
     Releasable(E),
     /// The evidence is complete, but the run has released as much as one run may.
     HeldBack(E),
+    /// The evidence is complete, but a release has failed. The next one may be tried at this moment.
+    PutOff(E, Duration),
     /// The evidence may be complete at this moment.
     Waiting(Duration),
     /// It is in use, as far as can be told.
@@ -95,6 +98,19 @@ impl Round {
             .filter(|subject| nodes.get(subject.node).is_some_and(allows_evidence))
             .map(|subject| subject.pod)
             .collect()
+    }
+}
+
+impl Judged for Judgement {
+    type Key = Attachment;
+    type Evidence = Evidence;
+
+    fn record(&self) -> (&Attachment, Revision) {
+        (&self.claim.attachment, self.claim.revision)
+    }
+
+    fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 }
 
@@ -138,21 +154,22 @@ impl Judge {
     pub fn decide(&mut self, round: Round, look: &Look) -> Vec<Judgement> {
         self.remember_nodes(look);
         let earlier = std::mem::take(&mut self.absences);
-        let mut left = self.run.left(round.total, look.begun);
         let mut judgements: Vec<(Duration, Judgement)> = Vec::new();
         for claim in round.candidates {
             let (since, standing) = self.judge(&claim, &earlier, look);
             judgements.push((since, Judgement { claim, standing }));
         }
-        // The pods that have been absent for longest come first.
-        judgements.sort_by_key(|(since, _)| *since);
-        for (_, judgement) in &mut judgements {
-            self.run.hold_back(&mut judgement.standing, &mut left);
-        }
-        judgements
-            .into_iter()
-            .map(|(_, judgement)| judgement)
-            .collect()
+        self.run.allot(judgements, round.total, look.begun)
+    }
+
+    /// Counts the release of `claim`, as it was judged. Each release that was tried is told, by this or by the next one.
+    pub fn released(&mut self, claim: &JudgedClaim) {
+        self.run.succeeded(&claim.attachment);
+    }
+
+    /// Notes that the release of `claim`, as it was judged, has failed now. The claim comes after all others in later rounds.
+    pub fn failed(&mut self, claim: &JudgedClaim, now: Duration) {
+        self.run.failed(&claim.attachment, claim.revision, now);
     }
 
     /// The moment from which on another round can prove more; `None` if nothing is being waited for.

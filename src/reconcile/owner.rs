@@ -11,7 +11,7 @@ use crate::absence::Absences;
 use crate::claim::{PodName, is_object_name};
 use crate::judge::{Rules, Standing, Stay};
 use crate::observation::Answer;
-use crate::run::Run;
+use crate::run::{Judged, Run};
 
 /// The place of a StatefulSet in the API server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +99,7 @@ pub struct OwnerJudgement {
 pub struct OwnerJudge {
     grace: Duration,
     absences: Absences<DurableOwner>,
-    run: Run,
+    run: Run<DurableOwner>,
 }
 
 impl Ordinals {
@@ -117,6 +117,19 @@ impl JudgedOwner {
             revision: state.modified,
             is_at_rest: matches!(state.value, OwnerState::Resting { .. }),
         }
+    }
+}
+
+impl Judged for OwnerJudgement {
+    type Key = DurableOwner;
+    type Evidence = OwnerEvidence;
+
+    fn record(&self) -> (&DurableOwner, Revision) {
+        (&self.owner.owner, self.owner.revision)
+    }
+
+    fn standing(&mut self) -> &mut Standing<OwnerEvidence> {
+        &mut self.standing
     }
 }
 
@@ -233,13 +246,17 @@ impl OwnerJudge {
             let owner = candidate.owner;
             judgements.push((since, OwnerJudgement { owner, standing }));
         }
-        // The owners that have been unwanted for longest come first.
-        judgements.sort_by_key(|(since, _)| *since);
-        let mut left = self.run.left(round.total, look.begun);
-        for (_, judgement) in &mut judgements {
-            self.run.hold_back(&mut judgement.standing, &mut left);
-        }
-        judgements.into_iter().map(|(_, one)| one).collect()
+        self.run.allot(judgements, round.total, look.begun)
+    }
+
+    /// Counts the end of `owner`, as it was judged. Each end that was tried is told, by this or by the next one.
+    pub fn ended(&mut self, owner: &JudgedOwner) {
+        self.run.succeeded(&owner.owner);
+    }
+
+    /// Notes that the end of `owner`, as it was judged, has failed now. The owner comes after all others in later rounds.
+    pub fn failed(&mut self, owner: &JudgedOwner, now: Duration) {
+        self.run.failed(&owner.owner, owner.revision, now);
     }
 
     /// The moment from which on another round can prove more; `None` if nothing is being waited for.

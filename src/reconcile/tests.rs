@@ -376,12 +376,12 @@ fn released(rules: Rules, count: usize, seconds: &[u64]) -> Vec<(usize, Option<D
         };
         let judgements = judge.decide(round, &look);
         let is_released = |one: &&Judgement| matches!(one.standing, Standing::Releasable(_));
-        let gone: Vec<_> = judgements
-            .iter()
-            .filter(is_released)
-            .map(|one| &one.claim)
-            .collect();
-        left.retain(|claim| !gone.contains(&claim));
+        let gone = judgements.iter().filter(is_released);
+        let gone: Vec<JudgedClaim> = gone.map(|one| one.claim.clone()).collect();
+        left.retain(|claim| !gone.contains(claim));
+        for claim in &gone {
+            judge.released(claim);
+        }
         counts.push((gone.len(), judge.due(&judgements)));
     }
     counts
@@ -414,4 +414,87 @@ fn one_run_releases_fifty_claims_or_a_tenth() {
         ..rules()
     };
     assert_eq!(released(rules, 2000, &seconds[..2])[1], (2000, None));
+}
+
+/// Rounds on leaked claims, of which the first `failing` have been leaked for longest and can never be released. Returns the tries and
+/// the releases of each round.
+fn tried_and_released(failing: usize, count: usize, seconds: &[u64]) -> Vec<(usize, usize)> {
+    let mut judge = Judge::new(rules());
+    let mut left: Vec<JudgedClaim> = (0..count).map(|n| claim(&format!("c{n:04}"))).collect();
+    let stuck: Vec<JudgedClaim> = left[..failing].to_vec();
+    let mut counts = Vec::new();
+    for second in seconds {
+        let begun = Duration::from_secs(*second);
+        let shown = if *second == 0 { &stuck } else { &left };
+        let round = judge.begin(shown.clone(), |_| false);
+        let look = Look {
+            begun,
+            ended: begun,
+            nodes: BTreeMap::from([("node-a".to_owned(), NodeState::Missing)]),
+            pods: BTreeMap::from([(pod(), Ok(None))]),
+        };
+        let judgements = judge.decide(round, &look);
+        let is_tried = |one: &&Judgement| matches!(one.standing, Standing::Releasable(_));
+        let tried: Vec<_> = judgements.iter().filter(is_tried).collect();
+        let mut released = 0;
+        for one in &tried {
+            if stuck.contains(&one.claim) {
+                judge.failed(&one.claim, begun);
+            } else {
+                judge.released(&one.claim);
+                left.retain(|claim| *claim != one.claim);
+                released += 1;
+            }
+        }
+        counts.push((tried.len(), released));
+    }
+    counts
+}
+
+#[test]
+fn releases_that_always_fail_hold_up_no_other_one() {
+    let counts = tried_and_released(60, 100, &[0, 1, 60, 61, 62, 125, 130]);
+    // The stuck claims come first, as they were leaked first. The next round of the same run tries the others.
+    assert_eq!(counts[..4], [(0, 0), (0, 0), (50, 0), (50, 40)]);
+    // All that is left fails, and is put off: each claim for longer.
+    assert_eq!(counts[4..], [(0, 0), (50, 0), (10, 0)]);
+}
+
+#[test]
+fn a_release_that_fails_is_put_off_for_longer_each_time_and_no_longer_after_a_change() {
+    let mut judge = Judge::new(rules());
+    let mut shown = claim("c");
+    let put_off = |until| Standing::PutOff(Evidence::NodeGone, Duration::from_secs(until));
+    let releasable = Standing::Releasable(Evidence::NodeGone);
+    for (at, expected) in [
+        (0, waiting(60)),
+        (60, releasable.clone()),
+        (61, put_off(120)),
+        (120, releasable.clone()),
+        (121, put_off(240)),
+        (240, releasable.clone()),
+        (241, put_off(480)),
+    ] {
+        let found = round(&mut judge, at, &shown, NodeState::Missing, Ok(None));
+        assert_eq!(found, [expected], "{at}");
+        if found == [releasable.clone()] {
+            judge.failed(&shown, Duration::from_secs(at));
+        }
+    }
+    shown.revision += 1;
+    let found = round(&mut judge, 300, &shown, NodeState::Missing, Ok(None));
+    assert_eq!(found, [waiting(360)]);
+    let found = round(&mut judge, 360, &shown, NodeState::Missing, Ok(None));
+    assert_eq!(found, [releasable]);
+}
+
+#[test]
+fn a_run_bounds_its_tries() {
+    // 250 stuck claims: the run tries 50 of them at a time, and 200 in all.
+    let seconds = [0, 60, 61, 62, 63, 64, 119, 120];
+    let tries: Vec<usize> = tried_and_released(250, 250, &seconds)
+        .into_iter()
+        .map(|(tried, _)| tried)
+        .collect();
+    assert_eq!(tries, [0, 50, 50, 50, 50, 0, 0, 50]);
 }

@@ -329,7 +329,7 @@ mod tests {
             revision: 9,
             claims: claims.into(),
             blocks: blocks.into(),
-            findings: Vec::new(),
+            ..Inventory::default()
         };
         ObjectView::of(&Keys::new(PREFIX), inventory)
     }

@@ -226,8 +226,7 @@ impl Controller<'_> {
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
     }
 
-    fn release(&self, found: &Findings) {
-        let rounds = self.rounds.as_ref().expect("a round has just been made");
+    fn release(&mut self, found: &Findings) {
         for candidate in &found.candidates {
             let Standing::Releasable(evidence) = candidate.standing else {
                 continue;
@@ -235,7 +234,7 @@ impl Controller<'_> {
             if !self.still_leads() {
                 return;
             }
-            match rounds.release(candidate, evidence) {
+            match self.made_rounds().release(candidate, evidence) {
                 Ended::Released => self.metrics.released(evidence),
                 Ended::Stayed(reason) => {
                     self.metrics.stayed.add(1);
@@ -246,8 +245,7 @@ impl Controller<'_> {
     }
 
     /// Gives addresses back whose bits were cleared while their claims live, and says so: no plugin does this.
-    fn give_back(&self, found: &Findings) {
-        let rounds = self.rounds.as_ref().expect("a round has just been made");
+    fn give_back(&mut self, found: &Findings) {
         for lost in &found.lost {
             if !self.still_leads() {
                 return;
@@ -255,7 +253,7 @@ impl Controller<'_> {
             let (address, attachment) = (lost.held.address, &lost.attachment);
             let cleared =
                 format!("the bit of {address} was cleared while the claim of {attachment} lives");
-            match rounds.give_back(lost) {
+            match self.made_rounds().give_back(lost) {
                 Ok(GivenBack::Done) => {
                     self.metrics.given_back.add(1);
                     report(&format!("{cleared}: it is set again"));
@@ -283,11 +281,10 @@ impl Controller<'_> {
     }
 
     /// Clears dead bits that two listings have shown, or says why they stay.
-    fn sweep(&self, found: &Findings) {
-        let rounds = self.rounds.as_ref().expect("a round has just been made");
+    fn sweep(&mut self, found: &Findings) {
         match found.dead_bits.verdict() {
             Verdict::Clear(blocks) if blocks.is_empty() || !self.still_leads() => {}
-            Verdict::Clear(blocks) => match rounds.sweep(&blocks) {
+            Verdict::Clear(blocks) => match self.made_rounds().sweep(&blocks) {
                 Ok(()) => self.metrics.swept.add(blocks.len() as u64),
                 Err(reason) => report(&format!("dead bits stay: {reason}")),
             },
@@ -296,8 +293,7 @@ impl Controller<'_> {
     }
 
     /// Ends the durable owners that nothing wants.
-    fn end(&self, found: &Findings) {
-        let rounds = self.rounds.as_ref().expect("a round has just been made");
+    fn end(&mut self, found: &Findings) {
         for candidate in &found.owner_candidates {
             let Standing::Releasable(evidence) = candidate.standing else {
                 continue;
@@ -305,7 +301,7 @@ impl Controller<'_> {
             if !self.still_leads() {
                 return;
             }
-            match rounds.end(candidate, evidence) {
+            match self.made_rounds().end(candidate, evidence) {
                 Ended::Released => self.metrics.ended(evidence),
                 Ended::Stayed(reason) => {
                     self.metrics.stayed.add(1);
@@ -313,6 +309,10 @@ impl Controller<'_> {
                 }
             }
         }
+    }
+
+    fn made_rounds(&mut self) -> &mut Rounds {
+        self.rounds.as_mut().expect("a round has just been made")
     }
 
     fn still_leads(&self) -> bool {

@@ -126,9 +126,9 @@ mod tests {
         };
         Inventory {
             revision: 1,
-            claims: Vec::new(),
             blocks: vec![(block(), bitmap)],
             findings: findings.collect(),
+            ..Inventory::default()
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use whereabouts_controller::ApiServer;
 use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
-use whereabouts_reconcile::{Evidence, OwnerEvidence};
+use whereabouts_reconcile::{Evidence, OwnerEvidence, Standing};
 
 use super::EvidenceOptions;
 use super::report::{Judged, Outcome, Report};
@@ -146,6 +146,9 @@ impl Once<'_> {
         let is_dry = self.options.dry_run;
         let mut open = Open::default();
         for candidate in found.candidates {
+            if is_dry && matches!(candidate.standing, Standing::Releasable(_)) {
+                self.rounds.count(&candidate);
+            }
             let release = |evidence| self.rounds.release(&candidate, evidence);
             let outcome = Outcome::of(candidate.standing.clone(), is_dry, release);
             let shown = candidate.shown;
@@ -157,6 +160,9 @@ impl Once<'_> {
             }
         }
         for candidate in found.owner_candidates {
+            if is_dry && matches!(candidate.standing, Standing::Releasable(_)) {
+                self.rounds.count_end(&candidate);
+            }
             let end = |evidence| self.rounds.end(&candidate, evidence);
             let outcome = Outcome::of(candidate.standing.clone(), is_dry, end);
             let shown = candidate.shown;

@@ -3,9 +3,11 @@
 //! Records that were read earlier are as good as new ones: evidence has to be younger than the read, and a release checks
 //! the revision that was judged.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use whereabouts_core::claim::Attachment;
 use whereabouts_kubernetes::Lost;
 use whereabouts_store::Revision;
 
@@ -21,6 +23,8 @@ pub(super) struct Records {
     /// How long records of an API server serve. Each write in the cluster changes its revision, so nothing cheap tells whether
     /// claims have changed.
     objects_serve: Duration,
+    /// The reasons of the last listing that were told.
+    told: Vec<String>,
 }
 
 /// The moment of a listing.
@@ -41,8 +45,17 @@ pub(super) struct Listing {
     pub(super) dead_bits: DeadBits,
     /// Of an API server: addresses that claims have lost since the listing before.
     pub(super) lost: Vec<Lost>,
+    /// Of an API server: the attachments whose claims are being deleted, and cannot be released.
+    pub(super) ending: BTreeSet<Attachment>,
     /// Of an API server: all objects.
     view: Option<Rc<ObjectView>>,
+}
+
+impl Listing {
+    /// Whether a release can end a claim. Nobody ends one that is being deleted: it is one of the unreadable records, which are told.
+    pub(super) fn can_end(&self, shown: &Shown) -> bool {
+        !self.ending.contains(&shown.attachment)
+    }
 }
 
 impl Moment {
@@ -72,6 +85,7 @@ impl Records {
         Self {
             last: None,
             objects_serve,
+            told: Vec::new(),
         }
     }
 
@@ -89,7 +103,7 @@ impl Records {
             None => (present, list(connection, before.as_ref())?),
         };
         let (_, listing) = self.last.insert(kept);
-        warn_of(&listing.unreadable);
+        warn_of(&news(&mut self.told, &listing.unreadable));
         Ok(listing)
     }
 
@@ -108,6 +122,15 @@ impl Records {
             *moment = Moment::Of(0, 0);
         }
     }
+}
+
+/// The reasons that were not told yet. Each is told once for as long as it lasts.
+fn news(told: &mut Vec<String>, reasons: &[String]) -> Vec<String> {
+    let before: BTreeSet<String> = std::mem::replace(told, reasons.to_vec())
+        .into_iter()
+        .collect();
+    let new = reasons.iter().filter(|reason| !before.contains(*reason));
+    new.cloned().collect()
 }
 
 fn list(connection: &Connection, before: Option<&Listing>) -> Result<Listing, String> {
@@ -130,6 +153,28 @@ fn list(connection: &Connection, before: Option<&Listing>) -> Result<Listing, St
         unreadable,
         dead_bits: dead_bits.unwrap_or_default(),
         lost: lost.unwrap_or_default(),
+        ending: view
+            .as_ref()
+            .map(|view| view.inventory.ending.clone())
+            .unwrap_or_default(),
         view,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once_for_as_long_as_it_lasts() {
+        let mut told = Vec::new();
+        let mut news = |names: &[&str]| {
+            let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            news(&mut told, &all)
+        };
+        assert_eq!(news(&["a", "b"]), ["a", "b"]);
+        assert!(news(&["b", "a"]).is_empty());
+        assert_eq!(news(&["b", "c"]), ["c"]);
+        assert_eq!(news(&["a"]), ["a"], "it was away for a while");
+    }
 }

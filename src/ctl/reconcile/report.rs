@@ -55,6 +55,9 @@ impl<E: Copy + Display> Outcome<E> {
             Standing::Waiting(_) => Self::Waiting,
             Standing::InUse(stay) => Self::InUse(stay),
             Standing::HeldBack(evidence) => Self::HeldBack(evidence),
+            Standing::PutOff(evidence, _) => {
+                Self::Stayed(evidence, "an earlier release has failed".to_owned())
+            }
             Standing::Releasable(evidence) if is_dry => Self::Releasable(evidence),
             Standing::Releasable(evidence) => match release(evidence) {
                 Ended::Released => Self::Released(evidence),

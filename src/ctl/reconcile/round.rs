@@ -1,6 +1,5 @@
 //! One round: claims and durable owners, then answers, then the judgement.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ pub(super) struct Rounds {
     /// Where the API server is asked.
     asking: Handle,
     /// Whether something was released or ended since the records were read.
-    has_released: Cell<bool>,
+    has_released: bool,
     judge: Judge,
     owner_judge: OwnerJudge,
     start: Instant,
@@ -120,7 +119,7 @@ impl Rounds {
             records: Records::new(objects_serve),
             objects_serve,
             asking: asking.clone(),
-            has_released: Cell::new(false),
+            has_released: false,
             judge: Judge::new(rules.claims),
             owner_judge: OwnerJudge::new(rules.owners),
             start: Instant::now(),
@@ -147,7 +146,7 @@ impl Rounds {
                 connection
             }
         };
-        if self.has_released.take() {
+        if std::mem::take(&mut self.has_released) {
             self.records.age();
         }
         let read = self.records.read(&connection)?;
@@ -157,7 +156,7 @@ impl Rounds {
         let owners = read.owners.iter().filter(|shown| !is_owner_settled(shown));
         let owners: BTreeMap<&DurableOwner, &ShownOwner> =
             owners.map(|shown| (&shown.owner, shown)).collect();
-        let judged = claims.values();
+        let judged = claims.values().filter(|shown| read.can_end(shown));
         let judged = judged.map(|shown| JudgedClaim::of(&shown.attachment, &shown.claim));
         let round = self.judge.begin(judged, |uid| cache.has(uid));
         let judged = owners.values();
@@ -233,45 +232,59 @@ impl Rounds {
     }
 
     /// Releases a claim as it was judged, and tells it to all who may want to know.
-    pub(super) fn release(&self, candidate: &Candidate, evidence: Evidence) -> Ended {
+    pub(super) fn release(&mut self, candidate: &Candidate, evidence: Evidence) -> Ended {
         let connection = self.connection.as_ref().expect("the round has kept it");
         let Candidate { shown, claim, .. } = candidate;
         assert_eq!(
             shown.claim.modified, claim.revision,
             "what is released is what was judged"
         );
-        self.has_released.set(true);
-        match connection.release(&shown.attachment, &shown.claim) {
+        let reason = match connection.release(&shown.attachment, &shown.claim) {
             Ok(Released::Done) => {
+                self.has_released = true;
+                self.count(candidate);
                 self.tell(shown, claim, evidence);
-                Ended::Released
+                return Ended::Released;
             }
-            Ok(Released::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
-            Err(error) => Ended::Stayed(error.to_string()),
-        }
+            Ok(Released::Changed(_)) => "it has changed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.judge.failed(claim, self.start.elapsed());
+        Ended::Stayed(reason)
+    }
+
+    /// Counts a release that was done, or that a dry run would do.
+    pub(super) fn count(&mut self, candidate: &Candidate) {
+        self.judge.released(&candidate.claim);
+    }
+
+    /// Counts an end that was done, or that a dry run would do.
+    pub(super) fn count_end(&mut self, candidate: &OwnerCandidate) {
+        self.owner_judge.ended(&candidate.owner);
     }
 
     /// Gives a lost address back to its claim, and reads the records anew then.
-    pub(super) fn give_back(&self, lost: &Lost) -> Result<GivenBack, String> {
+    pub(super) fn give_back(&mut self, lost: &Lost) -> Result<GivenBack, String> {
         let connection = self.connection.as_ref().expect("the round has kept it");
         let objects = connection.object_store().expect("it has blocks");
         let given = connection.wait(objects.give_back(lost));
         let given = given.map_err(|error| error.to_string())?;
-        self.has_released.set(true);
+        self.has_released = true;
         Ok(given)
     }
 
     /// Clears the dead bits of `blocks`, and reads the records anew then.
-    pub(super) fn sweep(&self, blocks: &BTreeSet<BlockKey>) -> Result<(), String> {
+    pub(super) fn sweep(&mut self, blocks: &BTreeSet<BlockKey>) -> Result<(), String> {
         let connection = self.connection.as_ref().expect("the round has kept it");
         let objects = connection.object_store().expect("it has blocks");
-        self.has_released.set(true);
         let swept = connection.wait(objects.sweep(blocks));
-        swept.map_err(|error| error.to_string())
+        swept.map_err(|error| error.to_string())?;
+        self.has_released = true;
+        Ok(())
     }
 
     /// Ends a durable owner as it was judged, and tells it to all who may want to know.
-    pub(super) fn end(&self, candidate: &OwnerCandidate, evidence: OwnerEvidence) -> Ended {
+    pub(super) fn end(&mut self, candidate: &OwnerCandidate, evidence: OwnerEvidence) -> Ended {
         let connection = self.connection.as_ref().expect("the round has kept it");
         let OwnerCandidate { shown, owner, .. } = candidate;
         assert_eq!(
@@ -282,15 +295,18 @@ impl Rounds {
         if age > OWNER_EVIDENCE_LASTS {
             return Ended::Stayed(format!("the answers are {} s old", age.as_secs()));
         }
-        self.has_released.set(true);
-        match connection.end(&shown.owner, &shown.state) {
+        let reason = match connection.end(&shown.owner, &shown.state) {
             Ok(registry::Ended::Done) => {
+                self.has_released = true;
+                self.count_end(candidate);
                 self.tell_end(shown, owner, evidence);
-                Ended::Released
+                return Ended::Released;
             }
-            Ok(registry::Ended::Changed(_)) => Ended::Stayed("it has changed".to_owned()),
-            Err(error) => Ended::Stayed(error.to_string()),
-        }
+            Ok(registry::Ended::Changed(_)) => "it has changed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.owner_judge.failed(owner, self.start.elapsed());
+        Ended::Stayed(reason)
     }
 
     fn tell_end(&self, shown: &ShownOwner, owner: &JudgedOwner, evidence: OwnerEvidence) {

@@ -269,7 +269,7 @@ fn range() -> Range {
     Range::new(RangeSpec::of(cidr)).expect("a range")
 }
 
-fn released(rounds: &Rounds, candidate: &Candidate) -> Result<(), String> {
+fn released(rounds: &mut Rounds, candidate: &Candidate) -> Result<(), String> {
     match rounds.release(candidate, Evidence::NodeGone) {
         Ended::Released => Ok(()),
         Ended::Stayed(reason) => Err(reason),
@@ -289,7 +289,7 @@ fn a_claim_of_a_dead_node_is_released_and_its_event_names_the_evidence() {
         found.candidates[0].standing,
         Standing::Releasable(Evidence::NodeGone)
     );
-    assert_eq!(released(&site.rounds, &found.candidates[0]), Ok(()));
+    assert_eq!(released(&mut site.rounds, &found.candidates[0]), Ok(()));
     let written = site.fake.written();
     assert_eq!(written.len(), 1, "{written:?}");
     let (path, event) = &written[0];
@@ -354,9 +354,9 @@ fn a_claim_that_changed_after_it_was_judged_stays() {
     thread::sleep(2 * GRACE);
     let found = site.round();
     // The old container ends, and the same one is added again.
-    assert_eq!(released(&site.rounds, &found.candidates[0]), Ok(()));
+    assert_eq!(released(&mut site.rounds, &found.candidates[0]), Ok(()));
     site.add("c1");
-    let again = released(&site.rounds, &found.candidates[0]);
+    let again = released(&mut site.rounds, &found.candidates[0]);
     assert_eq!(again, Err("it has changed".to_owned()));
     assert_eq!(site.round().claims, 1);
 }

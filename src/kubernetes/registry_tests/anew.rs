@@ -126,6 +126,22 @@ fn of_two_bits_that_can_be_of_a_claim_that_was_created_anew_it_gets_none() {
 }
 
 #[test]
+fn an_inventory_names_the_claims_that_are_being_deleted() {
+    let lab = Lab::default();
+    for container in ["one", "two"] {
+        lab.add(container);
+    }
+    assert!(lab.inventory().ending.is_empty());
+    lab.change_claim("one", |claim| {
+        claim.metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    });
+    let inventory = lab.inventory();
+    assert_eq!(inventory.ending, [attachment("one")].into());
+    assert_eq!(inventory.claims.len(), 2, "it holds its address");
+    assert_eq!(inventory.unusable().count(), 1, "it is told");
+}
+
+#[test]
 fn a_claim_that_is_being_deleted_ends_no_rebinding_of_others() {
     let lab = Lab::default();
     for container in ["one", "two", "three"] {

@@ -184,6 +184,7 @@ mod tests {
             claims: claims.into(),
             blocks: vec![(key, stored(bitmap))],
             findings: vec![waits("empty"), waits("half"), dead],
+            ..Inventory::default()
         }
     }
 
