@@ -41,19 +41,25 @@ pub enum GivenBack {
 }
 
 impl Inventory {
-    /// The addresses that claims have lost since an earlier inventory, although nobody has written the claims.
-    pub fn lost_since(&self, before: &Self) -> Vec<Lost> {
+    /// The addresses that claims have lost since an earlier inventory, although nobody has written the claims. Those of
+    /// `earlier_lost` were lost at the earlier inventory already, and count while they are lost.
+    pub fn lost_since(&self, before: &Self, earlier_lost: &[Lost]) -> Vec<Lost> {
         let earlier: BTreeMap<_, _> = before
             .claims
             .iter()
             .map(|(one, claim)| (one, claim))
             .collect();
+        let mut missed: BTreeMap<&Attachment, Vec<&Held>> = BTreeMap::new();
+        for lost in earlier_lost {
+            missed.entry(&lost.attachment).or_default().push(&lost.held);
+        }
         let claims = self.claims.iter().filter_map(|(attachment, now)| {
             let before = earlier.get(attachment)?;
             (before.modified == now.modified).then_some((attachment, now, before))
         });
         let lost = claims.flat_map(|(attachment, now, before)| {
-            let held = before.value.held.iter();
+            let missed = missed.get(attachment).into_iter().flatten().copied();
+            let held = before.value.held.iter().chain(missed);
             let held = held.filter(|held| !now.value.held.contains(held));
             held.map(|held| Lost {
                 attachment: attachment.clone(),

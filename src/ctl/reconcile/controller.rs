@@ -74,7 +74,7 @@ struct Controller<'o> {
     leadership: Leadership,
     metrics: Arc<Metrics>,
     pulse: Pulse,
-    /// The memory of rounds, since this controller leads.
+    /// The memory of rounds, since this controller first led.
     rounds: Option<Rounds>,
     networks: Networks,
 }
@@ -179,8 +179,10 @@ impl Controller<'_> {
             );
         }
         if !leads {
-            // Its knowledge may be old when it leads again.
-            self.rounds = None;
+            // Its evidence may be old when it leads again.
+            if let Some(rounds) = &mut self.rounds {
+                rounds.forget();
+            }
             self.networks.forget();
             self.metrics.forget();
             return IDLE;

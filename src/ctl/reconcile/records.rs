@@ -43,7 +43,7 @@ pub(super) struct Listing {
     pub(super) unreadable: Vec<String>,
     /// Of an API server: the dead bits.
     pub(super) dead_bits: DeadBits,
-    /// Of an API server: addresses that claims have lost since the listing before.
+    /// Of an API server: addresses that claims have lost since the first listing, and that nobody has dealt with.
     pub(super) lost: Vec<Lost>,
     /// Of an API server: the attachments whose claims are being deleted, and cannot be released.
     pub(super) ending: BTreeSet<Attachment>,
@@ -92,19 +92,22 @@ impl Records {
     /// All records as they are now. The question whether anything has changed is one request, and none to an API server.
     pub(super) fn read(&mut self, connection: &Connection) -> Result<&Listing, String> {
         let present = Moment::of(connection)?;
-        let (kept, before) = match self.last.take() {
-            Some((then, listing)) if then.serves_at(&present, self.objects_serve) => {
-                (Some((then, listing)), None)
-            }
-            before => (None, before.map(|(_, listing)| listing)),
-        };
-        let kept = match kept {
-            Some(kept) => kept,
-            None => (present, list(connection, before.as_ref())?),
-        };
-        let (_, listing) = self.last.insert(kept);
+        let serves = |(then, _): &(Moment, Listing)| then.serves_at(&present, self.objects_serve);
+        if !self.last.as_ref().is_some_and(serves) {
+            // An error leaves the last listing: the next one is compared with it.
+            let before = self.last.as_ref().map(|(_, listing)| listing);
+            let listing = list(connection, before)?;
+            self.last = Some((present, listing));
+        }
+        let (_, listing) = self.last.as_ref().expect("it has been listed");
         warn_of(&news(&mut self.told, &listing.unreadable));
         Ok(listing)
+    }
+
+    /// The last listing.
+    #[cfg(test)]
+    pub(super) fn last(&self) -> Option<&Listing> {
+        self.last.as_ref().map(|(_, listing)| listing)
     }
 
     /// Since when the datastore may have changed, if it is one that has revisions: the cluster and the revision just before
@@ -113,6 +116,13 @@ impl Records {
         match self.last {
             Some((Moment::Of(cluster, revision), _)) => Some((cluster, revision)),
             Some((Moment::At(_), _)) | None => None,
+        }
+    }
+
+    /// Forgets that a claim has lost an address: it was dealt with.
+    pub(super) fn settle(&mut self, lost: &Lost) {
+        if let Some((_, listing)) = &mut self.last {
+            listing.lost.retain(|one| one != lost);
         }
     }
 
@@ -144,9 +154,11 @@ fn list(connection: &Connection, before: Option<&Listing>) -> Result<Listing, St
         let before = before.map(|listing| &listing.dead_bits);
         DeadBits::of(&view.inventory, before)
     });
-    let viewed_before = before.and_then(|listing| listing.view.as_ref());
-    let lost = view.as_ref().zip(viewed_before);
-    let lost = lost.map(|(now, before)| now.inventory.lost_since(&before.inventory));
+    let compare = |before: &Listing| {
+        let (now, then) = (&view.as_ref()?.inventory, &before.view.as_ref()?.inventory);
+        Some(now.lost_since(then, &before.lost))
+    };
+    let lost = before.and_then(compare);
     Ok(Listing {
         claims: claims.claims,
         owners: owners.owners,

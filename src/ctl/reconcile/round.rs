@@ -20,6 +20,8 @@ use whereabouts_reconcile::{
 
 use super::dead_bits::DeadBits;
 use super::networks::{Counts, Networks};
+#[cfg(test)]
+use super::records::Listing;
 use super::records::Records;
 use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
@@ -32,6 +34,8 @@ pub(super) struct Rounds {
     api: ApiServer,
     /// Kept from round to round until something fails: files may come late, and certificates change.
     connection: Option<Connection>,
+    /// The place of the last connection. The records are of this place, also after a round that failed.
+    place: Option<String>,
     records: Records,
     /// How long records of an API server serve.
     objects_serve: Duration,
@@ -39,12 +43,14 @@ pub(super) struct Rounds {
     asking: Handle,
     /// Whether something was released or ended since the records were read.
     has_released: bool,
+    rules: AllRules,
     judge: Judge,
     owner_judge: OwnerJudge,
     start: Instant,
 }
 
 /// How claims and durable owners are judged.
+#[derive(Clone, Copy)]
 pub(super) struct AllRules {
     pub(super) claims: Rules,
     pub(super) owners: Rules,
@@ -116,14 +122,30 @@ impl Rounds {
             etcd: etcd.clone(),
             api: api.clone(),
             connection: None,
+            place: None,
             records: Records::new(objects_serve),
             objects_serve,
             asking: asking.clone(),
             has_released: false,
+            rules: *rules,
             judge: Judge::new(rules.claims),
             owner_judge: OwnerJudge::new(rules.owners),
             start: Instant::now(),
         }
+    }
+
+    /// The last listing.
+    #[cfg(test)]
+    pub(super) fn listing(&self) -> Option<&Listing> {
+        self.records.last()
+    }
+
+    /// Forgets all evidence, as another controller leads. The records stay to be compared with: a claim that loses an address meanwhile
+    /// would not be noticed otherwise.
+    pub(super) fn forget(&mut self) {
+        self.judge = Judge::new(self.rules.claims);
+        self.owner_judge = OwnerJudge::new(self.rules.owners);
+        self.records.age();
     }
 
     /// Reads all records if they may have changed, asks for the pods that `cache` does not show, and for StatefulSets, and
@@ -136,12 +158,13 @@ impl Rounds {
     ) -> Result<Findings, String> {
         let connection = match self.connection.take() {
             Some(connection) if connection.object_store().is_none() => connection,
-            before => {
+            _ => {
                 // A token of an API server is renewed on disk. And the options may name another place now.
                 let connection = Connection::open(&self.etcd)?;
                 self.confirm_server(&connection)?;
-                if before.is_none_or(|before| before.place != connection.place) {
+                if self.place.as_ref() != Some(&connection.place) {
                     self.records = Records::new(self.objects_serve);
+                    self.place = Some(connection.place.clone());
                 }
                 connection
             }
@@ -269,6 +292,7 @@ impl Rounds {
         let objects = connection.object_store().expect("it has blocks");
         let given = connection.wait(objects.give_back(lost));
         let given = given.map_err(|error| error.to_string())?;
+        self.records.settle(lost);
         self.has_released = true;
         Ok(given)
     }

@@ -107,3 +107,33 @@ fn an_error_tells_nothing_of_the_cluster() {
     site.fake.answer(ROOT_CA, 403, status(403));
     assert_eq!(site.round().candidates.len(), 1);
 }
+
+#[test]
+fn the_last_listing_stays_after_rounds_that_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut site = site_with(folder.path(), &["--cluster-id", "0123456789abcdef"]);
+    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code});
+    site.fake.answer(ROOT_CA, 500, status(500));
+    site.add("c1");
+    site.list(&[]);
+    let cache = site.asking.block_on(site.api.list_pods()).expect("a list");
+    let round = site.rounds.round(&cache, |_| false, |_| false);
+    round.err().expect("the API server gives no answer");
+    let (store, away) = (folder.path().join("store"), folder.path().join("away"));
+    std::fs::rename(&store, &away).expect("it is moved");
+    for _ in 0..2 {
+        let round = site.rounds.round(&cache, |_| false, |_| false);
+        round.err().expect("the store is away");
+        let listing = site
+            .rounds
+            .listing()
+            .expect("the next one is compared with it");
+        assert_eq!(listing.claims.len(), 1);
+    }
+    std::fs::rename(&away, &store).expect("it is moved");
+    site.fake.answer(ROOT_CA, 403, status(403));
+    assert_eq!(site.round().claims, 1);
+    // Another controller leads for a while.
+    site.rounds.forget();
+    assert!(site.rounds.listing().is_some(), "it stays then, too");
+}
