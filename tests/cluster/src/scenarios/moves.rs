@@ -116,7 +116,10 @@ fn move_claims(lab: &Lab, from: Datastore, how: &[&str]) -> Result<usize, String
         Datastore::Kubernetes => (&objects, &etcd),
     };
     let file = lab.path(&format!("{from:?}.backup"));
-    let tool = |place: &[&str], arguments: &[&str]| lab.tool(&[place, arguments].concat());
+    let tool = |place: &[&str], arguments: &[&str]| {
+        let (verb, rest) = arguments.split_at(1);
+        lab.tool(&[verb, place, rest].concat())
+    };
     tool(source, &["backup", &file])?;
     tool(target, &[&["restore", &file, "--yes"], how].concat())?;
     let check = tool(target, &["check"])?;
