@@ -15,7 +15,7 @@ use super::{
     json, previous,
 };
 use crate::invocation::{Invocation, Machine};
-use whereabouts_core::claim::{Ask, Choice, Owner};
+use whereabouts_core::claim::{Ask, Choice, Owner, Want};
 use whereabouts_core::verbs::{CheckRequest, Expectation, GcRequest, StatusRequest};
 
 /// The meaning of `invocation`. The files that its config names are read from `machine`.
@@ -90,7 +90,7 @@ fn parse_config(
     let spoken_for = SpokenFor::new(&parts.addresses, &requested, &arguments.gateways);
     let ranges = config.ranges.read(spoken_for, findings)?;
     let sources = Sources {
-        ranges: &ranges.ranges,
+        ranges: &ranges.valid,
         requested,
         configured: parts.addresses,
         gateways: arguments.gateways,
@@ -159,13 +159,7 @@ fn parse_config(
             valid: config.valid_attachments.read()?,
         }),
         Verb::Status => {
-            let mut wants = if config.runtime_gives && sources.is_empty() {
-                Vec::new()
-            } else {
-                sources.plan(findings)?.wants
-            };
-            // A taken fixed address of one pod says nothing about the next pod.
-            wants.retain(|want| matches!(want.choice, Choice::Lowest));
+            let wants = status_wants(config.runtime_gives, sources, findings)?;
             Request::Status(StatusRequest { wants, when_full })
         }
     };
@@ -180,4 +174,19 @@ fn parse_config(
         deadline,
         remarks: mem::take(&mut findings.remarks),
     })
+}
+
+/// What each ADD takes from the ranges.
+fn status_wants(
+    runtime_gives: bool,
+    sources: Sources<'_>,
+    findings: &mut Findings,
+) -> Result<Vec<Want>, RequestError> {
+    if runtime_gives && sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut wants = sources.plan(findings)?.wants;
+    // A taken fixed address of one pod says nothing about the next pod.
+    wants.retain(|want| matches!(want.choice, Choice::Lowest));
+    Ok(wants)
 }

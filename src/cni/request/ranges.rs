@@ -74,7 +74,7 @@ impl SpokenFor {
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
     /// The valid ranges, in the order of their allocations.
-    pub(super) ranges: Vec<ConfiguredRange>,
+    pub(super) valid: Vec<ConfiguredRange>,
     /// The queue of each CIDR that could be read, even if its range is invalid.
     pub(super) queues: Vec<RangeId>,
     /// The gateways, inside and outside the ranges, and the addresses that the bridge takes. No attachment has one of them.
@@ -165,7 +165,7 @@ impl Raw {
             ranges.extend(findings.tolerate(range)?);
         }
         Ok(Ranges {
-            ranges,
+            valid: ranges,
             queues,
             gateways: spoken_for.gateways,
         })

@@ -126,7 +126,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
     let spoken_for = SpokenFor::new(&parts.addresses, &requested, &[]);
     let ranges = config.ranges.read(spoken_for, &mut findings)?;
     let sources = Sources {
-        ranges: &ranges.ranges,
+        ranges: &ranges.valid,
         requested,
         configured: parts.addresses,
         gateways: Vec::new(),
@@ -153,7 +153,7 @@ pub fn lint(config: &[u8], machine: &dyn Machine) -> Result<Linted, RequestError
         version,
         answered: answered(&plan),
         routes: parts.routes,
-        ranges: ranges.ranges.into_iter().map(|one| one.range).collect(),
+        ranges: ranges.valid.into_iter().map(|one| one.range).collect(),
         datastore,
         remarks: findings.remarks,
     })

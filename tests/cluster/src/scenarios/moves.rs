@@ -1,5 +1,7 @@
 //! The claims move from etcd to objects of the API server, and back, as docs/OPERATIONS.md tells.
 
+use std::fs;
+
 use serde_json::json;
 
 use super::changes::take_away;
@@ -100,7 +102,7 @@ fn move_claims(lab: &Lab, from: Datastore, how: &[&str]) -> Result<usize, String
         certificate("client.crt"),
         certificate("client.key"),
     );
-    let kubeconfig = lab.path("kubeconfig");
+    let kubeconfig = administrator(lab)?;
     let etcd = [
         "--etcd-host=https://10.96.0.79:2379",
         &format!("--etcd-ca-cert-file={ca}"),
@@ -131,6 +133,23 @@ fn move_claims(lab: &Lab, from: Datastore, how: &[&str]) -> Result<usize, String
     let moved = count(target)?;
     expect("attachments", moved, count(source)?)?;
     Ok(moved)
+}
+
+/// The path of an administrator's kubeconfig with the authority of the API server: the tool trusts no other one.
+fn administrator(lab: &Lab) -> Result<String, String> {
+    let path = "--output=jsonpath={.data.ca\\.crt}";
+    let authority = kubectl(lab, &["get", "configmap", "kube-root-ca.crt", path])?;
+    let (ca, file) = (lab.path("cluster-ca.crt"), lab.path("administrator.json"));
+    let kubeconfig = json!({
+        "clusters": [{"name": "lab", "cluster": {"server": "https://10.96.0.1", "certificate-authority": ca}}],
+        "users": [{"name": "admin", "user": {"token": "administrator"}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+        "current-context": "lab",
+    });
+    for (path, content) in [(&ca, authority), (&file, kubeconfig.to_string())] {
+        fs::write(path, content).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(file)
 }
 
 /// As docs/KUBERNETES.md tells for an uninstallation, after which no pod's claim is an object.
