@@ -15,7 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Api, Client, Config, Error};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use whereabouts_apiserver::{Access, Server};
 use whereabouts_core::identity::Identity;
 use whereabouts_core::secret::Secret;
@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Questions that are under way at the same time.
 pub(crate) const AT_ONCE: usize = 8;
+
+/// How long all questions of one look may take together. The rest is unknown, so it is evidence of nothing.
+const LOOK: Duration = Duration::from_mins(2);
 
 /// Pods in one page of a list.
 const PAGE: u32 = 500;
@@ -47,6 +50,7 @@ pub struct ApiServer {
     requests: Arc<AtomicU64>,
     /// The server, if this client was made of an access to it.
     server: Option<Server>,
+    look: Duration,
     /// The identities of the authorities that this client trusts.
     pub(crate) authorities: Arc<[Identity]>,
     /// Whether these authorities come from the ConfigMap from which nodes derive the identity.
@@ -85,10 +89,22 @@ impl ApiServer {
             client,
             requests: Arc::default(),
             server,
+            look: LOOK,
             authorities,
             trusts_root_ca,
             identities: Arc::default(),
         })
+    }
+
+    /// The same API server, with another bound for all questions of one look.
+    #[must_use]
+    pub fn looking_for(self, look: Duration) -> Self {
+        Self { look, ..self }
+    }
+
+    /// The end of a look that begins now.
+    pub(crate) fn look_end(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.look
     }
 
     /// The server, if this client was made of an access to it.
@@ -105,11 +121,16 @@ impl ApiServer {
     /// look's time.
     pub async fn look(&self, round: &Round, start: Instant) -> Look {
         let begun = start.elapsed();
-        let nodes =
-            stream::iter(round.nodes()).map(async |name| (name.to_owned(), self.node(name).await));
+        let end = self.look_end();
+        let nodes = stream::iter(round.nodes()).map(async |name| {
+            let state = until(end, self.node(name)).await;
+            (name.to_owned(), state.unwrap_or_else(NodeState::Unknown))
+        });
         let nodes: BTreeMap<String, NodeState> = nodes.buffer_unordered(AT_ONCE).collect().await;
-        let pods =
-            stream::iter(round.pods(&nodes)).map(async |name| (name.clone(), self.pod(name).await));
+        let pods = stream::iter(round.pods(&nodes)).map(async |name| {
+            let answer = until(end, self.pod(name)).await;
+            (name.clone(), answer.unwrap_or_else(Err))
+        });
         let pods = pods.buffer_unordered(AT_ONCE).collect().await;
         Look {
             begun,
@@ -173,6 +194,18 @@ impl ApiServer {
         let late = |_| Error::Service(format!("no answer in {PATIENCE:?}").into());
         timeout(PATIENCE, request).await.map_err(late)?
     }
+}
+
+/// The answer to a question of a look that ends at `end`. A question that could not be asked by then is not asked.
+pub(crate) async fn until<T>(
+    end: tokio::time::Instant,
+    question: impl Future<Output = T>,
+) -> Result<T, String> {
+    let late = || "the questions of one round took too long".to_owned();
+    if tokio::time::Instant::now() >= end {
+        return Err(late());
+    }
+    timeout_at(end, question).await.map_err(|_| late())
 }
 
 /// A configuration with the server, the authorities and the credentials of `access`.

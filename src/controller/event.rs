@@ -1,18 +1,27 @@
 //! The Events of releases, and of the ends of durable owners.
 
+use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use whereabouts_reconcile::{Evidence, JudgedClaim, JudgedOwner, OwnerEvidence};
 
-use crate::api::{ApiServer, told};
+use crate::api::{AT_ONCE, ApiServer, told};
 
 const REPORTER: &str = "whereabouts-reconcile";
 
 /// The namespace of Events of nodes, as kubelets use it, and of other objects without a namespace.
 const OF_CLUSTER: &str = "default";
+
+/// An Event that is to be written: at the first place, or else at the second one.
+pub struct Telling {
+    first: Option<Event>,
+    second: Event,
+}
 
 /// A claim that was released.
 pub struct Release<'r> {
@@ -141,25 +150,53 @@ fn event(namespace: &str, involved_object: ObjectReference, message: String) -> 
     }
 }
 
+/// At the pod, or at the node if the pod's namespace takes no Event.
+impl From<Release<'_>> for Telling {
+    fn from(release: Release<'_>) -> Self {
+        Self {
+            first: release.at_pod(),
+            second: release.at_node(),
+        }
+    }
+}
+
+/// At the pod's name, or at the namespace if it takes no Event.
+impl From<End<'_>> for Telling {
+    fn from(end: End<'_>) -> Self {
+        Self {
+            first: Some(end.at_pod()),
+            second: end.at_namespace(),
+        }
+    }
+}
+
+fn late(bound: Duration) -> String {
+    format!("no Event: the Events of one round were not written in {bound:?}")
+}
+
 impl ApiServer {
-    /// Writes the Event of a release: at the pod, or at the node if the pod's namespace takes no Event.
-    pub async fn tell(&self, release: &Release<'_>) -> Result<(), String> {
-        self.write_either(release.at_pod(), release.at_node()).await
+    /// Writes Events, all of them within `bound`. Returns why some were not written. Nothing waits for an Event but this call.
+    pub async fn tell_all(&self, tellings: Vec<Telling>, bound: Duration) -> Vec<String> {
+        let end = Instant::now() + bound;
+        let written = stream::iter(tellings).map(async |telling| {
+            if Instant::now() >= end {
+                return Err(late(bound));
+            }
+            let written = timeout_at(end, self.write_either(&telling)).await;
+            written.unwrap_or_else(|_| Err(late(bound)))
+        });
+        let written = written.buffer_unordered(AT_ONCE);
+        let failures = written.filter_map(async |written| written.err());
+        failures.collect().await
     }
 
-    /// Writes the Event of an end: at the pod's name, or at the namespace if it takes no Event.
-    pub async fn tell_end(&self, end: &End<'_>) -> Result<(), String> {
-        self.write_either(Some(end.at_pod()), end.at_namespace())
-            .await
-    }
-
-    async fn write_either(&self, first: Option<Event>, second: Event) -> Result<(), String> {
-        if let Some(event) = first
-            && self.write(&event).await.is_ok()
+    async fn write_either(&self, telling: &Telling) -> Result<(), String> {
+        if let Some(event) = &telling.first
+            && self.write(event).await.is_ok()
         {
             return Ok(());
         }
-        let written = self.write(&second).await;
+        let written = self.write(&telling.second).await;
         written.map_err(|error| format!("no Event: {}", told(&error)))
     }
 

@@ -17,7 +17,7 @@ mod watched;
 mod webhook;
 
 pub use api::ApiServer;
-pub use event::{End, Release};
+pub use event::{End, Release, Telling};
 pub use leadership::{Election, Leadership};
 pub use pods::{PodCache, follow};
 pub use watched::{Kind, Watched, follow_all};

@@ -8,18 +8,23 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Api;
 use whereabouts_reconcile::{Ordinals, OwnerLook, OwnerRound, SetAnswer, SetName};
 
-use crate::api::{AT_ONCE, ApiServer, found};
+use crate::api::{AT_ONCE, ApiServer, found, until};
 
 impl ApiServer {
     /// Asks what `round` needs: first for StatefulSets, then for the pods that none of them wants. `start` is the zero of
     /// the look's time.
     pub async fn look_for_owners(&self, round: &OwnerRound, start: Instant) -> OwnerLook {
         let begun = start.elapsed();
-        let sets =
-            stream::iter(round.sets()).map(async |name| (name.clone(), self.set(name).await));
+        let end = self.look_end();
+        let sets = stream::iter(round.sets()).map(async |name| {
+            let answer = until(end, self.set(name)).await;
+            (name.clone(), answer.unwrap_or_else(Err))
+        });
         let sets: BTreeMap<SetName, SetAnswer> = sets.buffer_unordered(AT_ONCE).collect().await;
-        let pods =
-            stream::iter(round.pods(&sets)).map(async |name| (name.clone(), self.pod(name).await));
+        let pods = stream::iter(round.pods(&sets)).map(async |name| {
+            let answer = until(end, self.pod(name)).await;
+            (name.clone(), answer.unwrap_or_else(Err))
+        });
         let pods = pods.buffer_unordered(AT_ONCE).collect().await;
         OwnerLook {
             begun,

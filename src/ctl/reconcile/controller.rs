@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use clap::Args;
@@ -77,6 +77,9 @@ struct Controller<'o> {
     /// The memory of rounds, since this controller first led.
     rounds: Option<Rounds>,
     networks: Networks,
+    /// Whether this controller was told to end, or something that runs beside the loop has failed.
+    ended: Receiver<Result<(), String>>,
+    end: Option<Result<(), String>>,
 }
 
 /// Runs until it is told to end.
@@ -85,6 +88,7 @@ pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> 
     let asking = asking_thread()?;
     let api = connect(&asking, &options.etcd)?;
     let election = Election::new(&api, &options.namespace, LEASE, &options.identity);
+    let (ending, ended) = mpsc::channel();
     let controller = Controller {
         options,
         asking,
@@ -94,14 +98,16 @@ pub(crate) fn controller(options: &ControllerOptions) -> Result<Ending, String> 
         pulse: Pulse::new(),
         rounds: None,
         networks: Networks::default(),
+        ended,
+        end: None,
         api,
     };
     let (resign, resigns) = oneshot::channel::<()>();
-    let ended = controller.start()?;
+    controller.start(ending)?;
     let end = async move { drop(resigns.await) };
     let election = controller.asking.spawn(election.run(end, report));
     let asking = controller.asking.clone();
-    let ending = controller.run(&ended);
+    let ending = controller.run();
     drop(resign);
     // A Lease that is not freed by then ends by itself.
     let _ = asking.block_on(async { timeout(FAREWELL, election).await });
@@ -113,14 +119,13 @@ fn report(reason: &str) {
 }
 
 impl Controller<'_> {
-    /// Starts what runs beside the loop. The channel tells the end.
-    fn start(&self) -> Result<Receiver<Result<(), String>>, String> {
+    /// Starts what runs beside the loop. `ending` tells the loop to end.
+    fn start(&self, ending: Sender<Result<(), String>>) -> Result<(), String> {
         let listen = self.options.listen;
         let listener = self.asking.block_on(listening::bind(listen));
         let listener = listener.map_err(|error| format!("{listen}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         print(&format!("listening on http://{address}\n"));
-        let (ending, ended) = mpsc::channel();
         let failing = ending.clone();
         let admission = admission::start(
             &self.options.webhook,
@@ -147,14 +152,17 @@ impl Controller<'_> {
         let (api, cache) = (self.api.clone(), self.cache.clone());
         self.asking
             .spawn(async move { follow(&api, &cache, report).await });
-        Ok(ended)
+        Ok(())
     }
 
-    fn run(mut self, ended: &Receiver<Result<(), String>>) -> Result<Ending, String> {
+    fn run(mut self) -> Result<Ending, String> {
         loop {
             let pause = self.step();
             self.pulse.beat();
-            match ended.recv_timeout(pause) {
+            if let Some(end) = self.end {
+                return end.map(|()| Ending::AsItShould);
+            }
+            match self.ended.recv_timeout(pause) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(end) => return end.map(|()| Ending::AsItShould),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -214,6 +222,7 @@ impl Controller<'_> {
                 &rules,
                 self.options.every * ROUNDS_PER_LISTING,
             )
+            .beating(self.pulse.clone())
         });
         let found = rounds.round(&self.cache, |_| false, |_| false)?;
         self.metrics.found(&found);
@@ -223,6 +232,8 @@ impl Controller<'_> {
         // It comes first: whatever is freed, another ADD gets.
         self.give_back(&found);
         self.release(&found);
+        self.made_rounds().tell_all();
+        self.pulse.beat();
         self.sweep(&found);
         self.state_networks();
         Ok(pause.min(self.options.every).max(LEAST_PAUSE))
@@ -233,7 +244,7 @@ impl Controller<'_> {
             let Standing::Releasable(evidence) = candidate.standing else {
                 continue;
             };
-            if !self.still_leads() {
+            if !self.goes_on() {
                 return;
             }
             match self.made_rounds().release(candidate, evidence) {
@@ -249,7 +260,7 @@ impl Controller<'_> {
     /// Gives addresses back whose bits were cleared while their claims live, and says so: no plugin does this.
     fn give_back(&mut self, found: &Findings) {
         for lost in &found.lost {
-            if !self.still_leads() {
+            if !self.goes_on() {
                 return;
             }
             let (address, attachment) = (lost.held.address, &lost.attachment);
@@ -285,7 +296,7 @@ impl Controller<'_> {
     /// Clears dead bits that two listings have shown, or says why they stay.
     fn sweep(&mut self, found: &Findings) {
         match found.dead_bits.verdict() {
-            Verdict::Clear(blocks) if blocks.is_empty() || !self.still_leads() => {}
+            Verdict::Clear(blocks) if blocks.is_empty() || !self.goes_on() => {}
             Verdict::Clear(blocks) => match self.made_rounds().sweep(&blocks) {
                 Ok(()) => self.metrics.swept.add(blocks.len() as u64),
                 Err(reason) => report(&format!("dead bits stay: {reason}")),
@@ -300,7 +311,7 @@ impl Controller<'_> {
             let Standing::Releasable(evidence) = candidate.standing else {
                 continue;
             };
-            if !self.still_leads() {
+            if !self.goes_on() {
                 return;
             }
             match self.made_rounds().end(candidate, evidence) {
@@ -317,11 +328,61 @@ impl Controller<'_> {
         self.rounds.as_mut().expect("a round has just been made")
     }
 
-    fn still_leads(&self) -> bool {
+    /// Whether the next release may begin. Between two of them the loop shows that it lives.
+    fn goes_on(&mut self) -> bool {
+        self.pulse.beat();
+        self.end = self.end.take().or_else(|| self.ended.try_recv().ok());
+        if self.end.is_some() {
+            return false;
+        }
         let leads = self.leadership.is_held();
         if !leads {
             say!("the leadership is lost: nothing more is released");
         }
         leads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::reconcile::tests::site;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        controller: ControllerOptions,
+    }
+
+    #[test]
+    fn between_two_releases_the_loop_beats_and_sees_that_it_is_to_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let site = site(folder.path());
+        let options = Options::parse_from(["x", "--identity", "me"]).controller;
+        let election = Election::new(&site.api, "kube-system", LEASE, "me");
+        let (ending, ended) = mpsc::channel();
+        let mut controller = Controller {
+            options: &options,
+            asking: site.asking.clone(),
+            cache: PodCache::default(),
+            leadership: election.leadership(),
+            metrics: Arc::default(),
+            pulse: Pulse::new(),
+            rounds: None,
+            networks: Networks::default(),
+            ended,
+            end: None,
+            api: site.api.clone(),
+        };
+        thread::sleep(Duration::from_millis(1100));
+        assert!(!controller.goes_on(), "it does not lead");
+        assert!(controller.pulse.last() >= 1 && controller.end.is_none());
+        ending.send(Ok(())).expect("the loop listens");
+        assert!(!controller.goes_on() && controller.end.is_some());
+        assert!(matches!(controller.run(), Ok(Ending::AsItShould)));
     }
 }

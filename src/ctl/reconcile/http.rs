@@ -22,7 +22,7 @@ use crate::serve::connections;
 use crate::serve::exposition::{Exposition, Kind};
 use crate::serve::guard::{Audience, guard};
 
-/// A loop that has not come round for so long hangs: all of its waits are shorter.
+/// A loop that has not beaten for so long hangs. It beats between its steps and between releases, and each wait is shorter.
 const HANGS: Duration = Duration::from_mins(10);
 
 /// Everything that is told.
@@ -36,7 +36,7 @@ pub(super) struct Told {
     pub(super) admission: Option<Admission>,
 }
 
-/// When the loop came round for the last time.
+/// When the loop beat for the last time.
 #[derive(Clone)]
 pub(super) struct Pulse {
     start: Instant,
@@ -54,6 +54,12 @@ impl Pulse {
     pub(super) fn beat(&self) {
         self.last
             .store(self.start.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// The second of the last beat.
+    #[cfg(test)]
+    pub(super) fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
     }
 
     fn is_alive(&self) -> bool {

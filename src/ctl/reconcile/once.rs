@@ -125,6 +125,7 @@ impl Once<'_> {
             let is_first = read.is_none();
             let (claims, owners) = *read.get_or_insert((found.claims, found.owners));
             let open = self.settle(found);
+            self.rounds.tell_all();
             let Some(pause) = pause.filter(|_| Instant::now() < end && open.is_waiting()) else {
                 let output = self.options.output.output;
                 let report = self.report((claims, owners), unreadable, open);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use whereabouts_apiserver::Server;
 use whereabouts_cni::request::Datastore;
-use whereabouts_controller::{ApiServer, End, PodCache, Release};
+use whereabouts_controller::{ApiServer, End, PodCache, Release, Telling};
 use whereabouts_core::address::BlockKey;
 use whereabouts_core::claim::Attachment;
 use whereabouts_core::durable::DurableOwner;
@@ -19,6 +19,7 @@ use whereabouts_reconcile::{
 };
 
 use super::dead_bits::DeadBits;
+use super::http::Pulse;
 use super::networks::{Counts, Networks};
 #[cfg(test)]
 use super::records::Listing;
@@ -27,6 +28,9 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::output::say;
 use crate::output::shown::Shown;
 use crate::output::shown_owner::ShownOwner;
+
+/// How long the Events of one round may take together.
+const EVENTS: Duration = Duration::from_secs(20);
 
 /// The needs of rounds, and their memory.
 pub(super) struct Rounds {
@@ -43,6 +47,9 @@ pub(super) struct Rounds {
     asking: Handle,
     /// Whether something was released or ended since the records were read.
     has_released: bool,
+    /// The Events of this round, which are written at its end.
+    tellings: Vec<Telling>,
+    pulse: Pulse,
     rules: AllRules,
     judge: Judge,
     owner_judge: OwnerJudge,
@@ -127,11 +134,18 @@ impl Rounds {
             objects_serve,
             asking: asking.clone(),
             has_released: false,
+            tellings: Vec::new(),
+            pulse: Pulse::new(),
             rules: *rules,
             judge: Judge::new(rules.claims),
             owner_judge: OwnerJudge::new(rules.owners),
             start: Instant::now(),
         }
+    }
+
+    /// Lets each step of a round beat `pulse`.
+    pub(super) fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     /// The last listing.
@@ -190,9 +204,12 @@ impl Rounds {
             connection.confirm()?;
             confirm_cluster(&self.api, &self.asking, &connection)?;
         }
+        self.pulse.beat();
         let look = self.asking.block_on(self.api.look(&round, self.start));
+        self.pulse.beat();
         let owner_look = self.api.look_for_owners(&owner_round, self.start);
         let owner_look = self.asking.block_on(owner_look);
+        self.pulse.beat();
         let judgements = self.judge.decide(round, &look);
         let owner_judgements = self.owner_judge.decide(owner_round, &owner_look);
         let dues = [
@@ -333,7 +350,7 @@ impl Rounds {
         Ended::Stayed(reason)
     }
 
-    fn tell_end(&self, shown: &ShownOwner, owner: &JudgedOwner, evidence: OwnerEvidence) {
+    fn tell_end(&mut self, shown: &ShownOwner, owner: &JudgedOwner, evidence: OwnerEvidence) {
         let addresses = shown.addresses();
         say!("released {addresses}, kept for {}: {evidence}", shown.owner);
         let end = End {
@@ -341,12 +358,10 @@ impl Rounds {
             addresses: &addresses,
             evidence,
         };
-        if let Err(reason) = self.asking.block_on(self.api.tell_end(&end)) {
-            say!("whereaboutsctl: {reason}");
-        }
+        self.tellings.push(end.into());
     }
 
-    fn tell(&self, shown: &Shown, claim: &JudgedClaim, evidence: Evidence) {
+    fn tell(&mut self, shown: &Shown, claim: &JudgedClaim, evidence: Evidence) {
         let held = &shown.claim.value.held;
         let addresses: Vec<String> = held.iter().map(|held| held.address.to_string()).collect();
         let addresses = addresses.join(", ");
@@ -357,7 +372,15 @@ impl Rounds {
             addresses: &addresses,
             evidence,
         };
-        if let Err(reason) = self.asking.block_on(self.api.tell(&release)) {
+        self.tellings.push(release.into());
+    }
+
+    /// Writes the Events of all releases and ends since the last call. No release waits for an Event.
+    pub(super) fn tell_all(&mut self) {
+        let tellings = std::mem::take(&mut self.tellings);
+        let told = self.api.tell_all(tellings, EVENTS);
+        let failures: BTreeSet<String> = self.asking.block_on(told).into_iter().collect();
+        for reason in failures {
             say!("whereaboutsctl: {reason}");
         }
     }

@@ -2,8 +2,9 @@
 
 mod owners;
 mod places;
+mod silence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +33,8 @@ use crate::connection::{Connection, DatastoreOptions};
 use crate::selection::choose;
 
 const GRACE: Duration = Duration::from_millis(50);
+/// The bound of a look: less than that of one question.
+const LOOK: Duration = Duration::from_secs(2);
 const UID: &str = "0f5d7e7c-3c5b-4f3e-9a53-2f1b6a1e8d10";
 const POD: &str = "/api/v1/namespaces/default/pods/web-0";
 const NODE: &str = "/api/v1/nodes/node-a";
@@ -48,6 +51,8 @@ struct State {
     answers: BTreeMap<String, (u16, Value)>,
     /// Paths and bodies of the requests that wrote.
     written: Vec<(String, Value)>,
+    /// Paths that give no answer.
+    silent: BTreeSet<String>,
 }
 
 impl Fake {
@@ -57,6 +62,10 @@ impl Fake {
 
     fn answer(&self, path: &str, status: u16, body: Value) {
         self.state().answers.insert(path.to_owned(), (status, body));
+    }
+
+    fn silence(&self, path: &str) {
+        self.state().silent.insert(path.to_owned());
     }
 
     fn forget(&self, path: &str) {
@@ -74,8 +83,12 @@ async fn respond(
     uri: Uri,
     body: Bytes,
 ) -> Response {
-    let mut state = fake.state();
     let path = uri.path().to_owned();
+    let is_silent = fake.state().silent.contains(&path);
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
+    let mut state = fake.state();
     if method == Method::POST || method == Method::PUT {
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         state.written.push((path, body.clone()));
@@ -112,15 +125,15 @@ struct Options {
     etcd: DatastoreOptions,
 }
 
-struct Site {
+pub(super) struct Site {
     fake: Fake,
     etcd: DatastoreOptions,
     rounds: Rounds,
-    asking: Handle,
-    api: whereabouts_controller::ApiServer,
+    pub(super) asking: Handle,
+    pub(super) api: whereabouts_controller::ApiServer,
 }
 
-fn site(folder: &Path) -> Site {
+pub(super) fn site(folder: &Path) -> Site {
     site_with(folder, &[])
 }
 
@@ -151,6 +164,7 @@ fn site_with(folder: &Path, more: &[&str]) -> Site {
     let options = options.into_iter().chain(more.iter().copied());
     let etcd = Options::parse_from(options).etcd.sharing_kubeconfig();
     let api = connect(&asking, &etcd).expect("it is read");
+    let api = api.looking_for(LOOK);
     let rules = Rules {
         grace: GRACE,
         run: GRACE,
@@ -270,7 +284,9 @@ fn range() -> Range {
 }
 
 fn released(rounds: &mut Rounds, candidate: &Candidate) -> Result<(), String> {
-    match rounds.release(candidate, Evidence::NodeGone) {
+    let ended = rounds.release(candidate, Evidence::NodeGone);
+    rounds.tell_all();
+    match ended {
         Ended::Released => Ok(()),
         Ended::Stayed(reason) => Err(reason),
     }

@@ -50,6 +50,7 @@ fn an_owner_ends_when_no_set_wants_its_pod_and_its_event_names_the_evidence() {
         let found = site.owner();
         assert_eq!(found.standing, Standing::Releasable(evidence));
         assert!(matches!(site.rounds.end(&found, evidence), Ended::Released));
+        site.rounds.tell_all();
         let written = site.fake.written();
         assert_eq!(written.len(), 1, "{written:?}");
         let (path, event) = &written[0];
