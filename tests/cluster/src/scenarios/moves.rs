@@ -60,7 +60,8 @@ pub(super) fn moves(lab: &Lab) -> Result<(), String> {
     stop(lab)?;
     one("waits-too")?;
     let back = move_claims(lab, Datastore::Kubernetes, &["--replace"])?;
-    expect("attachments on the way back", back, claims + 1)?;
+    // One pod more, with two networks.
+    expect("attachments on the way back", back, claims + 2)?;
     take_objects_away(lab)?;
     apply_overlay(lab)?;
     is_installed(lab)?;
