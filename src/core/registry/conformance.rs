@@ -28,6 +28,11 @@ pub trait Bench {
 
     /// A registry for one more operation.
     fn registry(&self) -> Self::Registry<'_>;
+
+    /// Waits until an operation that begins now sees all that was done before, where a cache may lag.
+    fn caught_up(&self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 }
 
 /// Runs each case in a network and a pool of its own.

@@ -7,6 +7,8 @@ use whereabouts_clock::Chance;
 use whereabouts_core::registry::conformance;
 use whereabouts_etcd::SystemClock;
 use whereabouts_kubernetes::KubernetesRegistry;
+use whereabouts_kubernetes::api::{ApiServer as _, ListAt, ListQuery};
+use whereabouts_kubernetes::object::Kind;
 
 use super::lab::{Lab, run};
 
@@ -24,6 +26,19 @@ impl conformance::Bench for Bench {
 
     fn registry(&self) -> Self::Registry<'_> {
         KubernetesRegistry::new(&self.objects, &SystemClock, &self.chance, DEADLINE)
+    }
+
+    /// The cache has all that a list of the present shows.
+    async fn caught_up(&self) {
+        let query = ListQuery {
+            kind: Kind::Claim,
+            selector: Vec::new(),
+            limit: 1,
+            at: ListAt::Present,
+            continued: None,
+        };
+        let listed = self.objects.list(&query).await;
+        listed.expect("the server answers");
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) async fn the_address_of_an_old_container_is_taken_over<B: Bench>(scen
     );
     granted(scene.take(&old).await);
     let before = scene.claim("old").await.expect("it holds something");
+    scene.bench.caught_up().await;
     match scene.take(&new).await {
         Taken::TakenOver(from, held) => {
             assert_eq!(from, old.attachment);
@@ -53,6 +54,7 @@ pub(super) async fn the_address_of_an_old_container_is_taken_over_in_a_full_rang
         scene.gets(container, &[&three(scene)], &[address]).await;
     }
     granted(scene.take(&of_pod(scene, "old", "pod", "node")).await);
+    scene.bench.caught_up().await;
     match scene.take(&of_pod(scene, "new", "pod", "node")).await {
         Taken::TakenOver(_, held) => assert_eq!(texts(&held), ["10.0.0.9"]),
         other => panic!("{other:?}"),

@@ -85,6 +85,7 @@ pub(super) async fn a_new_container_and_a_renewal_state_what_they_know<B: Bench>
 ) {
     let (early, late) = (parted(scene, "10.0.0.254"), parted(scene, "10.0.0.253"));
     granted(scene.take(&of_pod(scene, "old", &early)).await);
+    scene.bench.caught_up().await;
     let taken = scene.take(&of_pod(scene, "new", &late)).await;
     assert!(matches!(taken, Taken::TakenOver(..)), "{taken:?}");
     assert_eq!(stated(scene, "new").await, [late.intervals()]);
