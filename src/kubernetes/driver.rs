@@ -20,7 +20,7 @@ const ANSWERS: u32 = 4;
 
 /// Doublings of that bound, and the longest one, in milliseconds.
 const DOUBLINGS: u32 = 5;
-const LONGEST_CONTENDED_MS: u64 = 1_600;
+const LONGEST_CONTENDED_MS: u64 = 800;
 
 /// One operation's access to the API server.
 #[derive(Debug)]
