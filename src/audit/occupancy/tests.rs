@@ -1,3 +1,5 @@
+//! The occupancy of ranges by tables, and by properties of lists that come and go.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -321,7 +323,7 @@ fn a_statement_that_cannot_be_read_is_told_and_not_counted() {
 }
 
 proptest! {
-    /// Whatever came and went, only what is there counts.
+    /// Entries that came and went do not count.
     #[test]
     fn a_network_that_left_leaves_nothing(
         moves in proptest::collection::vec((0..4_usize, 0..4_usize, any::<bool>()), 0..40),

@@ -176,7 +176,7 @@ fn parse_config(
     })
 }
 
-/// What each ADD takes from the ranges.
+/// The wants that each ADD has of the ranges.
 fn status_wants(
     runtime_gives: bool,
     sources: Sources<'_>,

@@ -125,7 +125,7 @@ impl ObjectStore {
         self.registry(LISTING).give_back(lost).await
     }
 
-    /// What the cluster's networks state of their ranges.
+    /// The ranges that the cluster's networks state.
     pub(crate) async fn networks(&self) -> Result<StatedNetworks, Failure> {
         let listed = timeout(LISTING, StatedNetworks::of(&self.objects, &self.keys)).await;
         let late = |_| ApiServerFailure::Unavailable(format!("no list of networks in {LISTING:?}"));

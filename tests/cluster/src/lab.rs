@@ -33,7 +33,7 @@ impl Datastore {
         }
     }
 
-    /// What an uninstallation deletes.
+    /// The manifests that an uninstallation deletes.
     pub(crate) fn uninstallation(self) -> &'static str {
         match self {
             Self::Etcd => "deploy/kubernetes/base",

@@ -26,7 +26,7 @@ fn ips(answer: &Answer) -> Value {
     answer.result()["ips"].clone()
 }
 
-/// What the claims say that a move must keep.
+/// The parts of the claims that a move must keep.
 fn kept(claims: &Value) -> Vec<Value> {
     let claims = claims.as_array().expect("a list").iter();
     let part = |claim: &Value| {
