@@ -43,13 +43,19 @@ use std::time::Instant;
 use explorer::Explorer;
 use moment::Budget;
 pub use report::{Report, Row};
-use scenario::{SCENARIOS, Scenario};
+use scenario::SCENARIOS;
+pub use scenario::Scenario;
 
 use crate::planted::{Bug, Home};
 
 /// Explores the scenarios, without faults and with as many as each says, as far as `chosen` chooses
-/// them, on so many threads.
-pub fn run(threads: usize, chosen: impl Fn(&Scenario, u8) -> bool) -> Report {
+/// them, on so many threads. `finished` gets each row as soon as it is there, because the largest
+/// worlds take most of an hour.
+pub fn run(
+    threads: usize,
+    chosen: impl Fn(&Scenario, u8) -> bool,
+    finished: impl Fn(&Row) + Sync,
+) -> Report {
     // The last are the largest, and are begun first.
     let jobs: Vec<(usize, u8)> = SCENARIOS
         .iter()
@@ -65,6 +71,7 @@ pub fn run(threads: usize, chosen: impl Fn(&Scenario, u8) -> bool) -> Report {
             scope.spawn(|| {
                 while let Some((number, faults)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let row = explore(*number, *faults);
+                    finished(&row);
                     rows.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(row);
@@ -157,9 +164,8 @@ mod tests {
 
     #[test]
     fn no_interleaving_of_the_smallest_worlds_breaks_a_promise() {
-        let report = run(2, |world, faults| {
-            world.in_tests && faults < world.large_from
-        });
+        let chosen = |world: &Scenario, faults| world.in_tests && faults < world.large_from;
+        let report = run(2, chosen, |row| println!("{row}"));
         println!("{report}");
         assert!(report.is_clean(), "{report}");
     }

@@ -36,6 +36,13 @@ impl Report {
     }
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = self.faults.to_string();
+        line(f, self.name, &faults, self.counts, Some(self.took))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -55,7 +62,7 @@ impl fmt::Display for Report {
         let mut sum = Counts::default();
         for row in &self.rows {
             let counts = row.counts;
-            line(f, row.name, &row.faults.to_string(), counts, Some(row.took))?;
+            writeln!(f, "{row}")?;
             sum.moments += counts.moments;
             sum.steps += counts.steps;
             sum.cut += counts.cut;
@@ -65,6 +72,7 @@ impl fmt::Display for Report {
             sum.longest = sum.longest.max(counts.longest);
         }
         line(f, "all", "", sum, None)?;
+        writeln!(f)?;
         for row in &self.rows {
             if let Some(finding) = &row.finding {
                 let choices: Vec<String> = finding.choices.iter().map(usize::to_string).collect();
@@ -90,7 +98,7 @@ fn line(
     took: Option<Duration>,
 ) -> fmt::Result {
     let seconds = took.map_or_else(String::new, |took| format!("{:.1}", took.as_secs_f64()));
-    writeln!(
+    write!(
         f,
         "{name:<52} {faults:>6} {:>9} {:>9} {:>9} {:>8} {:>9} {:>9} {:>7} {seconds:>7}",
         counts.moments,

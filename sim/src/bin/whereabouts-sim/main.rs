@@ -61,9 +61,10 @@ fn carry_out(command: Command) -> bool {
 
 fn explore(part: &str, large: bool) -> bool {
     let started = Instant::now();
-    let report = exhaustive::run(cores::cores(), |world, faults| {
+    let chosen = |world: &exhaustive::Scenario, faults| {
         world.name.contains(part) && (large || faults < world.large_from)
-    });
+    };
+    let report = exhaustive::run(cores::cores(), chosen, |row| eprintln!("{row}"));
     println!("{report}\n{:.1} s", started.elapsed().as_secs_f64());
     report.is_clean()
 }
