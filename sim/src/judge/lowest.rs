@@ -77,21 +77,25 @@ fn own_demand<'c>(
     change: &'c Change,
     by: Option<&'c Seen>,
 ) -> Option<Turn<'c>> {
+    let holder = change.left.first().and_then(|ticket| {
+        let lock = ledger.lock_before(&ticket.id.queue, change)?;
+        Some((&lock.holder.attachment, lock.holder.verb))
+    });
     let own = by.and_then(|seen| {
         let verb = match seen.verb {
             Verb::Add => QueuedVerb::Add,
             Verb::Del | Verb::Check | Verb::Gc | Verb::Status | Verb::End => QueuedVerb::Del,
         };
         let attachment = seen.attachment.as_ref()?;
-        // A DEL may take the claim of its container whose interface is not known.
-        let nameless = attachment.without_interface();
-        let mut taken = change.taken.iter().map(|(attachment, _)| attachment);
-        let of_container = taken.find(|taken| verb == QueuedVerb::Del && **taken == nameless);
-        Some((of_container.unwrap_or(attachment), verb))
-    });
-    let holder = change.left.first().and_then(|ticket| {
-        let lock = ledger.lock_before(&ticket.id.queue, change)?;
-        Some((&lock.holder.attachment, lock.holder.verb))
+        let taken = |of: &Attachment| {
+            let mut taken = change.taken.iter().map(|(attachment, _)| attachment);
+            taken.find(|taken| verb == QueuedVerb::Del && *taken == of)
+        };
+        // A DEL may take the claim of its container whose interface is not known. If both claims go, another process has sent
+        // one of the DELs, and the lock tells for which one its holder waited.
+        let is_holders = holder == Some((attachment, verb)) && taken(attachment).is_some();
+        let nameless = taken(&attachment.without_interface()).filter(|_| !is_holders);
+        Some((nameless.unwrap_or(attachment), verb))
     });
     let unqueued = |(attachment, _): &&(Attachment, Claim)| {
         let mut left = change.left.iter();
