@@ -349,7 +349,11 @@ async fn serve(
             let server = servers.objects(Objects::of(Client::new(access)?));
             let chance = Chance::new(start.seed);
             let registry = KubernetesRegistry::new(&server, &SystemClock, &chance, deadline);
-            answer_from(&registry.since(start.at), parsed, tally).await
+            let mut registry = registry.since(start.at);
+            if let Some(pod) = &parsed.pod {
+                registry = registry.of_pod(&pod.namespace, &pod.name);
+            }
+            answer_from(&registry, parsed, tally).await
         }
     }
 }

@@ -89,9 +89,6 @@ pub enum Failure {
     /// The API server does not serve, or must not be used.
     #[error(transparent)]
     ApiServer(#[from] ApiServerFailure),
-    /// The datastore does not have this feature.
-    #[error("the datastore {0} does not support {1}")]
-    NotSupported(&'static str, &'static str),
     /// Another process of the same attachment has taken over its claim.
     #[error("another process has taken over the claim of {0}")]
     Overtaken(Attachment),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use whereabouts_core::address::{BlockKey, Interval, Name, Pool};
 use whereabouts_core::allocator::{Revision, Stored};
 use whereabouts_core::claim::{Attachment, Claim as CoreClaim, Held, Owner, RangeId};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::Corrupt;
 
 use crate::names;
-use crate::object::{Block, Claim, ClaimOwner, ClaimWant, Metadata, PoolSpec};
+use crate::object::{Block, Claim, ClaimWant, Metadata, PoolSpec};
 
 /// A claim as the core knows it.
 pub(crate) struct Read {
@@ -28,6 +29,25 @@ pub(crate) fn attachment(claim: &Claim) -> Result<Attachment, Corrupt> {
         network: name(&spec.network)?,
         container: name(&spec.container)?,
         interface: spec.interface.clone(),
+    })
+}
+
+/// The pod's name that keeps the addresses of a durable claim.
+pub(crate) fn durable_owner(claim: &Claim) -> Result<DurableOwner, Corrupt> {
+    let last = attachment(claim)?;
+    let owner = owner(claim).map_err(|reason| corrupt(claim, reason))?;
+    let named = DurableOwner::of(&last, &owner);
+    named.ok_or_else(|| corrupt(claim, "a durable claim names no pod".to_owned()))
+}
+
+/// The state of a durable owner whose claim was read as `read`.
+pub(crate) fn owner_state(claim: &Claim, read: CoreClaim) -> Result<OwnerState, Corrupt> {
+    Ok(match claim.spec.resting_since_ms {
+        Some(since) => OwnerState::Resting {
+            held: read.held,
+            since: Duration::from_millis(since),
+        },
+        None => OwnerState::Attached(attachment(claim)?.container),
     })
 }
 
@@ -51,7 +71,7 @@ pub(crate) fn claim(claim: &Claim, blocks: &BTreeMap<String, Block>) -> Result<R
         }
     }
     let is_complete = held.len() == claim.spec.wants.len();
-    let owner = owner(&claim.spec.owner).map_err(|reason| corrupt(claim, reason))?;
+    let owner = owner(claim).map_err(|reason| corrupt(claim, reason))?;
     let created = Duration::from_millis(claim.spec.added_ms);
     let claim = CoreClaim {
         held,
@@ -127,7 +147,8 @@ pub(crate) fn pool(pool: &PoolSpec) -> Result<Pool, String> {
     })
 }
 
-fn owner(owner: &ClaimOwner) -> Result<Owner, String> {
+fn owner(claim: &Claim) -> Result<Owner, String> {
+    let owner = &claim.spec.owner;
     let boot = owner.boot.as_ref().map(|boot| {
         let parsed = boot.parse();
         parsed.map_err(|reason: &str| format!("the id of the boot {boot:?} {reason}"))
@@ -139,7 +160,7 @@ fn owner(owner: &ClaimOwner) -> Result<Owner, String> {
         pod_uid: owner.pod_uid.clone(),
         netns: owner.netns.clone(),
         boot: boot.transpose()?,
-        is_durable: false,
+        is_durable: claim.spec.durable,
     })
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use whereabouts_core::address::{Address, Bitmap, BlockKey};
 use whereabouts_core::allocator::{Revision, Stored};
 use whereabouts_core::claim::{Attachment, Claim as CoreClaim};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::Corrupt;
 
 use crate::convert;
@@ -27,6 +28,8 @@ pub struct Inventory {
     pub revision: Revision,
     /// The claims, each with the addresses whose bits are set for it. A claim that waits has fewer than it wants, or none.
     pub claims: Vec<(Attachment, Stored<CoreClaim>)>,
+    /// The durable owners, in no order.
+    pub owners: Vec<(DurableOwner, Stored<OwnerState>)>,
     /// The taken bits of the blocks.
     pub blocks: Vec<(BlockKey, Stored<Bitmap>)>,
     /// The attachments whose claims are being deleted, while a finalizer keeps them. Nobody can release such a claim.
@@ -122,13 +125,13 @@ impl Collector {
 
     fn enter_usable(&mut self, claim: &Claim) -> Result<(), Corrupt> {
         let attachment = convert::attachment(claim)?;
-        if names::claim(&attachment) != claim.metadata.name {
+        let read = convert::claim(claim, &self.blocks)?;
+        if names::stored_claim(&attachment, &read.claim.owner) != claim.metadata.name {
             return Err(Corrupt {
                 key: format!("AddressClaim {}", claim.metadata.name),
-                reason: "its name is not that of its attachment".to_owned(),
+                reason: "its name is not that of its attachment or pod".to_owned(),
             });
         }
-        let read = convert::claim(claim, &self.blocks)?;
         if claim.metadata.deletion_timestamp.is_some() {
             self.inventory.ending.insert(attachment.clone());
         }
@@ -155,8 +158,17 @@ impl Collector {
                 });
             }
         }
-        let stored = convert::stored(read.claim, &claim.metadata);
-        self.inventory.claims.push((attachment, stored));
+        // An owner keeps something. A claim without an address was never answered.
+        if claim.spec.durable && !read.claim.held.is_empty() {
+            let owner = convert::durable_owner(claim)?;
+            let state = convert::owner_state(claim, read.claim.clone())?;
+            let state = convert::stored(state, &claim.metadata);
+            self.inventory.owners.push((owner, state));
+        }
+        if !claim.is_resting() {
+            let stored = convert::stored(read.claim, &claim.metadata);
+            self.inventory.claims.push((attachment, stored));
+        }
         Ok(())
     }
 

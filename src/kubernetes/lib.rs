@@ -29,11 +29,11 @@
 //!
 //! | kind | plural | short name | name of an object |
 //! | --- | --- | --- | --- |
-//! | `AddressClaim` | `addressclaims` | `wac` | `c-` and 32 hexadecimal digits: the hash of network, container and interface |
+//! | `AddressClaim` | `addressclaims` | `wac` | `c-` and 32 hexadecimal digits: the hash of network, container and interface. Of a durable claim: `d-`, and the hash of network, namespace, pod and interface |
 //! | `AddressBlock` | `addressblocks` | `wab` | `v4-` or `v6-`, 16 digits (the hash of the pool), `-`, and 6 or 30 digits (the block's number) |
 //!
 //! The names of the blocks of a pool and family sort as their addresses do. [`names`] has the labels.
-//! In a block, each `bit` of `taken` is there once: the CRD makes `taken` a list of the type `map` with the key `bit`.
+//! In a block, `taken` is a map whose keys are bits, so each bit is there once.
 
 pub mod api;
 mod convert;

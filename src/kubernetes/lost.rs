@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use whereabouts_clock::Clock;
-use whereabouts_core::claim::{Attachment, Held};
+use whereabouts_core::allocator::Revision;
+use whereabouts_core::claim::Held;
+use whereabouts_core::durable::OwnerState;
 use whereabouts_core::failure::Failure;
 
 use crate::KubernetesRegistry;
@@ -23,8 +25,10 @@ const TRIES: u32 = 8;
 /// An address that a claim held, and holds no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// The attachment that has the claim.
-    pub attachment: Attachment,
+    /// The name of the claim.
+    pub claim: String,
+    /// The attachment that has the claim, or the pod that keeps it, in words.
+    pub holder: String,
     /// The address.
     pub held: Held,
 }
@@ -40,29 +44,58 @@ pub enum GivenBack {
     Taken,
 }
 
+/// A claim with its addresses, at one revision of it.
+struct Holding<'i> {
+    holder: String,
+    modified: Revision,
+    held: &'i [Held],
+}
+
 impl Inventory {
+    /// The claims and their addresses, by their names.
+    fn holdings(&self) -> BTreeMap<String, Holding<'_>> {
+        let claims = self.claims.iter().map(|(attachment, claim)| {
+            let holding = Holding {
+                holder: attachment.to_string(),
+                modified: claim.modified,
+                held: &claim.value.held,
+            };
+            let name = names::stored_claim(attachment, &claim.value.owner);
+            (name, holding)
+        });
+        let resting = self.owners.iter().filter_map(|(owner, state)| {
+            let OwnerState::Resting { held, .. } = &state.value else {
+                return None;
+            };
+            let holding = Holding {
+                holder: owner.to_string(),
+                modified: state.modified,
+                held,
+            };
+            Some((names::durable_claim(owner), holding))
+        });
+        claims.chain(resting).collect()
+    }
+
     /// The addresses that claims have lost since an earlier inventory, although nobody has written the claims. Those of
     /// `earlier_lost` were lost at the earlier inventory already, and count while they are lost.
     pub fn lost_since(&self, before: &Self, earlier_lost: &[Lost]) -> Vec<Lost> {
-        let earlier: BTreeMap<_, _> = before
-            .claims
-            .iter()
-            .map(|(one, claim)| (one, claim))
-            .collect();
-        let mut missed: BTreeMap<&Attachment, Vec<&Held>> = BTreeMap::new();
+        let (earlier, holdings) = (before.holdings(), self.holdings());
+        let mut missed: BTreeMap<&String, Vec<&Held>> = BTreeMap::new();
         for lost in earlier_lost {
-            missed.entry(&lost.attachment).or_default().push(&lost.held);
+            missed.entry(&lost.claim).or_default().push(&lost.held);
         }
-        let claims = self.claims.iter().filter_map(|(attachment, now)| {
-            let before = earlier.get(attachment)?;
-            (before.modified == now.modified).then_some((attachment, now, before))
+        let unchanged = holdings.iter().filter_map(|(name, now)| {
+            let before = earlier.get(name)?;
+            (before.modified == now.modified).then_some((name, now, before))
         });
-        let lost = claims.flat_map(|(attachment, now, before)| {
-            let missed = missed.get(attachment).into_iter().flatten().copied();
-            let held = before.value.held.iter().chain(missed);
-            let held = held.filter(|held| !now.value.held.contains(held));
+        let lost = unchanged.flat_map(|(name, now, before)| {
+            let missed = missed.get(name).into_iter().flatten().copied();
+            let held = before.held.iter().chain(missed);
+            let held = held.filter(|held| !now.held.contains(held));
             held.map(|held| Lost {
-                attachment: attachment.clone(),
+                claim: name.clone(),
+                holder: now.holder.clone(),
                 held: held.clone(),
             })
         });
@@ -78,9 +111,7 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
             let Some(Object::Block(block)) = self.get(Kind::Block, &name).await? else {
                 return Ok(GivenBack::Changed);
             };
-            let claim = self
-                .get(Kind::Claim, &names::claim(&lost.attachment))
-                .await?;
+            let claim = self.get(Kind::Claim, &lost.claim).await?;
             let Some(Object::Claim(claim)) = claim else {
                 return Ok(GivenBack::Changed);
             };

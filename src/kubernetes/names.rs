@@ -3,9 +3,10 @@
 //! | label | of | value |
 //! | --- | --- | --- |
 //! | `ipam.whereabouts.internal/network` | claim | the network |
-//! | `ipam.whereabouts.internal/container` | claim | the container |
+//! | `ipam.whereabouts.internal/container` | claim | the container, unless the claim rests |
 //! | `ipam.whereabouts.internal/node` | claim | the node, if it is known |
 //! | `ipam.whereabouts.internal/pod-uid` | claim | the pod's UID, if it is known |
+//! | `ipam.whereabouts.internal/durable` | durable claim | `true` |
 //! | `current.ipam.whereabouts.internal/<block>` | claim | `round` of its block when the block became `current` |
 //! | `ipam.whereabouts.internal/pool` | block | the pool's hash and the family |
 //! | `ipam.whereabouts.internal/state` | block | `open` or `full` |
@@ -19,7 +20,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use whereabouts_core::address::{Address, BlockId, BlockKey, Family, Pool};
-use whereabouts_core::claim::Attachment;
+use whereabouts_core::claim::{Attachment, Owner};
+use whereabouts_core::durable::DurableOwner;
 
 use crate::GROUP;
 
@@ -50,6 +52,11 @@ pub fn node() -> String {
 /// The label of a claim's pod.
 pub fn pod_uid() -> String {
     format!("{GROUP}/pod-uid")
+}
+
+/// The label of a durable claim.
+pub fn durable() -> String {
+    format!("{GROUP}/durable")
 }
 
 /// The label of a claim whose `current` holds this block.
@@ -95,7 +102,7 @@ pub fn label_value(text: &str) -> String {
     }
 }
 
-/// The name of the claim of `attachment`.
+/// The name of the claim of `attachment`, if no pod's name keeps its addresses.
 pub fn claim(attachment: &Attachment) -> String {
     let Attachment {
         network,
@@ -104,6 +111,24 @@ pub fn claim(attachment: &Attachment) -> String {
     } = attachment;
     let parts = [network.as_str(), container.as_str(), interface];
     format!("c-{}", hash(&parts, 16))
+}
+
+/// The name of the claim that keeps addresses for `owner`.
+pub fn durable_claim(owner: &DurableOwner) -> String {
+    let DurableOwner {
+        network,
+        namespace,
+        pod,
+        interface,
+    } = owner;
+    let parts = [network.as_str(), namespace, pod, interface];
+    format!("d-{}", hash(&parts, 16))
+}
+
+/// The name of the claim of `attachment`, whose claim states `owner`.
+pub fn stored_claim(attachment: &Attachment, owner: &Owner) -> String {
+    let durable = DurableOwner::of(attachment, owner);
+    durable.map_or_else(|| claim(attachment), |owner| durable_claim(&owner))
 }
 
 /// The name of a block.

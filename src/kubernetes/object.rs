@@ -118,6 +118,18 @@ pub struct ClaimSpec {
     pub owner: ClaimOwner,
     /// The time of the ADD by the clock of the node, in milliseconds since the Unix epoch. It is for people only.
     pub added_ms: u64,
+    /// Whether the pod's name keeps the addresses after the end of the attachment. Its name is made of the pod's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub durable: bool,
+    /// The time of the DEL, since which no attachment has the addresses, by the clock of the node. It is for people only.
+    /// Absent while an attachment has them. `container` is the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting_since_ms: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// One wanted address. A block is named by its object's name.

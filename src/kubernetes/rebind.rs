@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use whereabouts_clock::Clock;
 use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Stored;
-use whereabouts_core::claim::{Attachment, Claim as CoreClaim};
+use whereabouts_core::claim::{Ask, Attachment, Claim as CoreClaim};
 use whereabouts_core::failure::{Corrupt, Failure};
-use whereabouts_core::registry::{Registry, Released};
+use whereabouts_core::registry::{Registry, Released, Taken};
 
 use crate::KubernetesRegistry;
 use crate::api::{ApiServer, Write};
@@ -144,6 +144,18 @@ impl<A: ApiServer, C: Clock> KubernetesRegistry<'_, A, C> {
             return Ok(Released::Changed(own));
         }
         self.release(attachment, &own).await
+    }
+
+    /// Takes what the durable `ask` states, and lets it rest: a restored owner has no attachment.
+    pub async fn keep(&self, ask: &Ask) -> Result<Taken, Failure> {
+        let taken = self.take(ask).await?;
+        if let Taken::Granted(_) | Taken::Revived(_) | Taken::Held(_) = taken
+            && let Some(claim) = self.claim(&ask.attachment).await?
+        {
+            let stored = self.stored(&claim).await?;
+            self.release(&ask.attachment, &stored).await?;
+        }
+        Ok(taken)
     }
 
     async fn still_there(&self, attachment: &Attachment) -> Result<Released, Failure> {

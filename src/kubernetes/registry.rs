@@ -1,5 +1,7 @@
 //! What the verbs ask, over the API server.
 
+mod lookup;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -31,6 +33,8 @@ pub struct KubernetesRegistry<'a, A, C> {
     pub(crate) driver: Driver<'a, A, C>,
     /// The random number of this process in the claims that it owns.
     pub(crate) attempt: String,
+    /// The namespace and the name of the pod whose verb it is, if they are known.
+    pod: Option<(String, String)>,
     /// The claim that was found last. A release needs its UID.
     found: RefCell<Option<Claim>>,
     /// Blocks as they were read last. A bit of a living claim does not change.
@@ -55,6 +59,7 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
                 has_answered: Cell::new(false),
             },
             attempt,
+            pod: None,
             found: RefCell::new(None),
             blocks: RefCell::new(BTreeMap::new()),
         }
@@ -67,6 +72,13 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         self
     }
 
+    /// The same registry, of a verb for the pod `name` in `namespace`. Without a pod, a durable claim is looked for in a list.
+    #[must_use]
+    pub fn of_pod(mut self, namespace: &str, name: &str) -> Self {
+        self.pod = Some((namespace.to_owned(), name.to_owned()));
+        self
+    }
+
     pub(crate) async fn get(&self, kind: Kind, name: &str) -> Result<Option<Object>, Failure> {
         let request = Request::Get(kind, name.to_owned());
         match self.driver.answer(&request).await? {
@@ -75,19 +87,6 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
                 None => Ok(object),
             },
             other => unreachable!("a GET was answered with {other:?}"),
-        }
-    }
-
-    pub(crate) async fn claim(&self, attachment: &Attachment) -> Result<Option<Claim>, Failure> {
-        let name = names::claim(attachment);
-        match self.get(Kind::Claim, &name).await? {
-            Some(Object::Claim(claim)) if claim.is_of(attachment) => Ok(Some(claim)),
-            None => Ok(None),
-            Some(_) => {
-                let key = format!("AddressClaim {name}");
-                let reason = "it is not the claim of its attachment".to_owned();
-                Err(Corrupt { key, reason }.into())
-            }
         }
     }
 
@@ -124,20 +123,29 @@ impl<'a, A: ApiServer, C: Clock> KubernetesRegistry<'a, A, C> {
         }
     }
 
-    /// The claim as it was found, or as it is now if another one was found.
-    async fn claim_to_release(
+    /// The state of a durable owner, by its claim.
+    async fn owner_state(
         &self,
-        attachment: &Attachment,
-        stored: &Stored<CoreClaim>,
-    ) -> Result<Option<Claim>, Failure> {
-        let is_it = |claim: &Claim| {
-            claim.is_of(attachment)
-                && convert::stored((), &claim.metadata).modified == stored.modified
+        claim: &Claim,
+    ) -> Result<Result<Stored<OwnerState>, Corrupt>, Failure> {
+        let read = match self.read(claim).await {
+            Ok(read) => read,
+            Err(Failure::Corrupt(corrupt)) => return Ok(Err(corrupt)),
+            Err(failure) => return Err(failure),
         };
-        match self.found.take().filter(is_it) {
-            Some(claim) => Ok(Some(claim)),
-            None => self.claim(attachment).await,
-        }
+        let state = convert::owner_state(claim, read.claim);
+        Ok(state.map(|state| convert::stored(state, &claim.metadata)))
+    }
+
+    /// Ends the attachment of a claim, or the claim itself. The claim as it is now, if it has changed meanwhile.
+    async fn end_of(
+        &self,
+        claim: Claim,
+        known: BTreeMap<String, Block>,
+    ) -> Result<Option<Claim>, Failure> {
+        let now = self.driver.clock.since_epoch();
+        let mut release = Release::new(claim, known, self.attempt.clone(), now);
+        self.driver.run(&mut release, |_| {}).await
     }
 
     async fn search(&self, want: &Want, mode: Mode) -> Result<SearchEnd, Failure> {
@@ -201,9 +209,6 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
     type Cursor = String;
 
     async fn take(&self, ask: &Ask) -> Result<Taken, Failure> {
-        if ask.owner.is_durable {
-            return Err(Failure::NotSupported("kubernetes", "addresses that stay"));
-        }
         let mut ask = ask.clone();
         // Only the first read of an operation tells which claims are older than it.
         ask.may_take_over &= self.driver.is_prompt.get().is_none();
@@ -253,8 +258,7 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             return self.stored(&claim).await.map(Released::Changed);
         }
         let known = self.blocks.take();
-        let mut release = Release::new(claim, known);
-        match self.driver.run(&mut release, |_| {}).await? {
+        match self.end_of(claim, known).await? {
             None => Ok(Released::Done),
             Some(changed) => self.stored(&changed).await.map(Released::Changed),
         }
@@ -276,7 +280,7 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             self.found.replace(Some(claim));
             return Ok(found);
         }
-        if let Some(claim) = self.claim(&attachment.without_interface()).await? {
+        if let Some(claim) = self.ordinary(&attachment.without_interface()).await? {
             found.nameless = Some(self.stored(&claim).await?);
             self.found.replace(Some(claim));
         }
@@ -331,8 +335,10 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
             return Err(Unavailable::Compacted.into());
         };
         let mut claims = Vec::with_capacity(listed.items.len());
-        for object in listed.items {
-            claims.push(self.listed(&Claim::from(object)).await?);
+        for claim in listed.items.into_iter().map(Claim::from) {
+            if !claim.is_resting() {
+                claims.push(self.listed(&claim).await?);
+            }
         }
         Ok(Page {
             claims,
@@ -361,20 +367,58 @@ impl<A: ApiServer, C: Clock> Registry for KubernetesRegistry<'_, A, C> {
         }
     }
 
-    /// No name of a pod keeps addresses here.
+    /// The pages are in the order of the objects' names, which are hashes. The owners of one page are in order.
     async fn owners(
         &self,
-        _: Option<&Name>,
-        _: Option<&String>,
+        network: Option<&Name>,
+        after: Option<&String>,
     ) -> Result<OwnerPage<String>, Failure> {
+        let mut query = query(network.map_or(Scope::All, Scope::Network), after);
+        let durable = Requirement::equals(names::durable(), "true".to_owned());
+        query.selector.push(durable);
+        let Answer::Listed(listed) = self.driver.answer(&Request::List(query)).await? else {
+            return Err(Unavailable::Compacted.into());
+        };
+        let mut owners = Vec::with_capacity(listed.items.len());
+        for claim in listed.items.into_iter().map(Claim::from) {
+            let owner = match convert::durable_owner(&claim) {
+                Ok(owner) => self.owner_state(&claim).await?.map(|state| (owner, state)),
+                Err(corrupt) => Err(corrupt),
+            };
+            owners.push(owner);
+        }
+        owners.sort_by(|one, other| {
+            let owner = |of: &Result<(DurableOwner, _), Corrupt>| {
+                of.as_ref().ok().map(|(owner, _)| owner.clone())
+            };
+            owner(one).cmp(&owner(other))
+        });
         Ok(OwnerPage {
-            owners: Vec::new(),
-            next: None,
+            owners,
+            next: listed.continued,
         })
     }
 
-    async fn end(&self, _: &DurableOwner, _: &Stored<OwnerState>) -> Result<Ended, Failure> {
-        Ok(Ended::Changed(None))
+    async fn end(
+        &self,
+        owner: &DurableOwner,
+        state: &Stored<OwnerState>,
+    ) -> Result<Ended, Failure> {
+        let Some(claim) = self.kept(owner).await? else {
+            return Ok(Ended::Changed(None));
+        };
+        let modified = convert::stored((), &claim.metadata).modified;
+        if modified != state.modified || !claim.is_resting() {
+            let now = self.owner_state(&claim).await??;
+            return Ok(Ended::Changed(Some(now)));
+        }
+        match self.end_of(claim, BTreeMap::new()).await? {
+            None => Ok(Ended::Done),
+            Some(changed) => {
+                let now = self.owner_state(&changed).await??;
+                Ok(Ended::Changed(Some(now)))
+            }
+        }
     }
 
     /// The API server is the cluster's own.

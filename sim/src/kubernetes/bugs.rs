@@ -54,6 +54,9 @@ bugs! {
     ErrorIsAbsence: "a sweep takes a read of a claim that failed for absence";
     LabelDecides: "a sweep takes a claim without the label of its block for gone";
     InheritFromLiving: "an old container's bit is taken though its claim was not deleted";
+    DurableWithoutVersion: "a durable claim gets another attachment, or rests, without its version as a condition";
+    KeptByLiving: "a durable claim is taken from a living pod";
+    DurableDeleted: "a DEL deletes a durable claim";
 }
 
 /// Those that the chaos suite plants between the real plugin and a real API server, and finds within minutes.
@@ -107,6 +110,14 @@ impl Bug {
                 if let Some(Object::Block(stored)) = model.get(Kind::Block, block) {
                     bits.clone_from(&stored.spec.taken);
                     bits.retain(|taken| named.contains(&taken.claim));
+                }
+            }
+            (Some(Self::DurableWithoutVersion), Write::Replace(Object::Claim(claim)))
+                if claim.spec.durable =>
+            {
+                if let Some(stored) = model.get(Kind::Claim, &claim.metadata.name) {
+                    let version = stored.metadata().resource_version.clone();
+                    claim.metadata.resource_version = version;
                 }
             }
             (Some(Self::BlockWithoutVersion), Write::Replace(Object::Block(block))) => {
@@ -222,6 +233,22 @@ impl Bug {
                 Purpose::Attempt | Purpose::Move | Purpose::GiveUp | Purpose::Delete,
                 Answer::Unknown,
             ) => Answer::Changed,
+            (
+                Self::KeptByLiving,
+                Purpose::Existing,
+                Answer::Got(Some(Object::Claim(mut claim))),
+            ) if claim.spec.durable => {
+                claim.spec.resting_since_ms = Some(0);
+                Answer::Got(Some(Object::Claim(claim)))
+            }
+            (
+                Self::DurableDeleted,
+                Purpose::DeleteReread,
+                Answer::Got(Some(Object::Claim(mut claim))),
+            ) => {
+                claim.spec.durable = false;
+                Answer::Got(Some(Object::Claim(claim)))
+            }
             (Self::BlockComesBack, Purpose::Move, Answer::Done(Some(Object::Claim(mut claim)))) => {
                 for want in &mut claim.spec.wants {
                     want.left.clear();

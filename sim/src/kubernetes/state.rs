@@ -237,7 +237,7 @@ impl State {
         let runs = self.runs.iter().zip(jobs).enumerate();
         runs.filter(|(other, _)| *other != index)
             .any(|(_, (run, planned))| match &planned.job {
-                Job::Del(_) => false,
+                Job::Del(_) | Job::Leave(..) | Job::End(..) => false,
                 Job::Add(ask) => {
                     *run != Run::Waiting
                         && ask.attachment != *own.attachment()
@@ -247,9 +247,11 @@ impl State {
             })
     }
 
-    /// An old container's addresses need not be the lowest.
+    /// The addresses of an old container, or of a durable owner, need not be the lowest.
     fn note_start(&mut self, job: &Job) {
-        if let (Job::Add(ask), None, Some(since)) = (job, job.pod_uid(), &mut self.since) {
+        if let (Job::Add(ask), None, Some(since)) = (job, job.pod_uid(), &mut self.since)
+            && ask.durable_owner().is_none()
+        {
             let since = since.entry(ask.attachment.clone());
             since.or_insert_with(|| TakenSince::now(&self.model));
         }
@@ -259,9 +261,9 @@ impl State {
     fn watch_of(&self, job: &Job) -> Watch {
         let wants = match job {
             Job::Add(ask) => ask.wants.as_slice(),
-            Job::Del(_) => &[],
+            Job::Del(_) | Job::Leave(..) | Job::End(..) => &[],
         };
-        Watch::new(&self.model, names::claim(job.attachment()), wants)
+        Watch::new(&self.model, job.claim(), wants)
     }
 
     fn watch(&mut self, jobs: &[Planned]) {
@@ -269,10 +271,8 @@ impl State {
         let is_running = |(run, _): &(&Run, &Planned)| matches!(run, Run::Running { .. });
         let running = runs.iter().zip(jobs).filter(is_running);
         let deleted: Vec<Attachment> = running
-            .filter_map(|(_, planned)| match &planned.job {
-                Job::Del(attachment) => Some(attachment.clone()),
-                Job::Add(_) => None,
-            })
+            .filter(|(_, planned)| planned.job.is_del())
+            .map(|(_, planned)| planned.job.attachment().clone())
             .collect();
         let moment = Moment::of(model);
         for (run, planned) in runs.iter_mut().zip(jobs) {

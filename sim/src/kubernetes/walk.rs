@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use whereabouts_clock::Chance;
 use whereabouts_core::address::Range;
 use whereabouts_core::claim::{Owner, Want};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::registry::Taken;
 use whereabouts_kubernetes::memory::{Model, Versions};
 use whereabouts_kubernetes::object::Object;
@@ -14,7 +15,7 @@ use super::bugs::Bug;
 use super::judge::{self, Broken};
 use super::process::{End, Job};
 use super::state::{Choice, Planned, State};
-use super::worlds::{ask, attachment, range};
+use super::worlds::{ask, attachment, range, web};
 
 /// Steps of one way. A way that needs more does not end.
 const STEPS: usize = 20_000;
@@ -82,6 +83,9 @@ fn ranges(chance: &Chance) -> Vec<Range> {
 
 fn jobs(chance: &Chance, ranges: &[Range]) -> Vec<Planned> {
     let mut jobs = Vec::new();
+    for number in 0..chance.below(3) {
+        durable(chance, ranges, number, &mut jobs);
+    }
     for number in 0..3 + chance.below(7) {
         let container = format!("c{number}");
         let owner = Owner {
@@ -137,6 +141,53 @@ fn jobs(chance: &Chance, ranges: &[Range]) -> Vec<Planned> {
     jobs
 }
 
+/// Pods of one name, one after the other, whose addresses stay; perhaps the end of their owner.
+fn durable(chance: &Chance, ranges: &[Range], number: u64, jobs: &mut Vec<Planned>) {
+    let range = &ranges[chance.index(ranges.len())];
+    let mut after = Vec::new();
+    for turn in 0..=chance.below(4) {
+        let container = format!("w{number}-{turn}");
+        // A sandbox is perhaps made anew in the same pod.
+        let mut ask = web(&container, &format!("{}", turn / 2), range);
+        ask.owner.pod_name = Some(format!("web-{number}"));
+        // The network was perhaps not sticky at first.
+        ask.owner.is_durable = turn > 0 || chance.below(8) > 0;
+        let owner = DurableOwner {
+            network: ask.attachment.network.clone(),
+            namespace: "ns".to_owned(),
+            pod: format!("web-{number}"),
+            interface: ask.attachment.interface.clone(),
+        };
+        let add = jobs.len();
+        let job = Job::Add(ask);
+        jobs.push(Planned {
+            job: job.clone(),
+            after: after.clone(),
+        });
+        if chance.below(4) == 0 {
+            let after = after.clone();
+            jobs.push(Planned { job, after });
+        }
+        let leave = jobs.len();
+        jobs.push(Planned {
+            job: Job::Leave(attachment(&container), owner.clone()),
+            after: vec![add],
+        });
+        if chance.below(4) == 0 {
+            jobs.push(Planned {
+                job: Job::End(attachment(&container), owner),
+                after: vec![add],
+            });
+        }
+        // The next container perhaps comes before the last one has left.
+        after = if chance.below(3) == 0 {
+            vec![add]
+        } else {
+            vec![leave]
+        };
+    }
+}
+
 fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Broken> {
     let ranges = ranges(chance);
     let jobs = jobs(chance, &ranges);
@@ -189,10 +240,9 @@ fn go(chance: &Chance, bug: Option<Bug>, walked: &mut Walked) -> Result<(), Brok
     }
     state.model.catch_up();
     let containers = jobs.iter().map(|planned| planned.job.attachment().clone());
-    judge::over(state.clone(), &containers.collect::<BTreeSet<_>>())?;
-    for job in &jobs {
-        state.run_alone(&Job::Del(job.job.attachment().clone()), "end")?;
-    }
+    let containers = containers.collect::<BTreeSet<_>>();
+    judge::over(state.clone(), &containers)?;
+    judge::end_all(&mut state, &containers)?;
     refill(&mut state, &ranges)
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use whereabouts_core::address::{Address, Name, Range, RangeSpec};
 use whereabouts_core::claim::{Ask, Attachment, Owner, Want};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_kubernetes::memory::{Model, Versions};
 
 use super::judge::Broken;
@@ -97,6 +98,29 @@ pub(super) fn of_pod(container: &str, wants: Vec<Want>) -> Ask {
         owner,
         ..ask(container, wants)
     }
+}
+
+/// The request of a container of the pod `web-0`, which keeps its addresses, with this UID.
+pub(super) fn web(container: &str, uid: &str, range: &Range) -> Ask {
+    let mut ask = of_pod(container, vec![Want::lowest(range)]);
+    ask.owner.pod_namespace = Some("ns".to_owned());
+    ask.owner.pod_name = Some("web-0".to_owned());
+    ask.owner.pod_uid = Some(uid.to_owned());
+    ask.owner.is_durable = true;
+    ask
+}
+
+fn web_owner() -> DurableOwner {
+    let ask = web("any", "any", &one());
+    ask.durable_owner().expect("it is durable")
+}
+
+pub(super) fn leave(container: &str) -> Planned {
+    plan(Job::Leave(attachment(container), web_owner()))
+}
+
+fn end(container: &str) -> Planned {
+    plan(Job::End(attachment(container), web_owner()))
 }
 
 /// One address: the last of a block.
@@ -303,6 +327,58 @@ pub fn small_worlds() -> Vec<SmallWorld> {
             vec![
                 plan(Job::Add(of_pod("new", vec![Want::lowest(&two)]))),
                 plan(Job::Add(of_pod("old", vec![Want::lowest(&two)]))),
+            ],
+        ),
+        world(
+            "a durable add, its del, and the next pod",
+            1,
+            [],
+            vec![
+                plan(Job::Add(web("a", "1", &two))),
+                after(&[0], leave("a")),
+                plan(Job::Add(web("b", "2", &two))),
+            ],
+        ),
+        world(
+            "a durable add, its del at once, and another add",
+            1,
+            [],
+            vec![
+                plan(Job::Add(web("a", "1", &one))),
+                leave("a"),
+                add("c", &one),
+            ],
+        ),
+        world(
+            "the end of a durable owner",
+            1,
+            [Before::Runs(Job::Add(web("a", "1", &one)))],
+            vec![leave("a"), end("a"), plan(Job::Add(web("b", "2", &one)))],
+        ),
+        world(
+            "an old container of a durable pod",
+            1,
+            [Before::Runs(Job::Add(web("old", "1", &two)))],
+            vec![
+                plan(Job::Add(web("new", "1", &two))),
+                leave("old"),
+                add("c", &two),
+            ],
+        ),
+        world(
+            "a network that becomes sticky",
+            1,
+            [Before::Runs(Job::Add(Ask {
+                owner: Owner {
+                    is_durable: false,
+                    ..web("old", "1", &two).owner
+                },
+                ..web("old", "1", &two)
+            }))],
+            vec![
+                plan(Job::Add(web("new", "1", &two))),
+                leave("old"),
+                add("c", &two),
             ],
         ),
         world(

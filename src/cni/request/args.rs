@@ -37,7 +37,24 @@ pub(crate) fn pod_of(text: &str) -> Option<String> {
     })
 }
 
+/// The names of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodName {
+    /// `K8S_POD_NAMESPACE`.
+    pub namespace: String,
+    /// `K8S_POD_NAME`.
+    pub name: String,
+}
+
 impl Arguments {
+    /// The names of the pod, if both are there.
+    pub(super) fn pod(&self) -> Option<PodName> {
+        Some(PodName {
+            namespace: self.pod_namespace.clone()?,
+            name: self.pod_name.clone()?,
+        })
+    }
+
     /// The content of `text`. If a key is repeated, its last value counts, as in libcni.
     pub(super) fn parse(text: &str) -> Result<Self, RequestError> {
         if text.len() > limits::CNI_ARGS_BYTES {

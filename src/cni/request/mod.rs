@@ -60,6 +60,7 @@ use whereabouts_core::identity::Identity;
 use whereabouts_core::verbs::{CheckRequest, GcRequest, StatusRequest};
 use whereabouts_etcd::{Access, Secret};
 
+pub use args::PodName;
 pub(crate) use args::pod_of;
 pub use env::check_interface;
 pub use error::{RequestError, Shown};
@@ -109,6 +110,8 @@ pub struct Parsed {
     pub version: CniVersion,
     /// The datastore of the claims.
     pub datastore: Datastore,
+    /// The pod, if the runtime names it.
+    pub pod: Option<PodName>,
     /// The identity of this node's cluster, if it is known.
     pub cluster: Option<Identity>,
     /// The settings of the log.

@@ -8,7 +8,7 @@ use super::config::Config;
 use super::env::{self, Command, Verb};
 use super::error::RequestError;
 use super::findings::{Findings, Tolerance};
-use super::plan::Sources;
+use super::plan::{Plan, Sources};
 use super::ranges::SpokenFor;
 use super::{
     AddRequest, AnswerParts, CniVersion, DelRequest, Outcome, Parsed, Rejected, Request, identity,
@@ -85,6 +85,7 @@ fn parse_config(
     let arguments = env::variable(invocation, "CNI_ARGS")
         .and_then(|text| Arguments::parse(text.unwrap_or_default()));
     let arguments = findings.tolerate(arguments)?;
+    let pod = arguments.pod();
     let parts = config.static_parts.read(findings)?;
     let requested = config.requested.read(arguments.addresses, findings)?;
     let spoken_for = SpokenFor::new(&parts.addresses, &requested, &arguments.gateways);
@@ -141,10 +142,7 @@ fn parse_config(
         }),
         Verb::Check => {
             let plan = sources.plan(findings);
-            let claim = match &plan {
-                Ok(plan) if plan.wants.is_empty() => Expectation::NotNeeded,
-                Ok(_) | Err(_) => Expectation::Needed,
-            };
+            let claim = expected(&plan);
             let plan = findings.tolerate(plan)?;
             Request::Check(CheckRequest {
                 attachment: env::attachment(invocation, config.network)?,
@@ -167,6 +165,7 @@ fn parse_config(
         request,
         version: findings.version,
         datastore,
+        pod,
         cluster,
         logging: findings.logging.clone(),
         tracing: findings.tracing.clone(),
@@ -174,6 +173,14 @@ fn parse_config(
         deadline,
         remarks: mem::take(&mut findings.remarks),
     })
+}
+
+/// Whether an attachment has a claim, by what its ADD wanted.
+fn expected(plan: &Result<Plan, RequestError>) -> Expectation {
+    match plan {
+        Ok(plan) if plan.wants.is_empty() => Expectation::NotNeeded,
+        Ok(_) | Err(_) => Expectation::Needed,
+    }
 }
 
 /// The wants that each ADD has of the ranges.

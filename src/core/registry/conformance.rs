@@ -44,24 +44,6 @@ macro_rules! run {
 
 /// Runs all cases in an empty datastore that nobody else uses, and panics at the first that fails.
 pub async fn all<B: Bench>(bench: &B) {
-    without_durable_owners(bench).await;
-    run! { bench,
-        durable:
-            a_durable_address_stays_and_comes_back
-            a_durable_address_in_use_is_not_given
-            nothing_is_taken_over_between_unknown_nodes
-            a_durable_pod_made_anew_takes_over
-            an_address_outside_of_the_range_is_kept_until_its_owner_ends
-            only_an_owner_at_rest_ends
-            a_kept_address_is_kept_from_ranges_that_overlap
-            a_durable_claim_stays_durable
-            an_ordinary_claim_becomes_durable_by_a_take_over
-            durable_owners_differ_by_pod_and_interface;
-    }
-}
-
-/// Runs the cases that need no durable owner.
-pub async fn without_durable_owners<B: Bench>(bench: &B) {
     run! { bench,
         adds:
             the_lowest_free_address_is_given
@@ -106,6 +88,17 @@ pub async fn without_durable_owners<B: Bench>(bench: &B) {
             a_claim_states_what_its_ranges_can_give
             a_claim_of_a_range_with_very_many_exclusions_is_made
             a_new_container_and_a_renewal_state_what_they_know;
+        durable:
+            a_durable_address_stays_and_comes_back
+            a_durable_address_in_use_is_not_given
+            nothing_is_taken_over_between_unknown_nodes
+            a_durable_pod_made_anew_takes_over
+            an_address_outside_of_the_range_is_kept_until_its_owner_ends
+            only_an_owner_at_rest_ends
+            a_kept_address_is_kept_from_ranges_that_overlap
+            a_durable_claim_stays_durable
+            an_ordinary_claim_becomes_durable_by_a_take_over
+            durable_owners_differ_by_pod_and_interface;
     }
 }
 

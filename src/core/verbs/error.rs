@@ -206,9 +206,6 @@ impl Error {
                 (7, "the stored claims are not known to be this cluster's")
             }
             Self::Failure(Failure::File(failure)) => file_kind(failure.problem),
-            Self::Failure(Failure::NotSupported(..)) => {
-                (7, "the datastore does not support the configuration")
-            }
             Self::Failure(Failure::ApiServer(failure)) => api_server_kind(failure),
             Self::HeldElsewhere { .. } => (
                 11,

@@ -11,7 +11,9 @@ mod present;
 use std::iter;
 
 use serde_json::{Value, json};
-use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Want};
+use whereabouts_core::address::{Interval, Name};
+use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held, Owner, Want};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::{Released, Taken};
 use whereabouts_kubernetes::inventory::{Death, Finding};
@@ -29,6 +31,8 @@ use present::Present;
 #[derive(Default)]
 struct Claims {
     asks: Vec<Ask>,
+    /// The addresses of durable owners at rest, each as a request of an attachment that ends at once.
+    resting: Vec<Ask>,
     /// Records that cannot be restored, each with its reason.
     refused: Vec<String>,
 }
@@ -56,18 +60,21 @@ pub(super) fn restore(
         claims.enter(&connection.keys, &entry);
         Ok(())
     })?;
-    let Claims { asks, mut refused } = claims;
+    let Claims {
+        asks,
+        resting,
+        mut refused,
+    } = claims;
     say!(
-        "{}: {} of {} at revision {}.",
+        "{}: {} and {} of {} at revision {}.",
         options.file.display(),
         counted(asks.len(), "claim"),
+        counted(resting.len(), "durable owner at rest"),
         header.prefix,
         header.revision,
     );
-    let question = format!(
-        "Claim the addresses of {}?",
-        counted(asks.len(), "attachment")
-    );
+    let all = asks.len() + resting.len();
+    let question = format!("Claim the addresses of {}?", counted(all, "claim"));
     let decision = options.consent.ask(&question);
     if decision == Decision::Refused {
         return Ok(Ending::Found);
@@ -75,9 +82,11 @@ pub(super) fn restore(
     let present = Present::of(&view.inventory);
     let mut progress = Progress::new("claims looked at");
     let mut restored = 0;
-    for ask in &asks {
+    let asks = asks.iter().map(|ask| (ask, false));
+    for (ask, rests) in asks.chain(resting.iter().map(|ask| (ask, true))) {
         let taken = match decision {
             Decision::Refused | Decision::DryRun => present.foresee(ask),
+            Decision::Go if rests => keep(connection, objects, &present, ask)?,
             Decision::Go => claim(connection, objects, &present, ask)?,
         };
         let outcome = Outcome::of(&taken, decision);
@@ -93,7 +102,7 @@ pub(super) fn restore(
         progress.add(1);
     }
     drop(progress);
-    Ok(tell((restored, asks.len()), &refused, decision, output))
+    Ok(tell((restored, all), &refused, decision, output))
 }
 
 /// Claims what `ask` states. A claim of its attachment that waits goes first.
@@ -117,6 +126,22 @@ fn claim(
     connection.take(ask).map_err(told)
 }
 
+/// Lets the name of a pod keep what `ask` states, unless it does already.
+fn keep(
+    connection: &Connection,
+    objects: &ObjectStore,
+    present: &Present<'_>,
+    ask: &Ask,
+) -> Result<Taken, String> {
+    match present.foresee(ask) {
+        Taken::Granted(_) => {
+            let kept = connection.wait(objects.keep(ask));
+            kept.map_err(|error| format!("{}: {error}", ask.attachment))
+        }
+        foreseen => Ok(foreseen),
+    }
+}
+
 fn is_created_anew(finding: &Finding) -> bool {
     matches!(
         finding,
@@ -132,19 +157,15 @@ impl Claims {
         let name = || String::from_utf8_lossy(&entry.key).into_owned();
         match keys.decode(&entry.key) {
             Ok(Key::Claim(attachment)) => match record::decode_claim(&entry.value) {
-                Ok(claim) if claim.owner.is_durable => {
-                    let reason = "its pod's name keeps the addresses, which this datastore cannot";
-                    self.refused
-                        .push(format!("the claim of {attachment}: {reason}"));
-                }
                 Ok(claim) => self.asks.push(ask(attachment, claim)),
                 Err(error) => self.refused.push(format!("{}: {error}", name())),
             },
-            Ok(Key::Owner(owner)) => {
-                let reason = "this datastore has no durable owners";
-                self.refused
-                    .push(format!("the durable owner {owner}: {reason}"));
-            }
+            Ok(Key::Owner(owner)) => match record::decode_owner(&entry.value) {
+                Ok(OwnerState::Resting { held, .. }) => self.resting.push(resting(&owner, held)),
+                // Its claim makes it.
+                Ok(OwnerState::Attached(_)) => {}
+                Err(error) => self.refused.push(format!("{}: {error}", name())),
+            },
             // Blocks and keys by node follow from the claims. Locks and tickets are in no backup.
             Ok(
                 Key::Open(_)
@@ -163,18 +184,36 @@ impl Claims {
 /// The request for exactly what `claim` holds.
 fn ask(attachment: Attachment, claim: Claim) -> Ask {
     let usable = claim.usable.into_iter().chain(iter::repeat(Vec::new()));
-    let wants = claim.held.into_iter().zip(usable);
-    let wants = wants.map(|(held, usable)| Want {
+    Ask {
+        attachment,
+        wants: wants(claim.held, usable),
+        owner: claim.owner,
+        may_take_over: false,
+    }
+}
+
+/// The request for exactly what `owner` keeps, by a container that no runtime has made.
+fn resting(owner: &DurableOwner, held: Vec<Held>) -> Ask {
+    Ask {
+        attachment: owner.attachment(&Name::new("restored").expect("a name")),
+        wants: wants(held, iter::repeat(Vec::new())),
+        owner: Owner {
+            pod_namespace: Some(owner.namespace.clone()),
+            pod_name: Some(owner.pod.clone()),
+            is_durable: true,
+            ..Owner::default()
+        },
+        may_take_over: false,
+    }
+}
+
+fn wants(held: Vec<Held>, usable: impl Iterator<Item = Vec<Interval>>) -> Vec<Want> {
+    let wants = held.into_iter().zip(usable).map(|(held, usable)| Want {
         range: held.range,
         usable,
         choice: Choice::Exactly(held.address),
     });
-    Ask {
-        attachment,
-        wants: wants.collect(),
-        owner: claim.owner,
-        may_take_over: false,
-    }
+    wants.collect()
 }
 
 fn tell(

@@ -1,7 +1,6 @@
 //! Addresses that another allocator has given, claimed as by an ADD, and the outcome of each.
 
-use whereabouts_core::allocator::Shortage;
-use whereabouts_core::allocator::{Budget, Demand, Reach, Verdict, decide};
+use whereabouts_core::allocator::{Budget, Demand, Kept, Reach, Shortage, Verdict, decide};
 use whereabouts_core::claim::{Ask, Choice, UNKNOWN_INTERFACE};
 use whereabouts_core::limits;
 use whereabouts_core::registry::Taken;
@@ -34,20 +33,30 @@ impl Outcome {
                 said("would be claimed", String::new())
             }
             Taken::Granted(_) => said("claimed", String::new()),
+            Taken::Revived(_) => said("kept already", String::new()),
+            Taken::Kept(owner, kept) => said(REFUSED, format!("{owner} keeps {}", of_kept(kept))),
             Taken::Held(_) => said("held already", String::new()),
             Taken::HoldsOther(claim) => said(REFUSED, format!("it holds {claim}")),
             Taken::Short(Shortage::Taken(held)) => said(
                 REFUSED,
                 format!("{} is held by another attachment", held.address),
             ),
-            Taken::Revived(_) | Taken::Kept(..) => {
-                unreachable!("a stated claim has no durable owner")
-            }
             Taken::TakenOver(old, _) => unreachable!("a stated claim was taken from {old}"),
             Taken::Short(Shortage::Exhausted(range)) => {
                 unreachable!("a request for stated addresses found {range} full")
             }
         }
+    }
+}
+
+fn of_kept(kept: &Kept) -> String {
+    match kept {
+        Kept::InUse(attachment, _) => format!("an address that {attachment} has"),
+        Kept::Unwanted(held) => {
+            let addresses: Vec<String> = held.iter().map(|one| one.address.to_string()).collect();
+            addresses.join(", ")
+        }
+        Kept::Changed => "what another process has just written".to_owned(),
     }
 }
 

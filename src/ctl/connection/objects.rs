@@ -16,9 +16,9 @@ use whereabouts_apiserver::{Access, Client, Objects, Server};
 use whereabouts_clock::Chance;
 use whereabouts_core::address::BlockKey;
 use whereabouts_core::allocator::Stored;
-use whereabouts_core::claim::{Attachment, Claim};
+use whereabouts_core::claim::{Ask, Attachment, Claim};
 use whereabouts_core::failure::{ApiServerFailure, Corrupt, Failure};
-use whereabouts_core::registry::Released;
+use whereabouts_core::registry::{Released, Taken};
 use whereabouts_etcd::{Change, SystemClock};
 use whereabouts_kubernetes::{GivenBack, Inventory, KubernetesRegistry, Lost, Rebound};
 use whereabouts_store::keys::{Key, Keys};
@@ -120,6 +120,11 @@ impl ObjectStore {
         registry.release_waiting(attachment, stored).await
     }
 
+    /// Takes what a durable request states, and lets it rest.
+    pub(crate) async fn keep(&self, ask: &Ask) -> Result<Taken, Failure> {
+        self.registry(LISTING).keep(ask).await
+    }
+
     /// Gives a lost address back to its claim.
     pub(crate) async fn give_back(&self, lost: &Lost) -> Result<GivenBack, Failure> {
         self.registry(LISTING).give_back(lost).await
@@ -214,7 +219,11 @@ fn entries(
         let entries = entries.into_iter().chain(on_node);
         entries.map(|(key, value)| (keys.encode(&key), (value, stored.modified)))
     });
-    blocks.chain(claims)
+    let owners = inventory.owners.iter().map(|(owner, state)| {
+        let key = keys.encode(&Key::Owner(owner.clone()));
+        (key, (record::encode_owner(&state.value), state.modified))
+    });
+    blocks.chain(claims).chain(owners)
 }
 
 /// A failure of the registry, in the terms of a store.

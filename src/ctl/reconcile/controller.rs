@@ -263,9 +263,9 @@ impl Controller<'_> {
             if !self.goes_on() {
                 return;
             }
-            let (address, attachment) = (lost.held.address, &lost.attachment);
+            let (address, holder) = (lost.held.address, &lost.holder);
             let cleared =
-                format!("the bit of {address} was cleared while the claim of {attachment} lives");
+                format!("the bit of {address} was cleared while the claim of {holder} lives");
             match self.made_rounds().give_back(lost) {
                 Ok(GivenBack::Done) => {
                     self.metrics.given_back.add(1);

@@ -85,6 +85,10 @@ pub enum Purpose {
     Create,
     /// The claim of the same attachment, which exists.
     Existing,
+    /// A block of a durable claim that another attachment has, or none.
+    KeptBlock,
+    /// A durable claim gets another attachment.
+    Adopt,
     /// A block of the own claim, which is of other ranges.
     OtherBlock,
     /// The own attempt is written into a claim that exists.
@@ -123,6 +127,8 @@ pub enum Purpose {
     SweepWrite,
     /// A claim is deleted by a DEL.
     Delete,
+    /// The attachment of a durable claim ends by a DEL, and its addresses stay.
+    Rest,
     /// The claim that a DEL has not deleted.
     DeleteReread,
 }

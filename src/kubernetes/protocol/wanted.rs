@@ -118,7 +118,7 @@ pub(crate) fn claim(ask: &Ask, attempt: &str, now: Duration, placed: &[Placed]) 
         });
     let mut claim = Claim {
         metadata: Metadata {
-            name: names::claim(&ask.attachment),
+            name: names::stored_claim(&ask.attachment, &ask.owner),
             ..Metadata::default()
         },
         spec: ClaimSpec {
@@ -129,6 +129,8 @@ pub(crate) fn claim(ask: &Ask, attempt: &str, now: Duration, placed: &[Placed]) 
             wants: wants.collect(),
             owner: ClaimOwner::of(&ask.owner),
             added_ms: convert::milliseconds(now),
+            durable: ask.durable_owner().is_some(),
+            resting_since_ms: None,
         },
     };
     claim.label_description();
@@ -137,8 +139,18 @@ pub(crate) fn claim(ask: &Ask, attempt: &str, now: Duration, placed: &[Placed]) 
 }
 
 impl Claim {
-    /// Whether this is a claim of `attachment`.
+    /// Whether no attachment has the addresses of this durable claim.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.spec.resting_since_ms.is_some()
+    }
+
+    /// Whether this is the claim of `attachment` now.
     pub(crate) fn is_of(&self, attachment: &Attachment) -> bool {
+        !self.is_resting() && self.is_last_of(attachment)
+    }
+
+    /// Whether `attachment` has the claim, or had it last.
+    pub(crate) fn is_last_of(&self, attachment: &Attachment) -> bool {
         self.spec.network == attachment.network.as_str()
             && self.spec.container == attachment.container.as_str()
             && self.spec.interface == attachment.interface
@@ -147,11 +159,14 @@ impl Claim {
     /// Labels the claim with what it says of its attachment.
     pub(crate) fn label_description(&mut self) {
         let spec = &self.spec;
+        let container = Some(&spec.container).filter(|_| !self.is_resting());
+        let durable = spec.durable.then(|| "true".to_owned());
         let described = [
             (names::network(), Some(&spec.network)),
-            (names::container(), Some(&spec.container)),
+            (names::container(), container),
             (names::node(), spec.owner.node.as_ref()),
             (names::pod_uid(), spec.owner.pod_uid.as_ref()),
+            (names::durable(), durable.as_ref()),
         ];
         let labels = &mut self.metadata.labels;
         for (key, text) in described {
@@ -179,6 +194,37 @@ impl Claim {
                 None => continue,
             };
         }
+    }
+
+    /// Ends the attachment of a durable claim. Its addresses stay. The own attempt tells an ADD that still runs.
+    pub(crate) fn rest(&mut self, attempt: &str, now: Duration) {
+        attempt.clone_into(&mut self.spec.attempt);
+        let ClaimOwner {
+            pod_namespace,
+            pod_name,
+            ..
+        } = std::mem::take(&mut self.spec.owner);
+        self.spec.owner = ClaimOwner {
+            pod_namespace,
+            pod_name,
+            ..ClaimOwner::default()
+        };
+        self.spec.resting_since_ms = Some(convert::milliseconds(now));
+        self.label_description();
+    }
+
+    /// Gives the addresses of a durable claim to the attachment of `ask`.
+    pub(crate) fn attach(&mut self, ask: &Ask, attempt: &str, now: Duration) {
+        ask.attachment
+            .container
+            .as_str()
+            .clone_into(&mut self.spec.container);
+        attempt.clone_into(&mut self.spec.attempt);
+        self.spec.owner = ClaimOwner::of(&ask.owner);
+        self.spec.added_ms = convert::milliseconds(now);
+        self.spec.resting_since_ms = None;
+        self.renew_usable(ask);
+        self.label_description();
     }
 
     /// Says what the ranges can give as `ask`, which has the same ranges, knows it.

@@ -191,9 +191,39 @@ fn a_del_costs_four_requests_and_two_writes() {
         add(&server, &ask);
         let spent = del(&server, &ask);
         assert_eq!((spent.requests, spent.writes), (requests, writes));
+        // The pod is not known, so a durable claim is looked for, too.
         let spent = del(&server, &ask);
-        assert_eq!((spent.requests, spent.writes), (2, 0), "nothing to delete");
+        assert_eq!((spent.requests, spent.writes), (3, 0), "nothing to delete");
     }
+}
+
+#[test]
+fn an_address_that_stays_costs_two_requests_more_and_its_pod_writes_once_from_then_on() {
+    let server = Counted::default();
+    let web = |container: &str| {
+        let mut ask = ask(container, &[V4]);
+        ask.owner.pod_namespace = Some("ns".to_owned());
+        ask.owner.pod_name = Some("web-0".to_owned());
+        ask.owner.is_durable = true;
+        ask
+    };
+    let requests_and_writes = |spent: Cost| (spent.requests, spent.writes);
+    let leave = |container: &str| {
+        let del = async |registry: &KubernetesRegistry<'_, Counted, Hasty>| {
+            let deleted = verbs::del(registry, &web(container).attachment, &[]).await;
+            deleted.expect("it is deleted");
+        };
+        let (clock, chance) = (Hasty::default(), Chance::new(1));
+        let registry = KubernetesRegistry::new(&server, &clock, &chance, Duration::from_mins(1));
+        server.cost.take();
+        block_on(del(&registry.of_pod("ns", "web-0")));
+        server.cost.take()
+    };
+    assert_eq!(requests_and_writes(add(&server, &web("a"))), (7, 2));
+    assert_eq!(requests_and_writes(leave("a")), (4, 1));
+    assert_eq!(requests_and_writes(add(&server, &web("b"))), (6, 1));
+    assert_eq!(requests_and_writes(leave("b")), (4, 1));
+    assert_eq!(requests_and_writes(leave("b")), (3, 0), "nothing to end");
 }
 
 /// Fills `count` blocks of the range with claims, as ADDs leave them.

@@ -294,7 +294,7 @@ fn objects_that_cannot_be_relied_on_are_found_and_none_hides_another() {
     let mut expected = [
         "block 10.0.0.0/24 of pool (shared) is marked as full and has a free address, which no ADD finds".to_owned(),
         format!("the labels of AddressClaim {} are not those of its content: lists by label do not have it", name("three")),
-        format!("the value of AddressClaim {} cannot be used: its name is not that of its attachment", name("one")),
+        format!("the value of AddressClaim {} cannot be used: its name is not that of its attachment or pod", name("one")),
         format!("the value of AddressClaim {} cannot be used: \"10.0.0.0\" is not a CIDR", name("two")),
     ];
     expected.sort();
@@ -340,22 +340,19 @@ fn a_bit_that_was_cleared_while_its_claim_lives_is_given_back() {
     assert_eq!(lab.inventory().lost_since(&after, &lost), lost);
     let told: Vec<_> = lost
         .iter()
-        .map(|lost| {
-            (
-                lost.attachment.container.to_string(),
-                lost.held.address.to_string(),
-            )
-        })
+        .map(|lost| (lost.holder.clone(), lost.held.address.to_string()))
         .collect();
-    let pair = |container: &str, address: &str| (container.to_owned(), address.to_owned());
+    let pair =
+        |container: &str, address: &str| (attachment(container).to_string(), address.to_owned());
     let mut told = told;
     told.sort();
     assert_eq!(told, [pair("one", "10.0.0.1"), pair("two", "10.0.0.2")]);
     for lost in &lost {
         let given = lab.run(async |registry| registry.give_back(lost).await);
-        let expected = match lost.attachment.container.as_str() {
-            "one" => GivenBack::Taken,
-            _ => GivenBack::Done,
+        let expected = if lost.claim == names::claim(&attachment("one")) {
+            GivenBack::Taken
+        } else {
+            GivenBack::Done
         };
         assert_eq!(given, Ok(expected));
     }
@@ -366,7 +363,8 @@ fn a_bit_that_was_cleared_while_its_claim_lives_is_given_back() {
         "{findings:?}"
     );
     let gone = Lost {
-        attachment: attachment("three"),
+        claim: names::claim(&attachment("three")),
+        holder: attachment("three").to_string(),
         held: before.claims[0].1.value.held[0].clone(),
     };
     let given = lab.run(async |registry| registry.give_back(&gone).await);

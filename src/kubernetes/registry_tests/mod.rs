@@ -62,5 +62,5 @@ fn the_registry_over_the_model_conforms() {
         clock: Hasty::default(),
         chance: Chance::new(1),
     };
-    block_on(conformance::without_durable_owners(&bench));
+    block_on(conformance::all(&bench));
 }

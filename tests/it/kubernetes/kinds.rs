@@ -1,14 +1,14 @@
 //! The two kinds of objects: what their schemas keep, what they refuse, and what kubectl shows.
 
 use serde_json::{Value, json};
-use whereabouts_apiserver::{Access, Resource};
+use whereabouts_apiserver::{Access, Request, Resource};
 use whereabouts_kubernetes::object::{
     BitWindow, Block, BlockSpec, Claim, ClaimOwner, ClaimSpec, ClaimWant, Metadata, PoolSpec,
     TakenBit,
 };
 
 use super::lab::{
-    Lab, assert_denied, block, blocks, claim, claims, create, delete, object, replace,
+    Lab, ask, assert_denied, block, blocks, claim, claims, create, delete, object, replace,
 };
 
 /// A claim and a block in which each field is set.
@@ -47,6 +47,8 @@ fn whole(name: &str) -> (Claim, Block) {
             boot: Some(text("5a2e")),
         },
         added_ms: 1_700_000_000_000,
+        durable: true,
+        resting_since_ms: None,
     };
     let block = BlockSpec {
         pool,
@@ -146,6 +148,44 @@ fn the_identity_of_a_claim_never_changes() {
 }
 
 #[test]
+fn a_durable_claim_stays_that_of_its_pod() {
+    let lab = Lab::shared();
+    let admin = lab.server.admin();
+    let mut before = claim("durable-kind", "a");
+    before["spec"]["durable"] = json!(true);
+    before["spec"]["owner"] = json!({"podNamespace": "ns", "podName": "web-0"});
+    let rests = "only a durable claim rests";
+    let changes = [
+        ("/spec/durable", json!(false), "durable never changes"),
+        (
+            "/spec/owner/podName",
+            json!("web-1"),
+            "the pod's name of a durable claim never changes",
+        ),
+        (
+            "/spec/owner",
+            json!({"podName": "web-0"}),
+            "a durable claim names a pod",
+        ),
+    ];
+    assert_refused(&admin, &claims(), &before, &changes);
+    let mut next = object(ask(&admin, &Request::get(&claims(), "durable-kind")));
+    next["spec"]["container"] = json!("other");
+    let mut next = object(replace(&admin, &claims(), &next));
+    next["spec"]["restingSinceMs"] = json!(1);
+    let next = object(replace(&admin, &claims(), &next));
+    for field in ["node", "podUid", "netns"] {
+        let mut wrong = next.clone();
+        wrong["spec"]["owner"][field] = json!("x");
+        assert_denied(&replace(&admin, &claims(), &wrong), rests);
+    }
+    let mut ordinary = claim("ordinary-kind", "a");
+    ordinary["spec"]["restingSinceMs"] = json!(1);
+    ordinary["spec"]["owner"] = json!({});
+    assert_denied(&create(&admin, &claims(), &ordinary), rests);
+}
+
+#[test]
 fn a_claim_is_renewed_for_another_node() {
     let lab = Lab::shared();
     let admin = lab.server.admin();
@@ -232,6 +272,7 @@ fn kubectl_shows_claims_and_blocks() {
     let mut dual = claim("shown", "a");
     let mut second = dual["spec"]["wants"][0].clone();
     second["cidr"] = json!("fd00::/64");
+    dual["spec"]["durable"] = json!(true);
     dual["spec"]["wants"]
         .as_array_mut()
         .expect("wants")
@@ -256,7 +297,7 @@ fn kubectl_shows_claims_and_blocks() {
     );
     assert_eq!(
         shown[1][7..].join(" "),
-        "10.0.0.0/24 v4-0-0a0000 fd00::/64 shown"
+        "10.0.0.0/24 v4-0-0a0000 fd00::/64 shown true"
     );
     let shown = columns(&lab.server.kubectl(&["get", "wab", "shown", "-o", "wide"]));
     assert_eq!(shown[0].join(" "), "NAME BASE POOL STATE AGE ROUND");

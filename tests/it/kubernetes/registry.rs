@@ -50,5 +50,5 @@ fn the_registry_over_the_real_server_conforms() {
         objects: Objects::of(client),
         chance: Chance::new(1),
     };
-    run(conformance::without_durable_owners(&bench));
+    run(conformance::all(&bench));
 }

@@ -72,6 +72,66 @@ fn a_node_writes_no_claim_that_stays_when_it_is_deleted() {
     }
 }
 
+/// A durable claim that an attachment of `node` has.
+fn durable(name: &str, node: &str) -> serde_json::Value {
+    let mut claim = claim(name, node);
+    claim["spec"]["durable"] = json!(true);
+    claim["spec"]["owner"] = json!({"node": node, "podNamespace": "ns", "podName": "web-0"});
+    claim
+}
+
+/// The same claim without an attachment.
+fn at_rest(claim: &serde_json::Value) -> serde_json::Value {
+    let mut claim = claim.clone();
+    claim["spec"]["owner"] = json!({"podNamespace": "ns", "podName": "web-0"});
+    claim["spec"]["restingSinceMs"] = json!(1);
+    claim["metadata"]["labels"] = json!({});
+    claim
+}
+
+/// The same claim with an attachment of `node`.
+fn attached(claim: &serde_json::Value, node: &str) -> serde_json::Value {
+    let mut next = claim.clone();
+    let fields = next["spec"].as_object_mut().expect("an object");
+    fields.remove("restingSinceMs");
+    next["spec"]["container"] = json!(format!("next on {node}"));
+    next["spec"]["owner"]["node"] = json!(node);
+    next["metadata"]["labels"] = json!({(names::node()): node});
+    next
+}
+
+#[test]
+fn any_node_attaches_a_durable_claim_at_rest_and_none_deletes_it() {
+    let lab = Lab::shared();
+    let (one, other) = (lab.node("a"), lab.node("b"));
+    let stored = object(create(&one, &claims(), &durable("durable", "a")));
+    let words = "node b may not change a claim of node a";
+    assert_denied(&replace(&other, &claims(), &at_rest(&stored)), words);
+    assert_denied(&replace(&other, &claims(), &attached(&stored, "b")), words);
+    let resting = object(replace(&one, &claims(), &at_rest(&stored)));
+    let words = "may not change a claim of node ";
+    assert_denied(&delete(&other, &claims(), &resting), words);
+    assert_denied(&delete(&one, &claims(), &resting), words);
+    // It stays as it is until a node has it.
+    let mut rewritten = resting.clone();
+    rewritten["spec"]["attempt"] = json!("2");
+    let words = "may not write a claim of node ";
+    assert_denied(&replace(&other, &claims(), &rewritten), words);
+    assert_denied(&replace(&other, &claims(), &attached(&resting, "a")), words);
+    let next = object(replace(&other, &claims(), &attached(&resting, "b")));
+    let words = "node a may not change a claim of node b";
+    assert_denied(&delete(&one, &claims(), &next), words);
+    object(delete(&other, &claims(), &next));
+}
+
+#[test]
+fn a_node_makes_no_claim_at_rest() {
+    let lab = Lab::shared();
+    let made = at_rest(&durable("made-at-rest", "a"));
+    let words = "may not write a claim of node ";
+    assert_denied(&create(&lab.node("a"), &claims(), &made), words);
+}
+
 #[test]
 fn a_node_gives_no_claim_to_another_node_or_to_none() {
     let lab = Lab::shared();

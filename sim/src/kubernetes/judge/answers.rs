@@ -1,9 +1,11 @@
 //! The answers of ADDs, held against the objects: an address has one user, and what was answered is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use whereabouts_core::address::BlockKey;
+use whereabouts_core::address::{Address, BlockKey};
 use whereabouts_core::claim::{Ask, Attachment, Held, Want};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_kubernetes::memory::Model;
 use whereabouts_kubernetes::names;
 use whereabouts_kubernetes::object::{Block, Claim, Kind, Object};
@@ -20,6 +22,8 @@ pub struct Answers {
     in_use: BTreeMap<Attachment, Vec<Held>>,
     /// Answers that need not last, with the UIDs of their claims. They are true while these claims exist.
     contested: BTreeMap<Attachment, (String, Vec<Held>)>,
+    /// The addresses that were answered to attachments of a durable owner that nothing has begun to end.
+    kept: BTreeMap<DurableOwner, Vec<Held>>,
     /// Bits that another process set for a waiting claim, whose DEL had looked at the block before. Nobody but a sweep can
     /// know of them. Each of them is dead, as its claim was gone before.
     late_gifts: BTreeSet<Bit>,
@@ -29,6 +33,11 @@ impl Answers {
     /// The runtime has begun to delete an attachment, or has forgotten it.
     pub fn no_longer_used(&mut self, attachment: &Attachment) {
         self.in_use.remove(attachment);
+    }
+
+    /// The end of a durable owner has begun.
+    pub fn no_longer_kept(&mut self, owner: &DurableOwner) {
+        self.kept.remove(owner);
     }
 
     /// An ADD begins: the runtime has ended the old containers of the same pod.
@@ -42,7 +51,7 @@ impl Answers {
                     && claim.spec.container != ask.attachment.container.as_str()
             })
             .filter_map(|claim| {
-                let is_it = |one: &&Attachment| names::claim(one) == claim.metadata.name;
+                let is_it = |one: &&Attachment| is_of(claim, one);
                 self.in_use.keys().find(is_it).cloned()
             })
             .collect();
@@ -75,19 +84,18 @@ impl Answers {
             )));
         }
         for (other, others) in &self.in_use {
-            let same = |one: &&Held| {
-                let is_same =
-                    |two: &Held| two.address == one.address && two.range.pool == one.range.pool;
-                others.iter().any(is_same)
-            };
             if *other != ask.attachment
-                && let Some(twice) = held.iter().find(same)
+                && let Some(twice) = shared(held, others)
             {
-                let (own, twice) = (&ask.attachment, twice.address);
+                let own = &ask.attachment;
                 return Err(Broken(format!(
                     "{twice} is given twice: {own}, and {other}"
                 )));
             }
+        }
+        self.added_of_owner(ask, held)?;
+        if let (Some(owner), false) = (ask.durable_owner(), is_contested) {
+            self.kept.insert(owner, held.to_vec());
         }
         if !is_contested {
             self.in_use.insert(ask.attachment.clone(), held.to_vec());
@@ -95,6 +103,27 @@ impl Answers {
             let uid = claim.metadata.uid.clone();
             let answered = (uid, held.to_vec());
             self.contested.insert(ask.attachment.clone(), answered);
+        }
+        Ok(())
+    }
+
+    /// Judges that an answer has what the durable owner keeps, and nothing that another one keeps.
+    fn added_of_owner(&self, ask: &Ask, held: &[Held]) -> Result<(), Broken> {
+        let own = ask.durable_owner();
+        for (owner, kept) in &self.kept {
+            if own.as_ref() == Some(owner) {
+                if kept != held {
+                    return Err(Broken(format!(
+                        "{owner} keeps {kept:?}, and {} gets {held:?}",
+                        ask.attachment
+                    )));
+                }
+            } else if let Some(twice) = shared(held, kept) {
+                return Err(Broken(format!(
+                    "{twice} is kept by {owner}, and {} gets it",
+                    ask.attachment
+                )));
+            }
         }
         Ok(())
     }
@@ -112,6 +141,13 @@ impl Answers {
                 Some(claim) if claim.metadata.uid == *uid => holds(model, attachment, claim, held)?,
                 Some(_) | None => {}
             }
+        }
+        for (owner, held) in &self.kept {
+            let Some(Object::Claim(claim)) = model.get(Kind::Claim, &names::durable_claim(owner))
+            else {
+                return Err(Broken(format!("the claim of {owner} is lost")));
+            };
+            holds(model, owner, claim, held)?;
         }
         for object in model.objects() {
             if let Object::Block(block) = object {
@@ -156,7 +192,7 @@ fn once(block: &Block) -> Result<(), Broken> {
 /// That `claim` has the bits that were answered.
 fn holds(
     model: &Model,
-    attachment: &Attachment,
+    holder: &impl fmt::Display,
     claim: &Claim,
     held: &[Held],
 ) -> Result<(), Broken> {
@@ -173,7 +209,7 @@ fn holds(
         });
         if !(is_current && has_bit) {
             let address = held.address;
-            return Err(Broken(format!("{address} of {attachment} is lost")));
+            return Err(Broken(format!("{address} of {holder} is lost")));
         }
     }
     Ok(())
@@ -189,6 +225,26 @@ fn block<'m>(model: &'m Model, key: &BlockKey) -> Option<&'m Block> {
 fn claim_of<'m>(model: &'m Model, attachment: &Attachment) -> Option<&'m Claim> {
     match model.get(Kind::Claim, &names::claim(attachment)) {
         Some(Object::Claim(claim)) => Some(claim),
-        Some(Object::Block(_)) | None => None,
+        Some(Object::Block(_)) | None => {
+            claims(model).find(|claim| claim.spec.durable && is_of(claim, attachment))
+        }
     }
+}
+
+/// Whether `attachment` has the claim now.
+fn is_of(claim: &Claim, attachment: &Attachment) -> bool {
+    let spec = &claim.spec;
+    spec.resting_since_ms.is_none()
+        && spec.network == attachment.network.as_str()
+        && spec.container == attachment.container.as_str()
+        && spec.interface == attachment.interface
+}
+
+/// An address that is in both.
+fn shared(held: &[Held], others: &[Held]) -> Option<Address> {
+    let is_same = |one: &&Held| {
+        let mut others = others.iter();
+        others.any(|two| two.address == one.address && two.range.pool == one.range.pool)
+    };
+    held.iter().find(is_same).map(|one| one.address)
 }

@@ -14,8 +14,10 @@ mod watch;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use whereabouts_core::address::Name;
 use whereabouts_core::allocator::Shortage;
 use whereabouts_core::claim::{Attachment, Held, Want};
+use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::registry::Taken;
 use whereabouts_kubernetes::memory::Model;
 use whereabouts_kubernetes::object::{Claim, Object, TakenBit};
@@ -58,7 +60,10 @@ fn claims(model: &Model) -> impl Iterator<Item = &Claim> {
 /// Notes that a verb begins: the runtime has ended what it is to replace or to delete.
 pub(super) fn begins(state: &mut State, job: &Job) {
     match job {
-        Job::Del(attachment) => state.answers.no_longer_used(attachment),
+        Job::Del(attachment) | Job::Leave(attachment, _) => {
+            state.answers.no_longer_used(attachment);
+        }
+        Job::End(_, owner) => state.answers.no_longer_kept(owner),
         Job::Add(ask) => state.answers.add_begins(&state.model, ask),
     }
 }
@@ -116,12 +121,35 @@ pub fn short(
     judged.map_err(|Broken(broken)| Broken(format!("{attachment} {broken}")))
 }
 
+/// Ends all attachments, and then the durable owners.
+pub(super) fn end_all(state: &mut State, attachments: &BTreeSet<Attachment>) -> Result<(), Broken> {
+    for attachment in attachments {
+        state.run_alone(&Job::Del(attachment.clone()), "end")?;
+    }
+    let durable: Vec<_> = claims(&state.model).filter_map(durable_of).collect();
+    for (attachment, owner) in durable {
+        state.run_alone(&Job::Leave(attachment.clone(), owner.clone()), "end")?;
+        state.run_alone(&Job::End(attachment, owner), "end")?;
+    }
+    Ok(())
+}
+
+/// The last attachment and the durable owner of a claim, if it is durable.
+fn durable_of(claim: &Claim) -> Option<(Attachment, DurableOwner)> {
+    let spec = &claim.spec;
+    let owner = DurableOwner {
+        network: Name::new(&spec.network).ok()?,
+        namespace: spec.owner.pod_namespace.clone()?,
+        pod: spec.owner.pod_name.clone()?,
+        interface: spec.interface.clone(),
+    };
+    let last = owner.attachment(&Name::new(&spec.container).ok()?);
+    spec.durable.then_some((last, owner))
+}
+
 /// Judges the end: DELs of all attachments leave nothing but late gifts, and more after a fault alone.
 pub(super) fn over(mut state: State, attachments: &BTreeSet<Attachment>) -> Result<(), Broken> {
-    for attachment in attachments {
-        let job = Job::Del(attachment.clone());
-        state.run_alone(&job, "end")?;
-    }
+    end_all(&mut state, attachments)?;
     if let Some(claim) = claims(&state.model).next() {
         return Err(Broken(format!("a DEL left {}", claim.metadata.name)));
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use whereabouts_core::address::{Bitmap, BlockKey};
-use whereabouts_core::allocator::{Shortage, Stored};
+use whereabouts_core::allocator::{Kept, Shortage, Stored};
 use whereabouts_core::claim::{Ask, Attachment, Choice, Claim, Held};
+use whereabouts_core::durable::{DurableOwner, OwnerState};
 use whereabouts_core::registry::Taken;
 use whereabouts_kubernetes::inventory::{Finding, Inventory};
 
@@ -13,6 +14,7 @@ pub(super) struct Present<'i> {
     claims: BTreeMap<&'i Attachment, &'i Stored<Claim>>,
     /// Attachments whose claim has fewer addresses than it wants.
     waiting: BTreeSet<&'i Attachment>,
+    owners: BTreeMap<&'i DurableOwner, &'i OwnerState>,
     blocks: BTreeMap<&'i BlockKey, Bitmap>,
 }
 
@@ -43,6 +45,11 @@ impl<'i> Present<'i> {
                 .map(|(one, claim)| (one, claim))
                 .collect(),
             waiting: waiting.collect(),
+            owners: inventory
+                .owners
+                .iter()
+                .map(|(owner, state)| (owner, &state.value))
+                .collect(),
             blocks,
         }
     }
@@ -53,9 +60,28 @@ impl<'i> Present<'i> {
         self.waiting.contains(attachment).then_some(claim)
     }
 
+    /// The outcome for a durable request whose pod's name keeps something, unless its attachment has it already.
+    fn foresee_kept(&self, ask: &Ask, stated: &[Held]) -> Option<Taken> {
+        let owner = ask.durable_owner()?;
+        Some(match self.owners.get(&owner)? {
+            OwnerState::Resting { held, .. } if held == stated => Taken::Revived(held.clone()),
+            OwnerState::Resting { held, .. } => Taken::Kept(owner, Kept::Unwanted(held.clone())),
+            OwnerState::Attached(container) if *container == ask.attachment.container => {
+                return None;
+            }
+            OwnerState::Attached(container) => {
+                let holder = owner.attachment(container);
+                Taken::Kept(owner, Kept::InUse(holder, None))
+            }
+        })
+    }
+
     /// The outcome that `ask` would have. It states its addresses.
     pub(super) fn foresee(&self, ask: &Ask) -> Taken {
         let stated = stated(ask);
+        if let Some(kept) = self.foresee_kept(ask, &stated) {
+            return kept;
+        }
         let own = self.claims.get(&ask.attachment).map(|claim| &claim.value);
         let mut kept: &[Held] = &[];
         if let Some(claim) = own {

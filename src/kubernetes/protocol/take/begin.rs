@@ -22,14 +22,14 @@ impl Take {
     pub(super) fn first(&mut self) -> Step {
         let owner = &self.ask.owner;
         let (Some(node), Some(pod_uid)) = (&owner.node, &owner.pod_uid) else {
-            return self.search(0);
+            return self.named();
         };
         let is_unknown = node.is_empty() || pod_uid.is_empty();
         if is_unknown
             || !self.ask.may_take_over
             || self.ask.attachment.interface == UNKNOWN_INTERFACE
         {
-            return self.search(0);
+            return self.named();
         }
         let network = self.ask.attachment.network.as_str();
         let labels = [
@@ -57,20 +57,23 @@ impl Take {
             return Next::ask(Purpose::OfPod, Request::List(query));
         };
         let (own, owner) = (&self.ask.attachment, &self.ask.owner);
-        let is_old = |claim: &Claim| {
+        let is_of_pod = |claim: &Claim| {
             let spec = &claim.spec;
             spec.network == own.network.as_str()
                 && spec.interface == own.interface
-                && spec.container != own.container.as_str()
                 && spec.owner.node == owner.node
                 && spec.owner.pod_uid == owner.pod_uid
                 && spec.wants.len() == self.ask.wants.len()
         };
-        let claims = claims.into_iter().filter(is_old).collect();
-        self.next_old(claims)
+        let of_pod = claims.into_iter().filter(is_of_pod);
+        let (kept, ordinary): (Vec<_>, Vec<_>) = of_pod.partition(|claim| claim.spec.durable);
+        let is_old = |claim: &Claim| claim.spec.container != own.container.as_str();
+        self.olds = ordinary.into_iter().filter(is_old).collect();
+        self.kept_olds = kept;
+        self.named()
     }
 
-    fn next_old(&mut self, mut claims: Vec<Claim>) -> Step {
+    pub(super) fn next_old(&mut self, mut claims: Vec<Claim>) -> Step {
         let Some(claim) = claims.pop() else {
             return self.search(0);
         };
@@ -136,6 +139,18 @@ impl Take {
         let name = unread.expect("a block was asked for").clone();
         old.blocks.insert(name, answer.block());
         self.read_old(old, others)
+    }
+
+    /// Goes on with the claim that has the name, if a pod's name keeps the addresses; otherwise with claims of old containers.
+    fn named(&mut self) -> Step {
+        self.stay_durable();
+        if self.ask.durable_owner().is_none() {
+            let olds = std::mem::take(&mut self.olds);
+            return self.next_old(olds);
+        }
+        let ordinary = names::claim(&self.ask.attachment);
+        self.state = State::Ordinary;
+        Next::ask(Purpose::Existing, Request::Get(Kind::Claim, ordinary))
     }
 
     /// Searches for the block of a want, or goes on if there is no further want.

@@ -9,17 +9,15 @@ use whereabouts_core::failure::Failure;
 use whereabouts_core::registry::Taken;
 
 use super::super::blocks;
-use super::super::{Answer, Next, Purpose, Request};
-use super::{State, Step, Take};
+use super::super::{Answer, Next, Purpose};
+use super::{Adopted, State, Step, Take};
 use crate::convert;
-use crate::names;
-use crate::object::{Block, Claim, Kind};
+use crate::object::{Block, Claim};
 
 impl Take {
     pub(super) fn confirm(&mut self) -> Step {
         self.state = State::Confirming;
-        let name = names::claim(&self.ask.attachment);
-        Next::ask(Purpose::Confirm, Request::Get(Kind::Claim, name))
+        Next::ask(Purpose::Confirm, self.get_claim())
     }
 
     pub(super) fn on_confirm(&mut self, answer: Answer) -> Step {
@@ -53,11 +51,15 @@ impl Take {
                 Taken::HoldsOther(claim)
             });
         }
-        Ok(match &self.old {
-            Some(old) if old.held == claim.held => {
+        Ok(match (&self.adopted, &self.old) {
+            (Some(Adopted::Rest), _) => Taken::Revived(claim.held),
+            (Some(Adopted::Old(attachment, held)), _) if *held == claim.held => {
+                Taken::TakenOver(attachment.clone(), claim.held)
+            }
+            (None, Some(old)) if old.held == claim.held => {
                 Taken::TakenOver(old.attachment.clone(), claim.held)
             }
-            Some(_) | None => Taken::Granted(claim.held),
+            _ => Taken::Granted(claim.held),
         })
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! begin     claims of the own pod, and the block of each want
 //! own       the claim: created, or taken over with the own attempt
+//! durable   the claim that a pod's name keeps, which gets another attachment
 //! give      bits of the current blocks, also for other claims that wait for them
 //! full      a current block without a free bit: move, sweep, start anew, or give up
 //! confirm   the last look, and the answer
@@ -10,6 +11,7 @@
 
 mod begin;
 mod confirm;
+mod durable;
 mod full;
 mod give;
 mod own;
@@ -27,6 +29,7 @@ use super::search::{FoundBlock, Search};
 use super::sweep::Sweep;
 use super::{Answer, Machine, Next, Pages};
 use crate::api::Write;
+use crate::names;
 use crate::object::{Block, Claim};
 
 type Step = Next<Result<Taken, Failure>>;
@@ -50,7 +53,10 @@ enum State {
     OldBlocks(Old, Vec<Claim>),
     Search(usize, Search),
     Creating(Write),
+    Ordinary,
     Existing,
+    KeptBlocks(Claim, BTreeMap<String, Block>),
+    Adopting(Write),
     OtherBlocks(Claim, BTreeMap<String, Block>),
     Attempting(Write),
     DeletingOld(Write),
@@ -84,6 +90,15 @@ struct Old {
     held: Vec<Held>,
 }
 
+/// The last holder of a durable claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Adopted {
+    /// Nobody: the claim was at rest.
+    Rest,
+    /// The old container of the same pod, with these addresses.
+    Old(Attachment, Vec<Held>),
+}
+
 /// A block as this process knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Known {
@@ -110,6 +125,14 @@ pub struct Take {
     claim: Option<Claim>,
     /// Whether the claim existed before.
     existed: bool,
+    /// The name of the claim.
+    name: String,
+    /// Claims of old containers of the pod, as the first read shows them: ordinary ones that were not looked at yet, and
+    /// durable ones.
+    olds: Vec<Claim>,
+    kept_olds: Vec<Claim>,
+    /// The last holder of the durable claim, which this attachment has got.
+    adopted: Option<Adopted>,
     /// Bits of the old container in the block that is written next.
     inherited: usize,
     /// Writes of others in the way of own ones.
@@ -123,6 +146,10 @@ impl Take {
     /// The ADD for `ask` by the process `attempt`, at `now` (from the Unix epoch).
     pub fn new(ask: Ask, attempt: String, now: Duration) -> Self {
         Self {
+            name: names::stored_claim(&ask.attachment, &ask.owner),
+            olds: Vec::new(),
+            kept_olds: Vec::new(),
+            adopted: None,
             ask,
             attempt,
             now,
@@ -173,7 +200,10 @@ impl Machine for Take {
             State::OldBlocks(old, others) => self.on_old_block(old, others, answer),
             State::Search(want, search) => self.on_search(want, search, answer),
             State::Creating(write) => self.on_created(write, answer),
+            State::Ordinary => self.on_ordinary(answer),
             State::Existing => self.on_existing(answer),
+            State::KeptBlocks(claim, blocks) => self.on_kept_block(claim, blocks, answer),
+            State::Adopting(write) => self.on_adopted(write, answer),
             State::OtherBlocks(claim, blocks) => self.on_other_block(claim, blocks, answer),
             State::Attempting(write) => self.on_attempt(write, answer),
             State::DeletingOld(write) => self.on_old_deleted(write, &answer),

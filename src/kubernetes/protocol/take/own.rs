@@ -28,6 +28,7 @@ impl Take {
         self.restarts += 1;
         let placed: Vec<Placed> = self.places.values().map(FoundBlock::placed).collect();
         let claim = wanted::claim(&self.ask, &self.attempt, self.now, &placed);
+        self.name.clone_from(&claim.metadata.name);
         let write = Write::Create(Object::Claim(claim));
         let next = Next::write(Purpose::Create, &write);
         self.state = State::Creating(write);
@@ -49,8 +50,8 @@ impl Take {
         }
     }
 
-    fn get_claim(&self) -> Request {
-        Request::Get(Kind::Claim, names::claim(&self.ask.attachment))
+    pub(super) fn get_claim(&self) -> Request {
+        Request::Get(Kind::Claim, self.name.clone())
     }
 
     /// Goes on with a claim that this process has created. The versions of its blocks that searches have read can be
@@ -96,19 +97,30 @@ impl Take {
         let Some(claim) = answer.claim() else {
             self.places.clear();
             self.old = None;
-            return self.search(0);
+            let olds = std::mem::take(&mut self.olds);
+            return self.next_old(olds);
         };
-        if !claim.is_of(&self.ask.attachment) {
-            let key = claim.metadata.name;
-            let reason = "it is the claim of another attachment".to_owned();
-            return Next::Done(Err(Corrupt { key, reason }.into()));
+        if claim.is_of(&self.ask.attachment) {
+            return self.own(claim);
         }
+        if claim.spec.durable {
+            return self.kept(claim);
+        }
+        Next::Done(Err(of_another(claim).into()))
+    }
+
+    /// Goes on with a claim of the same attachment.
+    pub(super) fn own(&mut self, claim: Claim) -> Step {
         let is_nameless = |want: &&ClaimWant| convert::key_of(want).is_none();
         if let Some(want) = claim.spec.wants.iter().find(is_nameless) {
             return Next::Done(Err(convert::no_block(&claim, &want.current).into()));
         }
         if claim.spec.attempt == self.attempt {
-            return self.created(claim);
+            return match self.adopted {
+                // A write of this process was carried out, although its outcome was unknown.
+                Some(_) => self.attached(claim),
+                None => self.created(claim),
+            };
         }
         self.existed = true;
         self.old = None;
@@ -242,10 +254,18 @@ impl Take {
                 self.claim = None;
                 self.existed = false;
                 self.old = None;
+                self.adopted = None;
                 self.places.clear();
                 self.search(0)
             }
         }
+    }
+}
+
+pub(super) fn of_another(claim: Claim) -> Corrupt {
+    Corrupt {
+        key: claim.metadata.name,
+        reason: "it is the claim of another attachment".to_owned(),
     }
 }
 

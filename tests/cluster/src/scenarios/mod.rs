@@ -56,7 +56,7 @@ impl Scenario {
     }
 }
 
-/// All of them, in the order in which they run. The datastore `kubernetes` has neither sticky networks nor
+/// All of them, in the order in which they run. The datastore `kubernetes` has neither
 /// certificates nor an etcd.
 pub(crate) const SCENARIOS: &[Scenario] = &{
     use Runs::{AtLength as Long, ForEachChange as Each, Never};
@@ -75,7 +75,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &{
         on("exact-fill", Each, Each, sets::exact_fill),
         on("exhausted", Each, Each, sets::exhausted),
         on("stateful-set", Each, Long, sets::stateful_set_scales),
-        on("sticky", Each, Never, sticky::sticky),
+        on("sticky", Long, Each, sticky::sticky),
         on("rolling-restart", Long, Long, sets::rolling_restart),
         on("forced-deletions", Each, Long, faults::forced_deletions),
         on("restarts", Long, Long, faults::restarts),

@@ -186,7 +186,7 @@ fn an_object_that_cannot_be_used_is_never_left_out_in_silence() {
     let a = bench.node("a");
     a.added("one", 1);
     bench.create(&claim("c-00000000000000000000000000000000", "a"));
-    let reason = "AddressClaim c-00000000000000000000000000000000 cannot be used: its name is not that of its attachment";
+    let reason = "AddressClaim c-00000000000000000000000000000000 cannot be used: its name is not that of its attachment or pod";
     let folder = folder();
     let file = text(&folder.path().join("backup"));
     for arguments in [

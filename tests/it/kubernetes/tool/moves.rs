@@ -133,3 +133,72 @@ fn claims_move_to_objects_and_back_while_their_pods_live() {
     }
     assert_said(&on(&site, &["check"]).run(), WELL, &["findings          0"]);
 }
+
+#[test]
+fn addresses_that_stay_move_with_and_without_an_attachment() {
+    let (bench, site) = (Bench::start(), Site::shared());
+    let kubeconfig = bench.lab.server.kubeconfig("stays", &bench.lab.token("a"));
+    let flat_file = node_file(&json!({
+        "datastore": "kubernetes", "node_name": "a", "kubernetes": {"kubeconfig": kubeconfig},
+    }));
+    let ipam = json!({"range": "10.3.0.0/24", "sticky": "statefulset"});
+    let Both {
+        on_etcd,
+        on_objects,
+    } = Both::of(&site, flat_file.path(), "sticky", &ipam);
+    let web = |container: &str, ordinal: usize| {
+        Pod::new(container).argument(&format!("K8S_POD_NAME=web-{ordinal}"))
+    };
+    let [living, resting] = [web("living", 0), web("gone", 1)];
+    let addresses = [&living, &resting].map(|pod| ips(&on_etcd.add(pod)));
+    on_etcd.del(&resting).assert_silent();
+    let owners = |shown: &Value| {
+        let owners = shown.as_array().expect("a list").iter();
+        let part = |owner: &Value| json!([owner["pod"], owner["container"], owner["addresses"]]);
+        owners.map(part).collect::<Vec<_>>()
+    };
+    let of_etcd = || owners(&on(&site, &["owners", "-o", "json"]).run().result());
+    let of_objects = || owners(&bench.json(&["owners"]));
+    let before = of_etcd();
+    assert_eq!(before.len(), 2, "{before:?}");
+
+    let folder = folder();
+    let file = text(&folder.path().join("there"));
+    assert_said(&on(&site, &["backup", &file]).run(), WELL, &["in "]);
+    let words = "1 claim and 1 durable owner at rest";
+    assert_said(
+        &bench.run(&["restore", &file, "--dry-run"]),
+        WELL,
+        &[words, "2 of 2 claims are to be held"],
+    );
+    for held in ["2 of 2 claims are held now"; 2] {
+        assert_said(&bench.run(&["restore", &file, "--yes"]), WELL, &[held]);
+        assert_eq!(of_objects(), before);
+    }
+    assert_said(&bench.run(&["check"]), WELL, &["findings          0"]);
+
+    // The next pods of both names have their addresses, and a new one has another one.
+    on_objects.del(&living).assert_silent();
+    let [living, resting] = [web("next", 0), web("another", 1)];
+    let again = [&living, &resting].map(|pod| ips(&on_objects.add(pod)));
+    assert_eq!(again, addresses);
+    assert!(!addresses.contains(&ips(&on_objects.add(&web("third", 2)))));
+    // An owner in use is not another container's.
+    let in_use = on_objects.add(&web("thief", 0));
+    in_use.assert_error(11, &["next"]);
+    let after = of_objects();
+    let back = text(&folder.path().join("back"));
+    assert_said(&bench.run(&["backup", &back]), WELL, &["in "]);
+    assert_said(
+        &on(&site, &["restore", &back, "--replace", "--yes"]).run(),
+        WELL,
+        &["restored"],
+    );
+    assert_eq!(of_etcd(), after);
+    // A person ends the owner of a pod that is gone.
+    on_objects.del(&resting).assert_silent();
+    let released = bench.run(&["release", "space/web-1", "--yes"]);
+    assert_said(&released, WELL, &["released"]);
+    assert_eq!(of_objects().len(), 2);
+    assert_said(&bench.run(&["check"]), WELL, &["findings          0"]);
+}
