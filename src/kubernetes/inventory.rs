@@ -28,7 +28,7 @@ pub struct Inventory {
     pub revision: Revision,
     /// The claims, each with the addresses whose bits are set for it. A claim that waits has fewer than it wants, or none.
     pub claims: Vec<(Attachment, Stored<CoreClaim>)>,
-    /// The durable owners, in no order.
+    /// The durable owners, in no order. The claim of one perhaps waits, as a claim of `claims` does.
     pub owners: Vec<(DurableOwner, Stored<OwnerState>)>,
     /// The taken bits of the blocks.
     pub blocks: Vec<(BlockKey, Stored<Bitmap>)>,
@@ -39,6 +39,19 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// The durable owners that keep an address.
+    pub fn keepers(&self) -> impl Iterator<Item = &(DurableOwner, Stored<OwnerState>)> {
+        let claims = self.claims.iter();
+        let bare = claims.filter(|(_, claim)| claim.value.held.is_empty());
+        let bare: BTreeSet<&Attachment> = bare.map(|(attachment, _)| attachment).collect();
+        self.owners
+            .iter()
+            .filter(move |(owner, state)| match &state.value {
+                OwnerState::Resting { held, .. } => !held.is_empty(),
+                OwnerState::Attached(container) => !bare.contains(&owner.attachment(container)),
+            })
+    }
+
     /// The objects that this version cannot use. The inventory has no claim and no block for them.
     pub fn unusable(&self) -> impl Iterator<Item = &Corrupt> {
         self.findings.iter().filter_map(|finding| match finding {
@@ -158,8 +171,7 @@ impl Collector {
                 });
             }
         }
-        // An owner keeps something. A claim without an address was never answered.
-        if claim.spec.durable && !read.claim.held.is_empty() {
+        if claim.spec.durable {
             let owner = convert::durable_owner(claim)?;
             let state = convert::owner_state(claim, read.claim.clone())?;
             let state = convert::stored(state, &claim.metadata);

@@ -219,7 +219,7 @@ fn entries(
         let entries = entries.into_iter().chain(on_node);
         entries.map(|(key, value)| (keys.encode(&key), (value, stored.modified)))
     });
-    let owners = inventory.owners.iter().map(|(owner, state)| {
+    let owners = inventory.keepers().map(|(owner, state)| {
         let key = keys.encode(&Key::Owner(owner.clone()));
         (key, (record::encode_owner(&state.value), state.modified))
     });

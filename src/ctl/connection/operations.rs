@@ -63,11 +63,8 @@ impl Connection {
         mut take: impl FnMut(Result<(DurableOwner, Stored<OwnerState>), Corrupt>),
     ) -> Result<(), String> {
         if let Some(view) = self.objects()? {
-            view.inventory
-                .owners
-                .iter()
-                .cloned()
-                .for_each(|owner| take(Ok(owner)));
+            let keepers = view.inventory.keepers().cloned();
+            keepers.for_each(|owner| take(Ok(owner)));
             return Ok(());
         }
         self.each_owner_within(|| Ok(DEADLINE), None, take)

@@ -2,6 +2,7 @@
 
 mod anew;
 mod costs;
+mod durable;
 mod inventory;
 mod unusual;
 

@@ -232,6 +232,46 @@ mod tests {
     }
 
     #[test]
+    fn what_an_owner_keeps_is_the_request_of_its_pod_alone() {
+        let owner = DurableOwner {
+            network: Name::new("net").expect("a name"),
+            namespace: "ns".to_owned(),
+            pod: "web-0".to_owned(),
+            interface: "eth0".to_owned(),
+        };
+        let foreseen = |state: &OwnerState, container, bits: &[u8]| {
+            let inventory = Inventory {
+                owners: vec![(owner.clone(), stored(state.clone()))],
+                ..inventory()
+            };
+            let mut ask = ask(container, bits);
+            ask.owner = Owner {
+                pod_namespace: Some("ns".to_owned()),
+                pod_name: Some("web-0".to_owned()),
+                is_durable: true,
+                ..Owner::default()
+            };
+            Present::of(&inventory).foresee(&ask)
+        };
+        let since = std::time::Duration::ZERO;
+        let resting = OwnerState::Resting {
+            held: vec![held(3)],
+            since,
+        };
+        let kept = |kept| Taken::Kept(owner.clone(), kept);
+        assert_eq!(
+            foreseen(&resting, "new", &[3]),
+            Taken::Revived(vec![held(3)])
+        );
+        let unwanted = kept(Kept::Unwanted(vec![held(3)]));
+        assert_eq!(foreseen(&resting, "new", &[4]), unwanted);
+        let attached = OwnerState::Attached(attachment("whole").container);
+        let in_use = kept(Kept::InUse(attachment("whole"), None));
+        assert_eq!(foreseen(&attached, "new", &[1]), in_use);
+        assert_eq!(foreseen(&attached, "whole", &[1]), Taken::Held(claim(&[1])));
+    }
+
+    #[test]
     fn a_claim_that_waits_is_released_and_no_other_one() {
         let inventory = inventory();
         let present = Present::of(&inventory);
