@@ -70,6 +70,19 @@ pub(crate) fn contenders(claim: &Claim, block: &str) -> Vec<Contender> {
 }
 
 impl Block {
+    /// Whether an earlier claim of the contender's name has a bit of its want. After a restore of claims the pod uses this very
+    /// address, so no helper gives another one.
+    pub(crate) fn has_earlier_bit(&self, contender: &Contender) -> bool {
+        let Contender {
+            order: (_, claim),
+            want,
+            uid,
+            ..
+        } = contender;
+        let mut taken = self.spec.taken.iter();
+        taken.any(|one| one.claim == *claim && one.want == *want && one.uid != *uid)
+    }
+
     /// The taken bits.
     pub(crate) fn bitmap(&self) -> Bitmap {
         let mut bitmap = Bitmap::EMPTY;

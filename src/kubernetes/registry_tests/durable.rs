@@ -8,7 +8,10 @@ use whereabouts_core::registry::Registry;
 use whereabouts_core::verbs;
 
 use super::inventory::{Lab, attachment, range};
+use crate::api::Write;
 use crate::inventory::Finding;
+use crate::object::Kind;
+use crate::protocol::Request;
 use crate::{GivenBack, names};
 
 /// The request of a container of the pod `web-0`.
@@ -132,4 +135,24 @@ fn a_claim_of_another_pod_below_the_name_is_not_used() {
         registry.end(&owner, &state).await
     });
     assert!(matches!(ended, Err(Failure::Corrupt(_))), "{ended:?}");
+}
+
+#[test]
+fn a_pod_whose_first_add_was_killed_before_its_block_was_made_gets_its_address() {
+    let lab = Lab::default();
+    add(&lab, &web("one", "1")).expect("it is added");
+    let mut blocks = lab.objects().into_iter();
+    let block = blocks.find(|object| object.kind() == Kind::Block);
+    let metadata = block.expect("there is one").metadata().clone();
+    let gone = Request::Write(Write::Delete {
+        kind: Kind::Block,
+        name: metadata.name,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+    });
+    lab.server.model().borrow_mut().serve(&gone);
+    assert_eq!(
+        add(&lab, &web("two", "1")).as_deref().ok(),
+        Some("10.0.0.1")
+    );
 }

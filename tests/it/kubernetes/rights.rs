@@ -1,7 +1,7 @@
 //! The rights of a node's token on the objects of others.
 
 use serde_json::json;
-use whereabouts_apiserver::{Answer, Request, Resource};
+use whereabouts_apiserver::{Access, Answer, Request, Resource};
 use whereabouts_fixtures::poll;
 use whereabouts_kubernetes::names;
 
@@ -119,6 +119,9 @@ fn any_node_attaches_a_durable_claim_at_rest_and_none_deletes_it() {
     assert_denied(&replace(&other, &claims(), &rewritten), words);
     assert_denied(&replace(&other, &claims(), &attached(&resting, "a")), words);
     let next = object(replace(&other, &claims(), &attached(&resting, "b")));
+    // The controller ends the attachment of a pod whose node is dead.
+    let resting = object(replace(&controller(lab), &claims(), &at_rest(&next)));
+    let next = object(replace(&other, &claims(), &attached(&resting, "b")));
     let words = "node a may not change a claim of node b";
     assert_denied(&delete(&one, &claims(), &next), words);
     object(delete(&other, &claims(), &next));
@@ -165,6 +168,29 @@ fn a_node_whose_name_begins_as_a_hash_does_writes_its_claims() {
     object(delete(&node, &claims(), &stored));
 }
 
+/// The controller's own token.
+fn controller(lab: &Lab) -> Access {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "whereabouts-reconcile", "namespace": "kube-system"}});
+    lab.server.apply(&account);
+    let token = lab.server.kubectl(&[
+        "-n",
+        "kube-system",
+        "create",
+        "token",
+        "whereabouts-reconcile",
+    ]);
+    lab.server.with_token(token.trim())
+}
+
+#[test]
+fn a_node_writes_no_claim_whose_name_no_bit_can_have() {
+    let lab = Lab::shared();
+    let long = claim(&"x".repeat(64), "a");
+    let words = "a claim whose name has more than 63 characters";
+    assert_denied(&create(&lab.node("a"), &claims(), &long), words);
+}
+
 #[test]
 fn a_claim_goes_by_its_uid_and_version_alone() {
     let lab = Lab::shared();
@@ -185,18 +211,7 @@ fn a_claim_goes_by_its_uid_and_version_alone() {
     let all = Request::delete(&claims(), "", b"{}".to_vec());
     assert_denied(&ask(&admin, &all), words);
     // The controller releases the claims of nodes that are gone.
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
-        "metadata": {"name": "whereabouts-reconcile", "namespace": "kube-system"}});
-    lab.server.apply(&account);
-    let controller = lab.server.kubectl(&[
-        "-n",
-        "kube-system",
-        "create",
-        "token",
-        "whereabouts-reconcile",
-    ]);
-    let controller = lab.server.with_token(controller.trim());
-    object(delete(&controller, &claims(), &of_node));
+    object(delete(&controller(lab), &claims(), &of_node));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use whereabouts_core::durable::DurableOwner;
 use whereabouts_core::failure::{Corrupt, Failure};
 use whereabouts_core::registry::Taken;
 
-use super::super::{Answer, Next, Purpose};
+use super::super::{Answer, Next, Purpose, blocks};
 use super::own::of_another;
 use super::{Adopted, Known, State, Step, Take};
 use crate::api::Write;
@@ -71,15 +71,21 @@ impl Take {
     pub(super) fn on_kept_block(
         &mut self,
         claim: Claim,
-        mut blocks: BTreeMap<String, Block>,
+        mut known: BTreeMap<String, Block>,
         answer: Answer,
     ) -> Step {
-        let name = unread(&claim, &blocks).expect("a block was asked for");
-        match answer.block() {
-            Some(block) => blocks.insert(name, block),
-            None => return Next::Done(Err(lost(&claim).into())),
+        let name = unread(&claim, &known).expect("a block was asked for");
+        let wants = claim.spec.wants.iter();
+        let key = wants
+            .filter(|want| want.current == name)
+            .find_map(convert::key_of);
+        // The first ADD of the name was perhaps killed before it made the block.
+        let absent = || key.map(|key| blocks::absent(&key));
+        match answer.block().or_else(absent) {
+            Some(block) => known.insert(name, block),
+            None => return Next::Done(Err(convert::no_block(&claim, &name).into())),
         };
-        self.read_kept(claim, blocks)
+        self.read_kept(claim, known)
     }
 
     /// Gives the claim to this attachment, or tells the reason against it.

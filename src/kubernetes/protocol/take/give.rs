@@ -144,6 +144,7 @@ impl Take {
         let name = &block.metadata.name;
         let waiting = others
             .flat_map(|claim| blocks::contenders(claim, name))
+            .filter(|one| !block.has_earlier_bit(one))
             .collect();
         self.write_block(want, block, waiting)
     }
