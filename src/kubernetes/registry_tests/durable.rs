@@ -32,9 +32,11 @@ fn web(container: &str, uid: &str) -> Ask {
     }
 }
 
-fn add(lab: &Lab, ask: &Ask) -> Result<String, verbs::Error> {
+fn add(lab: &Lab, ask: &Ask) -> Result<String, Box<verbs::Error>> {
     let added = lab.run(async |registry| verbs::add(registry, ask).await);
-    added.map(|held| held[0].address.to_string())
+    added
+        .map(|held| held[0].address.to_string())
+        .map_err(Box::new)
 }
 
 fn del(lab: &Lab, container: &str) {
@@ -82,8 +84,8 @@ fn a_bit_that_was_cleared_while_its_claim_rests_is_given_back_and_no_other_one_i
     let before = lab.inventory();
     clear_all(&lab);
     let refused = add(&lab, &web("two", "2")).expect_err("its address is not there");
-    let verbs::Error::Failure(Failure::Corrupt(corrupt)) = refused else {
-        panic!("{refused}");
+    let verbs::Error::Failure(Failure::Corrupt(corrupt)) = *refused else {
+        panic!("another error");
     };
     assert!(corrupt.reason.contains("keeps an address"), "{corrupt}");
     let after = lab.inventory();
@@ -122,7 +124,7 @@ fn a_claim_of_another_pod_below_the_name_is_not_used() {
     });
     let refused = add(&lab, &web("two", "2")).expect_err("the claim is another pod's");
     assert!(matches!(
-        refused,
+        *refused,
         verbs::Error::Failure(Failure::Corrupt(_))
     ));
     let owner = web("one", "1").durable_owner().expect("it is durable");

@@ -120,7 +120,7 @@ fn any_node_attaches_a_durable_claim_at_rest_and_none_deletes_it() {
     assert_denied(&replace(&other, &claims(), &attached(&resting, "a")), words);
     let next = object(replace(&other, &claims(), &attached(&resting, "b")));
     // The controller ends the attachment of a pod whose node is dead.
-    let resting = object(replace(&controller(lab), &claims(), &at_rest(&next)));
+    let resting = object(replace(&controller(&lab), &claims(), &at_rest(&next)));
     let next = object(replace(&other, &claims(), &attached(&resting, "b")));
     let words = "node a may not change a claim of node b";
     assert_denied(&delete(&one, &claims(), &next), words);
@@ -211,7 +211,7 @@ fn a_claim_goes_by_its_uid_and_version_alone() {
     let all = Request::delete(&claims(), "", b"{}".to_vec());
     assert_denied(&ask(&admin, &all), words);
     // The controller releases the claims of nodes that are gone.
-    object(delete(&controller(lab), &claims(), &of_node));
+    object(delete(&controller(&lab), &claims(), &of_node));
 }
 
 #[test]
