@@ -63,11 +63,12 @@ fn pool_of(held: &Value) -> String {
 }
 
 /// A bit counts for a claim of its UID, in the claim's current block. A want without a bit is a claim of no address, which
-/// no interface has.
+/// no interface has. A claim at rest is no attachment's: it is what a durable owner keeps.
 fn of_objects(claims: &Value, blocks: &Value) -> Result<Vec<Claim>, String> {
     let bits = bits(blocks)?;
     let mut found = Vec::new();
-    for claim in items(claims)? {
+    let is_attached = |claim: &&Value| claim["spec"]["restingSinceMs"].is_null();
+    for claim in items(claims)?.iter().filter(is_attached) {
         let (spec, uid) = (&claim["spec"], text(&claim["metadata"]["uid"]));
         let wants = spec["wants"].as_array();
         let wants = wants.ok_or_else(|| format!("a claim without wants: {claim}"))?;
@@ -162,5 +163,8 @@ mod tests {
             {"metadata": {"name": "six"}, "spec": {"base": "fd00::", "taken": {"255": "c/u/1"}}},
         ]});
         assert_eq!(addresses(&claims, &blocks), ["10.0.0.7", "fd00::ff", ""]);
+        let mut resting = claims;
+        resting["items"][0]["spec"]["restingSinceMs"] = json!(1);
+        assert_eq!(addresses(&resting, &blocks), Vec::<String>::new());
     }
 }
