@@ -75,7 +75,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &{
         on("exact-fill", Each, Each, sets::exact_fill),
         on("exhausted", Each, Each, sets::exhausted),
         on("stateful-set", Each, Long, sets::stateful_set_scales),
-        on("sticky", Long, Each, sticky::sticky),
+        on("sticky", Each, Long, sticky::sticky),
         on("rolling-restart", Long, Long, sets::rolling_restart),
         on("forced-deletions", Each, Long, faults::forced_deletions),
         on("restarts", Long, Long, faults::restarts),

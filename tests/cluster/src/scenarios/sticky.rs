@@ -1,6 +1,7 @@
 //! A StatefulSet on a sticky network: whose addresses stay, and which end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,6 +11,9 @@ use crate::lab::{Lab, wait_until};
 use crate::objects::{replicas, stateful_set};
 
 const DEPLOYMENT: &str = "deployment/whereabouts-reconcile";
+
+/// An owner ends in the second round at the earliest, and the controller lists objects every two minutes.
+const OWNERS_END: Duration = Duration::from_secs(300);
 
 /// The pods of the set by their names, each with its node and its address.
 type Places = BTreeMap<String, (String, String)>;
@@ -122,7 +126,7 @@ fn owners(site: &Site<'_>) -> Result<Vec<String>, String> {
 }
 
 fn wait_for_owners(site: &Site<'_>, expected: &[&str]) -> Result<(), String> {
-    wait_until(LIMIT, || {
+    wait_until(OWNERS_END, || {
         let owners = owners(site)?;
         Ok((owners != expected).then(|| format!("owners: {owners:?} instead of {expected:?}")))
     })
