@@ -8,10 +8,8 @@ use whereabouts_core::registry::Registry;
 use whereabouts_core::verbs;
 
 use super::inventory::{Lab, attachment, range};
-use crate::api::Write;
 use crate::inventory::Finding;
 use crate::object::Kind;
-use crate::protocol::Request;
 use crate::{GivenBack, names};
 
 /// The request of a container of the pod `web-0`.
@@ -145,14 +143,7 @@ fn a_pod_whose_first_add_was_killed_before_its_block_was_made_gets_its_address()
     add(&lab, &web("one", "1")).expect("it is added");
     let mut blocks = lab.objects().into_iter();
     let block = blocks.find(|object| object.kind() == Kind::Block);
-    let metadata = block.expect("there is one").metadata().clone();
-    let gone = Request::Write(Write::Delete {
-        kind: Kind::Block,
-        name: metadata.name,
-        uid: metadata.uid,
-        resource_version: metadata.resource_version,
-    });
-    lab.server.model().borrow_mut().serve(&gone);
+    lab.delete(&block.expect("there is one"));
     assert_eq!(
         add(&lab, &web("two", "1")).as_deref().ok(),
         Some("10.0.0.1")

@@ -92,9 +92,13 @@ impl Lab {
     }
 
     pub(super) fn delete_claim(&self, container: &str) {
-        let metadata = self.claim(container).metadata;
+        self.delete(&Object::Claim(self.claim(container)));
+    }
+
+    pub(super) fn delete(&self, object: &Object) {
+        let metadata = object.metadata().clone();
         let request = Request::Write(Write::Delete {
-            kind: Kind::Claim,
+            kind: object.kind(),
             name: metadata.name,
             uid: metadata.uid,
             resource_version: metadata.resource_version,
